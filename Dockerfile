@@ -1,0 +1,32 @@
+# HeadScope in a container: slim, non-root, models and results on volumes.
+#   docker build -t headscope --build-arg TORCH_INDEX=<PyTorch's CPU index> .
+#   docker run -p 8501:8501 -v headscope-models:/data/models -v headscope-results:/data/results headscope
+FROM python:3.11-slim
+
+# The index to take torch from; empty is the ordinary one, whose Linux build brings CUDA along.
+ARG TORCH_INDEX=""
+ENV PYTHONUNBUFFERED=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    HEADSCOPE_MODELS=/data/models \
+    HEADSCOPE_STORE=/data/results
+
+RUN useradd --create-home --uid 1000 headscope \
+    && mkdir -p /data/models /data/results /app \
+    && chown -R headscope /data /app
+WORKDIR /app
+
+COPY requirements.txt .
+RUN if [ -n "$TORCH_INDEX" ]; then pip install --index-url "$TORCH_INDEX" $(grep '^torch==' requirements.txt); fi \
+    && pip install -r requirements.txt
+
+COPY --chown=headscope . .
+USER headscope
+# Warm start: byte-code and the self-check's imports are paid for once, in the image.
+RUN python -m core doctor
+
+VOLUME ["/data/models", "/data/results"]
+EXPOSE 8501
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD \
+    python -c "import urllib.request as u; assert u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4).read() == b'ok'"
+CMD ["python", "-m", "streamlit", "run", "app.py", "--server.address", "0.0.0.0", "--server.port", "8501"]

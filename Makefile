@@ -1,0 +1,52 @@
+# Two commands: `make run` starts the dashboard, `make test` checks everything. Both install what they need.
+PYTHON ?= python3.11
+PORT ?= 8501
+ADDRESS ?= 127.0.0.1
+# The index to take torch from; empty is the ordinary one. README, "CPU only".
+TORCH_INDEX ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# One thread for each test worker: two workers with two threads each would fight over two cores.
+TEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+
+.PHONY: run install install-dev browser models test lint bench clean
+
+run: install
+	$(BIN)/python -m streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
+
+install: .venv/installed
+install-dev: .venv/installed-dev
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt | .venv/bin/python
+	$(if $(TORCH_INDEX),$(PIP) install --index-url $(TORCH_INDEX) $$(grep '^torch==' requirements.txt))
+	$(PIP) install -r requirements.txt
+	touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(PIP) install -r requirements-dev.txt
+	touch $@
+
+browser: install-dev
+	$(BIN)/python -m tests.helpers.browser --install
+
+models: install
+	$(BIN)/python -m core models add smollm2-135m
+
+test: install-dev browser models
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --timeout 600 $(PYTEST_ARGS)
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install-dev models
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

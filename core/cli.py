@@ -1,0 +1,90 @@
+"""The command line's contract for scripts.
+
+With `--json`: one JSON value on stdout and nothing else; logs and progress on stderr. Exit 0; bad input: exit 2 and one
+line `error: ...` that says what was wrong and what would be right; never a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import logging
+import math
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from core.errors import BadInput, HeadScopeError
+
+COMMANDS = {
+    "models": "list the models, or bring one in for offline use",
+    "score": "score every head on repeated random tokens",
+    "doctor": "check this device against the circuit whose answers are known exactly",
+    "train": "train a bundled model again from its recorded recipe",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a bad option as every other bad input is reported: one line, exit 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}; see `{self.prog} --help`.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except HeadScopeError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted; nothing half-done was kept, run the same command again to go on.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted; a flush at exit would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(words: list[str]) -> int:
+    parser = _Parser(prog="python -m core", description="HeadScope: find induction heads and check the claim.")
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    chosen = next((word for word in words if word in COMMANDS), None)
+    for name, summary in COMMANDS.items():
+        command_parser = parsers.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            # Only the command that runs is imported: `models` must not wait for what `train` needs.
+            importlib.import_module(f"core.commands.{name}").configure(command_parser)
+    options = parser.parse_args(words)
+    if options.command is None:
+        raise BadInput(f"name a command: {', '.join(COMMANDS)}.")
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    command = importlib.import_module(f"core.commands.{options.command}")
+    # Whatever a library prints must not end up in the JSON.
+    with contextlib.redirect_stdout(sys.stderr):
+        result = command.run(options)
+    if options.json:
+        json.dump(_plain(result), sys.stdout, allow_nan=False)
+        sys.stdout.write("\n")
+    else:
+        print(command.text(result))
+    sys.stdout.flush()
+    return 1 if isinstance(result, dict) and result.get("ok") is False else 0
+
+
+def _plain(value: Any) -> Any:
+    """`value` with arrays as lists and what JSON cannot say (NaN) as null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,35 @@
+"""`doctor`: the self-check of this device."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from core.commands.options import DTYPES, add_json
+from core.doctor import run_doctor
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Which device, in which number format."""
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Every check with what was expected and what was measured; `ok` only if all passed."""
+    report = run_doctor(options.device, dtype=options.dtype)
+    return {"ok": report.ok, "device": report.device, "checks": [asdict(check) | {"ok": check.ok} for check in report.checks]}
+
+
+def text(result: dict[str, Any]) -> str:
+    """One line a check."""
+    lines = [
+        f"{'ok  ' if check['ok'] else 'FAIL'}  {check['name']}: "
+        f"expected {check['expected']:.6f}, measured {check['measured']:.6f}"
+        for check in result["checks"]
+    ]
+    good, bad = "This device computes the known answers.", "This device gives WRONG answers: trust no score from it."
+    verdict = good if result["ok"] else bad
+    return "\n".join([*lines, f"{verdict} ({result['device']})"])

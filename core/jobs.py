@@ -1,0 +1,424 @@
+"""Bounded, shared, cancellable work for everybody who uses this process.
+
+**Turns.** Computing takes a turn, and a `JobPool` has few of them (one by default): on a few cores, thirty passes one
+after the other end sooner, and in less memory, than thirty at once. A turn goes to interactive work first, in the order
+in which it was submitted, then to background work in that order. A background job (a causal map of some minutes) calls
+`checkpoint()` between its steps, and there lets waiting interactive work go first. So that it is never starved, the
+background job that is next in line gets a turn, for one step, when it has waited `patience` seconds.
+
+**Sharing.** A job has a key, a string that says what it computes. Submitting a key again gives the job that is already
+there, whether it waits, runs or is done; a failed or cancelled one is started afresh.
+
+**Cancelling is by interest.** Each submit adds a viewer (a session's id; one nameless viewer by default) to those who
+want the job. `cancel(viewer)` takes that viewer off, and the job stops only when nobody is left who wants it: one person
+in a class who presses Cancel does not take the result from the others. A job stops at its next `checkpoint()`.
+
+**Waiting inside a job** for somebody else's work must give the turn away meanwhile, or the two wait for each other for
+ever: do it inside `current_control().waiting()`. The store and `Job.result` do. For the same reason, hold no lock and
+leave no hook on a model across a `checkpoint()`.
+"""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from core.errors import Busy, JobCancelled
+
+T = TypeVar("T")
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+_POLL_SECONDS = 0.1
+
+
+class JobControl:
+    """What work may report and ask while it runs.
+
+    This base class serves work that is run straight away, outside a pool: nobody listens and nobody cancels. A
+    subclass can print the progress, as the command line does.
+    """
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Report how much is done, 0 to 1, and what is being done."""
+
+    def partial(self, value: Any) -> None:
+        """Show a result that is not complete yet; the latest replaces the one before."""
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `JobCancelled` if nobody wants the result any more."""
+
+    def checkpoint(self) -> None:
+        """Between two steps: stop if cancelled (`JobCancelled`), and let more urgent work go first."""
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While inside, this thread waits for others and computes nothing, so its turn goes to somebody else.
+
+        Raises `JobCancelled` on leaving if the job was cancelled meanwhile.
+        """
+        yield
+
+
+_NO_POOL = JobControl()
+_thread = threading.local()
+
+
+def current_control() -> JobControl:
+    """The control of the job that this thread runs, or one that does nothing outside a job."""
+    control: JobControl = getattr(_thread, "control", _NO_POOL)
+    return control
+
+
+class Job(Generic[T]):
+    """One piece of work and how far it is. Made by `JobPool.submit`; read by anybody, from any thread."""
+
+    def __init__(self, pool: "JobPool", key: str, function: Callable[[JobControl], T], background: bool, sequence: int) -> None:
+        self.key = key
+        self.background = background
+        self.state: JobState = "queued"
+        self.fraction = 0.0
+        self.message = ""
+        self.partial_value: Any = None
+        self.error: BaseException | None = None
+        self.finished_at: float | None = None
+        self.sequence = sequence
+        self.viewers: set[str] = set()
+        self.cancel_requested = threading.Event()
+        self._pool = pool
+        self._function: Callable[[JobControl], T] | None = function
+        self._value: T | None = None
+        self._finished = threading.Event()
+        self._first_report: tuple[float, float] | None = None
+        self._last_report: tuple[float, float] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is done, failed or cancelled."""
+        return self._finished.is_set()
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds left at the pace so far; None until two reports of progress have shown a pace."""
+        if self._first_report is None or self._last_report is None or self.finished:
+            return None
+        (start, fraction_at_start), (last, fraction) = self._first_report, self._last_report
+        if fraction <= fraction_at_start:
+            return None
+        seconds_left = (1 - fraction) * (last - start) / (fraction - fraction_at_start)
+        return max(0.0, seconds_left - (time.monotonic() - last))
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the result and return it.
+
+        Args:
+            timeout: seconds to wait at most; None waits as long as it takes.
+
+        Raises:
+            TimeoutError: it is not finished in that time (and goes on).
+            JobCancelled: it was cancelled.
+            Exception: whatever the work itself raised.
+        """
+        if not self._finished.is_set():
+            self._wait(timeout)
+        if self.error is not None:
+            raise self.error
+        return self._value  # type: ignore[return-value]  # set by finish() whenever there is no error
+
+    def cancel(self, viewer: str = "") -> bool:
+        """Say that this viewer no longer wants the result; True if that was the last one, so that the job stops."""
+        return self._pool.withdraw(self, viewer)
+
+    def report(self, fraction: float, message: str) -> None:
+        """Note progress (see `JobControl.progress`)."""
+        self.fraction = min(1.0, max(0.0, fraction))
+        self.message = message
+        now = time.monotonic()
+        # The pace is counted from the first report on: work that resumes at 60 % did not do 60 % in its first second.
+        if self._first_report is None:
+            self._first_report = (now, self.fraction)
+        self._last_report = (now, self.fraction)
+
+    def execute(self, control: JobControl) -> T:
+        """Run the work in this thread."""
+        if self._function is None:
+            raise RuntimeError(f"the job {self.key} has already been run")
+        return self._function(control)
+
+    def finish(self, state: JobState, value: T | None, error: BaseException | None) -> None:
+        """Record the end and wake everybody who waits for it."""
+        self._value, self.error = value, error
+        # What the function closes over can be a model; a finished job must not keep it in memory.
+        self._function = None
+        self.finished_at = time.monotonic()
+        if state == "done":
+            self.fraction = 1.0
+        self.state = state
+        self._finished.set()
+
+    def _wait(self, timeout: float | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        control = current_control()
+        with control.waiting():
+            while not self._finished.wait(_next_wait(deadline)):
+                control.raise_if_cancelled()
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise TimeoutError(f"{self.key} was not finished within {timeout} s")
+
+
+def _next_wait(deadline: float | None) -> float:
+    """Seconds to wait before looking again whether the waiting job itself was cancelled."""
+    return _POLL_SECONDS if deadline is None else min(_POLL_SECONDS, max(0.0, deadline - time.monotonic()))
+
+
+@dataclass(eq=False)
+class _Waiter:
+    job: Job[Any]
+    since: float
+    granted: bool = False
+
+
+class _Turns:
+    """A counted permit to compute, granted in the order that the module's docstring gives."""
+
+    def __init__(self, count: int, patience: float) -> None:
+        self._free = count
+        self._patience = patience
+        self._waiting: list[_Waiter] = []
+        self._changed = threading.Condition()
+
+    def take(self, job: Job[Any]) -> None:
+        """Wait for a turn; raises `JobCancelled`, holding none, if the job is cancelled before it comes."""
+        with self._changed:
+            self._wait_in_line(job)
+
+    def give(self) -> None:
+        """Hand a turn back."""
+        with self._changed:
+            self._free += 1
+            self._grant()
+
+    def pass_on(self, job: Job[Any]) -> None:
+        """Hand the turn to who is more urgent and wait for the next one; raises as `take` does."""
+        with self._changed:
+            self._free += 1
+            # In line before the turn is granted: otherwise background work behind this job could overtake it.
+            self._wait_in_line(job)
+
+    def interactive_work_waits(self) -> bool:
+        with self._changed:
+            return any(not waiter.job.background for waiter in self._waiting)
+
+    def wake(self) -> None:
+        """Let waiting jobs see that they were cancelled."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _wait_in_line(self, job: Job[Any]) -> None:
+        waiter = _Waiter(job, time.monotonic())
+        self._waiting.append(waiter)
+        self._grant()
+        while not waiter.granted:
+            if job.cancel_requested.is_set():
+                self._waiting.remove(waiter)
+                raise _cancelled()
+            self._changed.wait()
+
+    def _grant(self) -> None:
+        while self._free > 0 and self._waiting:
+            waiter = self._next()
+            self._waiting.remove(waiter)
+            waiter.granted = True
+            self._free -= 1
+        self._changed.notify_all()
+
+    def _next(self) -> _Waiter:
+        in_order = sorted(self._waiting, key=lambda waiter: waiter.job.sequence)
+        interactive = [waiter for waiter in in_order if not waiter.job.background]
+        background = [waiter for waiter in in_order if waiter.job.background]
+        # Only the first background job can grow impatient: if all could, they would take turns before a short request.
+        if background and time.monotonic() - background[0].since >= self._patience:
+            return background[0]
+        return (interactive or background)[0]
+
+
+def _cancelled() -> JobCancelled:
+    return JobCancelled("The work was cancelled before it finished; start it again to get its result.")
+
+
+class _PoolControl(JobControl):
+    """The control of a job in a pool. Used only by the thread that runs the job."""
+
+    def __init__(self, job: Job[Any], turns: _Turns) -> None:
+        self._job = job
+        self._turns = turns
+        self._holds_turn = False
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        self._job.report(fraction, message)
+
+    def partial(self, value: Any) -> None:
+        self._job.partial_value = value
+
+    def raise_if_cancelled(self) -> None:
+        if self._job.cancel_requested.is_set():
+            raise _cancelled()
+
+    def checkpoint(self) -> None:
+        self.raise_if_cancelled()
+        if self._holds_turn and self._job.background and self._turns.interactive_work_waits():
+            self._holds_turn = False
+            self._turns.pass_on(self._job)
+            self._holds_turn = True
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        if not self._holds_turn:
+            yield
+            return
+        self.give_turn()
+        try:
+            yield
+        finally:
+            self.take_turn()
+
+    def take_turn(self) -> None:
+        self._turns.take(self._job)
+        self._holds_turn = True
+
+    def give_turn(self) -> None:
+        if self._holds_turn:
+            self._holds_turn = False
+            self._turns.give()
+
+
+class JobPool:
+    """Runs jobs in daemon threads, so many at a time as there are turns.
+
+    Args:
+        workers: turns, that is, jobs that compute at the same time.
+        max_queued: jobs that may wait for their first turn.
+        patience: seconds after which waiting background work gets one step in spite of interactive work.
+        keep_finished: finished jobs kept for those who poll for their result.
+        keep_seconds: how long they are kept.
+    """
+
+    def __init__(
+        self,
+        workers: int = 1,
+        max_queued: int = 64,
+        patience: float = 10.0,
+        keep_finished: int = 64,
+        keep_seconds: float = 600.0,
+    ) -> None:
+        self.max_queued = max_queued
+        self.keep_finished = keep_finished
+        self.keep_seconds = keep_seconds
+        self._turns = _Turns(workers, patience)
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Job[Any]] = {}
+        self._submitted = 0
+
+    def submit(self, key: str, function: Callable[[JobControl], T], viewer: str = "", background: bool = False) -> Job[T]:
+        """Start work, or join the same work that is there already.
+
+        Args:
+            key: says what is computed: equal keys must mean equal results.
+            function: the work; it gets the job's control.
+            viewer: who wants it (see `Job.cancel`).
+            background: long work that makes way for short work at its checkpoints. If anybody asks for the same key
+                as interactive work, it becomes interactive.
+
+        Raises:
+            Busy: too much work is already waiting.
+        """
+        with self._lock:
+            self._forget_old()
+            job = self._shared_job(key)
+            if job is None:
+                job = self._start(key, function, background)
+            job.viewers.add(viewer)
+            job.background = job.background and background
+            return job
+
+    def get(self, key: str) -> Job[Any] | None:
+        """The job of this key, unfinished or finished not long ago, or None."""
+        with self._lock:
+            self._forget_old()
+            return self._jobs.get(key)
+
+    def withdraw(self, job: Job[Any], viewer: str) -> bool:
+        """See `Job.cancel`."""
+        with self._lock:
+            job.viewers.discard(viewer)
+            if job.viewers or job.finished:
+                return False
+            job.cancel_requested.set()
+        self._turns.wake()
+        return True
+
+    def _shared_job(self, key: str) -> Job[Any] | None:
+        job = self._jobs.get(key)
+        if job is None or job.cancel_requested.is_set() or job.state == "failed":
+            return None
+        return job
+
+    def _start(self, key: str, function: Callable[[JobControl], T], background: bool) -> Job[T]:
+        queued = sum(job.state == "queued" and not job.cancel_requested.is_set() for job in self._jobs.values())
+        if queued >= self.max_queued:
+            raise Busy(
+                f"{queued} other computations are already waiting here, which is the most that may wait; "
+                "try again in a minute, or cancel one that you no longer need."
+            )
+        self._submitted += 1
+        job = Job(self, key, function, background, self._submitted)
+        threading.Thread(target=self._run, args=(job,), name=f"job {key[:24]}", daemon=True).start()
+        self._jobs[key] = job
+        return job
+
+    def _run(self, job: Job[Any]) -> None:
+        control = _PoolControl(job, self._turns)
+        _thread.control = control
+        value: Any = None
+        error: BaseException | None = None
+        try:
+            control.take_turn()
+            control.raise_if_cancelled()
+            job.state = "running"
+            value = job.execute(control)
+        except BaseException as raised:  # kept for whoever asks for the result
+            # The frames of a traceback hold every activation of the failed pass for as long as the job is kept.
+            traceback.clear_frames(raised.__traceback__)
+            error = raised
+        finally:
+            control.give_turn()
+        job.finish(_end_state(job, error), value, error)
+
+    def _forget_old(self) -> None:
+        ended = {key: job.finished_at for key, job in self._jobs.items() if job.finished_at is not None}
+        newest_first = sorted(ended, key=lambda key: ended[key], reverse=True)
+        too_old = time.monotonic() - self.keep_seconds
+        for place, key in enumerate(newest_first):
+            if place >= self.keep_finished or ended[key] < too_old:
+                del self._jobs[key]
+
+
+def _end_state(job: Job[Any], error: BaseException | None) -> JobState:
+    if error is None:
+        return "done"
+    return "cancelled" if isinstance(error, JobCancelled) and job.cancel_requested.is_set() else "failed"
+
+
+_default_pool: JobPool | None = None
+_default_pool_lock = threading.Lock()
+
+
+def default_pool() -> JobPool:
+    """The one pool that everything in this process shares."""
+    global _default_pool
+    with _default_pool_lock:
+        if _default_pool is None:
+            _default_pool = JobPool()
+        return _default_pool

@@ -1,0 +1,284 @@
+"""Every model that can be chosen, in the order a person should meet them. Imports no torch.
+
+Bundled models first, then SmolLM2, then the person's own folders, then the hub: the report's two models, the toy
+families, Pythia, GPT-2, and the rest of what TransformerLens supports.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from core.errors import HeadScopeError, ModelUnavailable
+from core.models import hf_config, smollm2
+from core.models.card import Source
+from core.models.memory import available_bytes, bytes_needed
+from core.models.native_folder import read_about
+from core.models.paths import (
+    NATIVE_FILE,
+    bundled_root,
+    folder_name,
+    is_model_folder,
+    local_folder,
+    models_root,
+)
+from core.models.supported import SupportedModel, aliases, stated_size, supported_models
+from core.models.weights_file import count_weights, weights_files
+
+DEFAULT_MODEL = "mixture"
+BY_CONSTRUCTION = "by-construction"
+BUNDLED_ORDER = ("mixture", "two-layer", "solu", "one-layer", "bigram")
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A model that can be chosen. Sizes are None where only the weights themselves would tell.
+
+    `available`: usable now, without a network. `bytes_needed`: memory in float32. `fits_in_memory`: None if unknown.
+    """
+
+    name: str
+    family: str
+    source: Source
+    n_layers: int | None = None
+    n_heads: int | None = None
+    d_model: int | None = None
+    n_params: int | None = None
+    available: bool = False
+    title: str = ""
+    description: str = ""
+    repo_id: str | None = None
+    bytes_needed: int | None = None
+    fits_in_memory: bool | None = None
+    aliases: tuple[str, ...] = ()
+
+
+def catalogue(search: str = "") -> tuple[CatalogueEntry, ...]:
+    """The models whose name, title, family or repository holds every word of `search`.
+
+    Without a search the hub's long tail is left to the models that TransformerLens's authors verified.
+    """
+    words = search.lower().split()
+    free = available_bytes()
+    seen: set[str] = set()
+    found = []
+    for entry in _entries(everything=bool(words)):
+        keys = {entry.name.lower(), (entry.repo_id or entry.name).lower()}
+        if keys & seen or not all(word in _haystack(entry) for word in words):
+            continue
+        seen |= keys
+        found.append(_with_memory(entry, free))
+    return tuple(found)
+
+
+def find_entry(name: str) -> CatalogueEntry:
+    """The entry that `name` means: a catalogue name, an alias, `owner/repository`, or a folder under the model folder.
+
+    Raises ModelUnavailable with near matches for an unknown name, and for a folder outside the model folder.
+    """
+    wanted = name.strip()
+    folder = local_folder(wanted) if wanted else None
+    if folder is not None:
+        wanted = _name_of_folder(folder)
+    for entry in (*_bundled(), _smollm2(), *_local(), *_families()):
+        if wanted.lower() in {entry.name.lower(), (entry.repo_id or "").lower(), *entry.aliases}:
+            return _with_memory(entry, available_bytes())
+    repo_id = {alias.lower(): repo for alias, repo in aliases().items()}.get(wanted.lower(), wanted)
+    for entry in _families():
+        if entry.repo_id == repo_id or repo_id in entry.aliases:
+            return _with_memory(entry, available_bytes())
+    if repo_id != wanted or _REPO_ID.fullmatch(wanted):
+        return _with_memory(_hub_entry(repo_id, "hub"), available_bytes())
+    raise _unknown(name)
+
+
+def folder_of(entry: CatalogueEntry) -> Path | None:
+    """The folder an entry's files are in, or None if it has not been brought in (or has none: by-construction)."""
+    if entry.source == "bundled":
+        folder = bundled_root() / entry.name
+    elif entry.source == "local":
+        return local_folder(entry.name)
+    else:
+        folder = models_root() / folder_name(entry.name)
+        if folder.is_symlink():
+            return local_folder(folder.name)
+    return folder if is_model_folder(folder) else None
+
+
+def _unknown(name: str) -> ModelUnavailable:
+    names = [entry.name for entry in (*_bundled(), _smollm2(), *_local(), *_families())] + list(aliases())
+    lower = {candidate.lower(): candidate for candidate in names}
+    near = [lower[match] for match in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(near)}?" if near else "`python -m core models` lists what there is."
+    return ModelUnavailable(f"There is no model called {name[:80]!r}: {hint}")
+
+
+def _haystack(entry: CatalogueEntry) -> str:
+    return " ".join((entry.name, entry.title, entry.family, entry.repo_id or "", *entry.aliases)).lower()
+
+
+def _with_memory(entry: CatalogueEntry, free: int) -> CatalogueEntry:
+    weights = entry.n_params or stated_size(entry.repo_id or entry.name)
+    if weights is None:
+        return entry
+    needed = bytes_needed(weights)
+    return replace(entry, bytes_needed=needed, fits_in_memory=needed <= free)
+
+
+def _entries(everything: bool) -> Iterator[CatalogueEntry]:
+    yield from _bundled()
+    yield _smollm2()
+    yield from _local()
+    yield from _families()
+    for repo_id in dict.fromkeys(aliases().values()):
+        if repo_id in _supported_by_repo():
+            yield _hub_entry(repo_id, _supported_by_repo()[repo_id].architecture)
+    for model in supported_models():
+        if everything or model.verified:
+            yield _hub_entry(model.repo_id, model.architecture)
+
+
+@lru_cache(maxsize=1)
+def _supported_by_repo() -> dict[str, SupportedModel]:
+    return {model.repo_id: model for model in supported_models()}
+
+
+def _bundled() -> list[CatalogueEntry]:
+    folders = [path.parent for path in bundled_root().glob(f"*/{NATIVE_FILE}")]
+    order = {name: index for index, name in enumerate(BUNDLED_ORDER)}
+    folders.sort(key=lambda folder: (order.get(folder.name, len(order)), folder.name))
+    return [_by_construction(), *(_folder_entry(folder, folder.name, "bundled") for folder in folders)]
+
+
+@lru_cache(maxsize=1)
+def _by_construction() -> CatalogueEntry:
+    from core.models.construction import identity
+
+    card = identity().card
+    return CatalogueEntry(
+        name=BY_CONSTRUCTION,
+        family=card.family,
+        source="bundled",
+        n_layers=card.n_layers,
+        n_heads=card.n_heads,
+        d_model=card.d_model,
+        n_params=card.n_params,
+        available=True,
+        title=card.title,
+        description=card.description,
+    )
+
+
+def _smollm2() -> CatalogueEntry:
+    return CatalogueEntry(
+        name=smollm2.NAME,
+        family="llama",
+        source="pypi",
+        n_layers=30,
+        n_heads=9,
+        d_model=576,
+        n_params=134_515_008,
+        available=_is_complete(models_root() / smollm2.NAME),
+        title="SmolLM2 135M Instruct",
+        description="A real language model that needs no hub: it comes from the Python package index, 94 MB.",
+        repo_id=None,
+    )
+
+
+@lru_cache(maxsize=1)
+def _family_table() -> tuple[CatalogueEntry, ...]:
+    rows = json.loads(Path(__file__).with_name("families.json").read_text(encoding="utf-8"))
+    return tuple(CatalogueEntry(source="hub", **row | {"aliases": tuple(row["aliases"])}) for row in rows)
+
+
+def _families() -> Iterator[CatalogueEntry]:
+    for entry in _family_table():
+        yield replace(entry, available=_is_complete(models_root() / folder_name(entry.name)))
+
+
+def _hub_entry(repo_id: str, family: str) -> CatalogueEntry:
+    available = _is_complete(models_root() / folder_name(repo_id))
+    return CatalogueEntry(name=repo_id, family=family, source="hub", title=repo_id, repo_id=repo_id, available=available)
+
+
+def _local() -> list[CatalogueEntry]:
+    """Folders put under the root by hand or brought in from the hub, one or two levels deep."""
+    not_local = {smollm2.NAME, *(folder_name(entry.name) for entry in _family_table())}
+    entries = []
+    for folder in _model_folders(models_root()):
+        if folder.name in not_local and folder.parent == models_root():
+            continue
+        name = _name_of_folder(folder)
+        hub = "--" in folder.name and _REPO_ID.fullmatch(name)
+        entries.append(_folder_entry(folder, name, "hub" if hub else "local"))
+    return entries
+
+
+def _model_folders(root: Path, depth: int = 2) -> Iterator[Path]:
+    try:
+        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:
+        return
+    for folder in folders:
+        if not folder.resolve().is_relative_to(models_root().resolve()):
+            continue
+        if is_model_folder(folder):
+            yield folder
+        elif depth > 1:
+            yield from _model_folders(folder, depth - 1)
+
+
+def _name_of_folder(folder: Path) -> str:
+    """The name of a folder under the root: its path from there, or the repository it was brought in from."""
+    relative = folder.resolve().relative_to(models_root().resolve())
+    if len(relative.parts) == 1 and "--" in relative.name and _REPO_ID.fullmatch(relative.name.replace("--", "/", 1)):
+        return relative.name.replace("--", "/", 1)
+    return relative.as_posix()
+
+
+def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
+    """An entry for a folder; a broken one is listed as not available, with the reason as its description."""
+    repo_id = name if source == "hub" else None
+    try:
+        n_params = count_weights(weights_files(folder))
+        if (folder / NATIVE_FILE).is_file():
+            about = read_about(folder)
+            config = about["config"]
+            return CatalogueEntry(
+                name=name,
+                family=str(about.get("family", source)),
+                source=source,
+                n_layers=int(config["n_layers"]),
+                n_heads=int(config["n_heads"]),
+                d_model=int(config["d_model"]),
+                n_params=n_params,
+                available=True,
+                title=str(about.get("title", name)),
+                description=str(about.get("description", "")),
+                repo_id=repo_id,
+            )
+        config = hf_config.text_config(hf_config.read_config(folder))
+        return CatalogueEntry(
+            name=name,
+            family=str(config.get("model_type", source)),
+            source=source,
+            n_layers=hf_config.size(config, "n_layers", folder),
+            n_heads=hf_config.size(config, "n_heads", folder),
+            d_model=hf_config.size(config, "d_model", folder),
+            n_params=n_params,
+            available=True,
+            title=name,
+            repo_id=repo_id,
+        )
+    except (HeadScopeError, OSError, KeyError, TypeError, ValueError) as error:
+        return CatalogueEntry(name=name, family=source, source=source, title=name, description=str(error), repo_id=repo_id)
+
+
+def _is_complete(folder: Path) -> bool:
+    return is_model_folder(folder) and any(folder.glob("*.safetensors"))

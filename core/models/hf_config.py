@@ -1,0 +1,102 @@
+"""A Hugging Face `config.json` read without the model library: sizes under each family's own names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from core.errors import ModelUnavailable
+from core.models.paths import HF_FILE, model_file
+
+_NAMES = {
+    "n_layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
+    "n_heads": ("num_attention_heads", "n_head", "num_heads", "n_heads"),
+    "d_model": ("hidden_size", "n_embd", "d_model"),
+    "d_vocab": ("vocab_size",),
+    "n_ctx": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length", "max_sequence_length"),
+}
+_ROTARY = ("gpt_neox", "gptj", "codegen", "falcon", "persimmon", "stablelm")
+DEFAULT_CONTEXT = 2048  # BLOOM and other ALiBi models state none; this is what they were trained with
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` of a model folder.
+
+    Raises ModelUnavailable if it is missing or broken.
+    """
+    path = model_file(folder, HF_FILE)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8")) if path else None
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(f"The file {HF_FILE} of {folder.name} is broken.") from error
+    if not isinstance(config, dict):
+        raise ModelUnavailable(f"{folder.name} is not a model folder: a file {HF_FILE} is missing.")
+    return config
+
+
+def text_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The language model's part of a config, where it is nested in a larger one."""
+    inner = config.get("text_config")
+    return config | inner if isinstance(inner, dict) else config
+
+
+def size(config: dict[str, Any], what: str, folder: Path) -> int:
+    """One size, such as `n_layers`, under whatever name the family gives it.
+
+    Raises ModelUnavailable if the config does not state it, as for a model without attention heads.
+    """
+    for name in _NAMES[what]:
+        value = config.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    if what == "n_ctx":
+        return DEFAULT_CONTEXT
+    kind = config.get("model_type", "unknown")
+    raise ModelUnavailable(
+        f"{folder.name} (of type {kind}) does not state {_NAMES[what][0]} in its {HF_FILE}: "
+        "HeadScope measures causal transformers with attention heads."
+    )
+
+
+def d_head(config: dict[str, Any], d_model: int, n_heads: int) -> int:
+    """The width of one head."""
+    value = config.get("head_dim") or config.get("d_kv")
+    return value if isinstance(value, int) else d_model // n_heads
+
+
+def key_value_heads(config: dict[str, Any], n_heads: int) -> int:
+    """How many key-value heads the query heads share."""
+    if config.get("model_type") == "falcon":
+        if config.get("new_decoder_architecture"):
+            return int(config.get("num_kv_heads") or n_heads)
+        return 1 if config.get("multi_query", True) else n_heads
+    if config.get("model_type") == "gpt_bigcode":
+        return 1 if config.get("multi_query", True) else n_heads
+    value = config.get("num_key_value_heads") or config.get("num_kv_heads") or _attn_config(config).get("kv_n_heads")
+    return value if isinstance(value, int) else n_heads
+
+
+def positional(config: dict[str, Any]) -> str:
+    """`rotary`, `alibi` or `learned`."""
+    kind = config.get("model_type", "")
+    if kind == "bloom" or config.get("alibi") is True or _attn_config(config).get("alibi", kind == "mpt") is True:
+        return "alibi"
+    if kind in _ROTARY or any(key in config for key in ("rope_theta", "rope_parameters", "rotary_dim", "rotary_pct")):
+        return "rotary"
+    return "learned"
+
+
+def _attn_config(config: dict[str, Any]) -> dict[str, Any]:
+    """MPT's nested attention settings; empty for every other family."""
+    nested = config.get("attn_config")
+    return nested if isinstance(nested, dict) else {}
+
+
+def special_token_ids(config: dict[str, Any]) -> set[int]:
+    """The config's own BOS, EOS and padding ids (EOS may be several)."""
+    ids: set[int] = set()
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        value = config.get(key)
+        ids |= {i for i in (value if isinstance(value, list) else [value]) if isinstance(i, int)}
+    return ids

@@ -1,0 +1,88 @@
+"""Where models are kept, and which folder a name from a person may mean: never one outside the model folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from core.errors import ModelUnavailable
+
+NATIVE_FILE = "headscope.json"
+HF_FILE = "config.json"
+
+
+def models_root() -> Path:
+    """The folder that holds every model brought in or put there by hand: `HEADSCOPE_MODELS`, else a cache folder."""
+    given = os.environ.get("HEADSCOPE_MODELS", "").strip()
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "headscope" / "models"
+
+
+def bundled_root() -> Path:
+    """The folder of the models that come with HeadScope."""
+    return Path(__file__).with_name("bundled")
+
+
+def staging_folder(name: str) -> Path:
+    """Where a model is put together before it is moved into place; kept when interrupted, so that it can go on."""
+    return models_root() / ".partial" / folder_name(name)
+
+
+def folder_name(name: str) -> str:
+    """The folder a catalogue name is kept under: one level, so `owner/model` becomes `owner--model`."""
+    return name.replace("/", "--")
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether a folder looks like a model: the project's own format, or the Hugging Face one."""
+    return (folder / NATIVE_FILE).is_file() or (folder / HF_FILE).is_file()
+
+
+def local_folder(name: str) -> Path | None:
+    """The model folder under the root that `name` means, or None if there is no folder of that name.
+
+    `name` is a path relative to the root, or a path to a folder under the root.
+
+    Raises ModelUnavailable for anything that leads outside, by `..`, an absolute path or a symlink.
+    """
+    root = models_root()
+    try:
+        resolved_root = root.resolve()
+        places = [root / name] + ([Path(name).expanduser()] if os.sep in name else [])
+        for place in places:
+            resolved = place.resolve()
+            if resolved != resolved_root and resolved.is_relative_to(resolved_root):
+                if resolved.is_dir():
+                    return resolved
+            elif leads_outside(name) or place.is_symlink():
+                raise outside(name)
+    except (OSError, ValueError, RuntimeError):  # a name too long, a NUL byte, a symlink loop, an unknown ~user
+        return None
+    return None
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a name is written as a path that is not below the root."""
+    return Path(name).is_absolute() or name.startswith("~") or ".." in Path(name).parts
+
+
+def outside(name: str) -> ModelUnavailable:
+    """The sentence for a folder outside the model folder."""
+    return ModelUnavailable(
+        f"The folder {name!r} is outside the model folder {models_root()}: put the model there, "
+        "or set HEADSCOPE_MODELS to the folder that holds it."
+    )
+
+
+def model_file(folder: Path, name: str) -> Path | None:
+    """A file of a model folder, or None if it is missing.
+
+    Raises ModelUnavailable if it is a symlink that leads out of the root, so that a folder cannot smuggle other files in.
+    """
+    path = folder / name
+    if not path.is_file():
+        return None
+    if path.is_symlink():
+        roots = (models_root().resolve(), bundled_root().resolve())
+        if not any(path.resolve().is_relative_to(root) for root in roots):
+            raise ModelUnavailable(f"The file {name} of {folder.name} is a link that leads outside the model folder.")
+    return path

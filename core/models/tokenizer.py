@@ -1,0 +1,27 @@
+"""A model's own tokenizer, from its tokenizer file alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class ModelTokenizer:
+    """Text to ids and ids to text. Never used on generated ids, which would come back with a second BOS."""
+
+    backend: Tokenizer
+
+    def encode(self, text: str, *, special_tokens: bool = True) -> list[int]:
+        """The ids of `text`; with the model's own special tokens around it unless told otherwise."""
+        return list(self.backend.encode(text, add_special_tokens=special_tokens).ids)
+
+    def text(self, token_id: int) -> str:
+        """One token's text, unescaped, with its leading space, and special tokens by their names."""
+        name = self.backend.id_to_token(token_id)
+        if name is None:
+            return str(token_id)
+        text = self.backend.decode([token_id], skip_special_tokens=False)
+        # A byte-level piece that is no character by itself decodes to U+FFFD: the piece's own name says more.
+        return name if text == "" or "\ufffd" in text else text
