@@ -22,6 +22,9 @@ from core.errors import BadInput, HeadScopeError
 COMMANDS = {
     "models": "list the models, or bring one in for offline use",
     "score": "score every head on repeated random tokens",
+    "ablate": "take heads away, beside random sets of the same size",
+    "causal": "take every head away alone, exactly or by gradient",
+    "sweep": "take away what each threshold keeps",
     "doctor": "check this device against the circuit whose answers are known exactly",
     "train": "train a bundled model again from its recorded recipe",
 }

@@ -1,4 +1,4 @@
-"""Passes that keep attention patterns: of every head a byte a cell, quantised inside the hook, or of one head exactly."""
+"""Passes that keep attention patterns: of every head two bytes a cell, quantised inside the hook, or of one head exactly."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt16
 from torch import Tensor
 
 from core.errors import BadInput
 from core.forward import Hook, check_readout, pattern_hook, run_body, token_losses
 from core.models.loaded import LoadedModel
+from core.patterns import FULL
 
 
 @torch.no_grad()
 def measure_patterns(
     model: LoadedModel, ids: Sequence[int]
-) -> tuple[UInt8[np.ndarray, "n_layers n_heads cells"], Float[np.ndarray, "tokens"]]:
-    """Every head's lower triangle, row by row, 255 = all attention, and each token's loss (see `measure_losses`).
+) -> tuple[UInt16[np.ndarray, "n_layers n_heads cells"], Float[np.ndarray, "tokens"]]:
+    """Every head's lower triangle, row by row, 65535 = all attention, and each token's loss (see `measure_losses`).
 
     Raises BadInput if the attention overflows in the model's number format.
     """
-    layers: list[UInt8[np.ndarray, "n_heads cells"] | None] = [None] * model.card.n_layers
+    layers: list[UInt16[np.ndarray, "n_heads cells"] | None] = [None] * model.card.n_layers
     triangle = tuple(torch.from_numpy(index).to(model.device) for index in np.tril_indices(len(ids)))
 
     def quantising(layer: int) -> Hook:
-        def keep_bytes(pattern: Tensor) -> None:
+        def quantise(pattern: Tensor) -> None:
             cells = _finite(model, pattern[0][:, triangle[0], triangle[1]].float())
-            layers[layer] = (cells * 255).round().to(torch.uint8).cpu().numpy()
+            layers[layer] = (cells * FULL).round().to(torch.int32).cpu().numpy().astype(np.uint16)
 
-        return pattern_hook(layer), keep_bytes
+        return pattern_hook(layer), quantise
 
     losses = measure_losses(model, ids, [quantising(layer) for layer in range(len(layers))])
     seen = [layer for layer in layers if layer is not None]
@@ -55,13 +56,14 @@ def measure_head_pattern(model: LoadedModel, ids: Sequence[int], layer: int, hea
 @torch.no_grad()
 def measure_losses(model: LoadedModel, ids: Sequence[int], hooks: Sequence[Hook] = ()) -> Float[np.ndarray, "tokens"]:
     """The loss of every token in nats, by target position, NaN at position 0; from one pass with `hooks` attached."""
-    check_readout(model)
     tokens = torch.tensor([list(ids)])
-    return token_losses(model, run_body(model, tokens, hooks).final, tokens)[0].cpu().numpy()
+    final = run_body(model, tokens, hooks).final
+    check_readout(model)
+    return token_losses(model, final, tokens)[0].cpu().numpy()
 
 
 def _finite(model: LoadedModel, cells: Tensor) -> Tensor:
-    """The cells, after checking that they are numbers: NaN would become an arbitrary byte without a word."""
+    """The cells, after checking that they are numbers: NaN would become an arbitrary weight without a word."""
     if not bool(cells.isfinite().all()):
         raise BadInput(f"This model's attention overflows in {str(model.dtype).removeprefix('torch.')}: use float32.")
     return cells

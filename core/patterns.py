@@ -1,7 +1,8 @@
-"""Attention patterns to look at: one head exactly, or every head in one byte a cell, on one row of tokens.
+"""Attention patterns to look at, on one row of tokens: every head's, or one head's where the row is too long for all.
 
-Scores never need a kept pattern (`core.measure` reduces them inside the hook); a picture does. Every head's is kept in a
-byte a cell, lower triangle only, and the picked head's as it is. Imports no torch until something must be computed.
+Scores never need a kept pattern (`core.measure` reduces them inside the hook); a picture does. Every head's is kept in two
+bytes a cell, lower triangle only, so that looking at another head is no new pass. Imports no torch until something must
+be computed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from math import isqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt16
 
 from core.errors import BadInput
 from core.models.card import ModelCard
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
 
 PATTERN_VERSION = 1
+# What all attention is quantised to; 257 times that of one byte.
+FULL = 65535
 MAX_GRID_TOKENS = 257
 MAX_GRID_BYTES = 12_000_000
 
@@ -34,19 +37,19 @@ class RowPatterns:
     """Every head's pattern on one row of tokens, and the row's losses.
 
     token_loss: nats by target position; the first is NaN, for nothing predicts it.
-    quantised: the lower triangle row by row (`q (q + 1) / 2 + k`), 255 = 1, so within 1/510 of the weight; None for a row
-        that is too long for `grid_limit`.
+    quantised: the lower triangle row by row (`q (q + 1) / 2 + k`), `FULL` = 1, so within 1/131070 of the weight; None for
+        a row that is too long for `grid_limit`.
     """
 
     token_loss: Float[np.ndarray, "tokens"]
-    quantised: UInt8[np.ndarray, "n_layers n_heads cells"] | None = None
+    quantised: UInt16[np.ndarray, "n_layers n_heads cells"] | None = None
 
     def __post_init__(self) -> None:
         cells = self.n_tokens * (self.n_tokens + 1) // 2
         given = self.quantised
-        if given is not None and (given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != cells):
+        if given is not None and (given.dtype != np.uint16 or given.ndim != 3 or given.shape[2] != cells):
             raise ValueError(
-                f"patterns of {self.n_tokens} tokens must be uint8 [n_layers, n_heads, {cells}], "
+                f"patterns of {self.n_tokens} tokens must be uint16 [n_layers, n_heads, {cells}], "
                 f"not {given.dtype} {given.shape}"
             )
 
@@ -56,12 +59,19 @@ class RowPatterns:
         return len(self.token_loss)
 
     def head(self, layer: int, head: int) -> Float[np.ndarray, "tokens tokens"]:
-        """One head's pattern as it can be had back from a byte a cell; ValueError where no patterns were kept."""
+        """One head's pattern (rows are queries); ValueError where no patterns were kept."""
+        pattern = np.zeros((self.n_tokens, self.n_tokens), dtype=np.float32)
+        pattern[np.tril_indices(self.n_tokens)] = self._kept()[layer, head] / np.float32(FULL)
+        return pattern
+
+    def coarse(self) -> UInt8[np.ndarray, "n_layers n_heads cells"]:
+        """All patterns in one byte a cell, 255 = 1, within 1/510 of the weight; ValueError where none were kept."""
+        return ((self._kept().astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+    def _kept(self) -> UInt16[np.ndarray, "n_layers n_heads cells"]:
         if self.quantised is None:
             raise ValueError(f"no patterns were kept of a row of {self.n_tokens} tokens")
-        pattern = np.zeros((self.n_tokens, self.n_tokens), dtype=np.float32)
-        pattern[np.tril_indices(self.n_tokens)] = self.quantised[layer, head] / np.float32(255)
-        return pattern
+        return self.quantised
 
 
 def grid_limit(card: ModelCard) -> int:

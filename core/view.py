@@ -106,7 +106,9 @@ def fit_view(view: View, identity: ModelIdentity) -> tuple[View, list[str]]:
             "so tokens are drawn from its whole vocabulary."
         )
         options = replace(options, token_range=None)
-    longest = min(longest_length(vocabulary, options.bos), len(candidate_ids(vocabulary, options.token_range)))
+    room = min(longest_length(vocabulary, options.bos), len(candidate_ids(vocabulary, options.token_range)))
+    # A model with no room for two tokens twice is left to the probe, which says so.
+    longest = max(2, room)
     if options.length > longest:
         notes.append(f"Length {options.length} does not fit {card.name}: it is now {longest}, the longest that does.")
         options = replace(options, length=longest)

@@ -83,7 +83,9 @@ def find_entry(name: str) -> CatalogueEntry:
     Raises ModelUnavailable with near matches for an unknown name, and for a folder outside the model folder.
     """
     wanted = name.strip()
-    folder = local_folder(wanted) if wanted else None
+    if not wanted:
+        raise _unknown(name)
+    folder = local_folder(wanted)
     if folder is not None:
         wanted = _name_of_folder(folder)
     for entry in (*_bundled(), _smollm2(), *_local(), *_families()):
@@ -114,7 +116,7 @@ def folder_of(entry: CatalogueEntry) -> Path | None:
 def _unknown(name: str) -> ModelUnavailable:
     names = [entry.name for entry in (*_bundled(), _smollm2(), *_local(), *_families())] + list(aliases())
     lower = {candidate.lower(): candidate for candidate in names}
-    near = [lower[match] for match in difflib.get_close_matches(name.lower(), list(lower), n=3, cutoff=0.5)]
+    near = [lower[match] for match in difflib.get_close_matches(name[:80].lower(), list(lower), n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else "`python -m core models` lists what there is."
     return ModelUnavailable(f"There is no model called {name[:80]!r}: {hint}")
 

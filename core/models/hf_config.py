@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelUnavailable
-from core.models.paths import HF_FILE, model_file
+from core.models.paths import HF_FILE, model_file, shown
 
 _NAMES = {
     "n_layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
@@ -29,9 +29,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8")) if path else None
     except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"The file {HF_FILE} of {folder.name} is broken.") from error
+        raise ModelUnavailable(f"The file {HF_FILE} of {shown(folder)} is broken.") from error
     if not isinstance(config, dict):
-        raise ModelUnavailable(f"{folder.name} is not a model folder: a file {HF_FILE} is missing.")
+        raise ModelUnavailable(f"{shown(folder)} is not a model folder: a file {HF_FILE} is missing.")
     return config
 
 
@@ -54,7 +54,7 @@ def size(config: dict[str, Any], what: str, folder: Path) -> int:
         return DEFAULT_CONTEXT
     kind = config.get("model_type", "unknown")
     raise ModelUnavailable(
-        f"{folder.name} (of type {kind}) does not state {_NAMES[what][0]} in its {HF_FILE}: "
+        f"{shown(folder)} (of type {kind}) does not state {_NAMES[what][0]} in its {HF_FILE}: "
         "HeadScope measures causal transformers with attention heads."
     )
 

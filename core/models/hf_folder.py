@@ -9,6 +9,7 @@ from core.errors import ModelUnavailable
 from core.models import hf_config
 from core.models.card import ModelCard, ModelIdentity, Source
 from core.models.digest import weights_digest
+from core.models.paths import shown
 from core.models.tokenizer_files import read_tokenizer
 from core.models.weights_file import count_weights, weights_files
 
@@ -99,7 +100,7 @@ def supported_architecture(folder: Path) -> str:
     except (ValueError, KeyError, OSError, TypeError) as error:
         if raw.get("auto_map"):
             raise ModelUnavailable(
-                f"{folder.name} needs code that comes with its weights (trust_remote_code), which HeadScope never runs."
+                f"{shown(folder)} needs code that comes with its weights (trust_remote_code), which HeadScope never runs."
             ) from error
         raise _unsupported(folder, kind) from error
     try:
@@ -114,7 +115,7 @@ def supported_architecture(folder: Path) -> str:
 
 def _unsupported(folder: Path, kind: str) -> ModelUnavailable:
     return ModelUnavailable(
-        f"{folder.name} is of type {kind!r}, which TransformerLens does not support as a causal language model."
+        f"{shown(folder)} is of type {kind!r}, which TransformerLens does not support as a causal language model."
     )
 
 

@@ -19,6 +19,7 @@ from urllib.parse import urlparse
 
 from core.errors import ModelUnavailable
 from core.models.memory import gigabytes
+from core.models.paths import shown
 
 REACH_SECONDS = 3.0
 REQUEST_SECONDS = 10.0
@@ -218,7 +219,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelUnavailable(f"The file {path.name} of {path.parent.name} is not JSON.") from error
+        raise ModelUnavailable(f"The file {path.name} of {shown(path.parent)} is not JSON.") from error
     if not isinstance(value, dict):
-        raise ModelUnavailable(f"The file {path.name} of {path.parent.name} is not a JSON object.")
+        raise ModelUnavailable(f"The file {path.name} of {shown(path.parent)} is not a JSON object.")
     return value

@@ -12,7 +12,7 @@ from pathlib import Path
 from core.errors import ModelUnavailable
 from core.models.hf_folder import hf_identity, supported_architecture
 from core.models.hub import Repository, check_disk, check_reachable, fetch, read_json, repository
-from core.models.legacy import convert_legacy, is_legacy
+from core.models.legacy import convert_legacy, is_legacy, native_config
 from core.models.memory import gigabytes
 from core.models.native_folder import native_identity
 from core.models.paths import HF_FILE, folder_name, models_root, staging_folder
@@ -52,7 +52,7 @@ def add_hub_model(repo_id: str, name: str, progress: Progress) -> Path:
     progress(0.0, f"asking the hub for {repo_id}")
     check_reachable()
     repo = repository(repo_id)
-    staging = staging_folder(name) / repo.commit
+    staging = staging_folder(name) / repo.commit / folder_name(name)
     staging.mkdir(parents=True, exist_ok=True)
     if HF_FILE not in repo.sizes:
         raise ModelUnavailable(f"{repo_id} holds no {HF_FILE}, so it is not a model that can be loaded.")
@@ -85,13 +85,14 @@ def _hugging_face(repo: Repository, staging: Path, progress: Progress) -> Path:
 
 def _legacy(repo: Repository, staging: Path, progress: Progress) -> Path:
     """Fetch a TransformerLens-format repository and its tokenizer's, and convert them to the native format."""
+    config = read_json(staging / HF_FILE)
+    native_config(repo.repo_id, config)  # says at once what the native model does not have
     finals = sorted(name for name in repo.sizes if name.endswith("final.pth"))
     if not finals:
         raise ModelUnavailable(f"{repo.repo_id} holds no final weights (a file ending in final.pth).")
-    config = read_json(staging / HF_FILE)
-    built = staging / "native"
+    built = staging / "native" / staging.name
     shutil.rmtree(built, ignore_errors=True)
-    built.mkdir()
+    built.mkdir(parents=True)
     _fetch_all(repo, finals[:1], staging, progress)
     tokenizer_repo = config.get("tokenizer_name")
     if tokenizer_repo:

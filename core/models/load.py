@@ -108,26 +108,24 @@ def _remember(key: Key, model: LoadedModel) -> None:
     with _lock:
         _loaded[key] = model
         _loading.pop(key, None)
-        while len(_loaded) > max_models():
-            _loaded.popitem(last=False)
-    gc.collect()
+    _keep(max_models())
 
 
 def _make_room(identity: ModelIdentity, device: str, dtype: str) -> None:
     """Let go of the models that will not be kept anyway, and of more if memory is short; then it must fit."""
-    with _lock:
-        while len(_loaded) >= max_models():
-            _loaded.popitem(last=False)
-    gc.collect()
+    _keep(max_models() - 1)
     needed = bytes_needed(identity.card.n_params, dtype)
-    while _free(device) < needed and _drop_oldest():
-        gc.collect()
+    while _free(device) < needed and loaded_names():
+        _keep(len(loaded_names()) - 1)
     check_fits(identity.card.name, identity.card.n_params, dtype, _free(device))
 
 
-def _drop_oldest() -> bool:
+def _keep(count: int) -> None:
+    """Let go of the least recently used models beyond `count`."""
     with _lock:
-        return bool(_loaded) and _loaded.popitem(last=False) is not None
+        dropped = [_loaded.popitem(last=False)[0] for _ in range(len(_loaded) - count)]
+    if dropped:  # a bridge refers to itself, so its memory comes back only when cycles are collected
+        gc.collect()
 
 
 def _free(device: str) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ModelUnavailable
 from core.models.card import ModelCard, ModelIdentity, Source
 from core.models.digest import weights_digest
-from core.models.paths import NATIVE_FILE, model_file
+from core.models.paths import NATIVE_FILE, model_file, shown
 from core.models.tokenizer_files import read_tokenizer
 from core.models.weights_file import count_weights, weights_files
 
@@ -37,10 +37,10 @@ def read_about(folder: Path) -> dict[str, Any]:
         if not isinstance(about, dict) or not isinstance(about["config"], dict):
             raise ValueError("no config")
     except (OSError, ValueError, KeyError) as error:
-        raise ModelUnavailable(f"The file {NATIVE_FILE} of {folder.name} is missing or broken.") from error
+        raise ModelUnavailable(f"The file {NATIVE_FILE} of {shown(folder)} is missing or broken.") from error
     if about.get("format") != FORMAT:
         raise ModelUnavailable(
-            f"{folder.name} is of format {about.get('format')!r}; this version of HeadScope reads format {FORMAT}."
+            f"{shown(folder)} is of format {about.get('format')!r}; this version of HeadScope reads format {FORMAT}."
         )
     return about
 
@@ -80,7 +80,7 @@ def native_identity(folder: Path, name: str, source: Source, checkpoint: str | N
         )
         special = {i for i in about.get("special_ids", []) if 0 <= i < d_vocab}
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelUnavailable(f"The config in {NATIVE_FILE} of {folder.name} is incomplete: {error}.") from error
+        raise ModelUnavailable(f"The config in {NATIVE_FILE} of {shown(folder)} is incomplete: {error}.") from error
     bos_ids = frozenset() if facts.bos_token_id is None else frozenset({facts.bos_token_id})
     return ModelIdentity(
         card=card,
@@ -124,7 +124,7 @@ def read_native(
         module.load_state_dict(weights, strict=True)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        raise ModelUnavailable(f"The weights of {folder.name} do not fit its config: {reason}.") from error
+        raise ModelUnavailable(f"The weights of {shown(folder)} do not fit its config: {reason}.") from error
     module = module.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
     bridge = build_bridge_from_module(
         module, architecture="TransformerLensNative", tl_config=config, tokenizer=None, model_name=identity.card.name
@@ -138,7 +138,7 @@ def _weights(folder: Path, checkpoint: str | None) -> list[Path]:
     known = list_checkpoints(folder)
     if checkpoint not in known:
         raise ModelUnavailable(
-            f"{folder.name} has no checkpoint {checkpoint!r}: "
+            f"{shown(folder)} has no checkpoint {checkpoint!r}: "
             + (f"it has {known[0]} to {known[-1]} ({len(known)} of them)." if known else "it has none.")
         )
     return [folder / CHECKPOINTS / f"{checkpoint}.safetensors"]

@@ -32,6 +32,14 @@ def folder_name(name: str) -> str:
     return name.replace("/", "--")
 
 
+def shown(folder: Path) -> str:
+    """A model folder's name as sentences give it, and as it may be typed: `owner/model` where it came from the hub."""
+    root = models_root().resolve()
+    if folder.is_relative_to(root) and not folder.is_relative_to(root / ".partial"):
+        return folder.relative_to(root).as_posix().replace("--", "/", 1)
+    return folder.name.replace("--", "/", 1)
+
+
 def is_model_folder(folder: Path) -> bool:
     """Whether a folder looks like a model: the project's own format, or the Hugging Face one."""
     return (folder / NATIVE_FILE).is_file() or (folder / HF_FILE).is_file()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelUnavailable
+from core.models.paths import shown
 
 Progress = Callable[[float, str], None]
 
@@ -41,7 +42,7 @@ def convert_pickles(folder: Path, progress: Progress) -> None:
 
     paths = sorted(folder.glob("pytorch_model*.bin"))
     if not paths:
-        raise ModelUnavailable(f"{folder.name} holds no weights: a file model.safetensors is missing.")
+        raise ModelUnavailable(f"{shown(folder)} holds no weights: a file model.safetensors is missing.")
     progress(0.9, "converting the pickle checkpoint to safetensors: seconds")
     state = {name: tensor for path in paths for name, tensor in read_pickle(path).items()}
     # Tied weights share memory, which safetensors does not store: each gets a copy of its own.

@@ -87,6 +87,7 @@ class Recipe:
     decay_steps: int = 200
     clip_norm: float = 1.0
     head_penalty: float = 0.0
+    head_penalty_from_step: int = 0
     snapshot_every: int = 25
     checkpoints: int = 14
 
@@ -140,7 +141,7 @@ def draw_rows(
 ) -> Int[Tensor, "batch length_plus_bos"]:
     """One training batch: a BOS, then `length` tokens of a kind drawn for each row by the mixture's weights."""
     makers = {"repeat": _repeat, "bigram": _bigram, "embedded": _embedded, "offset": _offset}
-    weights = torch.tensor([getattr(rows, kind) for kind in makers])
+    weights = torch.tensor([float(getattr(rows, kind)) for kind in makers])
     kinds = torch.multinomial(weights, batch, replacement=True, generator=generator)
     parts = []
     for index, make in enumerate(makers.values()):
@@ -247,14 +248,30 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="mixture",
-            title="Three layers on a mixture",
-            description="Three layers of eight heads trained on a mixture of text.",
+            title="Three layers, mixed tasks",
+            description=(
+                "Three attention layers trained on repeated words, made-up text and copies from a fixed distance: "
+                "some heads do induction, some look at the previous word, most do neither."
+            ),
             seed=0,
             n_layers=3,
             n_heads=8,
-            rows=Rows(repeat=0.25, bigram=0.2, embedded=0.3, offset=0.25, period=(6, 100)),
-            batches=_SHORT_THEN_LONG,
+            rows=Rows(
+                repeat=0.55,
+                bigram=0.1,
+                embedded=0.2,
+                offset=0.15,
+                period=(6, 100),
+                bigram_skip=0.4,
+                offset_words=6,
+                offset_noise=0.05,
+            ),
+            batches=(Batches(48, 48, 0.4), Batches(128, 16, 0.35, from_step=700), Batches(208, 8, 0.25, from_step=700)),
             steps=1500,
+            # By step 800 all eight heads of the second layer do induction; from there the penalty makes them compete.
+            head_penalty=0.02,
+            head_penalty_from_step=800,
+            checkpoints=12,
         ),
         Recipe(
             name="bigram",

@@ -9,7 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from core.errors import ModelUnavailable
-from core.models.paths import model_file
+from core.models.paths import model_file, shown
 from core.models.tokenizer import ModelTokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -41,7 +41,7 @@ def read_tokenizer(folder: Path, d_vocab: int, bos_token_id: int | None) -> Toke
     try:
         backend = Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises bare Exception
-        raise ModelUnavailable(f"The file {TOKENIZER_FILE} of {folder.name} is not a readable tokenizer.") from error
+        raise ModelUnavailable(f"The file {TOKENIZER_FILE} of {shown(folder)} is not a readable tokenizer.") from error
     backend.no_truncation()
     backend.no_padding()
     if bos_token_id is None:

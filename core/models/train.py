@@ -74,18 +74,19 @@ def token_losses(model: NativeModel, tokens: Int[Tensor, "batch pos"]) -> Float[
 
 
 def head_norms(model: NativeModel) -> Float[Tensor, "layer head"]:
-    """The Frobenius norm of every head's value and output weights together.
+    """The Frobenius norm of all of a head's weights together: query, key, value and output.
 
-    As a penalty this is a group lasso: a head that adds nothing which others do not add already shrinks to nothing,
-    where without it all heads of a layer grow into the same one.
+    As a penalty this is a group lasso: a head that adds little to what the others do shrinks to nothing, pattern and
+    all, where without it every head of a layer grows into the same one.
     """
-    rows = []
+    layers = []
     for block in model.layers:
         attn = block.attn
-        value = attn.v.weight.view(attn.n_heads, attn.d_head, attn.d_model)
-        output = attn.o.weight.view(attn.d_model, attn.n_heads, attn.d_head)
-        rows.append((value.square().sum((1, 2)) + output.square().sum((0, 2)) + 1e-12).sqrt())
-    return torch.stack(rows)
+        inward = [w.weight.view(attn.n_heads, -1).square().sum(1) for w in (attn.q, attn.k, attn.v)]
+        outward = attn.o.weight.view(attn.d_model, attn.n_heads, attn.d_head).square().sum((0, 2))
+        # The square root has no gradient at zero.
+        layers.append((torch.stack([*inward, outward]).sum(0) + 1e-12).sqrt())
+    return torch.stack(layers)
 
 
 def probe_tokens(length: int, sequences: int, d_vocab: int, seed: int) -> Int[Tensor, "batch pos"]:
@@ -162,7 +163,8 @@ def fit(recipe: Recipe, progress: Progress | None = None) -> tuple[NativeModel, 
         if step == recipe.steps:
             break
         optimizer.zero_grad(set_to_none=True)
-        (loss + recipe.head_penalty * head_norms(model).sum()).backward()
+        penalty = recipe.head_penalty if step >= recipe.head_penalty_from_step else 0.0
+        (loss + penalty * head_norms(model).sum()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
         optimizer.step()
         schedule.step()

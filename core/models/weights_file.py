@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ModelUnavailable
-from core.models.paths import model_file
+from core.models.paths import model_file, shown
 
 MAX_HEADER_BYTES = 100_000_000
 # Buffers that old checkpoints carry beside their weights: causal masks, rotary frequencies.
@@ -43,7 +43,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         return {name: TensorInfo(entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ModelUnavailable(
-            f"The weights file {path.name} of {path.parent.name} is corrupt or incomplete: "
+            f"The weights file {path.name} of {shown(path.parent)} is corrupt or incomplete: "
             "remove that folder and bring the model in again."
         ) from error
 
@@ -71,7 +71,7 @@ def weights_files(folder: Path) -> list[Path]:
         try:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ModelUnavailable(f"The file {index.name} of {folder.name} is not a safetensors index.") from error
+            raise ModelUnavailable(f"The file {index.name} of {shown(folder)} is not a safetensors index.") from error
     else:
         names = sorted(path.name for path in folder.glob("*.safetensors"))
     if not names:
@@ -80,7 +80,7 @@ def weights_files(folder: Path) -> list[Path]:
     for name in names:
         path = model_file(folder, name) if Path(name).name == name else None
         if path is None:
-            raise ModelUnavailable(f"The weights file {name} of {folder.name} is missing: bring the model in again.")
+            raise ModelUnavailable(f"The weights file {name} of {shown(folder)} is missing: bring the model in again.")
         files.append(path)
     return files
 
@@ -88,7 +88,7 @@ def weights_files(folder: Path) -> list[Path]:
 def _no_weights(folder: Path) -> ModelUnavailable:
     if any(folder.glob("*.bin")) or any(folder.glob("*.pth")) or any(folder.glob("*.pt")):
         return ModelUnavailable(
-            f"{folder.name} holds only a pickle checkpoint, which is never loaded as it is: "
-            f"`python -m core models add {folder.name}` converts it to safetensors without running code from it."
+            f"{shown(folder)} holds only a pickle checkpoint, which is never loaded as it is: "
+            f"`python -m core models add {shown(folder)}` converts it to safetensors without running code from it."
         )
-    return ModelUnavailable(f"{folder.name} holds no weights: a file model.safetensors is missing.")
+    return ModelUnavailable(f"{shown(folder)} holds no weights: a file model.safetensors is missing.")

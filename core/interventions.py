@@ -1,0 +1,349 @@
+"""Ablations, the causal map and the sweep, from a request to a kept result.
+
+Like `core.results`: the same functions serve pages and the command line; each result is computed once for everybody.
+Progress goes to the job that the work runs in, if any.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from core.controls import DEFAULT_CONTROLS, ControlSets, control_sets
+from core.errors import BadInput
+from core.head_sets import MODES, HeadSet, Mode, head_set
+from core.jobs import current_control
+from core.models.card import ModelIdentity
+from core.models.load import model_identity
+from core.plain_text import PARAGRAPH, text_tokens
+from core.results import ScoreRequest, head_scores, run_key
+from core.scores import SCORE_VERSION, Layout, Losses, head_name, second_copy_targets
+from core.sequences import Probe, ProbeOptions, repeated_probe
+from core.store import Stored, default_store
+from core.sweep import Sweep, assemble_sweep, band, recovered_fraction, sets_by_threshold
+
+if TYPE_CHECKING:
+    from core.ablation import AblationBench
+
+ABLATION_VERSION = 1
+REFERENCE_SEQUENCES = 8
+# Far from any seed a person types, so that reference sequences are never the probe's own.
+REFERENCE_SEED_SHIFT = 1_000_003
+BENCHES_KEPT = 2
+MAX_CONTROLS = 200
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What a set of heads costs. Losses by target position in nats, NaN at position 0.
+
+    text: the plain text's token losses, clean and ablated; None where the model has no tokenizer.
+    """
+
+    heads: HeadSet
+    mode: Mode
+    layout: Layout
+    clean: Float[np.ndarray, "sequences tokens"]
+    ablated: Float[np.ndarray, "sequences tokens"]
+    text: tuple[Float[np.ndarray, "1 tokens"], Float[np.ndarray, "1 tokens"]] | None = None
+
+    @property
+    def clean_losses(self) -> Losses:
+        """First-copy and second-copy loss before."""
+        return Losses.of(self.clean, self.layout)
+
+    @property
+    def ablated_losses(self) -> Losses:
+        """First-copy and second-copy loss after."""
+        return Losses.of(self.ablated, self.layout)
+
+    @property
+    def recovered_fraction(self) -> float:
+        """The share of the gain that the ablation takes away."""
+        return recovered_fraction(self.ablated_losses.second_copy, self.clean_losses)
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The same ablation of random sets, matched by layer. `token_loss`: `[controls, tokens]`, averaged over sequences."""
+
+    sets: tuple[HeadSet, ...]
+    note: str
+    token_loss: Float[np.ndarray, "controls tokens"]
+    layout: Layout
+
+    @property
+    def second_copy(self) -> Float[np.ndarray, "controls"]:
+        """Each random set's second-copy loss."""
+        return self.token_loss[:, second_copy_targets(self.layout)].mean(-1, dtype=np.float64)
+
+    @property
+    def band(self) -> tuple[float, float, float]:
+        """Low, high and mean of the second-copy losses: the 95 % band."""
+        return band(self.second_copy)
+
+
+@dataclass(frozen=True)
+class CausalMap:
+    """The change in loss (nats) when each head is ablated alone; NaN where a layer is not measured yet.
+
+    losses: `[copies, n_layers, n_heads, sequences]`, first copy then second; clean: `[copies, sequences]`.
+    """
+
+    mode: Mode
+    losses: Float[np.ndarray, "copies n_layers n_heads sequences"]
+    clean: Float[np.ndarray, "copies sequences"]
+
+    @property
+    def effect(self) -> Float[np.ndarray, "n_layers n_heads"]:
+        """Change in second-copy loss, averaged over sequences."""
+        return (self.losses[1] - self.clean[1]).mean(-1)
+
+    @property
+    def first_copy_effect(self) -> Float[np.ndarray, "n_layers n_heads"]:
+        """Change in first-copy loss: what is not specific to induction."""
+        return (self.losses[0] - self.clean[0]).mean(-1)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every layer is measured."""
+        return not np.isnan(self.losses).any()
+
+
+def ablate(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode, *, text: str = PARAGRAPH) -> Ablation:
+    """Ablate `heads` together, on the probe and on plain text.
+
+    Raises BadInput for heads or a mode that this model or probe cannot have.
+    """
+    identity, probe, wanted = _checked(request, heads, mode)
+    key = _key("ablation", identity, request, probe, mode, heads=_listed(wanted), text=text)
+
+    def compute() -> Stored:
+        bench = _bench(request, identity, probe)
+        arrays = {"clean": bench.clean, "ablated": bench.token_loss([wanted], mode)[0]}
+        if identity.tokenizer is not None:
+            arrays |= _text_losses(bench, identity, probe, text, wanted, mode)
+        return Stored(arrays, {})
+
+    arrays = default_store().get_or_compute(key, compute).arrays
+    return Ablation(
+        heads=wanted,
+        mode=mode,
+        layout=Layout.of(probe),
+        clean=arrays["clean"],
+        ablated=arrays["ablated"],
+        text=(arrays["text_clean"], arrays["text_ablated"]) if "text_clean" in arrays else None,
+    )
+
+
+def ablation_controls(
+    request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode, count: int = DEFAULT_CONTROLS, seed: int = 0
+) -> Controls:
+    """The same ablation of `count` random sets matched by layer.
+
+    Raises BadInput as `ablate` does, and for a count out of range.
+    """
+    identity, probe, wanted = _checked(request, heads, mode)
+    chosen = _control_sets(identity, wanted, count, seed)
+    key = _key("controls", identity, request, probe, mode, sets=[_listed(found) for found in chosen.sets])
+
+    def compute() -> Stored:
+        control = current_control()
+        bench = _bench(request, identity, probe)
+        found = []
+        for index, heads in enumerate(chosen.sets):
+            control.checkpoint()
+            control.progress(index / len(chosen.sets), f"random set {index + 1} of {len(chosen.sets)}")
+            found.append(bench.token_loss([heads], mode)[0].mean(0))
+        return Stored({"token_loss": np.stack(found) if found else np.empty((0, probe.n_tokens), np.float32)}, {})
+
+    loss = default_store().get_or_compute(key, compute).arrays["token_loss"]
+    return Controls(chosen.sets, chosen.note, loss, Layout.of(probe))
+
+
+def causal_map(request: ScoreRequest, mode: Mode) -> CausalMap:
+    """Every head ablated alone, layer by layer.
+
+    Each layer is kept when it is done, so an interrupted map goes on where it stopped. In a job, partial maps are shown
+    as they come.
+    """
+    identity, probe, _ = _checked(request, (), mode)
+    control = current_control()
+    store = default_store()
+    card = identity.card
+    losses = np.full((2, card.n_layers, card.n_heads, probe.n_sequences), np.nan)
+    clean = _clean_copy_losses(request, identity, probe)
+    # From the last layer back: the layers that cost least, and usually matter most, come first.
+    for done, layer in enumerate(reversed(range(card.n_layers))):
+        control.checkpoint()
+        control.progress(done / card.n_layers, f"layer {layer}: {card.n_layers - done} layers left")
+
+        def compute(layer: int = layer) -> Stored:
+            from core.causal import layer_losses
+
+            return Stored({"losses": layer_losses(_bench(request, identity, probe), layer, mode, Layout.of(probe))}, {})
+
+        losses[:, layer] = store.get_or_compute(_layer_key(request, identity, probe, mode, layer), compute).arrays["losses"]
+        control.partial(CausalMap(mode, losses.copy(), clean))
+    return CausalMap(mode, losses, clean)
+
+
+def stored_causal_map(request: ScoreRequest, mode: Mode) -> CausalMap | None:
+    """The layers of the map that are at hand; None if none is. Computes nothing."""
+    identity, probe, _ = _checked(request, (), mode)
+    store = default_store()
+    clean = store.get(_key("clean-copies", identity, request, probe, "zero"))
+    layers = [store.get(_layer_key(request, identity, probe, mode, layer)) for layer in range(identity.card.n_layers)]
+    if clean is None or not any(layers):
+        return None
+    losses = np.full((2, len(layers), identity.card.n_heads, probe.n_sequences), np.nan)
+    for layer, stored in enumerate(layers):
+        if stored is not None:
+            losses[:, layer] = stored.arrays["losses"]
+    return CausalMap(mode, losses, clean.arrays["losses"])
+
+
+def estimated_map(request: ScoreRequest, mode: Mode) -> Float[np.ndarray, "n_layers n_heads"]:
+    """The gradient estimate of the causal map's effects (nats): one forward, one backward."""
+    identity, probe, _ = _checked(request, (), mode)
+
+    def compute() -> Stored:
+        from core.causal import estimated_effects
+
+        return Stored({"effect": estimated_effects(_bench(request, identity, probe), mode, Layout.of(probe))}, {})
+
+    return default_store().get_or_compute(_key("estimate", identity, request, probe, mode), compute).arrays["effect"]
+
+
+def threshold_sweep(
+    request: ScoreRequest,
+    thresholds: Sequence[float],
+    mode: Mode,
+    *,
+    score: str = "induction",
+    controls: int = DEFAULT_CONTROLS,
+    seed: int = 0,
+) -> Sweep:
+    """Ablate what each threshold keeps, beside `controls` random sets (0 for none); equal sets are computed once."""
+    _checked(request, (), mode)
+    scores = head_scores(request)
+    if score not in scores.names:
+        raise BadInput(f"The sweep needs a score that was measured: {', '.join(scores.names)}.")
+    sets = sets_by_threshold(scores.mean(score), thresholds)
+    control = current_control()
+    distinct = sorted(set(sets), key=len)
+    second_copy: dict[HeadSet, float] = {}
+    beside: dict[HeadSet, Float[np.ndarray, "controls"]] = {}
+    for done, heads in enumerate(distinct):
+        control.checkpoint()
+        control.progress(done / len(distinct), f"{len(heads)} heads: set {done + 1} of {len(distinct)}")
+        second_copy[heads] = ablate(request, heads, mode).ablated_losses.second_copy
+        if heads and controls:
+            beside[heads] = ablation_controls(request, heads, mode, controls, seed).second_copy
+    return assemble_sweep(thresholds, sets, second_copy, beside, scores.losses())
+
+
+def _checked(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode) -> tuple[ModelIdentity, Probe, HeadSet]:
+    if mode not in MODES:
+        raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
+    identity = model_identity(request.model)
+    probe = request.probe(identity)
+    if mode == "resample" and probe.n_sequences < 2:
+        raise BadInput("Resample ablation needs at least 2 sequences: a head's output must come from another one.")
+    return identity, probe, head_set(heads, identity.card.n_layers, identity.card.n_heads)
+
+
+def _control_sets(identity: ModelIdentity, heads: HeadSet, count: int, seed: int) -> ControlSets:
+    if not 0 <= count <= MAX_CONTROLS:
+        raise BadInput(f"The number of controls must be from 0 to {MAX_CONTROLS}, not {count}.")
+    return control_sets(heads, identity.card.n_layers, identity.card.n_heads, count, seed)
+
+
+def _key(kind: str, identity: ModelIdentity, request: ScoreRequest, probe: Probe, mode: str, **parts: object) -> str:
+    return run_key(
+        kind,
+        identity,
+        request,
+        probe=probe.digest(),
+        mode=mode,
+        ablation_version=ABLATION_VERSION,
+        score_version=SCORE_VERSION,
+        **parts,
+    )
+
+
+def _layer_key(request: ScoreRequest, identity: ModelIdentity, probe: Probe, mode: Mode, layer: int) -> str:
+    return _key("causal-layer", identity, request, probe, mode, layer=layer)
+
+
+def _listed(heads: HeadSet) -> list[str]:
+    return [head_name(*place) for place in heads]
+
+
+def _clean_copy_losses(request: ScoreRequest, identity: ModelIdentity, probe: Probe) -> Float[np.ndarray, "copies sequences"]:
+    def compute() -> Stored:
+        from core.causal import copy_losses
+
+        return Stored({"losses": copy_losses(_bench(request, identity, probe).clean, Layout.of(probe))}, {})
+
+    return default_store().get_or_compute(_key("clean-copies", identity, request, probe, "zero"), compute).arrays["losses"]
+
+
+def _text_losses(
+    bench: AblationBench, identity: ModelIdentity, probe: Probe, text: str, heads: HeadSet, mode: Mode
+) -> dict[str, np.ndarray]:
+    """Plain text, clean and ablated.
+
+    A text has its own length, so the mean is over the reference's positions too; and it is alone, so `resample`, which
+    needs another sequence, takes that mean as well.
+    """
+    from core.ablation import AblationBench
+
+    tokens = text_tokens(identity, text)
+    plain = AblationBench(bench.model, tokens, _reference(identity, probe), mean_over_positions=True)
+    ablated = plain.token_loss([heads], "mean" if mode == "resample" else mode)[0]
+    return {"text_clean": plain.clean, "text_ablated": ablated}
+
+
+_benches: OrderedDict[str, AblationBench] = OrderedDict()
+_benches_lock = threading.Lock()
+
+
+def _bench(request: ScoreRequest, identity: ModelIdentity, probe: Probe) -> AblationBench:
+    """A bench for this model and probe; the last few stay, for a person tries one head set after another."""
+    from core.ablation import AblationBench
+    from core.models.load import load_model
+
+    key = _key("bench", identity, request, probe, "any")
+    with _benches_lock:
+        if key in _benches:
+            _benches.move_to_end(key)
+            return _benches[key]
+    model = load_model(request.model, device=request.device, dtype=request.dtype, progress=current_control().progress)
+    bench = AblationBench(model, probe.tokens, _reference(identity, probe), seed=probe.options.seed)
+    with _benches_lock:
+        _benches[key] = bench
+        while len(_benches) > BENCHES_KEPT:
+            _benches.popitem(last=False)
+    return bench
+
+
+def _reference(identity: ModelIdentity, probe: Probe) -> np.ndarray:
+    """Other repeated sequences of the same length, range and BOS, whose mean stands in for a head's output."""
+    options = probe.options
+    return repeated_probe(
+        identity.vocabulary,
+        ProbeOptions(
+            length=probe.length,
+            sequences=REFERENCE_SEQUENCES,
+            seed=options.seed + REFERENCE_SEED_SHIFT,
+            bos="always" if probe.has_bos else "never",
+            token_range=options.token_range,
+        ),
+    ).tokens
