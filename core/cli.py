@@ -25,6 +25,7 @@ COMMANDS = {
     "ablate": "take heads away, beside random sets of the same size",
     "causal": "take every head away alone, exactly or by gradient",
     "sweep": "take away what each threshold keeps",
+    "call": "say which heads are induction heads, with test, interval and label",
     "doctor": "check this device against the circuit whose answers are known exactly",
     "train": "train a bundled model again from its recorded recipe",
 }

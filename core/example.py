@@ -15,7 +15,7 @@ from core.scores import Layout, heads_above
 from core.sequences import ProbeOptions
 from core.token_rows import probe_row
 
-WORDS = 6
+WORDS = 4
 SEQUENCES = 16
 
 

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +20,12 @@ from core.controls import DEFAULT_CONTROLS, ControlSets, control_sets
 from core.errors import BadInput
 from core.head_sets import MODES, HeadSet, Mode, head_set
 from core.jobs import current_control
+from core.kept import at_hand, kept
 from core.models.card import ModelIdentity
 from core.models.load import model_identity
 from core.plain_text import PARAGRAPH, text_tokens
 from core.results import ScoreRequest, head_scores, run_key
-from core.scores import SCORE_VERSION, Layout, Losses, head_name, second_copy_targets
+from core.scores import SCORE_VERSION, HeadScores, Layout, Losses, head_name, second_copy_targets
 from core.sequences import Probe, ProbeOptions, repeated_probe
 from core.store import Stored, default_store
 from core.sweep import Sweep, assemble_sweep, band, recovered_fraction, sets_by_threshold
@@ -43,7 +45,7 @@ MAX_CONTROLS = 200
 class Ablation:
     """What a set of heads costs. Losses by target position in nats, NaN at position 0.
 
-    text: the plain text's token losses, clean and ablated; None where the model has no tokenizer.
+    text: the plain text's token losses, clean and ablated; None where it was left out or the model has no tokenizer.
     """
 
     heads: HeadSet
@@ -116,30 +118,29 @@ class CausalMap:
         return not np.isnan(self.losses).any()
 
 
-def ablate(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode, *, text: str = PARAGRAPH) -> Ablation:
-    """Ablate `heads` together, on the probe and on plain text.
+def ablate(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode, *, text: str | None = PARAGRAPH) -> Ablation:
+    """Ablate `heads` together, on the probe and on plain text; `text=None` leaves the plain text out.
 
     Raises BadInput for heads or a mode that this model or probe cannot have.
     """
     identity, probe, wanted = _checked(request, heads, mode)
-    key = _key("ablation", identity, request, probe, mode, heads=_listed(wanted), text=text)
+    key = _key("ablation", identity, request, probe, mode, heads=_listed(wanted))
 
     def compute() -> Stored:
         bench = _bench(request, identity, probe)
-        arrays = {"clean": bench.clean, "ablated": bench.token_loss([wanted], mode)[0]}
-        if identity.tokenizer is not None:
-            arrays |= _text_losses(bench, identity, probe, text, wanted, mode)
-        return Stored(arrays, {})
+        return Stored({"clean": bench.clean, "ablated": bench.token_loss([wanted], mode)[0]}, {})
 
-    arrays = default_store().get_or_compute(key, compute).arrays
-    return Ablation(
-        heads=wanted,
-        mode=mode,
-        layout=Layout.of(probe),
-        clean=arrays["clean"],
-        ablated=arrays["ablated"],
-        text=(arrays["text_clean"], arrays["text_ablated"]) if "text_clean" in arrays else None,
-    )
+    def compute_text() -> Stored:
+        assert text is not None
+        return Stored(_text_losses(_bench(request, identity, probe), identity, probe, text, wanted, mode), {})
+
+    arrays = kept(key, compute)
+    plain = None
+    if text is not None and identity.tokenizer is not None:
+        text_key = _key("ablation-text", identity, request, probe, mode, heads=_listed(wanted), text=text)
+        found = kept(text_key, compute_text)
+        plain = found["text_clean"], found["text_ablated"]
+    return Ablation(wanted, mode, Layout.of(probe), clean=arrays["clean"], ablated=arrays["ablated"], text=plain)
 
 
 def ablation_controls(
@@ -163,7 +164,7 @@ def ablation_controls(
             found.append(bench.token_loss([heads], mode)[0].mean(0))
         return Stored({"token_loss": np.stack(found) if found else np.empty((0, probe.n_tokens), np.float32)}, {})
 
-    loss = default_store().get_or_compute(key, compute).arrays["token_loss"]
+    loss = kept(key, compute)["token_loss"]
     return Controls(chosen.sets, chosen.note, loss, Layout.of(probe))
 
 
@@ -175,7 +176,6 @@ def causal_map(request: ScoreRequest, mode: Mode) -> CausalMap:
     """
     identity, probe, _ = _checked(request, (), mode)
     control = current_control()
-    store = default_store()
     card = identity.card
     losses = np.full((2, card.n_layers, card.n_heads, probe.n_sequences), np.nan)
     clean = _clean_copy_losses(request, identity, probe)
@@ -189,7 +189,7 @@ def causal_map(request: ScoreRequest, mode: Mode) -> CausalMap:
 
             return Stored({"losses": layer_losses(_bench(request, identity, probe), layer, mode, Layout.of(probe))}, {})
 
-        losses[:, layer] = store.get_or_compute(_layer_key(request, identity, probe, mode, layer), compute).arrays["losses"]
+        losses[:, layer] = kept(_layer_key(request, identity, probe, mode, layer), compute)["losses"]
         control.partial(CausalMap(mode, losses.copy(), clean))
     return CausalMap(mode, losses, clean)
 
@@ -218,7 +218,7 @@ def estimated_map(request: ScoreRequest, mode: Mode) -> Float[np.ndarray, "n_lay
 
         return Stored({"effect": estimated_effects(_bench(request, identity, probe), mode, Layout.of(probe))}, {})
 
-    return default_store().get_or_compute(_key("estimate", identity, request, probe, mode), compute).arrays["effect"]
+    return kept(_key("estimate", identity, request, probe, mode), compute)["effect"]
 
 
 def threshold_sweep(
@@ -230,12 +230,11 @@ def threshold_sweep(
     controls: int = DEFAULT_CONTROLS,
     seed: int = 0,
 ) -> Sweep:
-    """Ablate what each threshold keeps, beside `controls` random sets (0 for none); equal sets are computed once."""
-    _checked(request, (), mode)
-    scores = head_scores(request)
-    if score not in scores.names:
-        raise BadInput(f"The sweep needs a score that was measured: {', '.join(scores.names)}.")
-    sets = sets_by_threshold(scores.mean(score), thresholds)
+    """Ablate what each threshold keeps, beside `controls` random sets (0 for none); equal sets are computed once.
+
+    In a job, the number of sets done is its partial result: `stored_sweep` then has that much more to show.
+    """
+    scores, sets = _sweep_sets(request, thresholds, mode, score)
     control = current_control()
     distinct = sorted(set(sets), key=len)
     second_copy: dict[HeadSet, float] = {}
@@ -243,10 +242,63 @@ def threshold_sweep(
     for done, heads in enumerate(distinct):
         control.checkpoint()
         control.progress(done / len(distinct), f"{len(heads)} heads: set {done + 1} of {len(distinct)}")
-        second_copy[heads] = ablate(request, heads, mode).ablated_losses.second_copy
+        second_copy[heads] = ablate(request, heads, mode, text=None).ablated_losses.second_copy
         if heads and controls:
             beside[heads] = ablation_controls(request, heads, mode, controls, seed).second_copy
+        control.partial(done + 1)
     return assemble_sweep(thresholds, sets, second_copy, beside, scores.losses())
+
+
+def stored_sweep(
+    request: ScoreRequest,
+    thresholds: Sequence[float],
+    mode: Mode,
+    *,
+    score: str = "induction",
+    controls: int = DEFAULT_CONTROLS,
+    seed: int = 0,
+) -> Sweep | None:
+    """The sweep from what is at hand, bands only where they are; None if a head set's own loss is not. Ablates nothing."""
+    scores, sets = _sweep_sets(request, thresholds, mode, score)
+    second_copy: dict[HeadSet, float] = {}
+    beside: dict[HeadSet, Float[np.ndarray, "controls"]] = {}
+    for heads in set(sets):
+        alone = at_hand(partial(ablate, request, heads, mode, text=None))
+        if alone is None:
+            return None
+        second_copy[heads] = alone.ablated_losses.second_copy
+        random = at_hand(partial(ablation_controls, request, heads, mode, controls, seed)) if heads and controls else None
+        if random is not None:
+            beside[heads] = random.second_copy
+    return assemble_sweep(thresholds, sets, second_copy, beside, scores.losses())
+
+
+def single_effects(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode) -> Float[np.ndarray, "heads"]:
+    """The change in second-copy loss (nats) when each of `heads` is ablated alone.
+
+    Taken from the causal map's layers where they are at hand. Raises BadInput as `ablate` does.
+    """
+    control = current_control()
+    known = stored_causal_map(request, mode)
+    effects = np.full(len(heads), np.nan)
+    for index, head in enumerate(heads):
+        control.checkpoint()
+        control.progress(index / len(heads), f"{head_name(*head)} alone: {index + 1} of {len(heads)}")
+        effects[index] = np.nan if known is None else known.effect[head]
+        if np.isnan(effects[index]):
+            alone = ablate(request, [head], mode, text=None)
+            effects[index] = alone.ablated_losses.second_copy - alone.clean_losses.second_copy
+    return effects
+
+
+def _sweep_sets(
+    request: ScoreRequest, thresholds: Sequence[float], mode: Mode, score: str
+) -> tuple[HeadScores, tuple[HeadSet, ...]]:
+    _checked(request, (), mode)
+    scores = head_scores(request)
+    if score not in scores.names:
+        raise BadInput(f"The sweep needs a score that was measured: {', '.join(scores.names)}.")
+    return scores, sets_by_threshold(scores.mean(score), thresholds)
 
 
 def _checked(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode) -> tuple[ModelIdentity, Probe, HeadSet]:
@@ -292,7 +344,7 @@ def _clean_copy_losses(request: ScoreRequest, identity: ModelIdentity, probe: Pr
 
         return Stored({"losses": copy_losses(_bench(request, identity, probe).clean, Layout.of(probe))}, {})
 
-    return default_store().get_or_compute(_key("clean-copies", identity, request, probe, "zero"), compute).arrays["losses"]
+    return kept(_key("clean-copies", identity, request, probe, "zero"), compute)["losses"]
 
 
 def _text_losses(

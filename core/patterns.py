@@ -25,7 +25,7 @@ from core.token_rows import TokenRow
 if TYPE_CHECKING:
     from core.models.loaded import LoadedModel
 
-PATTERN_VERSION = 1
+PATTERN_VERSION = 2
 # What all attention is quantised to; 257 times that of one byte.
 FULL = 65535
 MAX_GRID_TOKENS = 257

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
+from core.experiment import CURVES, MAX_FLOOR, MAX_PARAGRAPH, SOURCES, Curves, Experiment, Source, named
+from core.head_sets import MODES, HeadSet, Mode
 from core.models.card import ModelIdentity
 from core.models.catalogue import DEFAULT_MODEL
 from core.results import ScoreRequest
@@ -28,21 +30,28 @@ from core.sequences import (
     longest_length,
 )
 
-PARAMETERS = ("model", "length", "sequences", "seed", "bos", "tokens", "score", "threshold", "head")
+EXPERIMENT_PARAMETERS = ("mode", "set", "heads", "floor", "first", "second", "curves", "paragraph")
+PARAMETERS = (
+    *("model", "length", "sequences", "seed", "bos", "tokens", "score", "threshold", "head"),
+    *EXPERIMENT_PARAMETERS,
+)
 MAX_SEED = 2**31 - 1
 DEFAULT_THRESHOLD = 0.5
+MAX_PICKED = 512
 _MAX_SHOWN = 40
+_MAX_NAMED = 4
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class View:
-    """What a page shows: whose scores on what, which score, the threshold on it (0 to 1), and the picked head."""
+    """What a page shows: whose scores on what, which score, the threshold on it (0 to 1), the picked head, what is ablated."""
 
     request: ScoreRequest = ScoreRequest(model=DEFAULT_MODEL)
     score: str = "induction"
     threshold: float = DEFAULT_THRESHOLD
     head: tuple[int, int] | None = None
+    experiment: Experiment = Experiment()
 
     @property
     def options(self) -> ProbeOptions:
@@ -65,6 +74,16 @@ def view_from(params: Mapping[str, str]) -> tuple[View, list[str]]:
         score=read.one_of("score", tuple(ALL_SCORES), "induction"),
         threshold=read.fraction("threshold", DEFAULT_THRESHOLD),
         head=read.head("head"),
+        experiment=Experiment(
+            mode=cast(Mode, read.one_of("mode", MODES, Experiment.mode)),
+            source=cast(Source, read.one_of("set", SOURCES, Experiment.source)),
+            heads=read.heads("heads"),
+            floor=read.fraction("floor", Experiment.floor, MAX_FLOOR),
+            first=read.fraction("first", Experiment.first),
+            second=read.fraction("second", Experiment.second),
+            curves=cast(Curves, read.one_of("curves", CURVES, Experiment.curves)),
+            paragraph=read.paragraph("paragraph"),
+        ),
     )
     return view, read.notes
 
@@ -78,7 +97,7 @@ def params_of(view: View) -> dict[str, str]:
 
 def all_params_of(view: View) -> dict[str, str]:
     """Every parameter as text, defaults too; an empty text stands for "none"."""
-    options = view.options
+    options, experiment = view.options, view.experiment
     return {
         "model": view.request.model,
         "length": str(options.length),
@@ -89,6 +108,14 @@ def all_params_of(view: View) -> dict[str, str]:
         "score": view.score,
         "threshold": f"{view.threshold:.2f}",
         "head": "" if view.head is None else head_name(*view.head),
+        "mode": experiment.mode,
+        "set": experiment.source,
+        "heads": named(experiment.heads),
+        "floor": f"{experiment.floor:.2f}",
+        "first": f"{experiment.first:.2f}",
+        "second": f"{experiment.second:.2f}",
+        "curves": experiment.curves,
+        "paragraph": experiment.paragraph,
     }
 
 
@@ -119,7 +146,10 @@ def fit_view(view: View, identity: ModelIdentity) -> tuple[View, list[str]]:
             f"0 to {card.n_heads - 1}, so no head is picked."
         )
         head = None
-    return replace(view, request=replace(view.request, options=options), head=head), notes
+    experiment, missing = _fitting_heads(view.experiment, identity)
+    if missing:
+        notes.append(f"{card.name} has no {missing}: taken out of the heads that were picked by hand.")
+    return replace(view, request=replace(view.request, options=options), head=head, experiment=experiment), notes
 
 
 def measured_on(probe: Probe, identity: ModelIdentity) -> str:
@@ -134,19 +164,32 @@ def measured_on(probe: Probe, identity: ModelIdentity) -> str:
 
 def score_command(view: View) -> str:
     """The command that prints the same scores without a browser."""
+    return command_line(view, "score")
+
+
+def command_line(view: View, command: str, *more: str) -> str:
+    """`command` on the same model and probe, without a browser; `more` are its own options."""
     options = view.options
-    words = ["python", "-m", "core", "score", "--model", view.request.model]
+    words = ["python", "-m", "core", command, "--model", view.request.model]
     words += ["--length", str(options.length), "--sequences", str(options.sequences), "--seed", str(options.seed)]
     words += ["--bos", options.bos]
     if options.token_range is not None:
         words += ["--token-range", f"{options.token_range[0]}:{options.token_range[1]}"]
-    return shlex.join([*words, "--json"])
+    return shlex.join([*words, *more, "--json"])
 
 
 def parse_head(text: str) -> tuple[int, int] | None:
     """`(5, 7)` for `L5H7`, None for anything else."""
     match = re.fullmatch(r"L(\d{1,4})H(\d{1,4})", text, flags=re.ASCII | re.IGNORECASE)
     return (int(match[1]), int(match[2])) if match else None
+
+
+def _fitting_heads(experiment: Experiment, identity: ModelIdentity) -> tuple[Experiment, str]:
+    """`experiment` with only those picked heads that the model has, and the names of the others."""
+    card = identity.card
+    fitting = tuple(place for place in experiment.heads if place[0] < card.n_layers and place[1] < card.n_heads)
+    missing = [place for place in experiment.heads if place not in fitting]
+    return replace(experiment, heads=fitting), named(missing[:_MAX_NAMED]) + (" and more" if len(missing) > _MAX_NAMED else "")
 
 
 def _range_fits(token_range: tuple[int, int], identity: ModelIdentity) -> bool:
@@ -172,14 +215,14 @@ class _Reader:
         value = min(high, max(low, int(text)))
         return value if value == int(text) else self._note(name, text, f"from {low} to {high}", value)
 
-    def fraction(self, name: str, default: float) -> float:
+    def fraction(self, name: str, default: float, most: float = 1) -> float:
         text = self._text(name)
         if not text:
             return default
         if not re.fullmatch(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})", text, flags=re.ASCII):
-            return self._note(name, text, "a number from 0 to 1", default)
-        value = round(min(1.0, max(0.0, float(text))), 2)
-        return value if 0 <= float(text) <= 1 else self._note(name, text, "from 0 to 1", value)
+            return self._note(name, text, f"a number from 0 to {most:g}", default)
+        value = round(min(float(most), max(0.0, float(text))), 2)
+        return value if 0 <= float(text) <= most else self._note(name, text, f"from 0 to {most:g}", value)
 
     def one_of(self, name: str, choices: tuple[str, ...], default: str) -> str:
         text = self._text(name)
@@ -203,6 +246,22 @@ class _Reader:
         if text and found is None:
             self._note(name, text, "a layer and a head such as L5H7", "none")
         return found
+
+    def heads(self, name: str) -> HeadSet:
+        """Names between commas or spaces; those that are none are left out."""
+        words = re.split(r"[\s,;]+", self._text(name).strip(",; "))
+        found = {word: parse_head(word) for word in words if word}
+        wrong = [word for word, head in found.items() if head is None]
+        heads = tuple(sorted({head for head in found.values() if head is not None})[:MAX_PICKED])
+        if wrong:
+            self._note(name, ", ".join(wrong), "names such as L5H7,L6H0", named(heads[:_MAX_NAMED]) or "none")
+        return heads
+
+    def paragraph(self, name: str) -> str:
+        text = self._text(name)
+        if len(text) > MAX_PARAGRAPH:
+            self._note(name, text, f"at most {MAX_PARAGRAPH} characters", f"its first {MAX_PARAGRAPH}")
+        return text[:MAX_PARAGRAPH].strip() or Experiment.paragraph
 
     def model(self, name: str) -> str:
         text = self._text(name)

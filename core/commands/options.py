@@ -22,11 +22,15 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON value and nothing else")
 
 
-def add_request(parser: argparse.ArgumentParser) -> None:
-    """The options that name a model, a probe and a device."""
+def add_request(parser: argparse.ArgumentParser, *, several_lengths: bool = False) -> None:
+    """The options that name a model, a probe and a device; `--length 25,50,100` where several are meant."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="a model's name, or a folder under HEADSCOPE_MODELS")
-    parser.add_argument("--length", type=int, default=ProbeOptions.length, help="tokens in each copy")
-    parser.add_argument("--sequences", type=int, default=ProbeOptions.sequences, help="how many sequences")
+    if several_lengths:
+        parser.add_argument("--length", dest="lengths", type=lengths, metavar="L,L,...", help="tokens in each copy, several")
+        parser.set_defaults(length=ProbeOptions.length, sequences=ProbeOptions.sequences)
+    else:
+        parser.add_argument("--length", type=int, default=ProbeOptions.length, help="tokens in each copy")
+        parser.add_argument("--sequences", type=int, default=ProbeOptions.sequences, help="how many sequences")
     parser.add_argument("--seed", type=int, default=ProbeOptions.seed)
     parser.add_argument("--bos", choices=BOS_POLICIES, default="auto", help="auto does what the model's own tokenizer does")
     parser.add_argument("--token-range", type=token_range, metavar="LO:HI", help="draw tokens from ids LO to HI - 1")
@@ -34,6 +38,14 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     add_json(parser)
+
+
+def lengths(text: str) -> tuple[int, ...]:
+    """`25,50,100` as whole numbers; argparse turns the error into a sentence."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be whole numbers such as 25,50,100, not {text!r}") from None
 
 
 def token_range(text: str) -> tuple[int, int]:
@@ -47,9 +59,11 @@ def token_range(text: str) -> tuple[int, int]:
 
 def request_from(options: argparse.Namespace) -> ScoreRequest:
     """What the options ask for; raises BadInput for a tokens file that cannot be read."""
+    several = getattr(options, "lengths", None)
+    length = options.length if several is None else several[0]
     return ScoreRequest(
         model=options.model,
-        options=ProbeOptions(options.length, options.sequences, options.seed, options.bos, options.token_range),
+        options=ProbeOptions(length, options.sequences, options.seed, options.bos, options.token_range),
         tokens=None if options.tokens is None else _read_tokens(options.tokens),
         device=options.device,
         dtype=options.dtype,

@@ -9,12 +9,14 @@ from core.commands.heads import add_mode, listed
 from core.commands.options import model_facts, probe_facts, request_from
 from core.interventions import threshold_sweep
 from core.models.load import model_identity
+from core.scores import ALL_SCORES
 from core.sweep import DEFAULT_THRESHOLDS, threshold_grid
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The grid of thresholds and the mode."""
     add_mode(parser)
+    parser.add_argument("--score", choices=list(ALL_SCORES), default="induction", help="the score that thresholds are on")
     parser.add_argument("--thresholds", type=_grid, default=DEFAULT_THRESHOLDS, metavar="START:STOP:STEP")
 
 
@@ -31,11 +33,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     thresholds = threshold_grid(*options.thresholds)
     request = request_from(options)
     identity = model_identity(request.model)
-    sweep = threshold_sweep(request, thresholds, options.mode, controls=options.controls)
+    sweep = threshold_sweep(request, thresholds, options.mode, score=options.score, controls=options.controls)
     return {
         "model": model_facts(identity),
         "probe": probe_facts(request.probe(identity), request),
         "mode": options.mode,
+        "score": options.score,
         "loss": {"first_copy": sweep.clean.first_copy, "second_copy": sweep.clean.second_copy},
         "rows": [
             {

@@ -160,8 +160,8 @@ def test_the_sweep_of_the_circuit(passes):
     assert all(row.second_copy == pytest.approx(np.log(128), abs=1e-4) for row in sweep.rows)
     assert all(row.control_high < 0.02 for row in sweep.rows)
     assert sweep.knee is None
-    # One set on the probe, once on plain text, and its five controls: equal sets are computed once.
-    assert len(passes) == 2 + 5
+    # One set and its five controls: equal sets are computed once.
+    assert len(passes) == 1 + 5
     before = len(passes)
     threshold_sweep(CIRCUIT, thresholds[::2], "zero", score="contrast", controls=5)
     assert len(passes) == before

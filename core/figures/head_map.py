@@ -1,0 +1,128 @@
+"""What every map of heads shares: layers down, heads across, rings, crosses, a frame round the picked head, clicks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Bool, Float
+
+from core.figures.head_marks import Head, all_heads, click_markers, cross_markers, ring_markers
+from core.figures.style import Look, styled
+
+# Cells are written into when there is room for two digits.
+_ROW_TO_WRITE_IN = 28
+_HEADS_TO_WRITE_IN = 16
+# Pixels across on a usual screen, beside other things or alone; the figure itself takes the width it is given.
+_USUAL_WIDTH = 430
+_LARGE_WIDTH = 600
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What the cells of a map show: values between `low` and `high` as `colours`, and what hovering a head says.
+
+    light: where the colour is so light that numbers on it are written in black. NaN cells stay empty.
+    """
+
+    values: Float[np.ndarray, "n_layers n_heads"]
+    low: float
+    high: float
+    colours: Any
+    light: Bool[np.ndarray, "n_layers n_heads"]
+    texts: list[str]
+    written: str = "{:.2f}"
+
+
+def head_map(
+    cells: Cells,
+    look: Look,
+    *,
+    title: str,
+    axis_title: str = "head",
+    ringed: Sequence[Head] = (),
+    crossed: Sequence[Head] = (),
+    picked: Head | None = None,
+) -> go.Figure:
+    """The map; a click is reported by the last trace, whose points carry `customdata = [layer, head]`."""
+    values = cells.values
+    n_layers, n_heads = values.shape
+    row = _row_height(n_layers, look)
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            zmin=cells.low,
+            zmax=cells.high,
+            colorscale=cells.colours,
+            xgap=1,
+            ygap=1,
+            hoverinfo="skip",
+            colorbar={"thickness": look.px(14), "outlinewidth": 0, "tickfont": {"color": look.ink}},
+        )
+    )
+    # A ring wider than its cell would seem to belong to the neighbours, too.
+    size = 0.84 * min(row, (_LARGE_WIDTH if look.large else _USUAL_WIDTH) / n_heads)
+    figure.add_traces(ring_markers([head for _, head in ringed], [layer for layer, _ in ringed], size, look))
+    if crossed:
+        # Beside the number, not through it.
+        figure.add_traces(cross_markers([h - 0.32 for _, h in crossed], [layer - 0.28 for layer, _ in crossed], size / 3, look))
+    heads = all_heads(values)
+    if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= _HEADS_TO_WRITE_IN:
+        figure.add_trace(_numbers(cells, heads, look))
+    if picked is not None:
+        _frame(figure, picked, look)
+    figure.add_trace(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, cells.texts, row * 0.9))
+    styled(
+        figure,
+        look,
+        height=round(n_layers * row) + look.px(96),
+        title={
+            "text": title,
+            "font": {"size": look.font_size},
+            "x": 0,
+            "xref": "paper",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 8},
+        },
+        margin={"t": look.px(40)},
+    )
+    figure.update_xaxes(title=axis_title, range=[-0.5, n_heads - 0.5], showgrid=False, dtick=1 if n_heads <= 16 else 4)
+    figure.update_yaxes(title="layer", range=[n_layers - 0.5, -0.5], showgrid=False, dtick=1 if row >= look.px(24) else 5)
+    return figure
+
+
+def _row_height(n_layers: int, look: Look) -> float:
+    """Pixels a layer: few layers get tall rows, many stay legible."""
+    return look.scale * min(84.0, max(18.0, 480.0 / n_layers))
+
+
+def _numbers(cells: Cells, heads: list[Head], look: Look) -> go.Scatter:
+    """The values written into their cells, black on the scale's light colours and white on its dark ones."""
+    known = [head for head in heads if not np.isnan(cells.values[head])]
+    return go.Scatter(
+        x=[head for _, head in known],
+        y=[layer for layer, _ in known],
+        mode="text",
+        # Adding zero turns the -0.0 that rounding leaves into 0.0.
+        text=[cells.written.format(round(float(cells.values[head]), 2) + 0.0) for head in known],
+        textfont={"size": look.font_size, "color": ["#000000" if cells.light[head] else "#ffffff" for head in known]},
+        hoverinfo="skip",
+        name="values",
+    )
+
+
+def _frame(figure: go.Figure, picked: Head, look: Look) -> None:
+    layer, head = picked
+    for colour, width in (("#000000", 7), (look.accent if look.dark else "#ff8c1a", 4)):
+        figure.add_shape(
+            type="rect",
+            x0=head - 0.5,
+            x1=head + 0.5,
+            y0=layer - 0.5,
+            y1=layer + 0.5,
+            line={"color": colour, "width": look.px(width)},
+        )

@@ -1,0 +1,76 @@
+"""What the figures of heads share: hover texts, the invisible markers that take clicks, the threshold and chance lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from core.figures.style import Look
+from core.scores import ALL_SCORES, HeadScores, head_name
+
+Head = tuple[int, int]
+
+
+def hover_texts(scores: HeadScores, heads: Sequence[Head]) -> list[str]:
+    """For each head its name and all its scores, one a line."""
+    means = {name: scores.mean(name) for name in scores.names}
+    return [
+        f"<b>{head_name(*head)}</b><br>"
+        + "<br>".join(f"{ALL_SCORES[name].title.lower()} {values[head]:.2f}" for name, values in means.items())
+        for head in heads
+    ]
+
+
+def click_markers(x: Sequence[float], y: Sequence[float], heads: Sequence[Head], texts: list[str], size: float) -> go.Scatter:
+    """Markers that cannot be seen but take hover and clicks, which a heat map does not report; customdata is the head."""
+    unseen = {"marker": {"opacity": 0}}
+    return go.Scatter(
+        x=list(x),
+        y=list(y),
+        mode="markers",
+        marker={"size": size, "symbol": "square", "opacity": 0},
+        selected=unseen,
+        unselected=unseen,
+        customdata=[list(head) for head in heads],
+        hovertext=texts,
+        hoverinfo="text",
+        name="heads",
+    )
+
+
+def ring_markers(x: Sequence[float], y: Sequence[float], size: float, look: Look) -> list[go.Scatter]:
+    """Rings that stand out on every colour of a scale: white on a wider black one."""
+    return [
+        go.Scatter(
+            x=list(x),
+            y=list(y),
+            mode="markers",
+            marker={"size": size, "symbol": "circle-open", "color": colour, "line": {"width": look.px(width)}},
+            hoverinfo="skip",
+            name="above the threshold",
+        )
+        for colour, width in (("#000000", 5), ("#ffffff", 2.5))
+    ]
+
+
+def cross_markers(x: Sequence[float], y: Sequence[float], size: float, look: Look) -> list[go.Scatter]:
+    """Crosses that stand out on every colour of a scale: white on a wider black one."""
+    return [
+        go.Scatter(
+            x=list(x),
+            y=list(y),
+            mode="markers",
+            marker={"size": size, "symbol": "x-thin", "line": {"width": look.px(width), "color": colour}},
+            hoverinfo="skip",
+            name="taken away",
+        )
+        for colour, width in (("#000000", 6), ("#ffffff", 3))
+    ]
+
+
+def all_heads(values: Float[np.ndarray, "n_layers n_heads"]) -> list[Head]:
+    """Every head, layer by layer."""
+    return [(layer, head) for layer in range(values.shape[0]) for head in range(values.shape[1])]

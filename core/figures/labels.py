@@ -1,0 +1,38 @@
+"""Names beside points that do not cover each other: the important ones first, those without room left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# Width of a letter as a part of the font's size; head names are capitals and digits.
+_LETTER = 0.62
+_PLACES = (("top center", 0.0, -1.0), ("middle right", 1.0, 0.0), ("middle left", -1.0, 0.0), ("bottom center", 0.0, 1.0))
+Box = tuple[float, float, float, float]
+
+
+def placed_labels(
+    points: Sequence[tuple[float, float]], names: Sequence[str], font_size: float, gap: float, width: float, height: float
+) -> list[str | None]:
+    """For each name where it goes (plotly's `textposition`), None where there is no room.
+
+    points: in pixels from the upper left of a picture of `width` by `height`. gap: pixels from point to name.
+    """
+    taken: list[Box] = [(x - gap / 2, y - gap / 2, x + gap / 2, y + gap / 2) for x, y in points]
+    found: list[str | None] = []
+    for (x, y), name in zip(points, names, strict=True):
+        half_width, half_height = _LETTER * font_size * len(name) / 2, font_size * 0.65
+        chosen = None
+        for position, right, down in _PLACES:
+            cx, cy = x + right * (half_width + gap), y + down * (half_height + gap * 0.8)
+            box = (cx - half_width, cy - half_height, cx + half_width, cy + half_height)
+            inside = box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
+            if inside and not any(_overlap(box, other) for other in taken):
+                chosen = position
+                taken.append(box)
+                break
+        found.append(chosen)
+    return found
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -1,0 +1,1 @@
+"""What the pages share: state, sidebar, waiting, errors. The only part of core that imports streamlit."""

@@ -1,0 +1,19 @@
+// Saves the plotly figure of a panel as PNG or SVG, in the browser: the picture's own camera button knows how to draw it,
+// but saves one format only, so the format is set just before the button is pressed.
+export default function (component) {
+  const { parentElement, data } = component;
+  const said = parentElement.querySelector("[role=status]");
+  for (const button of parentElement.querySelectorAll("button")) {
+    button.onclick = () => {
+      const plot = document.querySelector(`.st-key-${CSS.escape(data.panel)} .js-plotly-plot`);
+      const camera = plot && plot.querySelector('.modebar-btn[data-attr="toImage"], .modebar-btn[data-title^="Download plot"]');
+      if (!camera || !plot._context) {
+        said.textContent = "The picture is not on screen yet.";
+        return;
+      }
+      said.textContent = "";
+      plot._context.toImageButtonOptions = { format: button.value, filename: data.filename, scale: 2 };
+      camera.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+    };
+  }
+}

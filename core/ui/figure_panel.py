@@ -1,0 +1,106 @@
+"""A figure with everything that belongs to it: alt text, what it was measured on, the table behind it, downloads.
+
+Pictures are drawn and saved in the browser: no picture leaves the machine, and the server needs no browser of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.tables import Row, csv_text
+from core.ui.sentences import plain
+from core.ui.state import pick_head
+
+_FOLDER = Path(__file__).parent
+_image_buttons = st.components.v2.component(
+    "headscope_figure_image",
+    html=(_FOLDER / "figure_image.html").read_text(encoding="utf-8"),
+    css=(_FOLDER / "figure_image.css").read_text(encoding="utf-8"),
+    js=(_FOLDER / "figure_image.js").read_text(encoding="utf-8"),
+)
+# Figures have fixed scales, so there is nothing to zoom: the camera and the full screen stay.
+FIGURE_CONFIG = {
+    "displayModeBar": True,
+    "modeBarButtonsToRemove": ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"],
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What stands behind the figures of a page: how the numbers came about, and all of them as JSON.
+
+    stem: how names of downloaded files begin.
+    """
+
+    measured_on: str
+    command: str
+    json_text: str
+    stem: str
+
+
+def figure_panel(
+    figure: go.Figure,
+    *,
+    key: str,
+    alt: str,
+    rows: list[Row],
+    source: Source,
+    on_pick: Callable[[tuple[int, int]], None] | None = pick_head,
+) -> None:
+    """Show `figure` under `key`, unique on its page, with its description, table and downloads.
+
+    rows: the table behind the picture.
+    on_pick: called with the head whose marker was clicked, before the page runs again; None where a click means nothing.
+    """
+    filename = f"{source.stem}-{key}"
+    with st.container(key=f"panel-{key}"):
+        selecting: dict[str, Any] = {}
+        if on_pick is not None:
+            selecting = {"on_select": lambda: _report_pick(key, on_pick), "selection_mode": "points"}
+        config = {**FIGURE_CONFIG, "toImageButtonOptions": {"format": "png", "filename": filename, "scale": 2}}
+        st.plotly_chart(figure, key=key, theme=None, config=config, alt=alt, **selecting)
+        st.caption(plain(f"Measured on {source.measured_on}."))
+        with st.container(horizontal=True, vertical_alignment="top"):
+            with st.expander("Table behind this picture", icon=":material/table:"):
+                st.dataframe(rows, hide_index=True, height="content" if len(rows) <= 10 else 380)
+            with st.popover("Download", icon=":material/download:"):
+                _downloads(key, filename, rows, source)
+
+
+def _downloads(key: str, filename: str, rows: list[Row], source: Source) -> None:
+    _image_buttons(data={"panel": f"panel-{key}", "filename": filename}, key=f"{key}-image")
+    st.download_button(
+        "Table as CSV",
+        csv_text(rows),
+        f"{filename}.csv",
+        "text/csv",
+        key=f"{key}-csv",
+        on_click="ignore",
+        width="stretch",
+    )
+    st.download_button(
+        "All scores as JSON",
+        source.json_text,
+        f"{source.stem}.json",
+        "application/json",
+        key=f"{key}-json",
+        on_click="ignore",
+        width="stretch",
+    )
+    st.caption("The same numbers without a browser:")
+    st.code(source.command, language="bash", wrap_lines=True)
+
+
+def _report_pick(key: str, on_pick: Callable[[tuple[int, int]], None]) -> None:
+    """Tell which head was clicked; a click beside the heads, or one that takes a selection back, tells nothing."""
+    for point in st.session_state[key].selection.points:
+        head = point.get("customdata")
+        if isinstance(head, list | tuple) and len(head) == 2 and all(isinstance(part, int) for part in head):
+            on_pick((head[0], head[1]))
+            return

@@ -1,0 +1,67 @@
+"""Tables of heads on screen: the picked head beside chance, and the heads above the threshold."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.figures.style import Look
+from core.scores import ALL_SCORES, HeadScores, head_name
+from core.tables import Row, rows_above
+from core.ui.state import link_to
+from core.view import View
+
+# A table in large text longer than this is no longer seen at once.
+_ROWS_IN_LARGE = 12
+
+
+def picked_head_panel(scores: HeadScores, view: View) -> None:
+    """Every score of the picked head beside its chance level, and the way to its attention pattern."""
+    if view.head is None:
+        st.markdown("**No head picked.** Click one in the picture, or choose one in the sidebar.")
+        st.caption("A ring marks each head above the threshold; a frame marks the picked one.")
+        return
+    st.markdown(f"#### {head_name(*view.head)}: layer {view.head[0]}, head {view.head[1]}")
+    rows = [
+        {
+            "score": ALL_SCORES[name].title,
+            "value": f"{scores.mean(name)[view.head]:.2f}",
+            "chance": f"{ALL_SCORES[name].chance(scores.layout):.2f}",
+        }
+        for name in scores.names
+    ]
+    # A table of the page's own text, which grows with it; a data grid keeps its small letters on a projector.
+    st.table(rows, border="horizontal", hide_index=True)
+    link_to("pages/2_Attention.py", "See where it looks", ":material/visibility:")
+
+
+def heads_above_table(scores: HeadScores, view: View, look: Look) -> None:
+    """The heads above the threshold, highest first, contrast beside the score."""
+    rows = rows_above(scores, view.score, view.threshold)
+    if not rows:
+        best = float(scores.mean(view.score).max())
+        st.info(f"No head is above {view.threshold:.2f}; the highest score is {best:.2f}.", icon=":material/info:")
+        return
+    left_out = ("layer", "head", "above_threshold")
+    shown = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
+    if look.large and len(rows) <= _ROWS_IN_LARGE:
+        st.table([_written(row) for row in shown], border="horizontal", hide_index=True)
+        return
+    titles = {name: ALL_SCORES[name].title for name in scores.names}
+    st.dataframe(
+        shown,
+        hide_index=True,
+        height="content" if len(rows) <= 12 else 460,
+        column_config={"name": st.column_config.TextColumn("head")}
+        | {
+            name: st.column_config.NumberColumn(title, format="%.2f", help=ALL_SCORES[name].meaning)
+            for name, title in titles.items()
+        },
+    )
+
+
+def _written(row: Row) -> dict[str, str]:
+    """A row with titles for names and two digits for numbers."""
+    return {
+        "head" if name == "name" else ALL_SCORES[name].title: value if isinstance(value, str) else f"{value:.2f}"
+        for name, value in row.items()
+    }

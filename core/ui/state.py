@@ -1,0 +1,109 @@
+"""The view that the address, the controls and the session agree on.
+
+The address is read when a session starts and when the browser goes back or forward; otherwise the controls decide, and
+the address follows them. The parameters are not bound to the widgets by Streamlit's own binding, because it would put
+display labels in the address and drop what it cannot use without a word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from core.experiment import Experiment
+from core.models.card import ModelIdentity
+from core.scores import head_name
+from core.view import PARAMETERS, View, all_params_of, fit_view, params_of, view_from
+
+_VIEW = "view"
+_NOTES = "view_notes"
+_NOTED_FOR = "view_noted_for"
+_WHOLE_NUMBERS = ("length", "sequences", "seed")
+_FRACTIONS = ("threshold", "floor", "first", "second")
+
+
+def current_view() -> View:
+    """The view as the controls, or at a session's start the address, say; fills the controls' session state."""
+    if _VIEW not in st.session_state or _went_through_history():
+        view, notes = view_from(st.query_params.to_dict())
+        _set_controls(view)
+    else:
+        # Streamlit forgets the controls of a page that is left; the session's view remembers them.
+        _set_controls(st.session_state[_VIEW], only_missing=True)
+        view, notes = view_from({name: str(st.session_state[name]) for name in PARAMETERS})
+    _keep(view, notes)
+    return view
+
+
+def fitted_view(view: View, identity: ModelIdentity) -> View:
+    """`view` with what does not fit the model corrected, in the controls, too: call it before they are drawn."""
+    fitted, notes = fit_view(view, identity)
+    if fitted != view:
+        _set_controls(fitted)
+        _keep(fitted, st.session_state[_NOTES] + notes)
+    return fitted
+
+
+def corrections() -> list[str]:
+    """One sentence for each thing that was corrected, until a control is moved."""
+    return list(st.session_state.get(_NOTES, []))
+
+
+def pick_head(head: tuple[int, int] | None) -> None:
+    """Pick a head. For callbacks: a control that is already drawn cannot be set any more."""
+    st.session_state["head"] = "" if head is None else head_name(*head)
+
+
+def take_experiment(experiment: Experiment) -> None:
+    """Set the controls of what is ablated. For callbacks, as `pick_head`."""
+    values = all_params_of(replace(st.session_state[_VIEW], experiment=experiment))
+    for name in ("set", "heads"):
+        st.session_state[name] = values[name]
+
+
+def link_to(path: str, label: str, icon: str) -> None:
+    """A link to another page that shows the same view.
+
+    It carries the view: a bare one would leave a step in the browser's history that goes back to the defaults.
+    """
+    st.page_link(path, label=label, icon=icon, query_params=params_of(st.session_state[_VIEW]))
+
+
+def write_address(view: View) -> None:
+    """Make the address one that shows `view` again; parameters of others are left alone."""
+    wanted = params_of(view)
+    present = st.query_params.to_dict()
+    for name in PARAMETERS:
+        if name in present and name not in wanted:
+            del st.query_params[name]
+    changed = {name: value for name, value in wanted.items() if present.get(name) != value}
+    if changed:
+        st.query_params.update(changed)
+
+
+def _keep(view: View, notes: list[str]) -> None:
+    """Remember the view; notes stay as long as it is the same, so that a rerun by itself does not take them away."""
+    state = st.session_state
+    if notes or state.get(_NOTED_FOR) != view:
+        state[_NOTES], state[_NOTED_FOR] = notes, view
+    state[_VIEW] = view
+
+
+def _set_controls(view: View, *, only_missing: bool = False) -> None:
+    for name, text in all_params_of(view).items():
+        if not (only_missing and name in st.session_state):
+            st.session_state[name] = _control_value(name, text)
+
+
+def _control_value(name: str, text: str) -> Any:
+    if name in _WHOLE_NUMBERS:
+        return int(text)
+    return float(text) if name in _FRACTIONS else text
+
+
+def _went_through_history() -> bool:
+    context = get_script_run_ctx()
+    return context is not None and bool(getattr(context, "is_history_navigation", False))

@@ -1,0 +1,74 @@
+"""Ablation: take heads away and see what it costs, beside taking random heads away."""
+
+import streamlit as st
+
+from core.scores import heads_above
+from core.ui.ablation_panels import (
+    control_sentences,
+    keep_only,
+    numbers,
+    position_panel,
+    random_heads,
+    set_map,
+    set_sentence,
+    single_heads,
+    source_of,
+    specificity,
+)
+from core.ui.behaviour import absent_banner
+from core.ui.experiment_controls import head_set_controls, mode_control
+from core.ui.experiments import ablation_of, controls_of
+from core.ui.page import Page, run_page
+from core.ui.sentences import plain
+from core.ui.working import scores_of
+
+
+def ablation(page: Page) -> None:
+    """The page's body."""
+    view = page.view
+    st.title(f"Ablation in {plain(page.identity.card.name)}")
+    scores = scores_of(view.request)
+    absent_banner(scores.losses())
+    above = heads_above(scores.mean(view.score), view.threshold)
+    heads = view.experiment.chosen(above)
+    # Large text needs the whole width.
+    left, right = (st.container(), st.container()) if page.look.large else st.columns(2, gap="large")
+    with left:
+        head_set_controls()
+    with right:
+        mode_control(page)
+
+    left, right = (st.container(), st.container()) if page.look.large else st.columns([4, 5], gap="large")
+    with left:
+        st.subheader(f"{len(heads)} of {scores.n_layers * scores.n_heads} heads to take away", anchor=False)
+        st.caption("A cross marks a head that is taken away. Click a head to add it or to leave it in.")
+        set_map(page, scores, above, heads, source_of(page, heads))
+    with right:
+        if not heads:
+            st.subheader("Nothing is taken away", anchor=False)
+            st.info("No head is in the set: lower the threshold, or click heads on the map.", icon=":material/info:")
+            return
+        st.subheader(set_sentence(heads), anchor=False)
+        result = ablation_of(view.request, heads, view.experiment.mode)
+        if result is None:
+            return
+        numbers(result)
+        beside = st.container()
+        controls = controls_of(view.request, heads, view.experiment.mode)
+        source = source_of(page, heads, result, controls)
+        with beside:
+            if controls is not None:
+                control_sentences(result, controls)
+            random_heads(page, result, controls, source)
+
+    st.subheader("Loss at every position", anchor=False)
+    position_panel(page, result, controls, source)
+    st.subheader("Does it hurt plain text, too?", anchor=False)
+    specificity(page, result)
+    st.subheader("Each head alone, and all together", anchor=False)
+    single_heads(page, result, source)
+    st.subheader("Are these heads enough?", anchor=False)
+    keep_only(page, result)
+
+
+run_page("Ablation", ablation)

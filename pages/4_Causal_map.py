@@ -1,0 +1,46 @@
+"""Causal map: what taking each head away alone does, and whether heads that look are the heads that matter."""
+
+import streamlit as st
+
+from core.interventions import stored_causal_map
+from core.results import score_key
+from core.ui.behaviour import absent_banner
+from core.ui.causal_panels import Effects, exact_wanted, maps, picked_head, scatter, scatter_sentence, source_of
+from core.ui.experiment_controls import floor_control, mode_control
+from core.ui.experiments import estimate_of, map_of
+from core.ui.page import Page, run_page
+from core.ui.sentences import plain
+from core.ui.working import scores_of
+
+
+def causal(page: Page) -> None:
+    """The page's body."""
+    view = page.view
+    mode = view.experiment.mode
+    st.title(f"Causal map of {plain(page.identity.card.name)}")
+    st.markdown("Each head is taken away alone. How much worse does the model predict the second copy?")
+    scores = scores_of(view.request)
+    absent_banner(scores.losses())
+    left, right = (st.container(), st.container()) if page.look.large else st.columns([3, 1], gap="large")
+    with left:
+        mode_control(page)
+    with right:
+        floor_control()
+    estimate = estimate_of(view.request, mode)
+    if estimate is None:
+        return
+    wanted = exact_wanted(page.identity.card, stored_causal_map(view.request, mode), f"{score_key(view.request)} {mode}")
+    effects = Effects.of(scores, map_of(view.request, mode, wanted=wanted), estimate)
+    source = source_of(page, effects)
+
+    st.subheader("Does looking mean mattering?", anchor=False)
+    st.markdown(scatter_sentence(page, effects))
+    left, right = (st.container(), st.container()) if page.look.large else st.columns([3, 1], gap="large")
+    with left:
+        scatter(page, effects, source)
+    with right:
+        picked_head(page, effects)
+    maps(page, effects, source)
+
+
+run_page("Causal map", causal)

@@ -1,0 +1,140 @@
+"""The Heads page: what it says about a model's heads, and when."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.results import ScoreRequest, head_scores
+from core.scores import head_name, heads_above
+from core.sequences import ProbeOptions
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+SHORT = {"length": "20", "sequences": "2"}
+
+
+def request_for(model: str) -> ScoreRequest:
+    return ScoreRequest(model, ProbeOptions(length=20, sequences=2))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store that holds the scores of the models that are looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        for model in ("two-layer", "one-layer"):
+            head_scores(request_for(model))
+        yield
+
+
+def heads(**parameters: str) -> AppTest:
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    at.switch_page("pages/1_Heads.py")
+    for name, value in (SHORT | parameters).items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def figures(at: AppTest) -> list[dict[str, Any]]:
+    """The plotly figures on the page, in order."""
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+
+
+def glance(at: AppTest) -> str:
+    return str(at.subheader[0].value)
+
+
+def test_the_page_shows_three_figures_a_count_and_no_banner() -> None:
+    at = heads(model="two-layer")
+    assert not at.exception and not at.error and not at.warning
+    values = head_scores(request_for("two-layer")).mean("induction")
+    assert glance(at).startswith(f"{len(heads_above(values, 0.5))} of 8 heads above 0.50; chance 0.0")
+    assert [figure["data"][0]["type"] for figure in figures(at)] == ["heatmap", "scatter", "bar"]
+
+
+def test_every_figure_is_described_and_says_what_it_was_measured_on() -> None:
+    at = heads(model="two-layer")
+    assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
+    said = [
+        str(caption.value)
+        for caption in at.caption
+        if "Measured on tokens drawn from the whole vocabulary" in str(caption.value)
+    ]
+    assert len(said) == 3
+    assert "2 sequences of length 20" in said[0]
+
+
+def test_the_threshold_moves_rings_and_table_and_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured_again(*_: object) -> None:
+        raise AssertionError("the threshold must not start a computation")
+
+    at = heads(model="two-layer")
+    monkeypatch.setattr("core.ui.working.head_scores", measured_again)
+    values = head_scores(request_for("two-layer")).mean("induction")
+    for threshold in (0.0, 0.3, 1.0):
+        at.slider(key="threshold").set_value(threshold).run()
+        above = heads_above(values, threshold)
+        assert not at.exception and not at.error
+        assert glance(at).startswith(f"{len(above)} of 8 heads")
+        rings = [trace for trace in figures(at)[0]["data"] if trace.get("name") == "above the threshold"]
+        assert all(len(ring["x"]) == len(above) for ring in rings)
+        if above:
+            table = at.dataframe[0].value if threshold else at.dataframe[1].value
+            assert head_name(*above[0]) in str(table)
+    assert any("No head is above 1.00" in str(info.value) for info in at.info)
+
+
+def test_a_model_without_the_behaviour_has_a_banner_before_anything_else() -> None:
+    at = heads(model="one-layer")
+    assert not at.exception and not at.error
+    [banner] = at.warning
+    assert "does not do induction on this probe" in str(banner.value)
+    order = [element.type for element in at.main]
+    assert order.index("warning") < order.index("subheader")
+
+
+def test_the_picked_head_shows_every_score_beside_chance() -> None:
+    at = heads(model="two-layer", head="L1H2")
+    assert any("L1H2: layer 1, head 2" in str(markdown.value) for markdown in at.markdown)
+    table = at.table[0].value
+    value = head_scores(request_for("two-layer")).mean("induction")[1, 2]
+    assert table["value"].iloc[0] == f"{value:.2f}"
+    assert list(table.columns) == ["score", "value", "chance"]
+    assert figures(at)[0]["layout"]["shapes"]
+
+
+def test_contrast_has_a_scale_around_zero() -> None:
+    heat = figures(heads(model="two-layer", score="contrast"))[0]["data"][0]
+    assert (heat["zmin"], heat["zmax"]) == (-1, 1)
+
+
+def test_large_text_reaches_the_figures() -> None:
+    at = heads(model="two-layer", head="L1H2")
+    at.toggle(key="large_text").set_value(True).run()
+    assert not at.exception and not at.error
+    assert all(figure["layout"]["font"]["size"] == 20 for figure in figures(at))
+
+
+def test_scores_that_are_not_there_yet_are_measured_with_progress_and_then_shown() -> None:
+    at = heads(model="two-layer", seed="77")
+    for _ in range(200):
+        if figures(at):
+            break
+        assert not at.exception and not at.error
+        at.run()
+    values = head_scores(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2, seed=77))).mean("induction")
+    np.testing.assert_allclose(_matrix(figures(at)[0]["data"][0]["z"], values.shape), values, atol=1e-6)
+
+
+def _matrix(z: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A matrix as plotly writes it: nested lists, or typed bytes in base64."""
+    import base64
+
+    if isinstance(z, dict):
+        kind = {"f4": np.float32, "f8": np.float64}[z["dtype"]]
+        return np.frombuffer(base64.b64decode(z["bdata"]), kind).reshape(shape)
+    return np.asarray(z)

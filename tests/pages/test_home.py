@@ -1,0 +1,99 @@
+"""Home: the picture, the behaviour, the self-check, and the way on; also when something is wrong."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import core.ui.self_check as self_check
+from core.doctor import Check, DoctorReport
+from core.example import induction_example
+from core.results import ScoreRequest, head_scores
+from core.sequences import ProbeOptions
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+SHORT = {"length": "20", "sequences": "2"}
+GOOD = DoctorReport("cpu, float32", (Check("prefix matching", 0.5, 0.5, 1e-5),))
+BAD = DoctorReport("cpu, float32", (Check("prefix matching", 0.5, 0.4, 1e-5), Check("second-copy loss", 0.0, 0.0, 1e-5)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store that holds what the page shows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        induction_example()
+        for model in ("two-layer", "one-layer"):
+            head_scores(ScoreRequest(model, ProbeOptions(length=20, sequences=2)))
+        yield
+
+
+def home(**parameters: str) -> AppTest:
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    for name, value in (SHORT | parameters).items():
+        at.query_params[name] = value
+    return until(at.run(), lambda: bool(at.get("plotly_chart")))
+
+
+def until(at: AppTest, there: object) -> AppTest:
+    """Run again, as the page's own polling would, until something is there."""
+    deadline = time.monotonic() + 60
+    while not there() and time.monotonic() < deadline:  # type: ignore[operator]
+        time.sleep(0.1)
+        at.run()
+    return at
+
+
+def test_home_explains_shows_and_leads_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(self_check, "_reports", [GOOD])
+    at = home(model="two-layer")
+    assert not at.exception and not at.error and not at.warning
+    losses = head_scores(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))).losses()
+    assert [metric.value for metric in at.metric] == [
+        f"{losses.first_copy:.2f} nats",
+        f"{losses.second_copy:.2f} nats",
+        f"{losses.ln_length:.2f} nats",
+    ]
+    said = " ".join(str(success.value) for success in at.success)
+    assert "Induction is present" in said
+    assert "This machine computes the known answers" in said
+    assert [link.proto.label for link in at.main.get("page_link")] == [
+        "Heads: which heads do it?",
+        "Attention: where does a head look?",
+    ]
+
+
+def test_the_live_picture_comes_from_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(self_check, "_reports", [GOOD])
+    [chart] = home(model="two-layer").get("plotly_chart")
+    example = induction_example()
+    texts = [note.get("text") for note in json.loads(chart.proto.spec)["layout"]["annotations"]]
+    assert example.tokens[example.position].strip() in texts
+    assert example.pattern[example.position, example.target] > 0.5, "the picture must show what the text says"
+    assert "first copy" in texts and "second copy" in texts
+
+
+def test_a_model_without_the_behaviour_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(self_check, "_reports", [GOOD])
+    at = home(model="one-layer")
+    assert "does not do induction on this probe" in str(at.warning[0].value)
+    assert not any("Induction is present" in str(success.value) for success in at.success)
+
+
+def test_a_machine_that_computes_wrongly_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(self_check, "_reports", [BAD])
+    at = home(model="two-layer")
+    [error] = at.error
+    assert "wrong answers (prefix matching)" in str(error.value).replace("\\", "")
+
+
+def test_the_self_check_runs_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(self_check, "_reports", [])
+    at = home(model="two-layer")
+    until(at, lambda: self_check._reports)
+    at.run()
+    assert not at.exception and not at.error
+    assert "This machine computes the known answers" in " ".join(str(success.value) for success in at.success)

@@ -1,0 +1,167 @@
+"""The sidebar and the address: what they agree on, what they correct, and what they say about it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.models.catalogue import DEFAULT_MODEL
+from core.results import ScoreRequest, head_scores
+from core.sequences import ProbeOptions
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store that holds the scores of the models that are looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        for request in (ScoreRequest(DEFAULT_MODEL), ScoreRequest("two-layer"), ScoreRequest("by-construction")):
+            head_scores(request)
+        yield
+
+
+def heads(**parameters: str) -> AppTest:
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    at.switch_page("pages/1_Heads.py")
+    for name, value in parameters.items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def address(at: AppTest) -> dict[str, str]:
+    """The address's parameters, one value each."""
+    return {name: value[-1] if isinstance(value, list) else value for name, value in at.query_params.items()}
+
+
+def warnings(at: AppTest) -> str:
+    return "\n".join(str(warning.value) for warning in at.warning).replace("\\", "")
+
+
+def test_a_first_visit_shows_the_default_model_and_a_bare_address() -> None:
+    at = heads()
+    assert not at.exception and not at.error and not at.warning
+    assert at.selectbox(key="model").value == DEFAULT_MODEL
+    assert at.slider(key="threshold").value == 0.5
+    assert address(at) == {}
+
+
+def test_a_link_restores_every_control() -> None:
+    given = {
+        "model": "two-layer",
+        "length": "20",
+        "sequences": "2",
+        "seed": "3",
+        "bos": "never",
+        "tokens": "5:200",
+        "score": "contrast",
+        "threshold": "0.25",
+        "head": "L1H2",
+    }
+    head_scores(ScoreRequest("two-layer", ProbeOptions(20, 2, 3, "never", (5, 200))))
+    at = heads(**given)
+    assert not at.exception and not at.error and not at.warning
+    assert at.number_input(key="length").value == 20
+    assert at.text_input(key="tokens").value == "5:200"
+    assert at.selectbox(key="head").value == "L1H2"
+    assert address(at) == given
+
+
+def test_controls_move_the_address() -> None:
+    at = heads()
+    at.slider(key="threshold").set_value(0.61).run()
+    assert address(at) == {"threshold": "0.61"}
+    at.selectbox(key="score").set_value("contrast").run()
+    at.slider(key="threshold").set_value(0.5).run()
+    assert address(at) == {"score": "contrast"}
+
+
+def test_a_forged_address_is_corrected_with_sentences() -> None:
+    at = heads(model="two-layer", length="-5", threshold="9", score="charm", head="L9H9", tokens="x", seed="1.5", bos="")
+    assert not at.exception and not at.error
+    said = warnings(at)
+    for part in (
+        "length must be from 2",
+        "threshold must be from 0 to 1",
+        "score must be one of",
+        "no head L9H9",
+        "tokens",
+        "seed",
+    ):
+        assert part in said
+    assert at.number_input(key="length").value == 2
+    assert at.slider(key="threshold").value == 1.0
+    assert address(at) == {"model": "two-layer", "length": "2", "threshold": "1.00"}
+
+
+def test_corrections_stay_until_a_control_is_moved() -> None:
+    at = heads(model="two-layer", head="L9H9")
+    assert "no head L9H9" in warnings(at.run())
+    at.slider(key="threshold").set_value(0.4).run()
+    assert "L9H9" not in warnings(at)
+
+
+def test_a_length_beyond_the_context_becomes_the_longest_that_fits() -> None:
+    at = heads(model="two-layer", length="5000", sequences="1")
+    assert "does not fit two-layer" in warnings(at)
+    assert at.number_input(key="length").value == 127
+
+
+def test_another_model_corrects_what_does_not_fit_it() -> None:
+    at = heads(head="L2H7")
+    at.selectbox(key="model").set_value("two-layer").run()
+    assert "no head L2H7" in warnings(at)
+    assert at.selectbox(key="head").value == ""
+    assert address(at) == {"model": "two-layer"}
+
+
+def test_an_unknown_model_is_one_sentence_and_keeps_the_picker() -> None:
+    at = heads(model="no-such-model-anywhere")
+    assert not at.exception
+    [error] = at.error
+    assert "There is no model called" in str(error.value)
+    at.selectbox(key="model").set_value("two-layer").run()
+    assert not at.error
+    assert address(at) == {"model": "two-layer"}
+
+
+def test_a_model_that_is_not_here_can_be_brought_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEADSCOPE_MODELS", str(tmp_path))
+    at = heads(model="solu-8l-old")
+    assert not at.exception and not at.error
+    assert "solu-8l-old is not on this machine yet" in warnings(at)
+    assert [button.label for button in at.button] == ["Bring in solu-8l-old now"]
+
+
+def test_a_folder_outside_the_model_folder_is_refused() -> None:
+    at = heads(model="../../etc")
+    assert not at.exception
+    assert len(at.error) == 1
+
+
+def test_texts_from_the_address_are_not_markup() -> None:
+    at = heads(model="![x](https://example.org/x.png)")
+    assert "![x](" not in str(at.error[0].value)
+    assert "://example" not in str(at.error[0].value)
+
+
+def test_the_tokenizers_habit_is_shown() -> None:
+    at = heads(model="two-layer")
+    assert any("puts its BOS in front" in str(caption.value) for caption in at.caption)
+
+
+def test_an_unexpected_error_is_one_sentence_with_a_reference(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("core.ui.working.stored_head_scores", broken)
+    at = heads()
+    assert not at.exception
+    [error] = at.error
+    assert "secret" not in str(error.value)
+    reference = str(error.value).split()[-1].rstrip(".")
+    assert reference in caplog.text and "secret detail" in caplog.text

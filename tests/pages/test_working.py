@@ -1,0 +1,115 @@
+"""Waiting on screen: progress, cancelling, errors, and starting again."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import core.ui.working as working
+from core.errors import BadInput
+from core.jobs import JobPool
+
+
+class Work:
+    """Work that waits until it is let go, and counts how often it was started."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.started = 0
+        self.error: Exception | None = None
+
+    def __call__(self, progress: Callable[[float, str], None]) -> str:
+        self.started += 1
+        while not self.go.wait(0.02):
+            progress(0.25, "counting sheep")
+        if self.error is not None:
+            raise self.error
+        return "forty-two"
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
+    """The work that the page below waits for, in a pool of its own."""
+    made, pool = Work(), JobPool()
+    monkeypatch.setattr(working, "default_pool", lambda: pool)
+    monkeypatch.setattr(working, "work_under_test", made, raising=False)
+    yield made
+    made.go.set()
+
+
+def waiting_page() -> AppTest:
+    def script() -> None:
+        import streamlit as st
+
+        import core.ui.working as working
+        from core.ui.sentences import errors_as_sentences
+
+        with errors_as_sentences():
+            st.write("the answer is " + working.result_of("answer", working.work_under_test, "Looking for the answer"))  # type: ignore[attr-defined]
+
+    return AppTest.from_function(script, default_timeout=30)
+
+
+def said(at: AppTest) -> str:
+    return "\n".join(str(part.value) for part in [*at.markdown, *at.info, *at.error]).replace("\\", "")
+
+
+def run_until(at: AppTest, words: str) -> AppTest:
+    deadline = time.monotonic() + 20
+    while words not in said(at.run()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert words in said(at)
+    return at
+
+
+def test_progress_is_shown_and_then_the_result(work: Work) -> None:
+    at = waiting_page().run()
+    assert "Looking for the answer" in said(at)
+    assert "the answer is" not in said(at)
+    [progress] = at.get("progress")
+    assert "counting sheep: 25%" in progress.proto.text
+    work.go.set()
+    run_until(at, "the answer is forty-two")
+    assert work.started == 1
+
+
+def test_two_sessions_share_one_computation(work: Work) -> None:
+    first, second = waiting_page().run(), waiting_page().run()
+    work.go.set()
+    run_until(first, "the answer is forty-two")
+    run_until(second, "the answer is forty-two")
+    assert work.started == 1
+
+
+def test_cancel_stops_the_work_and_it_can_be_started_again(work: Work) -> None:
+    at = waiting_page().run()
+    at.button[0].click().run()
+    run_until(at, "You cancelled this computation")
+    at.button[0].click().run()
+    work.go.set()
+    run_until(at, "the answer is forty-two")
+    assert work.started == 2
+
+
+def test_one_session_that_cancels_does_not_take_the_result_from_another(work: Work) -> None:
+    first, second = waiting_page().run(), waiting_page().run()
+    first.button[0].click().run()
+    work.go.set()
+    run_until(second, "the answer is forty-two")
+    assert "You cancelled" in said(first.run())
+    assert work.started == 1
+
+
+def test_an_error_is_a_sentence_and_is_not_repeated_by_itself(work: Work) -> None:
+    work.error = BadInput("The length must be even.")
+    work.go.set()
+    at = run_until(waiting_page(), "The length must be even.")
+    at.run()
+    at.run()
+    assert work.started == 1
+    work.error = None
+    at.button[0].click().run()
+    run_until(at, "the answer is forty-two")
+    assert work.started == 2
