@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: run install install-dev browser models test lint bench clean
+.PHONY: run install install-dev browser models test lint bundled-results bench clean
 
 run: install
 	$(BIN)/python -m streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
@@ -44,6 +44,9 @@ lint: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bundled-results: install
+	store=$$(mktemp -d); HEADSCOPE_STORE=$$store OMP_NUM_THREADS=1 $(BIN)/python -m core.bundle_results; rm -rf $$store
 
 bench: install-dev models
 	$(BIN)/python -m benchmarks

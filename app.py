@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.example import induction_example
 from core.figures.arcs import describe_arcs, explain_arcs, induction_arcs
+from core.kept import at_hand
 from core.models.catalogue import DEFAULT_MODEL
 from core.ui.behaviour import absent_banner, behaviour_numbers
 from core.ui.figure_panel import FIGURE_CONFIG
@@ -24,6 +25,9 @@ goes to exactly the right place: 1 is all of it, and looking everywhere equally 
 _NEXT = (
     ("pages/1_Heads.py", "Heads: which heads do it?", ":material/grid_on:"),
     ("pages/2_Attention.py", "Attention: where does a head look?", ":material/visibility:"),
+    ("pages/3_Ablation.py", "Ablation: does it matter?", ":material/content_cut:"),
+    ("pages/4_Causal_map.py", "Causal map: which heads matter?", ":material/bolt:"),
+    ("pages/5_Sweep.py", "Sweep: what does a threshold buy?", ":material/show_chart:"),
 )
 
 
@@ -44,7 +48,7 @@ def home(page: Page) -> None:
 
 
 def _live_picture(page: Page) -> None:
-    example = awaited(
+    example = at_hand(induction_example) or awaited(
         f"example {DEFAULT_MODEL}", lambda progress: induction_example(progress=progress), "Measuring a small example"
     )
     if example is None:

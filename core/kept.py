@@ -14,14 +14,19 @@ T = TypeVar("T")
 _thread = threading.local()
 
 
-def kept(key: str, compute: Callable[[], Stored]) -> Mapping[str, np.ndarray]:
-    """The arrays of a kept result, computed once for everybody; inside `at_hand` nothing is computed."""
+def kept_result(key: str, compute: Callable[[], Stored]) -> Stored:
+    """A kept result, computed once for everybody; inside `at_hand` nothing is computed."""
     if not getattr(_thread, "only_stored", False):
-        return default_store().get_or_compute(key, compute).arrays
+        return default_store().get_or_compute(key, compute)
     stored = default_store().get(key)
     if stored is None:
         raise _NotAtHand
-    return stored.arrays
+    return stored
+
+
+def kept(key: str, compute: Callable[[], Stored]) -> Mapping[str, np.ndarray]:
+    """The arrays of a kept result, as `kept_result`."""
+    return kept_result(key, compute).arrays
 
 
 def at_hand(work: Callable[[], T]) -> T | None:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8, UInt16
 
 from core.errors import BadInput
+from core.kept import kept
 from core.models.card import ModelCard
 from core.models.identity import model_identity
 from core.results import Progress, ScoreRequest, run_key
@@ -136,7 +137,7 @@ def head_pattern(
 
         return Stored({"pattern": measure_head_pattern(_load(request, progress), row.ids, layer, head)}, {})
 
-    return default_store().get_or_compute(head_pattern_key(request, row, layer, head), compute).arrays["pattern"]
+    return kept(head_pattern_key(request, row, layer, head), compute)["pattern"]
 
 
 def check_head(card: ModelCard, layer: int, head: int) -> None:

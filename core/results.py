@@ -12,6 +12,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
+from core.kept import kept_result
 from core.models.card import ModelIdentity
 from core.models.load import model_identity
 from core.scores import SCORE_VERSION, HeadScores, Layout
@@ -91,7 +92,7 @@ def head_scores(request: ScoreRequest, progress: Progress | None = None) -> Head
         model = load_model(request.model, device=request.device, dtype=request.dtype, progress=progress)
         return _stored(measure_heads(model, request.probe(model.identity), progress))
 
-    return _scores_from(default_store().get_or_compute(score_key(request), compute))
+    return _scores_from(kept_result(score_key(request), compute))
 
 
 def _stored(scores: HeadScores) -> Stored:

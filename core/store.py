@@ -37,6 +37,8 @@ from core.jobs import current_control
 
 FORMAT = 1
 DEFAULT_MAX_BYTES = 2 * 10**9
+# The bundled models' default results travel with the project, so that a first screen waits for no library to be imported.
+BUNDLED_RESULTS = Path(__file__).with_name("bundled_results")
 
 _SUFFIX = ".safetensors"
 _NO_DIGEST = b"0" * 64
@@ -478,7 +480,7 @@ _default_store_lock = threading.Lock()
 
 @functools.lru_cache(maxsize=8)
 def _store_at(root: Path, max_bytes: int) -> Store:
-    return Store(root, max_bytes)
+    return Store(root, max_bytes, bundled=BUNDLED_RESULTS)
 
 
 def _bytes_of_gigabytes(text: str) -> int:

@@ -15,6 +15,7 @@ from core.results import ScoreRequest, head_scores
 from core.sequences import ProbeOptions
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
+PAGES = APP.parent / "pages"
 SHORT = {"length": "20", "sequences": "2"}
 GOOD = DoctorReport("cpu, float32", (Check("prefix matching", 0.5, 0.5, 1e-5),))
 BAD = DoctorReport("cpu, float32", (Check("prefix matching", 0.5, 0.4, 1e-5), Check("second-copy loss", 0.0, 0.0, 1e-5)))
@@ -60,10 +61,9 @@ def test_home_explains_shows_and_leads_on(monkeypatch: pytest.MonkeyPatch) -> No
     said = " ".join(str(success.value) for success in at.success)
     assert "Induction is present" in said
     assert "This machine computes the known answers" in said
-    assert [link.proto.label for link in at.main.get("page_link")] == [
-        "Heads: which heads do it?",
-        "Attention: where does a head look?",
-    ]
+    # Every page is one of the places to go next, in the sidebar's order.
+    pages = [path.stem.partition("_")[2].replace("_", " ") for path in sorted(PAGES.glob("*.py"))]
+    assert [link.proto.label.partition(":")[0] for link in at.main.get("page_link")] == pages
 
 
 def test_the_live_picture_comes_from_the_bundled_model(monkeypatch: pytest.MonkeyPatch) -> None:
