@@ -15,6 +15,7 @@ from core.jobs import JobControl, default_pool
 from core.models.catalogue import DEFAULT_MODEL
 
 _log = logging.getLogger("headscope")
+_HEAD_START_SECONDS = 4.0
 _started = threading.Event()
 _lock = threading.Lock()
 
@@ -28,6 +29,13 @@ def start_warm_up() -> None:
         if _started.is_set():
             return
         _started.set()
+    # The browser is still fetching the page's scripts; imports on this side would hold that up.
+    timer = threading.Timer(_HEAD_START_SECONDS, _submit)
+    timer.daemon = True
+    timer.start()
+
+
+def _submit() -> None:
     try:
         default_pool().submit("warm up", _warm_up, viewer="server", background=True)
     except HeadScopeError:
