@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from core.models.loaded import LoadedModel
 Hook = tuple[str, Callable[[Tensor], Tensor | None]]
 Hidden = Float[Tensor, "batch tokens d_model"]
 WORKING_MEMORY = 1 << 30
+_depth: ContextVar[int] = ContextVar("_depth", default=0)
 # How many logits may exist at once while losses are read off: 64 Mi numbers are 256 MB in float32.
 LOGITS_AT_ONCE = 1 << 26
 
@@ -46,15 +48,22 @@ def attached(model: LoadedModel, hooks: Sequence[Hook]) -> Iterator[None]:
     """
     handles = []
     with model.lock:
+        depth = _depth.set(_depth.get() + bool(hooks))
         try:
             for name, function in hooks:
                 point = model.bridge.hook_dict[name]
                 handles.append((point, point.add_hook(_without_hook_argument(function))))
             yield
         finally:
+            _depth.reset(depth)
             for point, handle in handles:
                 handle.hook.remove()
                 point.fwd_hooks.remove(handle)
+
+
+def hooks_attached() -> bool:
+    """Whether this thread is inside `attached`: a pass that goes round the hook points would miss what was put there."""
+    return _depth.get() > 0
 
 
 def _without_hook_argument(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Tensor | None]:
@@ -190,7 +199,7 @@ def check_readout(model: LoadedModel) -> None:
     """
     if model in _READOUT_CHECKED:
         return
-    tokens = _trial_tokens(model)
+    tokens = trial_tokens(model)
     with torch.no_grad(), model.lock:
         own = model.bridge(tokens, return_type="logits", use_cache=False).float()
         ours = logits_from(model, run_body(model, tokens).final)
@@ -202,11 +211,11 @@ def check_readout(model: LoadedModel) -> None:
     _READOUT_CHECKED[model] = True
 
 
-def rows_per_pass(model: LoadedModel, n_tokens: int) -> int:
-    """How many sequences fit the working memory in one pass: a layer's pattern a few times over, and its activations."""
-    patterns = 4 * 4 * model.card.n_heads * n_tokens**2
+def rows_per_pass(model: LoadedModel, n_tokens: int, *, patterns: bool = True) -> int:
+    """How many sequences fit the working memory in one pass: a layer's activations, and its pattern a few times over."""
     activations = 4 * 24 * n_tokens * model.card.d_model
-    return max(1, WORKING_MEMORY // (patterns + activations))
+    in_patterns = 4 * 4 * model.card.n_heads * n_tokens**2 if patterns else 0
+    return max(1, WORKING_MEMORY // (in_patterns + activations))
 
 
 _RESUMABLE: weakref.WeakKeyDictionary[LoadedModel, bool] = weakref.WeakKeyDictionary()
@@ -214,7 +223,7 @@ _READOUT_CHECKED: weakref.WeakKeyDictionary[LoadedModel, bool] = weakref.WeakKey
 
 
 def _try_resuming(model: LoadedModel) -> bool:
-    tokens = _trial_tokens(model)
+    tokens = trial_tokens(model)
     with torch.no_grad():
         try:
             body = run_body(model, tokens[:1], keep_inputs=True)
@@ -230,7 +239,8 @@ def _closeness(model: LoadedModel, values: Tensor) -> float:
     return relative * float(values.abs().nan_to_num().max())
 
 
-def _trial_tokens(model: LoadedModel) -> Int[Tensor, "2 tokens"]:
+def trial_tokens(model: LoadedModel) -> Int[Tensor, "2 tokens"]:
+    """A few ids on which two ways through a model are compared."""
     count = min(8, model.card.n_ctx)
     ids = torch.arange(2 * count).view(2, count) * 7 % model.card.d_vocab
     return ids.to(model.device)

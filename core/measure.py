@@ -1,106 +1,92 @@
 """The scoring pass: every score of every head, and every token's loss, from one pass over the model and one over its control.
 
-Patterns are reduced inside the hook and never kept: what leaves a hook is a few numbers for each head and sequence.
+Attention is reduced while the pass runs and never kept: what stays is a few numbers for each head and sequence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from core.forward import Hook, check_readout, pattern_hook, rows_per_pass, run_body, token_losses
+from core.forward import Hook, check_readout, hooks_attached, pattern_hook, rows_per_pass, run_body, token_losses
+from core.fused import can_fuse, fused_body
 from core.models.loaded import LoadedModel
-from core.scores import PLACEBO_SHIFTS, SCORES, Cells, HeadScores, Layout, offset_cells
+from core.reduce import FusedReducer, PatternReducer, Reduced, placebo_name
+from core.scores import PLACEBO_SHIFTS, SCORES, HeadScores, Layout
 from core.sequences import Probe
 
-Reduced = Float[Tensor, "batch n_heads"]
 Progress = Callable[[float, str], None]
+Engine = Literal["fused", "hooks"]
 
 
-class PatternReducer:
-    """Turns one layer's pattern into the mean of each score's cells, `[batch, n_heads]` each."""
+def measure_heads(
+    model: LoadedModel, probe: Probe, progress: Progress | None = None, *, engine: Engine | None = None
+) -> HeadScores:
+    """All scores of all heads on `probe`, and the loss of each of its tokens (nats).
 
-    def __init__(self, layout: Layout, *, control: bool) -> None:
-        self._cells: dict[str, Cells] = {}
-        for name in ("induction",) if control else tuple(SCORES):
-            cells = SCORES[name].cells
-            if cells is not None:
-                self._cells[name] = cells(layout)
-        if not control:
-            for shift in PLACEBO_SHIFTS:
-                self._cells[_placebo(shift)] = offset_cells(layout, layout.length - 1 + shift)
-        self._rows = {} if control else {name: score.rows for name, score in SCORES.items() if score.rows is not None}
-        self._queries = torch.from_numpy(np.concatenate([q for q, _ in self._cells.values()]))
-        self._keys = torch.from_numpy(np.concatenate([k for _, k in self._cells.values()]))
-        self._sizes = [len(q) for q, _ in self._cells.values()]
-
-    def __call__(self, pattern: Float[Tensor, "batch n_heads query key"]) -> dict[str, Reduced]:
-        """Means over each score's queries; float32 whatever the pattern's format."""
-        wanted = pattern[:, :, self._queries.to(pattern.device), self._keys.to(pattern.device)].float()
-        parts = wanted.split(self._sizes, dim=-1)
-        reduced = {
-            name: part.mean(-1) if part.shape[-1] else part.sum(-1) for name, part in zip(self._cells, parts, strict=True)
-        }
-        for name, rows in self._rows.items():
-            reduced[name] = rows(pattern).mean(-1)
-        return {name: value.cpu() for name, value in reduced.items()}
-
-
-def measure_heads(model: LoadedModel, probe: Probe, progress: Progress | None = None) -> HeadScores:
-    """All scores of all heads on `probe`, and the loss of each of its tokens (nats)."""
+    engine: "fused" makes no pattern and needs memory linear in tokens; "hooks" is right for every architecture and is what
+    the fast path is held to. By default the fast one where it was found to agree, which the result says; inside `attached`
+    always the other, for only that one sees what the hooks do.
+    """
     layout = Layout.of(probe)
+    chosen: Engine = engine or ("fused" if not hooks_attached() and can_fuse(model) else "hooks")
     report = progress or (lambda fraction, message: None)
     passes = 2 if probe.control is not None else 1
     scores, token_loss = _pass(
-        model, probe.tokens, PatternReducer(layout, control=False), lambda done: report(done / passes, "measuring the probe")
+        model, probe.tokens, layout, chosen, lambda done: report(done / passes, "measuring the probe"), control=False
     )
     per_sequence = {name: scores[name] for name in SCORES}
     if probe.control is not None:
         control, _ = _pass(
-            model,
-            probe.control,
-            PatternReducer(layout, control=True),
-            lambda done: report(0.5 + done / 2, "measuring the control"),
+            model, probe.control, layout, chosen, lambda done: report(0.5 + done / 2, "measuring the control"), control=True
         )
         per_sequence["induction_control"] = control["induction"]
-    placebo = np.stack([scores[_placebo(shift)] for shift in PLACEBO_SHIFTS])
-    return HeadScores(per_sequence=per_sequence, placebo=placebo, token_loss=token_loss, layout=layout)
+    placebo = np.stack([scores[placebo_name(shift)] for shift in PLACEBO_SHIFTS])
+    return HeadScores(per_sequence=per_sequence, placebo=placebo, token_loss=token_loss, layout=layout, engine=chosen)
 
 
 def _pass(
-    model: LoadedModel, tokens: np.ndarray, reduce: PatternReducer, report: Callable[[float], None]
+    model: LoadedModel, tokens: np.ndarray, layout: Layout, engine: Engine, report: Callable[[float], None], *, control: bool
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Reduced patterns `[n_layers, n_heads, sequences]` by name, and token losses `[sequences, tokens]`."""
+    """Reduced attention `[n_layers, n_heads, sequences]` by name, and token losses `[sequences, tokens]`; none for a control."""
     check_readout(model)
     ids = torch.from_numpy(np.array(tokens))
-    rows = rows_per_pass(model, ids.shape[1])
+    rows = rows_per_pass(model, ids.shape[1], patterns=engine == "hooks")
     batches: list[dict[str, Tensor]] = []
     losses: list[Tensor] = []
     for start in range(0, len(ids), rows):
         batch = ids[start : start + rows]
-        layers: list[dict[str, Reduced] | None] = [None] * model.card.n_layers
         with torch.no_grad():
-            body = run_body(model, batch, [_reducing_hook(layer, layers, reduce) for layer in range(model.card.n_layers)])
-            losses.append(token_losses(model, body.final, batch).cpu())
-        seen = [layer for layer in layers if layer is not None]
-        if len(seen) != model.card.n_layers:
-            raise RuntimeError(f"only {len(seen)} of {model.card.n_layers} layers showed an attention pattern")
-        batches.append({name: torch.stack([layer[name].T for layer in seen]) for name in seen[0]})
+            final, layers = _reduced_pass(model, batch, layout, engine, control=control)
+            losses.append(torch.empty(0) if control else token_losses(model, final, batch).cpu())
+        if len(layers) != model.card.n_layers:
+            raise RuntimeError(f"only {len(layers)} of {model.card.n_layers} layers showed their attention")
+        batches.append({name: torch.stack([layer[name].T for layer in layers]) for name in layers[0]})
         report(min(1.0, (start + rows) / len(ids)))
     joined = {name: torch.cat([batch[name] for batch in batches], dim=-1).numpy() for name in batches[0]}
     return joined, torch.cat(losses).numpy()
 
 
-def _placebo(shift: int) -> str:
-    return f"placebo{shift:+d}"
+def _reduced_pass(
+    model: LoadedModel, batch: Tensor, layout: Layout, engine: Engine, *, control: bool
+) -> tuple[Tensor, list[dict[str, Reduced]]]:
+    """The unembedding's input, and every layer's reduced attention."""
+    layers: list[dict[str, Reduced]] = []
+    if engine == "fused":
+        reduce_fused = FusedReducer(layout, control=control)
+        return fused_body(model, batch, lambda attention: layers.append(reduce_fused(attention))), layers
+    found: dict[int, dict[str, Reduced]] = {}
+    reduce_pattern = PatternReducer(layout, control=control)
+    body = run_body(model, batch, [_reducing_hook(layer, found, reduce_pattern) for layer in range(model.card.n_layers)])
+    return body.final, [found[layer] for layer in sorted(found)]
 
 
-def _reducing_hook(layer: int, layers: list[dict[str, Reduced] | None], reduce: PatternReducer) -> Hook:
+def _reducing_hook(layer: int, found: dict[int, dict[str, Reduced]], reduce: PatternReducer) -> Hook:
     def keep_reduced(pattern: Tensor) -> None:
-        layers[layer] = reduce(pattern)
+        found[layer] = reduce(pattern)
 
     return pattern_hook(layer), keep_reduced

@@ -58,6 +58,7 @@ def build(spec: CircuitSpec | None = None, *, device: str = "cpu", dtype: str = 
     from transformer_lens.model_bridge.sources import build_bridge_from_module
     from transformer_lens.model_bridge.sources.native.model import NativeModel
 
+    from core.models.bare import bare_twin
     from core.models.loaded import LoadedModel
 
     spec = spec or standard_spec()
@@ -83,10 +84,11 @@ def build(spec: CircuitSpec | None = None, *, device: str = "cpu", dtype: str = 
         for head in spec.planted:
             _plant(layers[head.layer].attn, head, spec)
     module = module.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
+    bare = bare_twin(module)
     bridge = build_bridge_from_module(
         module, architecture="TransformerLensNative", tl_config=config, tokenizer=None, model_name=NAME
     )
-    return LoadedModel(identity=identity(spec), bridge=bridge)
+    return LoadedModel(identity=identity(spec), bridge=bridge, bare=bare)
 
 
 @lru_cache

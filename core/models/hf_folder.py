@@ -68,19 +68,21 @@ def read_hf(folder: Path, identity: ModelIdentity, device: str = "cpu", dtype: s
     from transformer_lens.model_bridge.sources import build_bridge_from_module
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
 
+    from core.models.bare import bare_twin
     from core.models.loaded import LoadedModel
 
     name = identity.card.name
     architecture = supported_architecture(folder)
     model = _pretrained(folder, name, getattr(torch, dtype)).to(device).eval().requires_grad_(False)
     config = build_bridge_config_from_hf(model.config, architecture, name, getattr(torch, dtype))
+    bare = bare_twin(model)
     try:
         bridge = build_bridge_from_module(model, architecture=architecture, tl_config=config, tokenizer=None, model_name=name)
     except (ValueError, KeyError, AttributeError, NotImplementedError, TypeError) as error:
         raise ModelUnavailable(f"TransformerLens cannot wrap {name} ({architecture}): {error}.") from error
     if (bridge.cfg.n_layers, bridge.cfg.n_heads) != (identity.card.n_layers, identity.card.n_heads):
         raise ModelUnavailable(f"The config.json of {name} does not say how many layers and heads the model has.")
-    return LoadedModel(identity=identity, bridge=bridge)
+    return LoadedModel(identity=identity, bridge=bridge, bare=bare)
 
 
 def supported_architecture(folder: Path) -> str:

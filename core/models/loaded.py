@@ -16,12 +16,16 @@ from core.sequences import Vocabulary
 class LoadedModel:
     """A model ready to run: its identity, and the library's bridge around its weights.
 
+    `bare` is the same module without the bridge, sharing every weight, for passes that need no hooks; None where there is
+    none.
+
     `lock` is held for every forward pass, because hooks sit on the shared module: two people may look at the same
     model at once.
     """
 
     identity: ModelIdentity
     bridge: Any
+    bare: Any = None
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property

@@ -110,6 +110,7 @@ def read_native(
     from transformer_lens.model_bridge.sources import build_bridge_from_module
     from transformer_lens.model_bridge.sources.native.model import NativeModel
 
+    from core.models.bare import bare_twin
     from core.models.loaded import LoadedModel
 
     identity = identity or native_identity(folder, folder.name, "local", checkpoint)
@@ -126,10 +127,11 @@ def read_native(
         reason = str(error).strip().splitlines()[-1].strip()
         raise ModelUnavailable(f"The weights of {shown(folder)} do not fit its config: {reason}.") from error
     module = module.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
+    bare = bare_twin(module)
     bridge = build_bridge_from_module(
         module, architecture="TransformerLensNative", tl_config=config, tokenizer=None, model_name=identity.card.name
     )
-    return LoadedModel(identity=identity, bridge=bridge)
+    return LoadedModel(identity=identity, bridge=bridge, bare=bare)
 
 
 def _weights(folder: Path, checkpoint: str | None) -> list[Path]:

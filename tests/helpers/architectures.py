@@ -28,6 +28,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from core.models.bare import bare_twin
 from core.models.card import ModelCard, ModelIdentity
 from core.models.loaded import LoadedModel
 
@@ -130,9 +131,9 @@ def make_pair(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -
         if parameter_name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.3)
     bare = bare.to(dtype).eval().requires_grad_(False)
-    bridge = build_bridge_from_module(
-        copy.deepcopy(bare), architecture=architecture, tl_config=tl_config, tokenizer=None, model_name=name
-    )
+    wrapped = copy.deepcopy(bare)
+    twin = bare_twin(wrapped)
+    bridge = build_bridge_from_module(wrapped, architecture=architecture, tl_config=tl_config, tokenizer=None, model_name=name)
     card = ModelCard(
         name=name,
         family="random",
@@ -149,4 +150,4 @@ def make_pair(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -
     identity = ModelIdentity(
         card=card, weights_digest=f"{name}-{seed}-{dtype}", bos_token_id=0, prepends_bos=True, special_ids=frozenset({0})
     )
-    return Pair(name=name, bare=bare, loaded=LoadedModel(identity=identity, bridge=bridge))
+    return Pair(name=name, bare=bare, loaded=LoadedModel(identity=identity, bridge=bridge, bare=twin))

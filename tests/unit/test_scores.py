@@ -10,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.forward import attached, z_hook
 from core.measure import measure_heads
 from core.models.circuit_spec import expected_prefix_matching, expected_second_copy_loss, standard_spec
 from core.models.construction import build
@@ -27,6 +28,9 @@ from core.scores import (
 )
 from core.sequences import Probe, ProbeOptions, repeated_probe
 from tests.helpers.architectures import ARCHITECTURES, Pair, make_pair
+
+# Their attention is more than a causal softmax of scaled dot products, or the library gives no way in.
+NOT_FUSED = ("gemma2", "bloom_alibi", "mpt_alibi", "gptj")
 
 
 @pytest.fixture(scope="module")
@@ -69,22 +73,27 @@ def brute_force_scores(patterns: np.ndarray, length: int, b: int) -> dict[str, n
 
 def test_every_score_equals_the_librarys_eager_attention(pair: Pair, record_property):
     probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=13, sequences=3, bos="always"))
-    measured = measure_heads(pair.loaded, probe)
+    measured = measure_heads(pair.loaded, probe, engine="hooks")
+    default = measure_heads(pair.loaded, probe)
+    assert default.engine == ("hooks" if pair.name in NOT_FUSED else "fused")
     logits, patterns = pair.eager(torch.from_numpy(probe.tokens.copy()))
     expected = brute_force_scores(np.stack([p.double().numpy() for p in patterns]), 13, 1)
-    worst = max(float(np.abs(measured.per_sequence[name] - expected[name]).max()) for name in SCORES)
+    worst = max(float(np.abs(one.per_sequence[name] - expected[name]).max()) for one in (measured, default) for name in SCORES)
     record_property("worst_disagreement", worst)
     print(f"worst disagreement with eager attention, {pair.name}: {worst:.2e}")
     assert worst < 1e-5
     _, control_patterns = pair.eager(torch.from_numpy(probe.control.copy()))
     control = brute_force_scores(np.stack([p.double().numpy() for p in control_patterns]), 13, 1)["induction"]
-    assert np.abs(measured.sequences("contrast") - (expected["induction"] - control)).max() < 1e-5
+    for one in (measured, default):
+        assert np.abs(one.sequences("contrast") - (expected["induction"] - control)).max() < 1e-5
+    assert np.abs(measured.placebo - default.placebo).max() < 1e-5
     log_probabilities = logits.double().log_softmax(-1)
     tokens = probe.tokens
     for row in range(3):
         for target in range(1, probe.n_tokens):
             expected_loss = -float(log_probabilities[row, target - 1, tokens[row, target]])
-            assert measured.token_loss[row, target] == pytest.approx(expected_loss, abs=2e-5)
+            for one in (measured, default):
+                assert one.token_loss[row, target] == pytest.approx(expected_loss, abs=2e-5)
     assert np.isnan(measured.token_loss[:, 0]).all()
 
 
@@ -138,6 +147,36 @@ def test_impostors_are_found_where_the_seed_put_them(seed):
     for kind, name in (("duplicate_token", "duplicate_token"), ("sink", "sink"), ("previous_token", "previous_token")):
         [planted] = spec.of_kind(kind)
         assert np.unravel_index(scores.mean(name).argmax(), (2, 4)) == (planted.layer, planted.head)
+
+
+def test_the_fast_pass_is_not_used_where_hooks_would_be_missed(circuit):
+    """It goes round the hook points: measured under an ablation it would show the clean model."""
+    probe = repeated_probe(circuit.vocabulary, ProbeOptions(length=10, sequences=1))
+    assert measure_heads(circuit, probe).engine == "fused"
+    with attached(circuit, [(z_hook(0), torch.zeros_like)]):
+        assert measure_heads(circuit, probe).engine == "hooks"
+    assert measure_heads(circuit, probe).engine == "fused"
+
+
+def test_a_score_of_scattered_cells_reads_the_same_both_ways(circuit, monkeypatch):
+    """Whatever cells a new score names, a diagonal, a column or any others, both passes give it."""
+    from core.scores import Score
+
+    def scattered(layout):
+        queries = np.arange(5, layout.n_tokens, 3)
+        return queries, queries % 4
+
+    monkeypatch.setitem(SCORES, "scattered", Score("scattered", "Scattered", "any cells", "A[q, q mod 4]", cells=scattered))
+    probe = repeated_probe(circuit.vocabulary, ProbeOptions(length=12, sequences=2))
+    fused, hooks = (measure_heads(circuit, probe, engine=engine) for engine in ("fused", "hooks"))
+    assert np.abs(fused.per_sequence["scattered"] - hooks.per_sequence["scattered"]).max() < 1e-5
+    assert fused.per_sequence["scattered"].max() > 0.01
+
+
+def test_the_fast_pass_shares_the_weights():
+    pair = make_pair("llama_grouped")
+    own = {parameter.data_ptr() for parameter in pair.loaded.bridge.original_model.parameters()}
+    assert {parameter.data_ptr() for parameter in pair.loaded.bare.parameters()} <= own
 
 
 # Mutations: each is a mistake that published tools make; the exact answer of the circuit must expose it.
