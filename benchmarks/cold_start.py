@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -34,8 +35,6 @@ def _one_start(browser) -> float:  # type: ignore[no-untyped-def]
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as store:
-        import os
-
         environment = {**os.environ, "HEADSCOPE_STORE": store}
         begin = time.perf_counter()
         server = subprocess.Popen(
@@ -73,9 +72,8 @@ def main() -> None:
     """Print each start and the goal."""
     found = sorted(seconds_to_first_heat_map())
     verdict = "pass" if found[len(found) // 2] < GOAL_SECONDS else "fail"
-    print(
-        f"server start to first heat map: median {found[len(found) // 2]:.1f} s of {len(found)} (goal {GOAL_SECONDS} s): {verdict}"
-    )
+    median = found[len(found) // 2]
+    print(f"server start to first heat map: median {median:.1f} s of {len(found)} (goal {GOAL_SECONDS} s): {verdict}")
 
 
 if __name__ == "__main__":

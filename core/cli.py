@@ -26,6 +26,8 @@ COMMANDS = {
     "causal": "take every head away alone, exactly or by gradient",
     "sweep": "take away what each threshold keeps",
     "call": "say which heads are induction heads, with test, interval and label",
+    "circuit": "say which previous-token heads feed which induction heads, or prune one head",
+    "report": "set the published report beside this run, question by question",
     "doctor": "check this device against the circuit whose answers are known exactly",
     "train": "train a bundled model again from its recorded recipe",
 }

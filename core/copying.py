@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.forward import run_body, z_hook
+from core.head_weights import centred, centred_rows, final_gain, norm_scale, reads, value_and_output
 from core.models.loaded import LoadedModel
 from core.scores import Layout
 from core.sequences import Probe
@@ -31,13 +32,12 @@ def eigenvalue_copying(model: LoadedModel) -> Float[np.ndarray, "n_layers n_head
     `W_O (W_U W_E) W_V`, which is what is computed.
     """
     scores = np.zeros((model.card.n_layers, model.card.n_heads))
-    unembed = _final_gain(model)[:, None] * _centred(model, model.bridge.W_U.float())
+    unembed = final_gain(model)[:, None] * centred(model, model.bridge.W_U.float())
     between = unembed @ model.bridge.W_E.float()
     for layer in range(model.card.n_layers):
-        gain = _input_gain(model, layer)
         for head in range(model.card.n_heads):
-            value, output = _value_and_output(model, layer, head)
-            product = output @ between @ _centred(model, gain[:, None] * value)
+            value, output = value_and_output(model, layer, head)
+            product = output @ between @ reads(model, layer, value)
             eigenvalues = torch.linalg.eigvals(product.double().cpu())
             size = eigenvalues.abs().sum()
             scores[layer, head] = float(eigenvalues.real.sum() / size) if size > 0 else 0.0
@@ -53,15 +53,14 @@ def logit_copying(model: LoadedModel, seed: int = 0) -> Float[np.ndarray, "n_lay
     ids = np.setdiff1d(np.arange(model.card.d_vocab), list(model.identity.special_ids))
     chosen = np.random.default_rng(seed).permutation(ids)[:SAMPLED_TOKENS]
     tokens = torch.from_numpy(chosen).to(model.device)
-    unembed = _final_gain(model)[:, None] * _centred(model, model.bridge.W_U.float())
+    unembed = final_gain(model)[:, None] * centred(model, model.bridge.W_U.float())
     embedded = model.bridge.W_E.float()[tokens]
     own = torch.arange(len(tokens), device=model.device)
     scores = np.zeros((model.card.n_layers, model.card.n_heads))
     for layer in range(model.card.n_layers):
-        gain = _input_gain(model, layer)
         for head in range(model.card.n_heads):
-            value, output = _value_and_output(model, layer, head)
-            logits = embedded @ _centred(model, gain[:, None] * value) @ output @ unembed
+            value, output = value_and_output(model, layer, head)
+            logits = embedded @ reads(model, layer, value) @ output @ unembed
             diagonal = logits[own, tokens][:, None]
             # Ties count half, so that a head that writes nothing gets 0.
             below = (logits < diagonal).float().sum(1) + 0.5 * ((logits == diagonal).float().sum(1) - 1)
@@ -97,59 +96,10 @@ def direct_logit_attribution(model: LoadedModel, probe: Probe) -> Float[np.ndarr
     final = residual[0][:, queries.to(residual[0].device)].float()
     unembed = model.bridge.W_U.float()
     wanted = unembed.T[tokens[:, queries + 1].to(unembed.device)] - unembed.mean(1)
-    direction = _centred_rows(model, wanted * _final_gain(model)) / _norm_scale(model, final)
+    direction = centred_rows(model, wanted * final_gain(model)) / norm_scale(model, final)
     scores = np.zeros((model.card.n_layers, model.card.n_heads))
     for layer, z in kept.items():
         for head in range(model.card.n_heads):
-            _, output = _value_and_output(model, layer, head)
+            _, output = value_and_output(model, layer, head)
             scores[layer, head] = float((z[:, :, head] * (direction @ output.T)).sum(-1).mean())
     return scores
-
-
-def _value_and_output(
-    model: LoadedModel, layer: int, head: int
-) -> tuple[Float[Tensor, "d_model d_head"], Float[Tensor, "d_head d_model"]]:
-    """A query head's `W_V`, which it may share with its group, and its own `W_O`."""
-    values, outputs = model.bridge.blocks[layer].attn.W_V, model.bridge.blocks[layer].attn.W_O
-    group = head * len(values) // model.card.n_heads
-    return values[group].float(), outputs[head].float()
-
-
-def _kind(model: LoadedModel) -> str:
-    norm = str(getattr(model.bridge.cfg, "normalization_type", None) or "").upper()
-    return "rms" if norm.startswith("RMS") else "layer" if norm.startswith("LN") else "none"
-
-
-def _centred(model: LoadedModel, matrix: Float[Tensor, "d_model columns"]) -> Float[Tensor, "d_model columns"]:
-    """LayerNorm takes the mean over features away from what it reads: the same as taking it from the rows that read."""
-    return matrix - matrix.mean(0, keepdim=True) if _kind(model) == "layer" else matrix
-
-
-def _centred_rows(model: LoadedModel, rows: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-    return rows - rows.mean(-1, keepdim=True) if _kind(model) == "layer" else rows
-
-
-def _norm_scale(model: LoadedModel, residual: Float[Tensor, "... d_model"]) -> Float[Tensor, "... 1"]:
-    """What the final norm divides by at each position."""
-    eps = float(getattr(model.bridge.cfg, "eps", 1e-5))
-    if _kind(model) == "none":
-        return torch.ones_like(residual[..., :1])
-    moved = residual - residual.mean(-1, keepdim=True) if _kind(model) == "layer" else residual
-    return (moved.pow(2).mean(-1, keepdim=True) + eps).sqrt()
-
-
-def _final_gain(model: LoadedModel) -> Float[Tensor, "d_model"]:
-    return _gain(model, model.bridge.ln_final)
-
-
-def _input_gain(model: LoadedModel, layer: int) -> Float[Tensor, "d_model"]:
-    return _gain(model, getattr(model.bridge.blocks[layer], "ln1", None))
-
-
-def _gain(model: LoadedModel, norm: torch.nn.Module | None) -> Float[Tensor, "d_model"]:
-    """A norm's gain; Gemma stores it less one."""
-    weights = [] if norm is None else [p for name, p in norm.named_parameters() if name.endswith("weight")]
-    if not weights:
-        return torch.ones(model.card.d_model, device=model.device)
-    offset = 1.0 if getattr(model.bridge.cfg, "rmsnorm_uses_offset", False) else 0.0
-    return weights[0].float() + offset

@@ -16,6 +16,9 @@ Curves = Literal["one", "all"]
 CURVES: tuple[Curves, ...] = ("one", "all")
 DEFAULT_FLOOR = 0.1
 MAX_FLOOR = 5.0
+# A head is called only if its contrast's interval lies wholly above this.
+EFFECT_FLOOR = 0.2
+MAX_EFFECT_FLOOR = 0.9
 MAX_PARAGRAPH = 1000
 # The two thresholds of the report that started this project.
 REPORTED_THRESHOLDS = (0.5, 0.6)
@@ -29,6 +32,7 @@ class Experiment:
     source: where the head set comes from: the threshold, `heads`, or both.
     heads: heads picked by hand.
     floor: nats from which a head is said to matter.
+    effect_floor: contrast from which a head can be called.
     first, second: the two thresholds that are compared.
     curves: whether a sweep shows its own mode only, or all.
     paragraph: the plain text that specificity is measured on.
@@ -38,6 +42,7 @@ class Experiment:
     source: Source = "threshold"
     heads: HeadSet = ()
     floor: float = DEFAULT_FLOOR
+    effect_floor: float = EFFECT_FLOOR
     first: float = REPORTED_THRESHOLDS[0]
     second: float = REPORTED_THRESHOLDS[1]
     curves: Curves = "one"

@@ -127,12 +127,12 @@ def ablate(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode, 
     key = _key("ablation", identity, request, probe, mode, heads=_listed(wanted))
 
     def compute() -> Stored:
-        bench = _bench(request, identity, probe)
+        bench = bench_for(request, identity, probe)
         return Stored({"clean": bench.clean, "ablated": bench.token_loss([wanted], mode)[0]}, {})
 
     def compute_text() -> Stored:
         assert text is not None
-        return Stored(_text_losses(_bench(request, identity, probe), identity, probe, text, wanted, mode), {})
+        return Stored(_text_losses(bench_for(request, identity, probe), identity, probe, text, wanted, mode), {})
 
     arrays = kept(key, compute)
     plain = None
@@ -156,7 +156,7 @@ def ablation_controls(
 
     def compute() -> Stored:
         control = current_control()
-        bench = _bench(request, identity, probe)
+        bench = bench_for(request, identity, probe)
         found = []
         for index, heads in enumerate(chosen.sets):
             control.checkpoint()
@@ -187,7 +187,7 @@ def causal_map(request: ScoreRequest, mode: Mode) -> CausalMap:
         def compute(layer: int = layer) -> Stored:
             from core.causal import layer_losses
 
-            return Stored({"losses": layer_losses(_bench(request, identity, probe), layer, mode, Layout.of(probe))}, {})
+            return Stored({"losses": layer_losses(bench_for(request, identity, probe), layer, mode, Layout.of(probe))}, {})
 
         losses[:, layer] = kept(_layer_key(request, identity, probe, mode, layer), compute)["losses"]
         control.partial(CausalMap(mode, losses.copy(), clean))
@@ -216,7 +216,7 @@ def estimated_map(request: ScoreRequest, mode: Mode) -> Float[np.ndarray, "n_lay
     def compute() -> Stored:
         from core.causal import estimated_effects
 
-        return Stored({"effect": estimated_effects(_bench(request, identity, probe), mode, Layout.of(probe))}, {})
+        return Stored({"effect": estimated_effects(bench_for(request, identity, probe), mode, Layout.of(probe))}, {})
 
     return kept(_key("estimate", identity, request, probe, mode), compute)["effect"]
 
@@ -342,7 +342,7 @@ def _clean_copy_losses(request: ScoreRequest, identity: ModelIdentity, probe: Pr
     def compute() -> Stored:
         from core.causal import copy_losses
 
-        return Stored({"losses": copy_losses(_bench(request, identity, probe).clean, Layout.of(probe))}, {})
+        return Stored({"losses": copy_losses(bench_for(request, identity, probe).clean, Layout.of(probe))}, {})
 
     return kept(_key("clean-copies", identity, request, probe, "zero"), compute)["losses"]
 
@@ -358,7 +358,7 @@ def _text_losses(
     from core.ablation import AblationBench
 
     tokens = text_tokens(identity, text)
-    plain = AblationBench(bench.model, tokens, _reference(identity, probe), mean_over_positions=True)
+    plain = AblationBench(bench.model, tokens, reference_tokens(identity, probe), mean_over_positions=True)
     ablated = plain.token_loss([heads], "mean" if mode == "resample" else mode)[0]
     return {"text_clean": plain.clean, "text_ablated": ablated}
 
@@ -367,7 +367,7 @@ _benches: OrderedDict[str, AblationBench] = OrderedDict()
 _benches_lock = threading.Lock()
 
 
-def _bench(request: ScoreRequest, identity: ModelIdentity, probe: Probe) -> AblationBench:
+def bench_for(request: ScoreRequest, identity: ModelIdentity, probe: Probe) -> AblationBench:
     """A bench for this model and probe; the last few stay, for a person tries one head set after another."""
     from core.ablation import AblationBench
     from core.models.load import load_model
@@ -378,7 +378,7 @@ def _bench(request: ScoreRequest, identity: ModelIdentity, probe: Probe) -> Abla
             _benches.move_to_end(key)
             return _benches[key]
     model = load_model(request.model, device=request.device, dtype=request.dtype, progress=current_control().progress)
-    bench = AblationBench(model, probe.tokens, _reference(identity, probe), seed=probe.options.seed)
+    bench = AblationBench(model, probe.tokens, reference_tokens(identity, probe), seed=probe.options.seed)
     with _benches_lock:
         _benches[key] = bench
         while len(_benches) > BENCHES_KEPT:
@@ -386,7 +386,7 @@ def _bench(request: ScoreRequest, identity: ModelIdentity, probe: Probe) -> Abla
     return bench
 
 
-def _reference(identity: ModelIdentity, probe: Probe) -> np.ndarray:
+def reference_tokens(identity: ModelIdentity, probe: Probe) -> np.ndarray:
     """Other repeated sequences of the same length, range and BOS, whose mean stands in for a head's output."""
     options = probe.options
     return repeated_probe(

@@ -52,7 +52,7 @@ def measure_heads(
 def _pass(
     model: LoadedModel, tokens: np.ndarray, layout: Layout, engine: Engine, report: Callable[[float], None], *, control: bool
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Reduced attention `[n_layers, n_heads, sequences]` by name, and token losses `[sequences, tokens]`; none for a control."""
+    """Reduced attention `[n_layers, n_heads, sequences]` by name; token losses `[sequences, tokens]`, none for a control."""
     check_readout(model)
     ids = torch.from_numpy(np.array(tokens))
     rows = rows_per_pass(model, ids.shape[1], patterns=engine == "hooks")

@@ -10,7 +10,10 @@ from jaxtyping import Float
 from core.agreement import Agreement
 from core.head_sets import Mode
 from core.interventions import Ablation, Controls
+from core.models.card import ModelIdentity
+from core.number_text import signed
 from core.sweep import Sweep
+from core.token_rows import unknown_id
 
 MODE_MEANINGS: dict[Mode, str] = {
     "zero": "Nothing stands in for the head: its output becomes zero.",
@@ -33,7 +36,7 @@ def against_controls(result: Ablation, controls: Controls) -> str:
     before, after = result.clean_losses.second_copy, result.ablated_losses.second_copy
     them = "this head" if len(result.heads) == 1 else f"these {len(result.heads)} heads"
     if not controls.sets:
-        return f"Taking {them} away changes the loss by {after - before:+.2f} nats. {controls.note}"
+        return f"Taking {them} away changes the loss by {signed(after - before)} nats. {controls.note}"
     low, high, _ = controls.band
     if after > high:
         verdict = f"**Taking {them} away hurts more than random heads do:**"
@@ -41,7 +44,9 @@ def against_controls(result: Ablation, controls: Controls) -> str:
         verdict = f"**Taking {them} away hurts less than random heads do:**"
     else:
         verdict = f"**Taking {them} away hurts no more than random heads do:**"
-    return f"{verdict} {after - before:+.2f} nats, random heads {low - before:+.2f} to {high - before:+.2f} (95 % band)."
+    return (
+        f"{verdict} {signed(after - before)} nats, random heads {signed(low - before)} to {signed(high - before)} (95 % band)."
+    )
 
 
 def controls_note(controls: Controls) -> str:
@@ -55,10 +60,25 @@ def controls_note(controls: Controls) -> str:
     return f"{count} random sets with as many heads in each layer, none of them among the heads taken away.{few}{relaxed}"
 
 
+def unknown_words(identity: ModelIdentity, text: str) -> str:
+    """How much of a plain text this model cannot read; nothing where it can read all of it."""
+    unknown = None if identity.tokenizer is None else unknown_id(identity.tokenizer)
+    if identity.tokenizer is None or unknown is None:
+        return ""
+    ids = identity.tokenizer.encode(text, special_tokens=False)
+    count = ids.count(unknown)
+    if not count:
+        return ""
+    return (
+        f"{count} of the text's {len(ids)} tokens are not in the vocabulary of {identity.card.name}, which sees the same "
+        "unknown token for all of them: type words that it knows before you trust this number."
+    )
+
+
 def whole_and_parts(effects: Float[np.ndarray, "heads"], joint: float) -> str:
     """The joint effect against the sum of single ones, and what the difference means."""
     total = float(effects.sum())
-    said = f"Together {joint:+.2f} nats, one at a time {total:+.2f} in sum."
+    said = f"Together {signed(joint)} nats, one at a time {signed(total)} in sum."
     if abs(joint - total) <= max(_SAME, 0.1 * abs(joint)):
         return f"{said} The heads add up: each does its own part."
     if joint > total:
@@ -93,8 +113,8 @@ def how_wide(sweep: Sweep) -> str:
     apart = "everywhere" if len(above) == len(known) else f"at {len(above)} of {len(known)} thresholds"
     return (
         f"**Is the control band wide? {answer}.** At its widest, at threshold {widest.threshold:.2f}, it spans {width:.2f} "
-        f"nats ({widest.control_low:.2f} to {widest.control_high:.2f}); the heads above the threshold cost {cost:+.2f} there. "
-        f"Their loss lies above the band {apart}."
+        f"nats ({widest.control_low:.2f} to {widest.control_high:.2f}); the heads above the threshold cost {signed(cost)} "
+        f"there. Their loss lies above the band {apart}."
     )
 
 
@@ -105,6 +125,6 @@ def agreement_sentence(agreement: Agreement, of: str) -> str:
     size = abs(agreement.rho)
     strength = "strong" if size >= 0.7 else "moderate" if size >= 0.4 else "weak"
     return (
-        f"{of}: rank correlation {agreement.rho:+.2f} ({strength}), 95 % interval {agreement.low:+.2f} to "
-        f"{agreement.high:+.2f} over {agreement.n_heads} heads (Spearman, bootstrap over heads)."
+        f"{of}: rank correlation {signed(agreement.rho)} ({strength}), 95 % interval {signed(agreement.low)} to "
+        f"{signed(agreement.high)} over {agreement.n_heads} heads (Spearman, bootstrap over heads)."
     )

@@ -57,11 +57,15 @@ class PatternReducer:
 
 
 class FusedReducer:
-    """The same numbers from fused attention, a cell at a time."""
+    """The same numbers from fused attention, a cell at a time.
 
-    def __init__(self, layout: Layout, *, control: bool) -> None:
+    Entropy needs whole rows, which costs a second call of the attention kernel; a control, and whoever asks so, goes
+    without.
+    """
+
+    def __init__(self, layout: Layout, *, control: bool, entropy: bool = True) -> None:
         self._cells: Mapping[str, Cells] = wanted_cells(layout, control=control)
-        self._entropy = not control
+        self._entropy = entropy and not control
         self._queries = torch.arange(1, layout.n_tokens)
 
     def __call__(self, attention: FusedAttention) -> dict[str, Reduced]:

@@ -94,7 +94,7 @@ def text_row(identity: ModelIdentity, text: str, bos: BosPolicy = "auto") -> Tok
         raise BadInput(f"The text is {len(ids)} tokens for this model; it can be looked at with 2 to {limit}.")
     if max(ids) >= vocabulary.size:
         raise BadInput(f"The tokenizer gives the id {max(ids)}, but this model's ids go from 0 to {vocabulary.size - 1}.")
-    unknown = _unknown_id(identity.tokenizer)
+    unknown = unknown_id(identity.tokenizer)
     count = 0 if unknown is None else words.count(unknown)
     warning = (
         f"{count} of the text's {len(words)} tokens are not in this model's vocabulary, so it sees the same unknown token."
@@ -102,7 +102,7 @@ def text_row(identity: ModelIdentity, text: str, bos: BosPolicy = "auto") -> Tok
     return TokenRow(ids, repeated_token_cells(ids, unknown), warnings=(warning,) if count else ())
 
 
-def _unknown_id(tokenizer: ModelTokenizer) -> int | None:
+def unknown_id(tokenizer: ModelTokenizer) -> int | None:
     """The id that stands for every word outside the vocabulary, where the tokenizer has one."""
     name = getattr(tokenizer.backend.model, "unk_token", None)
     return None if name is None else tokenizer.backend.token_to_id(name)

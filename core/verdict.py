@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import bootstrap, false_discovery_control, permutation_test
 
+from core.experiment import EFFECT_FLOOR
 from core.scores import head_name
 
 Label = Literal[
@@ -28,7 +29,6 @@ Label = Literal[
 ]
 DEFAULT_LENGTHS = (25, 50, 100)
 SEQUENCES_PER_LENGTH = 24
-EFFECT_FLOOR = 0.2
 SIGNIFICANCE = 0.05
 # Above these a head copies, or helps, for certain; below their negatives it suppresses.
 COPYING_FLOOR = 0.1

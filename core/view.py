@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
-from core.experiment import CURVES, MAX_FLOOR, MAX_PARAGRAPH, SOURCES, Curves, Experiment, Source, named
+from core.experiment import CURVES, MAX_EFFECT_FLOOR, MAX_FLOOR, MAX_PARAGRAPH, SOURCES, Curves, Experiment, Source, named
 from core.head_sets import MODES, HeadSet, Mode
 from core.models.card import ModelIdentity
 from core.models.catalogue import DEFAULT_MODEL
@@ -30,7 +30,7 @@ from core.sequences import (
     longest_length,
 )
 
-EXPERIMENT_PARAMETERS = ("mode", "set", "heads", "floor", "first", "second", "curves", "paragraph")
+EXPERIMENT_PARAMETERS = ("mode", "set", "heads", "floor", "effect_floor", "first", "second", "curves", "paragraph")
 PARAMETERS = (
     *("model", "length", "sequences", "seed", "bos", "tokens", "score", "threshold", "head"),
     *EXPERIMENT_PARAMETERS,
@@ -79,6 +79,7 @@ def view_from(params: Mapping[str, str]) -> tuple[View, list[str]]:
             source=cast(Source, read.one_of("set", SOURCES, Experiment.source)),
             heads=read.heads("heads"),
             floor=read.fraction("floor", Experiment.floor, MAX_FLOOR),
+            effect_floor=read.fraction("effect_floor", Experiment.effect_floor, MAX_EFFECT_FLOOR),
             first=read.fraction("first", Experiment.first),
             second=read.fraction("second", Experiment.second),
             curves=cast(Curves, read.one_of("curves", CURVES, Experiment.curves)),
@@ -112,6 +113,7 @@ def all_params_of(view: View) -> dict[str, str]:
         "set": experiment.source,
         "heads": named(experiment.heads),
         "floor": f"{experiment.floor:.2f}",
+        "effect_floor": f"{experiment.effect_floor:.2f}",
         "first": f"{experiment.first:.2f}",
         "second": f"{experiment.second:.2f}",
         "curves": experiment.curves,

@@ -7,13 +7,13 @@ from core.ui.ablation_panels import (
     control_sentences,
     keep_only,
     numbers,
+    plain_text_editor,
     position_panel,
     random_heads,
     set_map,
     set_sentence,
     single_heads,
     source_of,
-    specificity,
 )
 from core.ui.behaviour import absent_banner
 from core.ui.experiment_controls import head_set_controls, mode_control
@@ -41,7 +41,7 @@ def ablation(page: Page) -> None:
     left, right = (st.container(), st.container()) if page.look.large else st.columns([4, 5], gap="large")
     with left:
         st.subheader(f"{len(heads)} of {scores.n_layers * scores.n_heads} heads to take away", anchor=False)
-        st.caption("A cross marks a head that is taken away. Click a head to add it or to leave it in.")
+        st.caption("A cross marks a head that is taken away. Click a head to add it to the set or take it out.")
         set_map(page, scores, above, heads, source_of(page, heads))
     with right:
         if not heads:
@@ -52,7 +52,8 @@ def ablation(page: Page) -> None:
         result = ablation_of(view.request, heads, view.experiment.mode)
         if result is None:
             return
-        numbers(result)
+        numbers(page, result)
+        plain_text_editor(page)
         beside = st.container()
         controls = controls_of(view.request, heads, view.experiment.mode)
         source = source_of(page, heads, result, controls)
@@ -63,8 +64,6 @@ def ablation(page: Page) -> None:
 
     st.subheader("Loss at every position", anchor=False)
     position_panel(page, result, controls, source)
-    st.subheader("Does it hurt plain text, too?", anchor=False)
-    specificity(page, result)
     st.subheader("Each head alone, and all together", anchor=False)
     single_heads(page, result, source)
     st.subheader("Are these heads enough?", anchor=False)

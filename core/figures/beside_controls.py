@@ -41,19 +41,18 @@ def beside_controls(rows: Sequence[BesideRow], clean: Losses, look: Look) -> go.
         go.Scatter(
             x=[row.ablated for row in rows],
             y=places,
-            mode="markers+text",
+            mode="markers",
             marker={"size": look.px(18), "symbol": "diamond", "color": look.accent, "line": {"color": look.ink, "width": 1}},
-            text=[f"<b>{row.ablated:.2f}</b>" for row in rows],
-            textposition="top center",
-            textfont={"size": look.font_size + 2},
             hovertemplate="without these heads %{x:.3f} nats<extra></extra>",
             name="without these heads",
         )
     )
     _reference_lines(figure, clean, look)
+    for row, y in zip(rows, places, strict=True):
+        _write(figure, row.ablated, y, look)
     losses = np.concatenate([[row.ablated, *row.controls] for row in rows])
     top = max(clean.first_copy, float(losses.max()))
-    styled(figure, look, height=look.px(_ROW * len(rows) + 104), margin={"t": look.px(30), "r": look.px(24)})
+    styled(figure, look, height=look.px(_ROW * len(rows) + 134), margin={"t": look.px(60), "r": look.px(24)})
     figure.update_xaxes(title="loss on the second copy (nats)", range=[-0.02 * top, 1.06 * top])
     figure.update_yaxes(
         tickvals=places, ticktext=[row.name for row in rows], range=[-0.55, len(rows) - 0.35], showgrid=False, ticks=""
@@ -73,6 +72,19 @@ def describe_beside(rows: Sequence[BesideRow], clean: Losses) -> str:
         f"Second-copy loss in nats on a line. Nothing taken away: {clean.second_copy:.2f}; first copy {clean.first_copy:.2f}; "
         + "; ".join(said)
         + "."
+    )
+
+
+def _write(figure: go.Figure, value: float, y: float, look: Look) -> None:
+    """The loss above its diamond, readable on any line behind it."""
+    figure.add_annotation(
+        x=value,
+        y=y,
+        yshift=look.px(24),
+        text=f"<b>{value:.2f}</b>",
+        font={"size": look.font_size + 2},
+        bgcolor=look.paper,
+        showarrow=False,
     )
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from core.figures.head_map import Cells, head_map
 from core.figures.head_marks import Head, all_heads
 from core.figures.style import DIVERGING_SCALE, Look
+from core.number_text import signed
 from core.scores import ALL_SCORES, head_name, heads_above
 
 # The scale never narrows below this many nats: noise must not fill it with colour.
@@ -37,7 +38,7 @@ def effect_map(
         DIVERGING_SCALE,
         np.abs(effect) < 0.6 * top,
         [effect_text(head, effect, scores, score) for head in all_heads(effect)],
-        written="{:+.2f}",
+        signed=True,
     )
     above = heads_above(scores, threshold)
     return head_map(
@@ -51,7 +52,7 @@ def describe_effect_map(effect: Float[np.ndarray, "n_layers n_heads"], title: st
     if known == 0:
         return f"{title}: a map of {effect.size} heads, none of them measured yet."
     order = np.argsort(-np.abs(np.nan_to_num(effect)), axis=None, kind="stable")[: min(5, known)]
-    largest = ", ".join(f"{head_name(*divmod(int(i), effect.shape[1]))} {effect.flat[i]:+.2f}" for i in order)
+    largest = ", ".join(f"{head_name(*divmod(int(i), effect.shape[1]))} {signed(effect.flat[i])}" for i in order)
     return f"{title}, in nats, for {known} of {effect.size} heads. The largest: {largest}."
 
 
@@ -67,7 +68,7 @@ def effect_text(
     score: str,
 ) -> str:
     """What hovering a head says: its name and both numbers."""
-    measured = "not measured yet" if np.isnan(effect[head]) else f"{effect[head]:+.3f} nats"
+    measured = "not measured yet" if np.isnan(effect[head]) else f"{signed(effect[head], 3)} nats"
     return f"<b>{head_name(*head)}</b><br>effect {measured}<br>{_short(score)} {scores[head]:.2f}"
 
 

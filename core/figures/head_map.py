@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from core.figures.head_marks import Head, all_heads, click_markers, cross_markers, ring_markers
 from core.figures.style import Look, styled
+from core.number_text import signed
 
 # Cells are written into when there is room for two digits.
 _ROW_TO_WRITE_IN = 28
@@ -25,7 +26,8 @@ _LARGE_WIDTH = 600
 class Cells:
     """What the cells of a map show: values between `low` and `high` as `colours`, and what hovering a head says.
 
-    light: where the colour is so light that numbers on it are written in black. NaN cells stay empty.
+    light: where the colour is so light that numbers on it are written in black. signed: numbers carry a sign.
+    NaN cells stay empty.
     """
 
     values: Float[np.ndarray, "n_layers n_heads"]
@@ -34,7 +36,7 @@ class Cells:
     colours: Any
     light: Bool[np.ndarray, "n_layers n_heads"]
     texts: list[str]
-    written: str = "{:.2f}"
+    signed: bool = False
 
 
 def head_map(
@@ -50,7 +52,7 @@ def head_map(
     """The map; a click is reported by the last trace, whose points carry `customdata = [layer, head]`."""
     values = cells.values
     n_layers, n_heads = values.shape
-    row = _row_height(n_layers, look)
+    row = row_height(n_layers, look)
     figure = go.Figure(
         go.Heatmap(
             z=values,
@@ -73,7 +75,7 @@ def head_map(
     if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= _HEADS_TO_WRITE_IN:
         figure.add_trace(_numbers(cells, heads, look))
     if picked is not None:
-        _frame(figure, picked, look)
+        frame_head(figure, picked, look)
     figure.add_trace(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, cells.texts, row * 0.9))
     styled(
         figure,
@@ -95,7 +97,7 @@ def head_map(
     return figure
 
 
-def _row_height(n_layers: int, look: Look) -> float:
+def row_height(n_layers: int, look: Look) -> float:
     """Pixels a layer: few layers get tall rows, many stay legible."""
     return look.scale * min(84.0, max(18.0, 480.0 / n_layers))
 
@@ -108,14 +110,17 @@ def _numbers(cells: Cells, heads: list[Head], look: Look) -> go.Scatter:
         y=[layer for layer, _ in known],
         mode="text",
         # Adding zero turns the -0.0 that rounding leaves into 0.0.
-        text=[cells.written.format(round(float(cells.values[head]), 2) + 0.0) for head in known],
+        text=[
+            signed(cells.values[head]) if cells.signed else f"{round(float(cells.values[head]), 2) + 0.0:.2f}" for head in known
+        ],
         textfont={"size": look.font_size, "color": ["#000000" if cells.light[head] else "#ffffff" for head in known]},
         hoverinfo="skip",
         name="values",
     )
 
 
-def _frame(figure: go.Figure, picked: Head, look: Look) -> None:
+def frame_head(figure: go.Figure, picked: Head, look: Look) -> None:
+    """A frame round one cell, to be seen on every colour."""
     layer, head = picked
     for colour, width in (("#000000", 7), (look.accent if look.dark else "#ff8c1a", 4)):
         figure.add_shape(

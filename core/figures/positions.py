@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from core.figures.style import Look, see_through, styled
+from core.number_text import signed
 from core.scores import Layout
 from core.tables import Row
 
@@ -57,10 +58,10 @@ def position_losses(
         figure,
         look,
         height=look.px(360),
-        showlegend=True,
         legend={"orientation": "h", "y": 1.1, "yanchor": "bottom", "x": 0, "font": {"color": look.ink}},
         margin={"t": look.px(76)},
     )
+    figure.update_layout(showlegend=True)
     figure.update_xaxes(title="position of the predicted token", range=[0.5, layout.n_tokens - 0.5], showgrid=False)
     figure.update_yaxes(title="loss (nats)", range=[0, 1.06 * top])
     return figure
@@ -75,7 +76,8 @@ def describe_positions(
     return (
         f"Loss by position, {layout.n_tokens} positions. On the second copy the median is {np.median(clean[second]):.2f} nats "
         f"untouched and {np.median(ablated[second]):.2f} without these heads. The largest change, "
-        f"{ablated[worst] - clean[worst]:+.2f}, is at position {worst}." + (" A band shows random sets." if with_band else "")
+        f"{signed(ablated[worst] - clean[worst])}, is at position {worst}."
+        + (" A band shows random sets." if with_band else "")
     )
 
 

@@ -59,7 +59,7 @@ def score_effect(
             look.px(16),
         )
     )
-    styled(figure, look, height=look.px(_HEIGHT), margin={"t": look.px(56), "b": look.px(72), "r": look.px(24)})
+    styled(figure, look, height=look.px(_HEIGHT), margin={"t": look.px(56), "b": look.px(96), "r": look.px(24)})
     figure.update_xaxes(title=f"{ALL_SCORES[score].title}; dashed: {threshold:.2f}", range=[left, right])
     figure.update_yaxes(title=f"effect (nats); dotted: ±{floor:.2f}", range=[low, high])
     return figure
@@ -149,7 +149,7 @@ def _names(
         for head in heads
     ]
     names = [head_name(*head) for head in heads]
-    places = placed_labels(points, names, look.font_size, look.px(12), _INNER_WIDTH, look.px(_INNER_HEIGHT))
+    places = placed_labels(points, names, look.font_size, look.px(13), _INNER_WIDTH, look.px(_INNER_HEIGHT))
     shown = [(head, name, place) for head, name, place in zip(heads, names, places, strict=True) if place is not None]
     if not shown:
         return None
@@ -158,7 +158,7 @@ def _names(
         y=[float(effect[head]) for head, _, _ in shown],
         mode="markers+text",
         # An unseen marker as large as the ring keeps the name off it.
-        marker={"size": look.px(16), "opacity": 0},
+        marker={"size": look.px(20), "opacity": 0},
         text=[name for _, name, _ in shown],
         textposition=[place for _, _, place in shown],
         textfont={"size": look.font_size - 1, "color": look.ink},
@@ -172,7 +172,7 @@ def _picked_mark(x: float, y: float, look: Look) -> go.Scatter:
         x=[float(x)],
         y=[float(y)],
         mode="markers",
-        marker={"size": look.px(28), "symbol": "square-open", "color": look.ink, "line": {"width": look.px(3)}},
+        marker={"size": look.px(24), "symbol": "square-open", "color": look.ink, "line": {"width": look.px(3)}},
         hoverinfo="skip",
         name="picked",
     )
@@ -199,7 +199,7 @@ def _corners(figure: go.Figure, parts: dict[Quadrant, np.ndarray], look: Look) -
             yref="paper",
             xanchor=anchor,
             yanchor="bottom" if y else "top",
-            yshift=look.px(6) if y else -look.px(34),
+            yshift=look.px(6) if y else -look.px(66),
             text=f"<b>{QUADRANTS[quadrant]}: {len(parts[quadrant])}</b>",  # type: ignore[index]
             showarrow=False,
         )

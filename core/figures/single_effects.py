@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from core.figures.style import Look, styled
 from core.head_sets import HeadSet
+from core.number_text import signed
 from core.scores import head_name
 from core.tables import Row
 
@@ -26,7 +27,7 @@ def single_effect_bars(heads: HeadSet, effects: Float[np.ndarray, "heads"], join
                 "color": [look.muted] * len(heads) + [look.muted, look.accent],
                 "pattern": {"shape": [""] * len(heads) + ["/", ""], "fgcolor": look.paper, "fillmode": "overlay"},
             },
-            text=[f"{value:+.2f}" for value in values],
+            text=[signed(value) for value in values],
             textposition="outside",
             cliponaxis=False,
             hoverinfo="skip",
@@ -44,10 +45,10 @@ def single_effect_bars(heads: HeadSet, effects: Float[np.ndarray, "heads"], join
 
 def describe_single_effects(heads: HeadSet, effects: Float[np.ndarray, "heads"], joint: float) -> str:
     """The bars in words, for somebody who cannot see them."""
-    each = ", ".join(f"{head_name(*head)} {effect:+.2f}" for head, effect in zip(heads, effects, strict=True))
+    each = ", ".join(f"{head_name(*head)} {signed(effect)}" for head, effect in zip(heads, effects, strict=True))
     return (
         f"Change in second-copy loss in nats when each head is taken away alone: {each}. "
-        f"The sum is {effects.sum():+.2f}; all together {joint:+.2f}."
+        f"The sum is {signed(effects.sum())}; all together {signed(joint)}."
     )
 
 

@@ -140,10 +140,10 @@ def _finish(figure: go.Figure, sweep: Sweep, threshold: float, others: Mapping[M
         figure,
         look,
         height=look.px(560),
-        showlegend=True,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"color": look.ink}},
         margin={"t": look.px(64 if not look.large else 84)},
     )
+    figure.update_layout(showlegend=True)
     x = [row.threshold for row in sweep.rows]
     figure.update_xaxes(range=[min(x) - 0.04, max(x) + 0.04], showgrid=False)
     figure.update_xaxes(title=f"threshold (dashed: {threshold:.2f})", row=2, col=1)
@@ -160,7 +160,15 @@ def _recovered_axis(figure: go.Figure, sweep: Sweep, top: float) -> None:
     nothing = go.Scatter(x=[sweep.rows[0].threshold], y=[0.0], mode="markers", marker={"opacity": 0}, showlegend=False)
     figure.add_trace(nothing.update(hoverinfo="skip"), row=1, col=1, secondary_y=True)
     figure.update_yaxes(
-        title="recovered fraction", range=ends, tickformat=".0%", showgrid=False, row=1, col=1, secondary_y=True
+        title="gain lost",
+        range=ends,
+        tickformat=".0%",
+        tick0=0,
+        dtick=0.25 if ends[1] < 1.6 else 0.5,
+        showgrid=False,
+        row=1,
+        col=1,
+        secondary_y=True,
     )
 
 

@@ -15,7 +15,8 @@ from core.figures.single_effects import describe_single_effects, single_effect_b
 from core.head_sets import Head, HeadSet, all_but
 from core.intervention_tables import ablate_command, beside_rows, page_json
 from core.interventions import Ablation, Controls
-from core.readings import against_controls, controls_note, head_count, sufficiency, whole_and_parts
+from core.number_text import signed
+from core.readings import against_controls, controls_note, head_count, sufficiency, unknown_words, whole_and_parts
 from core.scores import HeadScores
 from core.tables import head_rows
 from core.ui.experiment_controls import paragraph_control, toggle_head
@@ -51,20 +52,33 @@ def set_sentence(heads: HeadSet) -> str:
     return f"{head_count(len(heads))} taken away: {names}{more}"
 
 
-def numbers(result: Ablation) -> None:
-    """Before and after, as large as the page allows."""
+def numbers(page: Page, result: Ablation) -> None:
+    """Before and after, as large as the page allows; plain text comes when it is there."""
     before, after = result.clean_losses, result.ablated_losses
-    second, fraction, first = st.columns([1.4, 1, 1.2])
+    second, fraction = st.columns(2)
     _before_after(second, "Second copy", before.second_copy, after.second_copy, "Where induction works. Lower is better.")
     fraction.metric(
         "Gain lost",
         "none to lose" if np.isnan(result.recovered_fraction) else f"{result.recovered_fraction:.0%}",
-        help="The recovered fraction: the rise in second-copy loss, as a share of how much better the second copy was "
-        "predicted than the first. 100 %: the second copy is now as hard as the first.",
+        help="The recovered fraction of the damage: the rise in second-copy loss, as a share of how much better the second "
+        "copy was predicted than the first. 100 %: the second copy is now as hard as the first.",
         border=True,
         height="stretch",
     )
+    first, text = st.columns(2)
     _before_after(first, "First copy", before.first_copy, after.first_copy, "Random tokens that nothing can predict.")
+    with text:
+        _plain_text(page, result)
+
+
+def _plain_text(page: Page, result: Ablation) -> None:
+    if page.identity.tokenizer is None:
+        st.caption("This model came without a tokenizer, so plain text cannot be measured on it.")
+        return
+    found = text_ablation_of(page.view.request, result.heads, result.mode, page.view.experiment.paragraph)
+    if found is not None and found.text is not None:
+        clean, ablated = (float(np.nanmean(loss)) for loss in found.text)
+        _before_after(st.container(), "Plain text", clean, ablated, "A token of ordinary text; change the text below.")
 
 
 def random_heads(page: Page, result: Ablation, controls: Controls | None, source: Source) -> None:
@@ -122,19 +136,15 @@ def single_heads(page: Page, result: Ablation, source: Source) -> None:
     )
 
 
-def specificity(page: Page, result: Ablation) -> None:
-    """What the ablation does to plain text, which the person can change."""
+def plain_text_editor(page: Page) -> None:
+    """The text that specificity is measured on, and whether this model can read it."""
     if page.identity.tokenizer is None:
-        st.info("This model came without a tokenizer, so plain text cannot be measured on it.", icon=":material/info:")
         return
-    left, right = (st.container(), st.container()) if page.look.large else st.columns([2, 1], gap="large")
-    with left:
+    unread = unknown_words(page.identity, page.view.experiment.paragraph)
+    with st.expander("The plain text", icon=":material/edit:"):
         paragraph_control()
-    with right:
-        found = text_ablation_of(page.view.request, result.heads, result.mode, page.view.experiment.paragraph)
-        if found is not None and found.text is not None:
-            clean, ablated = (float(np.nanmean(loss)) for loss in found.text)
-            _before_after(st.container(), "Plain text", clean, ablated, "The mean loss of a token of the text on the left.")
+    if unread:
+        st.caption(f":material/warning: {plain(unread)}")
 
 
 def keep_only(page: Page, result: Ablation) -> None:
@@ -173,7 +183,8 @@ def _before_after(place: st.delta_generator.DeltaGenerator, label: str, before: 
     place.metric(
         f"{label} (nats)",
         f"{before:.2f} → {after:.2f}",
-        delta=f"{after - before:+.2f} nats",
+        # The arrow's direction is read off an ASCII minus.
+        delta=f"{signed(after - before)} nats".replace("−", "-"),
         delta_color="inverse" if abs(after - before) >= 0.005 else "off",
         help=plain(help_text),
         border=True,

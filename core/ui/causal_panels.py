@@ -14,6 +14,7 @@ from core.figures.score_effect import describe_score_effect, score_effect
 from core.intervention_tables import causal_command, effect_rows, page_json
 from core.interventions import CausalMap
 from core.models.card import ModelCard
+from core.number_text import signed
 from core.readings import agreement_sentence
 from core.scores import ALL_SCORES, HeadScores, head_name
 from core.ui.figure_panel import Source, figure_panel
@@ -126,8 +127,8 @@ def picked_head(page: Page, effects: Effects) -> None:
     exact = effects.exact[head]
     rows = [
         {"": ALL_SCORES[view.score].title, "value": f"{values[head]:.2f}"},
-        {"": "effect, measured", "value": "not yet" if np.isnan(exact) else f"{exact:+.2f} nats"},
-        {"": "effect, estimated", "value": f"{effects.estimate[head]:+.2f} nats"},
+        {"": "effect, measured", "value": "not yet" if np.isnan(exact) else f"{signed(exact)} nats"},
+        {"": "effect, estimated", "value": f"{signed(effects.estimate[head])} nats"},
         {"": "so it", "value": where},
     ]
     st.table(rows, border="horizontal", hide_index=True, hide_header=True)

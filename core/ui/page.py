@@ -23,8 +23,11 @@ __all__ = ["Page", "run_page"]
 _ICON = Path(__file__).resolve().parents[2] / "static" / "icon.svg"
 
 
-def run_page(title: str, body: Callable[[Page], None]) -> None:
-    """Draw a page: the sidebar, what was corrected in its address, then `body`."""
+def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[], None] | None = None) -> None:
+    """Draw a page: the sidebar, what was corrected in its address, then `body`.
+
+    without_model: what can be shown although the chosen model is not on this machine.
+    """
     st.set_page_config(page_title=f"{title} · HeadScope", page_icon=_ICON, layout="wide", initial_sidebar_state="expanded")
     apply_theme(current_look())
     try:
@@ -34,6 +37,8 @@ def run_page(title: str, body: Callable[[Page], None]) -> None:
             except ModelUnavailable as error:
                 _show_corrections()
                 offer_to_bring_in(st.session_state["model"], error)
+                if without_model is not None:
+                    without_model()
                 return
             _show_corrections()
             body(page)

@@ -20,7 +20,17 @@ from core.ui.theme import LARGE_TEXT, current_look
 from core.view import MAX_SEED, View
 
 _ROOT = Path(__file__).resolve().parents[2]
-_ICONS = {"Heads": ":material/grid_on:", "Attention": ":material/visibility:"}
+_ICONS = {
+    "Heads": ":material/grid_on:",
+    "Attention": ":material/visibility:",
+    "Ablation": ":material/content_cut:",
+    "Causal map": ":material/bolt:",
+    "Sweep": ":material/show_chart:",
+    "Verdicts": ":material/gavel:",
+    "Circuits": ":material/account_tree:",
+    "Report": ":material/article:",
+    "Sensitivity": ":material/tune:",
+}
 _BOS_LABELS = {"auto": "as the model's tokenizer does", "always": "always", "never": "never"}
 
 

@@ -22,7 +22,7 @@ _VIEW = "view"
 _NOTES = "view_notes"
 _NOTED_FOR = "view_noted_for"
 _WHOLE_NUMBERS = ("length", "sequences", "seed")
-_FRACTIONS = ("threshold", "floor", "first", "second")
+_FRACTIONS = ("threshold", "floor", "effect_floor", "first", "second")
 
 
 def current_view() -> View:

@@ -14,6 +14,7 @@ from core.head_sets import MODES, HeadSet, Mode
 from core.intervention_tables import page_json, sweep_command, sweep_row, sweep_rows
 from core.interventions import ablation_controls
 from core.kept import at_hand
+from core.number_text import signed
 from core.readings import head_count
 from core.sweep import DEFAULT_THRESHOLDS, Sweep, SweepRow, threshold_grid
 from core.tables import Row
@@ -28,7 +29,7 @@ _TITLES = {
     "heads": "heads",
     "second_copy": "second copy (nats)",
     "step": "step (nats)",
-    "recovered_fraction": "recovered",
+    "recovered_fraction": "gain lost",
     "random": "random heads, 95 % band",
     "names": "which heads",
 }
@@ -131,7 +132,7 @@ def _compared(row: SweepRow, sweep: Sweep) -> Row:
         "heads taken away": row.n_heads,
         "before (nats)": f"{sweep.clean.second_copy:.2f}",
         "after (nats)": f"{row.second_copy:.2f}",
-        "recovered fraction": _fraction(row),
+        "gain lost": _fraction(row),
         "random heads, 95 % band": _band(row),
     }
 
@@ -142,7 +143,7 @@ def _written(row: SweepRow, knee: float | None) -> Row:
     values |= {
         "threshold": f"{row.threshold:.2f}{knee_mark}",
         "second_copy": f"{row.second_copy:.2f}",
-        "step": f"{row.step:+.2f}",
+        "step": signed(row.step),
         "recovered_fraction": _fraction(row),
         "random": _band(row),
     }

@@ -1,0 +1,28 @@
+"""Times that can be compared: candidates in turn, so that a machine whose speed drifts treats them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def medians(candidates: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
+    """Each candidate's median seconds, after one run that does not count; run in turn A B C A B C ..."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(repeats + 1):
+        for name, run in candidates.items():
+            _synchronise()
+            begin = time.perf_counter()
+            run()
+            _synchronise()
+            if turn:
+                times[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,63 @@
+"""`report`: the published report's numbers beside this run's; `--html FILE` writes a page that stands alone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from core.commands.heads import add_mode
+from core.commands.options import model_facts, probe_facts, request_from
+from core.errors import BadInput
+from core.models.load import model_identity
+from core.report import behaviour_of_the_report, report_facts, run_report
+from core.reported import REPORT_THRESHOLDS
+from core.standalone import check_replaceable, write_page
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The probe options are for the live answers; the report's recipe takes only the model and the seed."""
+    add_mode(parser)
+    parser.set_defaults(mode="zero")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with live figures that needs no network")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """The result as design.md's contract states it."""
+    request = request_from(options)
+    if request.tokens is not None:
+        raise BadInput("The report's recipe draws its own tokens: leave --tokens out.")
+    identity = model_identity(request.model)
+    if options.html is not None:
+        # Before minutes of work, not after them.
+        check_replaceable(options.html)
+    found = run_report(request, options.mode, controls=options.controls)
+    facts = {"model": model_facts(identity), "probe": probe_facts(request.probe(identity), request), "mode": options.mode}
+    if options.html is not None:
+        from core.report_page import report_page
+
+        write_page(options.html, report_page(found, identity, REPORT_THRESHOLDS[0], options.mode))
+    return facts | report_facts(found) | {"html": None if options.html is None else str(options.html)}
+
+
+def text(result: dict[str, Any]) -> str:
+    """The table, step by step, then the questions."""
+    published = result["published"]["table"]
+    lines = [
+        "The report (SoLU-8l-old), log-probability: "
+        + "; ".join(f"{_row(row)} {row['log_probability']:.3f} (loss {row['loss']:.3f})" for row in published),
+        behaviour_of_the_report(),
+        f"{result['model']['name']}, one correction more each line:",
+    ]
+    for step in result["run"]["steps"]:
+        name = f"+ {step['corrections'][-1]}" if step["corrections"] else "its recipe"
+        lines.append(f"  {name:12} " + "; ".join(f"{_row(row)} {row['value']:.3f}" for row in step["rows"]))
+    lines += [f"  {note}" for note in result["run"]["recipe"]["notes"]]
+    lines += [f"{item['question']} {item['answer']}" for item in result["questions"]]
+    if result["html"] is not None:
+        lines.append(f"The page is in {result['html']}")
+    return "\n".join(lines)
+
+
+def _row(row: dict[str, Any]) -> str:
+    return "untouched" if row["threshold"] is None else f"above {row['threshold']} ({len(row['heads'])} heads)"

@@ -1,0 +1,80 @@
+"""Small multiples of one score: a column a head, a row for each thing that is varied, one threshold through all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from core.figures.style import Look, styled
+from core.head_sets import Head
+from core.scores import ALL_SCORES, head_name
+from core.sensitivity import FACTORS, Factor, Sensitivity, movement
+from core.tables import value_range
+
+_TITLES: dict[Factor, str] = {"length": "by length", "seed": "by seed", "bos": "by BOS"}
+_ROW = 190
+
+
+def sensitivity_panels(
+    found: Sensitivity, heads: Sequence[Head], threshold: float, picked: Head | None, look: Look
+) -> go.Figure:
+    """Means with 95 % bootstrap intervals over sequences, on the score's fixed scale; filled where above `threshold`."""
+    figure = make_subplots(
+        rows=len(FACTORS),
+        cols=len(heads),
+        shared_yaxes=True,
+        horizontal_spacing=0.02,
+        vertical_spacing=0.1,
+        column_titles=[f"<b>{head_name(*head)}</b>{' (picked)' if head == picked else ''}" for head in heads],
+    )
+    low, high = value_range(found.score)
+    for row, factor in enumerate(FACTORS, start=1):
+        for column, head in enumerate(heads, start=1):
+            points = _points(found, head, factor, threshold, look)
+            figure.add_trace(points, row=row, col=column)
+            figure.update_xaxes(range=[-0.5, len(points.x) - 0.5], row=row, col=column)
+        figure.update_yaxes(title=_TITLES[factor], row=row, col=1)
+    figure.add_hline(y=threshold, line={"color": look.accent, "dash": "dash", "width": look.px(2)}, row="all", col="all")
+    styled(figure, look, height=look.px(_ROW * len(FACTORS) + 60), margin={"t": look.px(36), "r": look.px(24)})
+    figure.update_xaxes(type="category", showgrid=False, tickangle=0)
+    pad = 0.04 * (high - low)
+    figure.update_yaxes(range=[low - pad, high + pad], dtick=0.25 if low >= 0 else 0.5)
+    for title in figure.layout.annotations:
+        title.font.size = look.font_size
+    return figure
+
+
+def describe_sensitivity(found: Sensitivity, heads: Sequence[Head], threshold: float) -> str:
+    """The panels in words, for somebody who cannot see them."""
+    said = [
+        f"{head_name(*head)} " + ", ".join(f"{movement(found.of(head, factor)):.2f} {_TITLES[factor]}" for factor in FACTORS)
+        for head in heads
+    ]
+    return (
+        f"Small panels of the score {ALL_SCORES[found.score].title}: one column a head, rows by length, seed and BOS, with "
+        f"95 % intervals and the threshold {threshold:.2f} as a line. How far each head moves: {'; '.join(said)}."
+    )
+
+
+def _points(found: Sensitivity, head: Head, factor: Factor, threshold: float, look: Look) -> go.Scatter:
+    spreads = found.of(head, factor)
+    above = [spread.mean > threshold for spread in spreads]
+    return go.Scatter(
+        x=[spread.setting.label for spread in spreads],
+        y=[spread.mean for spread in spreads],
+        error_y={
+            "array": [spread.high - spread.mean for spread in spreads],
+            "arrayminus": [spread.mean - spread.low for spread in spreads],
+            "thickness": look.px(2),
+            "width": look.px(4),
+        },
+        mode="lines+markers" if factor == "length" else "markers",
+        line={"color": look.second, "width": look.px(1.5)},
+        marker={"size": look.px(9), "symbol": ["circle" if up else "circle-open" for up in above], "color": look.second},
+        customdata=[[spread.low, spread.high] for spread in spreads],
+        hovertemplate=f"{head_name(*head)}, {factor} %{{x}}: %{{y:.3f}} "
+        "(%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra></extra>",
+        name=head_name(*head),
+    )

@@ -1,0 +1,9 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """`+1.25`, `−0.30`, and `0.00` without a sign for what rounds to nothing."""
+    rounded = round(float(value), digits)
+    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0.0:.{digits}f}"

@@ -1,0 +1,31 @@
+"""Pruning one head: what it costs, and what every other head's prefix matching becomes without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from core.ablation import AblationBench
+from core.forward import attached, check_readout, z_hook
+from core.head_sets import Head, Mode
+from core.measure import measure_heads
+from core.scores import HeadScores
+from core.sequences import Probe
+
+
+def scores_without(bench: AblationBench, probe: Probe, head: Head, mode: Mode) -> HeadScores:
+    """Every score and loss on `probe` with `head` replaced by nothing (`zero`) or its mean (`mean`), for every position."""
+    layer, place = head
+    stand_in = bench.stand_in(mode, layer)
+
+    def prune(z: Tensor) -> Tensor:
+        changed = z.clone()
+        changed[:, :, place] = 0.0 if stand_in is None else stand_in[:, :, place].to(z.dtype)
+        return changed
+
+    # Tried, once for each model, on short sequences that the stand-in would not fit.
+    check_readout(bench.model)
+    with torch.no_grad(), attached(bench.model, [(z_hook(layer), prune)]):
+        return measure_heads(bench.model, replace(probe, control=None))

@@ -1,0 +1,135 @@
+"""Verdicts as rows, as a file, as a command, and the order in which they are shown."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import numpy as np
+
+from core.calls import Calls
+from core.interventions import CausalMap
+from core.models.card import ModelIdentity
+from core.tables import Row
+from core.verdict import Verdict
+from core.view import View
+
+# Called heads first, then whatever else a person should know of.
+ORDER = (
+    "induction",
+    "anti-induction",
+    "matching, non-copying",
+    "positional impostor",
+    "previous token",
+    "duplicate token",
+    "sink",
+    "none",
+)
+CALLED = ORDER[:3]
+
+
+def ordered(calls: Calls) -> tuple[Verdict, ...]:
+    """Every verdict: by label, then by contrast (previous-token heads and the like by their own score)."""
+    own = {"previous token": "previous_token", "duplicate token": "duplicate_token", "sink": "sink"}
+
+    def strength(verdict: Verdict) -> float:
+        return float(getattr(verdict, own.get(verdict.label, "contrast")))
+
+    return tuple(sorted(calls.verdicts, key=lambda verdict: (ORDER.index(verdict.label), -strength(verdict))))
+
+
+def sentence(verdict: Verdict, calls: Calls, effects: CausalMap | None) -> str:
+    """The verdict in a sentence, with what removing the head costs where its layer was measured.
+
+    Beside it the median cost of the layer's heads that are not called, where there are any.
+    """
+    if effects is None or np.isnan(effects.effect[verdict.layer, verdict.head]):
+        return verdict.sentence()
+    called = {(other.layer, other.head) for other in calls.called}
+    layer = effects.effect[verdict.layer]
+    others = [
+        layer[head] for head in range(len(layer)) if (verdict.layer, head) not in called | {(verdict.layer, verdict.head)}
+    ]
+    return verdict.sentence(float(layer[verdict.head]), float(np.median(others)) if others else None)
+
+
+def verdict_rows(calls: Calls, effects: CausalMap | None = None) -> list[Row]:
+    """One row a head, called heads first; `cost` is None where it was not measured."""
+    return [
+        {
+            "head": verdict.name,
+            "label": verdict.label,
+            "contrast": verdict.contrast,
+            "low": verdict.low,
+            "high": verdict.high,
+            "q": verdict.q,
+            "copying": verdict.copying,
+            "attribution": verdict.attribution,
+            "induction": verdict.induction,
+            "previous_token": verdict.previous_token,
+            "duplicate_token": verdict.duplicate_token,
+            "sink": verdict.sink,
+            "cost": _known(effects, verdict),
+            "sentence": sentence(verdict, calls, effects),
+        }
+        for verdict in ordered(calls)
+    ]
+
+
+def verdicts_json(calls: Calls, effects: CausalMap | None, view: View, identity: ModelIdentity) -> str:
+    """Every verdict with what it rests on, as one JSON object."""
+    return json.dumps(
+        {
+            "model": {"name": identity.card.name, "weights_digest": identity.weights_digest},
+            "measured_on": judged_on(calls, view, identity),
+            "behaviour": calls.behaviour,
+            "effect_floor": calls.floor,
+            "cost_mode": None if effects is None else effects.mode,
+            "heads": verdict_rows(calls, effects),
+        },
+        indent=1,
+    )
+
+
+def judged_on(calls: Calls, view: View, identity: ModelIdentity) -> str:
+    """What verdicts rest on, in words: several lengths, not the sidebar's one."""
+    probe = view.request.probe(identity)
+    low, high = probe.token_range
+    drawn = "the whole vocabulary" if (low, high) == (0, identity.card.d_vocab) else f"ids {low:,} to {high - 1:,}"
+    *most, last = map(str, calls.lengths)
+    lengths = f"lengths {', '.join(most)} and {last}" if most else f"length {last}"
+    bos = "BOS in front" if probe.has_bos else "no BOS"
+    return (
+        f"{calls.sequences} sequences of {lengths}, repeated once, each with a control, tokens drawn from {drawn}, {bos}, "
+        f"seed {probe.options.seed}"
+    )
+
+
+def call_command(view: View) -> str:
+    """The command that prints the same verdicts."""
+    options = view.options
+    words = ["python", "-m", "core", "call", "--model", view.request.model, "--seed", str(options.seed), "--bos", options.bos]
+    if options.token_range is not None:
+        words += ["--token-range", f"{options.token_range[0]}:{options.token_range[1]}"]
+    return shlex.join([*words, "--floor", f"{view.experiment.effect_floor:.2f}", "--json"])
+
+
+def placebo_rows(name: str, offsets: list[int], values: list[float], length: int) -> list[Row]:
+    """One row an offset; the induction offset is `length - 1`."""
+    return [
+        {"head": name, "tokens_back": offset, "attention": value, "induction_offset": offset == length - 1}
+        for offset, value in zip(offsets, values, strict=True)
+    ]
+
+
+def label_counts(calls: Calls) -> str:
+    """`4 induction, 1 previous token, 3 none`: how many heads have which label."""
+    labels = [verdict.label for verdict in calls.verdicts]
+    return ", ".join(f"{labels.count(label)} {label}" for label in ORDER if label in labels)
+
+
+def _known(effects: CausalMap | None, verdict: Verdict) -> float | None:
+    if effects is None:
+        return None
+    cost = float(effects.effect[verdict.layer, verdict.head])
+    return None if np.isnan(cost) else cost

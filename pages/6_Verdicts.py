@@ -1,0 +1,56 @@
+"""Verdicts: which heads are induction heads, by test, interval and label, and why."""
+
+import streamlit as st
+
+from core.ui.behaviour import absent_banner, behaviour_line
+from core.ui.page import Page, run_page
+from core.ui.sentences import plain
+from core.ui.state import link_to
+from core.ui.verdict_panels import (
+    absent_at_every_length,
+    explanation,
+    floor_slider,
+    interval_panel,
+    judged,
+    map_panel,
+    placebo_panel,
+    sentences,
+    table,
+)
+from core.ui.working import scores_of
+
+
+def verdicts(page: Page) -> None:
+    """The page's body."""
+    st.title(f"Verdicts on {plain(page.identity.card.name)}")
+    scores = scores_of(page.view.request)
+    absent_banner(scores.losses())
+    st.caption(behaviour_line(scores.losses()))
+    left, right = (st.container(), st.container()) if page.look.large else st.columns([2, 1], gap="large")
+    with right:
+        floor_slider()
+    with left:
+        explanation()
+    found = judged(page)
+    if found is None:
+        return
+    absent_at_every_length(found)
+    called = len(found.calls.called)
+    heads = "1 head matches" if called == 1 else f"{called} heads match"
+    st.subheader(f"{heads} and {'is' if called == 1 else 'are'} called, of {len(found.calls.verdicts)}", anchor=False)
+    sentences(page, found)
+    left, right = (st.container(), st.container()) if page.look.large else st.columns([1, 1], gap="large")
+    with left:
+        st.subheader("The contrasts that decide", anchor=False)
+        interval_panel(page, found)
+    with right:
+        st.subheader("Every head's label", anchor=False)
+        map_panel(page, found)
+    placebo_panel(page, scores, found)
+    if page.view.head is not None:
+        link_to("pages/2_Attention.py", "See where it looks", ":material/visibility:")
+    st.subheader("Every verdict, with its numbers", anchor=False)
+    table(found)
+
+
+run_page("Verdicts", verdicts)

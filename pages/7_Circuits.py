@@ -1,0 +1,40 @@
+"""Circuits: which previous-token heads the induction heads depend on, and what happens without one of them."""
+
+import streamlit as st
+
+from core.ui.behaviour import absent_banner, behaviour_line
+from core.ui.circuit_panels import circuit_of, edge_table, graph_panel, mode_choice, pruning_panel
+from core.ui.page import Page, run_page
+from core.ui.sentences import plain
+from core.ui.state import link_to
+from core.ui.working import scores_of
+
+
+def circuits(page: Page) -> None:
+    """The page's body."""
+    st.title(f"Circuits in {plain(page.identity.card.name)}")
+    st.markdown(
+        "An induction head must know what came *before* each token. A previous-token head in an earlier layer can leave "
+        "that note; the induction head then reads it in its keys. Which heads work together like this?"
+    )
+    scores = scores_of(page.view.request)
+    absent_banner(scores.losses())
+    st.caption(behaviour_line(scores.losses()))
+    mode = mode_choice(page)
+    found = circuit_of(page.view.request, mode)
+    if found is None:
+        return
+    st.subheader("Who feeds whom", anchor=False)
+    graph_panel(page, found, scores)
+    if page.view.head is not None:
+        link_to("pages/2_Attention.py", "See where the picked head looks", ":material/visibility:")
+    if not found.induction:
+        return
+    st.subheader("Prune a previous-token head", anchor=False)
+    pruning_panel(page, found, scores, mode)
+    if found.edges:
+        st.subheader("Every edge", anchor=False)
+        edge_table(found)
+
+
+run_page("Circuits", circuits)

@@ -1,0 +1,78 @@
+"""Report: the published report beside a live run, question by question, and what each later correction changes."""
+
+import streamlit as st
+
+from core.report import QUESTIONS
+from core.reproduction import Corrections
+from core.ui.page import Page, run_page
+from core.ui.report_panels import (
+    corrections_panel,
+    counts_table,
+    detector_question,
+    heat_maps,
+    pick_recorded,
+    pruning_question,
+    recorded_maps,
+    recorded_table,
+    report_table,
+    reproduction_of,
+    scale_question,
+    sweep_question,
+    switches,
+)
+from core.ui.sentences import plain
+from core.view import DEFAULT_THRESHOLD
+
+_WHAT_IT_IS = """
+A notebook of 2022 measured induction heads in two models, SoLU-8l-old and GPT-2 small, chose a threshold by eye, took the
+heads above it away and watched its “loss”. It ended with open questions. Here are its recorded numbers, the same recipe on
+the model you chose, each correction as a switch, and its questions with live answers.
+"""
+
+
+def report(page: Page) -> None:
+    """The page's body."""
+    name = plain(page.identity.card.name)
+    st.title(f"The report, beside {name}")
+    st.markdown(_WHAT_IT_IS)
+    st.subheader("Reproduce exactly, then correct", anchor=False)
+    st.caption("All switches off is the report's own recipe. Each switch changes one thing.")
+    corrections = switches()
+    own = reproduction_of(page, Corrections())
+    chosen = reproduction_of(page, corrections) if own is not None and corrections != Corrections() else own
+    st.subheader("Its heat maps: recorded and live", anchor=False)
+    heat_maps(page, pick_recorded(), chosen)
+    counts_table(chosen, page.identity.card.name)
+    if own is None or chosen is None:
+        return
+    st.subheader("Its table", anchor=False)
+    report_table(page, own, chosen)
+    st.subheader("What each correction changes", anchor=False)
+    corrections_panel(page)
+    st.header("Its open questions", anchor=False)
+    st.subheader(QUESTIONS["sweep"], anchor=False)
+    sweep_question(page)
+    st.subheader(QUESTIONS["pruning"], anchor=False)
+    pruning_question(page)
+    st.subheader(QUESTIONS["detector"], anchor=False)
+    detector_question(page)
+    st.subheader(QUESTIONS["scale"], anchor=False)
+    scale_question(page, own)
+
+
+def recorded_only() -> None:
+    """What the page has to show without the chosen model: the recorded numbers."""
+    st.title("The report, as recorded")
+    st.markdown(_WHAT_IT_IS)
+    st.info(
+        "The chosen model is not on this machine, so these are the recorded numbers alone: nothing here was measured now.",
+        icon=":material/history:",
+    )
+    st.subheader("Its heat maps", anchor=False)
+    recorded_maps(pick_recorded(), DEFAULT_THRESHOLD)
+    counts_table(None, "")
+    st.subheader("Its table", anchor=False)
+    recorded_table()
+
+
+run_page("Report", report, recorded_only)

@@ -1,0 +1,33 @@
+"""Sensitivity: how a score moves with length, seed and BOS, so that a threshold is chosen knowing it."""
+
+import streamlit as st
+
+from core.scores import ALL_SCORES
+from core.ui.behaviour import absent_banner
+from core.ui.page import Page, run_page
+from core.ui.sensitivity_panels import meaning, panels, sensitivity_of
+from core.ui.sentences import plain
+from core.ui.working import scores_of
+
+
+def sensitivity(page: Page) -> None:
+    """The page's body."""
+    st.title(f"Sensitivity in {plain(page.identity.card.name)}")
+    st.markdown(
+        "A score is measured on some length, some seed, with or without a BOS. How much of it is the head, and how much the "
+        "setting? A threshold that a head crosses when the length changes says little about that head."
+    )
+    absent_banner(scores_of(page.view.request).losses())
+    found = sensitivity_of(page)
+    if found is None:
+        return
+    meaning(page, found)
+    st.caption(
+        f"{ALL_SCORES[page.view.score].title}. Points are means, bars 95 % bootstrap intervals over sequences; a filled point "
+        "is above the threshold, which is the dashed line through all panels. Choose another score, the threshold or a head "
+        "in the sidebar."
+    )
+    panels(page, found)
+
+
+run_page("Sensitivity", sensitivity)

@@ -1,0 +1,130 @@
+"""The Ablation page: the set, the numbers, and random heads beside them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.head_sets import all_but
+from core.interventions import ablate, ablation_controls, single_effects
+from core.results import ScoreRequest, head_scores
+from core.scores import heads_above
+from core.sequences import ProbeOptions
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store that holds what the first view of the page needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        heads = heads_above(head_scores(REQUEST).mean("induction"), 0.5)
+        for found in (heads, [(0, 2)]):
+            ablate(REQUEST, found, "mean")
+            ablate(REQUEST, all_but(tuple(found), 2, 4), "mean", text=None)
+            ablation_controls(REQUEST, found, "mean")
+            single_effects(REQUEST, found, "mean")
+        yield
+
+
+def page(**parameters: str) -> AppTest:
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    at.switch_page("pages/3_Ablation.py")
+    for name, value in ({"model": "two-layer", "length": "20", "sequences": "2"} | parameters).items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def settled(at: AppTest) -> AppTest:
+    """Run until no work is under way."""
+    for _ in range(200):
+        if not any(str(button.label) == "Cancel" for button in at.button):
+            return at
+        at.run()
+    raise AssertionError("the work did not end")
+
+
+def figures(at: AppTest) -> dict[str, dict[str, Any]]:
+    return {chart.proto.id.rpartition("-")[2]: json.loads(chart.proto.spec) for chart in at.get("plotly_chart")}
+
+
+def metrics(at: AppTest) -> dict[str, str]:
+    return {str(metric.label): str(metric.value) for metric in at.metric}
+
+
+def test_before_and_after_with_random_heads_beside() -> None:
+    at = page()
+    assert not at.exception and not at.error and not at.warning
+    heads = heads_above(head_scores(REQUEST).mean("induction"), 0.5)
+    result = ablate(REQUEST, heads, "mean")
+    before, after = result.clean_losses, result.ablated_losses
+    shown = metrics(at)
+    assert shown["Second copy (nats)"] == f"{before.second_copy:.2f} → {after.second_copy:.2f}"
+    assert shown["First copy (nats)"] == f"{before.first_copy:.2f} → {after.first_copy:.2f}"
+    assert shown["Gain lost"] == f"{result.recovered_fraction:.0%}"
+    assert "Plain text (nats)" in shown
+    said = " ".join(str(markdown.value) for markdown in at.markdown)
+    assert "random heads do" in said and "(95 % band)" in said
+    assert "Together" in said and "left in the whole model" in said
+    assert len(at.get("plotly_chart")) == 4
+    assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
+
+
+def test_a_link_restores_set_and_mode() -> None:
+    at = settled(page(mode="zero", set="picked", heads="L0H2"))
+    assert not at.exception and not at.error
+    assert (at.radio(key="mode").value, at.radio(key="set").value) == ("zero", "picked")
+    result = ablate(REQUEST, [(0, 2)], "zero")
+    assert metrics(at)["Second copy (nats)"].endswith(f"→ {result.ablated_losses.second_copy:.2f}")
+    assert any("1 head taken away: L0H2" in str(header.value) for header in at.subheader)
+
+
+def test_typed_names_join_the_threshold() -> None:
+    at = page(set="both")
+    at.text_input(key="heads").set_value("l0h2, L1H9 nonsense").run()
+    settled(at)
+    assert not at.exception and not at.error
+    warned = " ".join(str(warning.value) for warning in at.warning).replace("\\", "")
+    assert "nonsense" in warned and "has no L1H9" in warned
+    assert any("taken away: L0H2, " in str(header.value) for header in at.subheader)
+    assert at.query_params["heads"] in ("L0H2", ["L0H2"])
+
+
+def test_an_empty_set_says_what_to_do() -> None:
+    at = page(threshold="1.00")
+    assert not at.exception and not at.error and not at.metric
+    assert any("lower the threshold" in str(info.value) for info in at.info)
+
+
+def test_the_main_numbers_come_before_the_random_heads() -> None:
+    at = page(seed="31")
+    for _ in range(200):
+        if at.metric:
+            break
+        at.run()
+    assert not at.exception and not at.error
+    assert "Second copy (nats)" in metrics(at)
+    settled(at)
+    assert any("random heads do" in str(markdown.value) for markdown in at.markdown)
+
+
+def test_files_hold_every_number() -> None:
+    from core.figures.style import Look
+    from core.models.identity import model_identity
+    from core.ui.ablation_panels import source_of
+    from core.ui.sidebar import Page
+    from core.view import View
+
+    heads = heads_above(head_scores(REQUEST).mean("induction"), 0.5)
+    result, controls = ablate(REQUEST, heads, "mean"), ablation_controls(REQUEST, heads, "mean")
+    source = source_of(Page(View(REQUEST), model_identity("two-layer"), Look()), result.heads, result, controls)
+    found = json.loads(source.json_text)
+    assert len(found["control"]["second_copy"]) == 20 and found["per_position"]["clean"][0] is None
+    np.testing.assert_allclose(found["loss"]["ablated"]["second_copy"], result.ablated_losses.second_copy)
+    assert "ablate --model two-layer" in source.command and "--heads L1H0" in source.command

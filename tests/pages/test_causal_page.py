@@ -1,0 +1,93 @@
+"""The Causal map page: exact as it comes, the estimate at once, score against effect."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.agreement import rank_agreement
+from core.interventions import causal_map, estimated_map
+from core.results import ScoreRequest, head_scores
+from core.scores import heads_above
+from core.sequences import ProbeOptions
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store that holds the map that is looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        head_scores(REQUEST)
+        causal_map(REQUEST, "mean")
+        estimated_map(REQUEST, "mean")
+        yield
+
+
+def page(**parameters: str) -> AppTest:
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    at.switch_page("pages/4_Causal_map.py")
+    for name, value in ({"model": "two-layer", "length": "20", "sequences": "2"} | parameters).items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def figures(at: AppTest) -> list[dict[str, Any]]:
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+
+
+def test_scatter_and_both_maps_with_their_agreement() -> None:
+    at = page()
+    assert not at.exception and not at.error and not at.warning
+    _, exact, estimate = figures(at)
+    assert exact["data"][0]["type"] == estimate["data"][0]["type"] == "heatmap"
+    assert exact["data"][0]["zmin"] == -exact["data"][0]["zmax"]
+    effect, guess = causal_map(REQUEST, "mean").effect, estimated_map(REQUEST, "mean")
+    said = " ".join(str(markdown.value) for markdown in at.markdown)
+    assert f"{rank_agreement(guess, effect).rho:+.2f}".replace("-", "−") in said
+    values = head_scores(REQUEST).mean("induction")
+    assert f"{rank_agreement(values, effect).rho:+.2f}".replace("-", "−") in said
+    assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
+
+
+def test_threshold_and_floor_move_lines_and_compute_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = page()
+
+    def again(*_: object, **__: object) -> None:
+        raise AssertionError("nothing may be computed")
+
+    monkeypatch.setattr("core.ui.experiments.awaited", again)
+    values = head_scores(REQUEST).mean("induction")
+    for threshold in (0.0, 0.83, 1.0):
+        at.slider(key="threshold").set_value(threshold).run()
+        assert not at.exception and not at.error
+        [rings] = [trace for trace in figures(at)[0]["data"] if trace["name"] == "above the threshold"]
+        assert len(rings["x"]) == len(heads_above(values, threshold))
+    at.number_input(key="floor").set_value(5.0).run()
+    assert not at.exception and not at.error
+    assert {5.0, -5.0} <= {shape.get("y0") for shape in figures(at)[0]["layout"]["shapes"]}
+
+
+def test_the_picked_head_has_both_numbers_and_its_quadrant() -> None:
+    at = page(head="L0H2")
+    effect = causal_map(REQUEST, "mean").effect[0, 2]
+    table = str(at.table[0].value)
+    assert f"{effect:+.2f} nats" in table and "matters but does not look" in table
+
+
+def test_a_map_that_is_not_there_comes_by_itself_for_a_small_model() -> None:
+    at = page(seed="41", mode="zero")
+    seen = set()
+    for _ in range(300):
+        assert not at.exception and not at.error
+        seen |= {str(header.value) for header in at.subheader}
+        if "Measured (exact)" in seen:
+            break
+        at.run()
+    assert "Measured (exact)" in seen
+    assert causal_map(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2, seed=41)), "zero").complete

@@ -1,0 +1,110 @@
+"""The circuits page: the graph, what cutting a path and pruning a head do, and nothing to draw without called heads."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.circuit_readings import circuit_sentence, edge_rows, pruning_rows, shown_heads
+from core.circuits import circuit, prune
+from core.results import ScoreRequest, head_scores
+from core.scores import head_name
+from core.sequences import ProbeOptions
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+SHORT = {"length": "20", "sequences": "2"}
+
+
+def request_for(model: str) -> ScoreRequest:
+    return ScoreRequest(model, ProbeOptions(length=20, sequences=2))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store that holds the circuits of the models that are looked at here, and their prunings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        for model in ("two-layer", "one-layer"):
+            circuit(request_for(model))
+        for head in range(4):
+            prune(request_for("two-layer"), (0, head))
+        yield
+
+
+def circuits(**parameters: str) -> AppTest:
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    at.switch_page("pages/7_Circuits.py")
+    for name, value in (SHORT | parameters).items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def figures(at: AppTest) -> list[dict[str, Any]]:
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+
+
+def said(at: AppTest) -> str:
+    return "\n".join(str(markdown.value) for markdown in at.markdown)
+
+
+def test_the_graph_has_every_edge_and_its_heads_take_clicks() -> None:
+    at = circuits(model="two-layer")
+    assert not at.exception and not at.error and not at.warning
+    found = circuit(request_for("two-layer"))
+    graph, pruned = figures(at)
+    assert sum(trace["name"] == "edge" for trace in graph["data"]) == len(found.edges) > 0
+    assert graph["data"][-1]["customdata"] == [list(head) for head in (*found.previous, *found.induction)]
+    assert len(pruned["layout"]["annotations"]) == 3
+    assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
+
+
+def test_the_strongest_edge_and_the_pruning_are_told_in_words() -> None:
+    at = circuits(model="two-layer")
+    best = circuit(request_for("two-layer")).edges[0]
+    assert f"{head_name(*best.induction)} finds its keys through {head_name(*best.previous)}" in said(at)
+    assert f"Without {head_name(*best.previous)} the circuit collapses" in said(at)
+    assert at.metric[0].label.startswith(f"without {head_name(*best.previous)}")
+    assert len(at.metric) == 3
+
+
+def test_a_picked_head_is_pruned_in_its_place() -> None:
+    at = circuits(model="two-layer", head="L0H3")
+    assert "Without L0H3 the circuit goes on" in said(at)
+    again = circuits(model="two-layer", head="L1H2")
+    assert "the circuit collapses" in said(again)
+
+
+def test_another_stand_in_is_kept_in_the_address() -> None:
+    at = circuits(model="two-layer", mode="resample")
+    assert at.radio(key="circuit_mode").value == "mean"
+    at.radio(key="circuit_mode").set_value("zero").run()
+    for _ in range(100):
+        if len(figures(at)) == 2:
+            break
+        assert not at.exception and not at.error
+        at.run()
+    assert at.query_params["mode"] in ("zero", ["zero"])
+    assert circuit_sentence(circuit(request_for("two-layer"), "zero")) in said(at)
+
+
+def test_without_called_heads_there_is_nothing_to_draw() -> None:
+    at = circuits(model="one-layer")
+    assert not at.exception and not at.error
+    assert "does not do induction on this probe" in str(at.warning[0].value)
+    assert "there is no circuit to draw" in said(at)
+    assert not figures(at) and not at.metric
+
+
+def test_rows_say_what_the_pictures_show() -> None:
+    request = request_for("two-layer")
+    found = circuit(request)
+    rows = edge_rows(found)
+    assert [row["drop"] for row in rows] == sorted((row["drop"] for row in rows), reverse=True)
+    assert all(row["above_baseline"] == row["k_composition"] - row["baseline"] for row in rows)
+    pruned = pruning_rows([prune(request, (0, 2))], found.induction)
+    assert len(pruned) == 8 and {"head", "called", "before", "without L0H2"} == set(pruned[0])
+    shown = shown_heads(head_scores(request).mean("induction"), found.induction)
+    assert set(found.induction) <= set(shown)

@@ -1,0 +1,107 @@
+"""The Report page: recorded numbers always, live ones beside them, and switches whose effect shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.report import QUESTIONS, run_report
+from core.reproduction import CORRECTIONS, Corrections, reproduce
+from core.results import ScoreRequest
+from core.sequences import ProbeOptions
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+MODEL = "by-construction"
+REQUEST = ScoreRequest(MODEL, ProbeOptions(length=20, sequences=2))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store that holds everything that the page shows of one model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        run_report(REQUEST)
+        for name in CORRECTIONS:
+            reproduce(REQUEST, Corrections(**{name: True}))
+        yield
+
+
+def report(**parameters: str) -> AppTest:
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    at.switch_page("pages/8_Report.py")
+    for name, value in ({"model": MODEL, "length": "20", "sequences": "2"} | parameters).items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def titles(at: AppTest) -> list[str]:
+    charts: list[dict[str, Any]] = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+    return [chart["layout"].get("title", {}).get("text", "") for chart in charts]
+
+
+def said(at: AppTest) -> str:
+    return " ".join(str(text.value) for text in at.markdown)
+
+
+def test_recorded_stands_beside_live() -> None:
+    at = report()
+    assert not at.exception and not at.error
+    assert titles(at)[:4] == [
+        "SoLU-8l-old, induction, as recorded",
+        f"{MODEL}, induction, live",
+        "SoLU-8l-old, previous token, as recorded",
+        f"{MODEL}, previous token, live",
+    ]
+    counts, table = at.table[0].value, at.table[1].value
+    assert list(counts["0.50"])[:2] == ["3", "5"]
+    assert list(table["recorded (SoLU-8l-old), log-probability"]) == ["-6.096", "-8.345", "-9.745"]
+    live = reproduce(REQUEST).rows
+    assert list(table[f"{MODEL}, its recipe, log-probability"]) == [f"{row.value:.3f}" for row in live]
+
+
+def test_every_question_has_a_live_answer() -> None:
+    at = report()
+    subheaders = [str(sub.value) for sub in at.subheader]
+    assert all(question in subheaders for question in QUESTIONS.values())
+    text = said(at)
+    assert "thresholds of this sweep keep" in text
+    assert "looks at the token just before most of all" in text and "breaks the repetition" in text
+    assert "Compare every head with itself on fresh tokens" in text
+    assert "Pythia" in text and "6.10" in text and "4.61" in text
+
+
+def test_each_switch_changes_the_table() -> None:
+    own = [row.value for row in reproduce(REQUEST).rows]
+    for name in CORRECTIONS:
+        at = report(**{f"correct_{name}": "true"})
+        assert not at.exception and not at.error
+        assert at.toggle(key=f"correct_{name}").value is True
+        table = at.table[1].value
+        [column] = [title for title in table.columns if "corrected" in title]
+        shown = reproduce(REQUEST, Corrections(**{name: True}))
+        assert list(table[column]) == [f"{row.value:.3f}" for row in shown.rows]
+        assert ("nats" in column) == (name == "sign")
+        assert ("random heads, 95 % band" in table.columns) == (name == "controls")
+        if name in ("sign", "targets", "bos"):
+            assert [row.value for row in shown.rows] != own
+
+
+def test_the_other_recorded_model() -> None:
+    assert titles(report(recorded="gpt2-small"))[0] == "GPT-2 small, induction, as recorded"
+
+
+def test_without_the_model_the_recorded_numbers_still_show() -> None:
+    at = report(model="solu-8l-old")
+    assert not at.exception and not at.error
+    assert titles(at) == ["SoLU-8l-old, induction, as recorded", "SoLU-8l-old, previous token, as recorded"]
+    assert any("recorded numbers alone" in str(info.value) for info in at.info)
+    assert list(at.table[1].value["log-probability"]) == ["-6.096", "-8.345", "-9.745"]
+
+
+def test_figures_are_described() -> None:
+    assert all(len(chart.proto.alt) > 40 for chart in report().get("plotly_chart"))

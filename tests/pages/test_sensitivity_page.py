@@ -1,0 +1,74 @@
+"""The Sensitivity page: panels of the highest heads, one threshold through all, and what it means in sentences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.results import ScoreRequest
+from core.sensitivity import measure_sensitivity
+from core.sequences import ProbeOptions
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        measure_sensitivity(REQUEST, "induction")
+        yield
+
+
+def sensitivity(**parameters: str) -> AppTest:
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    at.switch_page("pages/9_Sensitivity.py")
+    for name, value in ({"model": "two-layer", "length": "20", "sequences": "2"} | parameters).items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def figure(at: AppTest) -> dict[str, Any]:
+    [chart] = at.get("plotly_chart")
+    assert len(chart.proto.alt) > 40
+    return json.loads(chart.proto.spec)
+
+
+def test_panels_threshold_and_sentences() -> None:
+    at = sensitivity(threshold="0.80")
+    assert not at.exception and not at.error
+    found = figure(at)
+    heads = measure_sensitivity(REQUEST, "induction").top(6)
+    assert len(found["data"]) == 3 * len(heads)
+    lines = [shape for shape in found["layout"]["shapes"] if shape["type"] == "line"]
+    assert len(lines) == 3 * len(heads) and {line["y0"] for line in lines} == {0.8}
+    assert str(at.subheader[0].value).startswith("At 0.80,")
+    assert any("length" in str(text.value) and "moves most" in str(text.value) for text in at.markdown)
+
+
+def test_the_threshold_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = sensitivity()
+    monkeypatch.setattr("core.ui.sensitivity_panels.measure_sensitivity", lambda *_: pytest.fail("measured again"))
+    at.slider(key="threshold").set_value(0.2).run()
+    assert not at.exception and not at.error and str(at.subheader[0].value).startswith("At 0.20,")
+
+
+def test_the_picked_head_has_a_panel() -> None:
+    names = {trace["name"] for trace in figure(sensitivity(head="L0H3"))["data"]}
+    assert "L0H3" in names
+
+
+def test_what_is_not_there_yet_is_measured_with_progress() -> None:
+    at = sensitivity(seed="5")
+    for _ in range(300):
+        if at.get("plotly_chart"):
+            break
+        assert not at.exception and not at.error
+        at.run()
+    assert len(figure(at)["data"]) >= 6

@@ -1,0 +1,96 @@
+"""The Sweep page: the curve beside random heads, and what moving the slider costs (nothing)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.interventions import threshold_sweep
+from core.results import ScoreRequest, head_scores
+from core.scores import heads_above
+from core.sequences import ProbeOptions
+from core.sweep import DEFAULT_THRESHOLDS, threshold_grid
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+REQUEST = ScoreRequest("by-construction", ProbeOptions(length=20, sequences=2))
+GRID = threshold_grid(*DEFAULT_THRESHOLDS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store that holds the sweep that is looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        threshold_sweep(REQUEST, GRID, "mean")
+        yield
+
+
+def page(**parameters: str) -> AppTest:
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    at.switch_page("pages/5_Sweep.py")
+    for name, value in ({"model": "by-construction", "length": "20", "sequences": "2"} | parameters).items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def figures(at: AppTest) -> list[dict[str, Any]]:
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+
+
+def said(at: AppTest) -> str:
+    return " ".join(str(markdown.value) for markdown in at.markdown)
+
+
+def test_curve_band_table_and_the_reports_comparison() -> None:
+    at = page()
+    assert not at.exception and not at.error and not at.warning
+    assert "Is the control band wide?" in said(at)
+    assert len(at.dataframe[0].value if len(at.dataframe[0].value) == len(GRID) else at.dataframe[1].value) == len(GRID)
+    compared = at.table[0].value
+    assert list(compared["threshold"]) == ["0.50", "0.60"]
+    sweep = threshold_sweep(REQUEST, GRID, "mean")
+    [at_half] = [row for row in sweep.rows if row.threshold == 0.5]
+    assert compared["after (nats)"].iloc[0] == f"{at_half.second_copy:.2f}"
+    assert any("random heads (95" in (trace.get("name") or "") for trace in figures(at)[0]["data"])
+
+
+def test_moving_the_slider_moves_a_line_and_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = page()
+
+    def again(*_: object, **__: object) -> None:
+        raise AssertionError("nothing may be computed")
+
+    monkeypatch.setattr("core.ui.experiments.awaited", again)
+    values = head_scores(REQUEST).mean("induction")
+    for threshold in (0.0, 0.37, 1.0):
+        at.slider(key="threshold").set_value(threshold).run()
+        assert not at.exception and not at.error
+        assert threshold in {shape["x0"] for shape in figures(at)[0]["layout"]["shapes"]}
+        assert f"{threshold:.2f}:** {len(heads_above(values, threshold))} head" in said(at)
+
+
+def test_other_modes_come_on_demand() -> None:
+    at = page(curves="all")
+    for _ in range(300):
+        assert not at.exception and not at.error
+        names = {trace.get("name") for figure in figures(at)[:1] for trace in figure["data"]}
+        if {"zero", "resample", "pattern"} <= names:
+            return
+        at.run()
+    raise AssertionError(names)
+
+
+def test_a_sweep_that_is_not_there_comes_first_without_and_then_with_random_heads() -> None:
+    at = page(seed="51", mode="zero")
+    seen: list[str] = []
+    for _ in range(300):
+        assert not at.exception and not at.error
+        answer = [text for text in ("no random sets", "At its widest") if text in said(at)]
+        seen += [text for text in answer if text not in seen]
+        if "At its widest" in seen and not any(str(button.label) == "Cancel" for button in at.button):
+            return
+        at.run()
+    raise AssertionError(seen)

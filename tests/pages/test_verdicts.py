@@ -1,0 +1,129 @@
+"""The verdicts page: labels with their numbers, a floor that costs nothing, and no trust where the behaviour is absent."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.calls import Calls, call_heads
+from core.interventions import CausalMap, causal_map
+from core.models.circuit_spec import standard_spec
+from core.results import ScoreRequest, head_scores
+from core.scores import head_name
+from core.sequences import ProbeOptions
+from core.verdict_tables import ordered, sentence, verdict_rows
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+SHORT = {"length": "20", "sequences": "2"}
+
+
+def request_for(model: str) -> ScoreRequest:
+    return ScoreRequest(model, ProbeOptions(length=20, sequences=2))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store that holds the verdicts of the models that are looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        for model in ("two-layer", "one-layer", "by-construction"):
+            head_scores(request_for(model))
+            call_heads(request_for(model))
+        yield
+
+
+def verdicts(**parameters: str) -> AppTest:
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    at.switch_page("pages/6_Verdicts.py")
+    for name, value in (SHORT | parameters).items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def figures(at: AppTest) -> list[dict[str, Any]]:
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+
+
+def said(at: AppTest) -> str:
+    return "\n".join(str(markdown.value).replace("\\", "") for markdown in at.markdown)
+
+
+def test_every_planted_head_gets_its_sentence() -> None:
+    at = verdicts(model="by-construction")
+    assert not at.exception and not at.error and not at.warning
+    for head in standard_spec().planted:
+        kind = {"previous_token": "previous token", "positional": "", "duplicate_token": "duplicate token"}
+        label = kind.get(head.kind, head.kind)
+        assert f"**{head_name(head.layer, head.head)}: {label}" in said(at)
+    assert str(at.subheader[0].value) == "1 head matches and is called, of 8"
+
+
+def test_three_figures_are_described_and_say_what_they_rest_on() -> None:
+    at = verdicts(model="two-layer")
+    assert len(figures(at)) == 3
+    assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
+    captions = [str(caption.value).replace("\\", "") for caption in at.caption]
+    assert sum("sequences of lengths" in caption and "each with a control" in caption for caption in captions) == 2
+
+
+def test_labels_are_letters_and_not_colours_alone() -> None:
+    letters = figures(verdicts(model="by-construction"))[1]["data"][1]
+    assert {"<b>I</b>", "<b>P</b>", "<b>D</b>", "<b>S</b>"} <= set(letters["text"])
+
+
+def test_the_floor_moves_the_calls_and_tests_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tested_again(*_: object, **__: object) -> None:
+        raise AssertionError("the floor must not start a computation")
+
+    at = verdicts(model="two-layer")
+    assert "4 heads match" in str(at.subheader[0].value)
+    monkeypatch.setattr("core.calls.gather_evidence", tested_again)
+    at.slider(key="effect_floor").set_value(0.9).run()
+    assert not at.exception and not at.error
+    assert "0 heads match" in str(at.subheader[0].value)
+    assert any("No head is called" in str(info.value) for info in at.info)
+    assert at.query_params["effect_floor"] in ("0.90", ["0.90"])
+
+
+def test_absent_behaviour_comes_before_any_label() -> None:
+    at = verdicts(model="one-layer")
+    assert not at.exception and not at.error
+    assert "does not do induction on this probe" in str(at.warning[0].value)
+    assert any("absent at every length" in str(warning.value) for warning in at.warning)
+    order = [element.type for element in at.main]
+    assert order.index("warning") < order.index("subheader")
+
+
+def test_placebo_offsets_are_those_of_the_picked_head() -> None:
+    at = verdicts(model="two-layer", head="L1H2")
+    # Ten offsets beside the induction head's own, and that one on fresh tokens.
+    assert len(figures(at)[2]["data"][0]["customdata"]) == 12
+    assert any("Placebo offsets of L1H2" in str(subheader.value) for subheader in at.subheader)
+
+
+def test_every_head_stands_in_the_table_with_called_heads_first() -> None:
+    calls = call_heads(request_for("two-layer"))
+    rows = verdict_rows(calls)
+    assert len(rows) == 8 and [row["label"] for row in rows[:4]] == ["induction"] * 4
+    assert [verdict.name for verdict in ordered(calls)] == [row["head"] for row in rows]
+    assert all(row["low"] <= row["contrast"] <= row["high"] and row["cost"] is None for row in rows)
+
+
+def test_costs_join_the_sentence_beside_the_layers_other_heads() -> None:
+    calls = call_heads(request_for("by-construction"))
+    effects = causal_map(request_for("by-construction"), "mean")
+    [called] = calls.called
+    others = [effects.effect[called.layer, head] for head in range(4) if head != called.head]
+    told = sentence(called, calls, effects)
+    assert f"removing it costs {effects.effect[called.layer, called.head]:.2f} nats" in told
+    assert f"(random heads: {np.median(others):.2f})" in told
+
+
+def test_layers_that_are_not_measured_cost_nothing_in_words() -> None:
+    calls: Calls = call_heads(request_for("by-construction"))
+    unknown = CausalMap("mean", np.full((2, 2, 4, 2), np.nan), np.zeros((2, 2)))
+    assert sentence(calls.called[0], calls, unknown) == calls.called[0].sentence()
