@@ -25,7 +25,7 @@ from core.kept import kept
 from core.models.card import ModelIdentity
 from core.models.load import model_identity
 from core.reported import REPORT_LENGTH, REPORT_SEQUENCES, REPORT_THRESHOLDS, REPORT_TOKEN_RANGE
-from core.results import ScoreRequest, run_key
+from core.results import Progress, ScoreRequest, run_key
 from core.scores import Layout, Losses, head_name, heads_above, second_copy_targets
 from core.sequences import BosPolicy, Probe, ProbeOptions, Vocabulary, candidate_ids, longest_length, repeated_probe
 from core.store import Stored
@@ -181,12 +181,18 @@ def second_copy_value(
 
 
 def reproduce(
-    request: ScoreRequest, corrections: Corrections = Corrections(), *, controls: int = DEFAULT_CONTROLS
+    request: ScoreRequest,
+    corrections: Corrections = Corrections(),
+    *,
+    controls: int = DEFAULT_CONTROLS,
+    progress: Progress | None = None,
 ) -> Reproduction:
     """The report's table on the request's model, under `corrections`; of its options only the seed is used.
 
-    Raises BadInput or ModelUnavailable with one clear sentence.
+    Progress goes to the job that this runs in, unless `progress` is given. Raises BadInput or ModelUnavailable with one
+    clear sentence.
     """
+    report = progress or current_control().progress
     identity = model_identity(request.model)
     recipe = report_recipe(identity, bos=corrections.bos, seed=request.options.seed)
     run = _Run(request, identity, recipe.probe)
@@ -201,7 +207,11 @@ def reproduce(
         if corrections.controls and heads:
             chosen = control_sets(heads, identity.card.n_layers, identity.card.n_heads, controls)
             note = chosen.note
-            beside = np.array([second_copy_value(run.token_loss(found), layout, corrections) for found in chosen.sets])
+            ablated = []
+            for done, found in enumerate(chosen.sets):
+                report(done / len(chosen.sets), f"random set {done + 1} of {len(chosen.sets)}, threshold {threshold}")
+                ablated.append(run.token_loss(found))
+            beside = np.array([second_copy_value(one, layout, corrections) for one in ablated])
         rows.append(ReproducedRow(threshold, heads, float(second_copy_value(loss, layout, corrections)), beside, note))
     return Reproduction(corrections, recipe, measured, tuple(rows))
 
@@ -213,10 +223,14 @@ def step_by_step(request: ScoreRequest, *, controls: int = DEFAULT_CONTROLS) -> 
     corrections = Corrections()
     for done, name in enumerate((None, *CORRECTIONS)):
         control.checkpoint()
-        control.progress(done / (len(CORRECTIONS) + 1), "the report's own recipe" if name is None else f"correcting: {name}")
         if name is not None:
             corrections = replace(corrections, **{name: True})
-        found.append(reproduce(request, corrections, controls=controls))
+
+        def report(fraction: float, message: str, done: int = done) -> None:
+            control.progress((done + fraction) / (len(CORRECTIONS) + 1), message)
+
+        report(0.0, "the report's own recipe" if name is None else f"correcting: {name}")
+        found.append(reproduce(request, corrections, controls=controls, progress=report))
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""`circuit`: which previous-token heads feed which induction heads; `--prune`: what one head's loss does to all others."""
+"""`circuit`: which previous-token heads feed which induction heads; `--prune`: what losing one head does to all others."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def text(result: dict[str, Any]) -> str:
     """The edges, the largest drop first; or the heads that change most without the pruned one."""
     lines = [f"{result['model']['name']}, {result['mode']} in place of a head; behaviour {result['behaviour'].upper()}"]
     if "head" in result:
-        before, after = result["loss"]["clean"], result["loss"]["pruned"]
+        before, after = result["loss"]["clean"], result["loss"]["ablated"]
         lines.append(
             f"without {result['head']}: second copy {before['second_copy']:.2f} -> {after['second_copy']:.2f} nats "
             f"(recovered fraction {result['recovered_fraction']:.2f}), first copy {before['first_copy']:.2f} -> "
@@ -91,7 +91,7 @@ def text(result: dict[str, Any]) -> str:
 def _pruning(found: Pruning) -> dict[str, Any]:
     return {
         "head": head_name(*found.head),
-        "loss": {"clean": _losses(found.clean), "pruned": _losses(found.pruned)},
+        "loss": {"clean": _losses(found.clean), "ablated": _losses(found.pruned)},
         "recovered_fraction": found.recovered_fraction,
         "prefix_matching": [
             {

@@ -43,7 +43,7 @@ from core.ui.sentences import plain
 from core.ui.state import link_to
 from core.ui.theme import current_look
 from core.ui.working import awaited, scores_of
-from core.verdict_tables import call_command
+from core.verdict_tables import call_command, judged_on
 from core.view import command_line, measured_on
 
 T = TypeVar("T")
@@ -241,17 +241,14 @@ def _band(found: TopPruning) -> str:
 def detector_question(page: Page) -> None:
     """What test, interval and label say."""
     floor = page.view.experiment.effect_floor
-    calls = _result(
-        page,
-        f"report call {floor}",
-        partial(call_heads, page.view.request, floor=floor),
-        "Judging every head over several lengths",
-    )
+    work = partial(call_heads, page.view.request, floor=floor)
+    calls = _result(page, f"report call {floor}", work, "Judging every head over several lengths")
     if calls is None:
         return
     st.markdown(plain(detector_answer(calls)))
     for verdict in calls.called:
         st.markdown(f"- {plain(verdict.sentence())}")
+    st.caption(plain(f"Measured on {judged_on(calls, page.view, page.identity)}."))
     st.code(call_command(page.view), language="bash", wrap_lines=True)
     link_to("pages/6_Verdicts.py", "Open the verdicts, with what each rests on", ":material/gavel:")
 

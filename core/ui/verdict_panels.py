@@ -178,8 +178,8 @@ def placebo_panel(page: Page, scores: HeadScores, found: Judged) -> None:
     st.subheader(f"Placebo offsets of {name}", anchor=False)
     st.markdown(
         f"How much {name} looks at the token after the earlier copy, and at tokens a few places beside it. Broad attention "
-        "makes many bars. An induction head has one, and loses it when the second half is fresh tokens (last bar); a positional "
-        "impostor keeps it."
+        "makes many bars. An induction head has one, and loses it when the second half is fresh tokens (last bar); a "
+        "positional impostor keeps it."
     )
     view, identity = page.view, page.identity
     measured = measured_on(view.request.probe(identity), identity)
