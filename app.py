@@ -28,6 +28,10 @@ _NEXT = (
     ("pages/3_Ablation.py", "Ablation: does it matter?", ":material/content_cut:"),
     ("pages/4_Causal_map.py", "Causal map: which heads matter?", ":material/bolt:"),
     ("pages/5_Sweep.py", "Sweep: what does a threshold buy?", ":material/show_chart:"),
+    ("pages/6_Verdicts.py", "Verdicts: which heads are induction heads?", ":material/gavel:"),
+    ("pages/7_Circuits.py", "Circuits: which heads work together?", ":material/account_tree:"),
+    ("pages/8_Report.py", "Report: what did the first report find, and what holds?", ":material/article:"),
+    ("pages/9_Sensitivity.py", "Sensitivity: how far does a score move?", ":material/tune:"),
 )
 
 

@@ -97,6 +97,8 @@ def scatter(page: Page, effects: Effects, source: Source) -> None:
     parts = (values, view.score, effects.shown, view.threshold, view.experiment.floor)
     if not effects.measured:
         st.caption("These effects are the estimate, until heads are measured.")
+    elif effects.measured < effects.exact.size:
+        st.caption(f"Only the {effects.measured} of {effects.exact.size} heads that are measured so far.")
     figure_panel(
         score_effect(*parts, view.head, page.look),
         key="score-effect",

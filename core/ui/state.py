@@ -21,21 +21,40 @@ from core.view import PARAMETERS, View, all_params_of, fit_view, params_of, view
 _VIEW = "view"
 _NOTES = "view_notes"
 _NOTED_FOR = "view_noted_for"
+_POLLED = "polled"
+_UNCONFIRMED = "controls_unconfirmed"
 _WHOLE_NUMBERS = ("length", "sequences", "seed")
 _FRACTIONS = ("threshold", "floor", "effect_floor", "first", "second")
 
 
 def current_view() -> View:
     """The view as the controls, or at a session's start the address, say; fills the controls' session state."""
-    if _VIEW not in st.session_state or _went_through_history():
+    state = st.session_state
+    polled = bool(state.pop(_POLLED, False))
+    if _VIEW not in state or _went_through_history():
         view, notes = view_from(st.query_params.to_dict())
+        _set_controls(view)
+        state[_UNCONFIRMED] = True
+    elif polled and state[_UNCONFIRMED]:
+        view, notes = state[_VIEW], state[_NOTES]
         _set_controls(view)
     else:
         # Streamlit forgets the controls of a page that is left; the session's view remembers them.
-        _set_controls(st.session_state[_VIEW], only_missing=True)
-        view, notes = view_from({name: str(st.session_state[name]) for name in PARAMETERS})
+        state[_UNCONFIRMED] = any(name not in state for name in PARAMETERS)
+        _set_controls(state[_VIEW], only_missing=True)
+        view, notes = view_from({name: str(state[name]) for name in PARAMETERS})
     _keep(view, notes)
     return view
+
+
+def note_poll() -> None:
+    """Say that the run to come is no doing of the person's: the browser polled and something is there to show.
+
+    The values of new controls reach the browser once. If the next run comes before a slow browser has drawn them, they
+    are lost, and it would answer with every control at its lowest value. So until the person does something, runs that
+    follow a poll send them again.
+    """
+    st.session_state[_POLLED] = True
 
 
 def fitted_view(view: View, identity: ModelIdentity) -> View:

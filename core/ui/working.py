@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.jobs import Job, JobControl, default_pool
 from core.results import Progress, ScoreRequest, head_scores, score_key, stored_head_scores
 from core.scores import HeadScores
 from core.store import default_store
+from core.ui.state import note_poll
 
 T = TypeVar("T")
 _ASKED = "asked_for"
@@ -102,19 +102,12 @@ def storage_warning() -> str | None:
 @st.fragment(run_every=_POLL_SECONDS)
 def _watch(job: Job[T], key: str, doing: str, shown: object, live: bool) -> None:
     """Poll the job; when it is finished, or if `live` has a partial result other than `shown`, the whole page runs again."""
-    changed = job.finished or key in _keys(_CANCELLED) or (live and job.partial_value is not shown)
-    # Only when the browser polls, never in the run that draws this for the first time: a rerun then would drop what is
-    # still on its way to the browser, which would answer with every control at its lowest value.
-    if changed and _browser_polls():
+    if job.finished or key in _keys(_CANCELLED) or (live and job.partial_value is not shown):
+        note_poll()
         st.rerun()
     st.markdown(doing)
     st.progress(job.fraction, text=_how_far(job))
     st.button("Cancel", key=f"cancel {key}", on_click=_cancel, args=(job, key), icon=":material/close:")
-
-
-def _browser_polls() -> bool:
-    context = get_script_run_ctx()
-    return context is not None and bool(context.fragment_ids_this_run)
 
 
 def _cancel(job: Job[T], key: str) -> None:

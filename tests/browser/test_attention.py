@@ -96,14 +96,15 @@ def test_a_rerun_does_not_send_the_patterns_again(server: str, new_page: NewPage
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(len(frame))))
     open_attention(page, f"{server}/Attention?model=mixture&length=50&head=L0H0")
     patterns = 3 * 8 * 101 * 102 // 2
-    assert sum(received) > patterns
+    assert max(received) > patterns
     received.clear()
     slider = page.get_by_role("slider", name="Threshold")
     slider.focus()
     page.keyboard.press("Home")
     expect(page).to_have_url(re.compile("threshold=0"))
     page.wait_for_timeout(1000)
-    assert sum(received) < patterns / 2
+    # No message is as large as the patterns, however many small ones there are.
+    assert max(received) < patterns / 2
 
 
 def test_hovering_tells_the_head_and_its_score(attention: Page) -> None:

@@ -165,3 +165,16 @@ def test_an_unexpected_error_is_one_sentence_with_a_reference(
     assert "secret" not in str(error.value)
     reference = str(error.value).split()[-1].rstrip(".")
     assert reference in caplog.text and "secret detail" in caplog.text
+
+
+def test_a_poll_before_the_browser_drew_the_controls_sends_their_values_again() -> None:
+    """A slow browser that lost the first values would otherwise answer with every control at its lowest."""
+    at = heads(model="two-layer", length="20")
+    at.session_state["polled"] = True
+    at.session_state["length"] = 2
+    at.run()
+    assert at.number_input(key="length").value == 20
+    at.number_input(key="length").set_value(30).run()
+    at.session_state["polled"] = True
+    at.run()
+    assert at.number_input(key="length").value == 30 and address(at)["length"] == "30"

@@ -244,7 +244,8 @@ def test_without_the_induction_head_the_previous_token_head_still_looks_back(cir
 
     with attached(model, [(z_hook(layer), zero)]):
         ablated = measure_heads(model, probe)
-    assert np.array_equal(ablated.mean("induction"), clean.mean("induction"))
+    # Under hooks the reference pass measures, without them the fast one: equal up to rounding.
+    assert np.abs(ablated.mean("induction") - clean.mean("induction")).max() < 1e-6
     [loss] = bench.token_loss([(places["induction"],)], "zero")
     assert second_copy(loss) == pytest.approx(np.log(128), abs=1e-4)
 

@@ -252,7 +252,7 @@ def test_the_commands_print_their_contracts(capsys):
     assert [row["threshold"] for row in sweep["rows"]] == [0.4, 0.5, 0.6] and "knee" in sweep
     assert {"n_heads", "heads", "second_copy", "recovered_fraction", "control_low", "control_high"} <= set(sweep["rows"][0])
     kept = run("ablate", "--threshold", "0.5", "--controls", "0", "--keep")
-    assert len(kept["heads"]) == 8 - 2
+    assert len(kept["heads"]) == 8 - 1
     for words in (
         ["ablate"],
         ["ablate", "--heads", "L0H0", "--threshold", "0.5"],
