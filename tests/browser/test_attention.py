@@ -103,8 +103,8 @@ def test_a_rerun_does_not_send_the_patterns_again(server: str, new_page: NewPage
     page.keyboard.press("Home")
     expect(page).to_have_url(re.compile("threshold=0"))
     page.wait_for_timeout(1000)
-    # No message is as large as the patterns, however many small ones there are.
-    assert max(received) < patterns / 2
+    # The head's own figures may come again, in messages of their own; none is as large as all heads' patterns.
+    assert max(received) < patterns
 
 
 def test_hovering_tells_the_head_and_its_score(attention: Page) -> None:
