@@ -20,6 +20,7 @@ from core.store import Stored
 from core.verdict import (
     DEFAULT_LENGTHS,
     EFFECT_FLOOR,
+    MATCHING,
     SEQUENCES_PER_LENGTH,
     Evidence,
     Verdict,
@@ -53,8 +54,7 @@ class Calls:
     @property
     def called(self) -> tuple[Verdict, ...]:
         """Heads that match, whatever they do with it: strongest contrast first."""
-        matching = ("induction", "anti-induction", "matching, non-copying")
-        return tuple(sorted((v for v in self.verdicts if v.label in matching), key=lambda v: -v.contrast))
+        return tuple(sorted((v for v in self.verdicts if v.label in MATCHING), key=lambda v: -v.contrast))
 
 
 def call_heads(

@@ -18,9 +18,6 @@ from core.forward import pattern_hook, run_body, token_losses, z_hook
 from core.head_sets import Mode
 from core.scores import Layout, first_copy_targets, second_copy_targets
 
-# Numbers kept of each head and sequence, in this order.
-COPIES = ("first_copy", "second_copy")
-
 
 def layer_losses(
     bench: AblationBench, layer: int, mode: Mode, layout: Layout, on_head: Callable[[int], None] | None = None

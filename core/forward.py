@@ -168,8 +168,9 @@ def logits_from(model: LoadedModel, final: Float[Tensor, "... d_model"]) -> Floa
 def token_losses(model: LoadedModel, final: Hidden, tokens: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
     """Cross-entropy in nats of every token, by target position; NaN at position 0, which nothing predicts.
 
-    Unembeds a few positions at a time: `[batch, tokens, d_vocab]` never exists.
+    Unembeds a few positions at a time: `[batch, tokens, d_vocab]` never exists. Raises ModelUnavailable as `check_readout`.
     """
+    check_readout(model)
     flat = final[:, :-1].reshape(-1, final.shape[-1])
     wanted = tokens[:, 1:].reshape(-1).to(final.device)
     step = max(1, LOGITS_AT_ONCE // model.card.d_vocab)

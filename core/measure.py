@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.forward import Hook, check_readout, hooks_attached, pattern_hook, rows_per_pass, run_body, token_losses
+from core.forward import Hook, hooks_attached, pattern_hook, rows_per_pass, run_body, token_losses
 from core.fused import can_fuse, fused_body
 from core.models.loaded import LoadedModel
 from core.reduce import FusedReducer, PatternReducer, Reduced, placebo_name
@@ -53,7 +53,6 @@ def _pass(
     model: LoadedModel, tokens: np.ndarray, layout: Layout, engine: Engine, report: Callable[[float], None], *, control: bool
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Reduced attention `[n_layers, n_heads, sequences]` by name; token losses `[sequences, tokens]`, none for a control."""
-    check_readout(model)
     ids = torch.from_numpy(np.array(tokens))
     rows = rows_per_pass(model, ids.shape[1], patterns=engine == "hooks")
     batches: list[dict[str, Tensor]] = []

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt16
 from torch import Tensor
 
 from core.errors import BadInput
-from core.forward import Hook, check_readout, pattern_hook, run_body, token_losses
+from core.forward import Hook, pattern_hook, run_body, token_losses
 from core.models.loaded import LoadedModel
 from core.patterns import FULL
 
@@ -58,7 +58,6 @@ def measure_losses(model: LoadedModel, ids: Sequence[int], hooks: Sequence[Hook]
     """The loss of every token in nats, by target position, NaN at position 0; from one pass with `hooks` attached."""
     tokens = torch.tensor([list(ids)])
     final = run_body(model, tokens, hooks).final
-    check_readout(model)
     return token_losses(model, final, tokens)[0].cpu().numpy()
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.ablation import AblationBench
-from core.forward import attached, check_readout, z_hook
+from core.forward import attached, z_hook
 from core.head_sets import Head, Mode
 from core.measure import measure_heads
 from core.scores import HeadScores
@@ -26,6 +26,5 @@ def scores_without(bench: AblationBench, probe: Probe, head: Head, mode: Mode) -
         return changed
 
     # Tried, once for each model, on short sequences that the stand-in would not fit.
-    check_readout(bench.model)
     with torch.no_grad(), attached(bench.model, [(z_hook(layer), prune)]):
         return measure_heads(bench.model, replace(probe, control=None))

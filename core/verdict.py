@@ -27,6 +27,8 @@ Label = Literal[
     "sink",
     "none",
 ]
+# The labels of heads that are called: they match, whatever they do with it.
+MATCHING: tuple[Label, ...] = ("induction", "anti-induction", "matching, non-copying")
 DEFAULT_LENGTHS = (25, 50, 100)
 SEQUENCES_PER_LENGTH = 24
 SIGNIFICANCE = 0.05

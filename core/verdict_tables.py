@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import get_args
 
 import numpy as np
 
@@ -11,21 +12,11 @@ from core.calls import Calls
 from core.interventions import CausalMap
 from core.models.card import ModelIdentity
 from core.tables import Row
-from core.verdict import Verdict
+from core.verdict import Label, Verdict
 from core.view import View
 
 # Called heads first, then whatever else a person should know of.
-ORDER = (
-    "induction",
-    "anti-induction",
-    "matching, non-copying",
-    "positional impostor",
-    "previous token",
-    "duplicate token",
-    "sink",
-    "none",
-)
-CALLED = ORDER[:3]
+ORDER: tuple[Label, ...] = get_args(Label)
 
 
 def ordered(calls: Calls) -> tuple[Verdict, ...]:

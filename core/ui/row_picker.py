@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.token_rows import MAX_TEXT_CHARACTERS, TokenRow, probe_row, text_row
 from core.ui.page import Page
+from core.ui.state import went_through_history
 
 KINDS = {"repeated": "repeated sequence", "control": "its control", "text": "your own text"}
 # Words that the bundled models know, too.
@@ -62,9 +62,7 @@ def _pick_sequence(place: st.delta_generator.DeltaGenerator, sequences: int) -> 
 
 def _restore(sequences: int) -> None:
     """Fill the controls: from the address at a session's start and after back or forward, else from the session."""
-    context = get_script_run_ctx()
-    moved = context is not None and bool(getattr(context, "is_history_navigation", False))
-    fresh = _CHOICE not in st.session_state or moved
+    fresh = _CHOICE not in st.session_state or went_through_history()
     choice = choice_from(st.query_params.to_dict()) if fresh else st.session_state[_CHOICE]
     st.session_state[_CHOICE] = choice
     # Streamlit forgets the controls of a page that is left, and those that were not drawn in the last run.

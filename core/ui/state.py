@@ -31,7 +31,7 @@ def current_view() -> View:
     """The view as the controls, or at a session's start the address, say; fills the controls' session state."""
     state = st.session_state
     polled = bool(state.pop(_POLLED, False))
-    if _VIEW not in state or _went_through_history():
+    if _VIEW not in state or went_through_history():
         view, notes = view_from(st.query_params.to_dict())
         _set_controls(view)
         state[_UNCONFIRMED] = True
@@ -123,6 +123,7 @@ def _control_value(name: str, text: str) -> Any:
     return float(text) if name in _FRACTIONS else text
 
 
-def _went_through_history() -> bool:
+def went_through_history() -> bool:
+    """Whether this run follows the browser's back or forward: the address then decides, not the controls."""
     context = get_script_run_ctx()
     return context is not None and bool(getattr(context, "is_history_navigation", False))

@@ -27,8 +27,8 @@ from core.ui.figure_panel import Source, figure_panel
 from core.ui.page import Page
 from core.ui.sentences import plain
 from core.ui.working import awaited
+from core.verdict import MATCHING
 from core.verdict_tables import (
-    CALLED,
     call_command,
     judged_on,
     label_counts,
@@ -126,7 +126,7 @@ def explanation() -> None:
 def sentences(page: Page, found: Judged) -> None:
     """What a student can read out: one sentence for each head that has a label, called heads first."""
     labelled = [verdict for verdict in ordered(found.calls) if verdict.label != "none"]
-    called = [verdict for verdict in labelled if verdict.label in CALLED]
+    called = [verdict for verdict in labelled if verdict.label in MATCHING]
     if not called:
         st.info("No head is called: none passes the test with its whole interval above the floor.", icon=":material/info:")
     shown = labelled[: max(len(called), _MOST_SENTENCES)]
@@ -139,8 +139,8 @@ def sentences(page: Page, found: Judged) -> None:
 def interval_panel(page: Page, found: Judged) -> None:
     """The contrasts that decide, with their intervals: called heads, then the nearest to being called."""
     verdicts = ordered(found.calls)
-    called = [verdict for verdict in verdicts if verdict.label in CALLED]
-    others = sorted((v for v in verdicts if v.label not in CALLED), key=lambda v: -max(v.contrast, v.induction))
+    called = [verdict for verdict in verdicts if verdict.label in MATCHING]
+    others = sorted((v for v in verdicts if v.label not in MATCHING), key=lambda v: -max(v.contrast, v.induction))
     shown = [*called[:_MOST_INTERVALS], *others[: max(3, _MOST_INTERVALS - len(called))]]
     floor = found.calls.floor
     figure_panel(
