@@ -14,28 +14,37 @@ Weights are the model's own, never folded: folding `b_V` into `b_O` would leave 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from core.blocks import Engine, FusedBlocks, HookedBlocks, LayerEdit, can_edit_fused
 from core.errors import BadInput
-from core.forward import Hook, attached, can_resume, pattern_hook, rows_per_pass, run_body, run_from, token_losses, z_hook
-from core.head_sets import MODES, HeadSet, Mode
+from core.forward import Hidden, can_resume, hooks_attached, token_losses
+from core.head_sets import MODES, Head, HeadSet, Mode
+from core.memory_plan import rows_per_pass
 from core.models.loaded import LoadedModel
 
-# Rows beyond this many tokens make no matrix product faster on a CPU, and cost memory.
+# Rows beyond this many tokens make no matrix product faster, and cost memory.
 CPU_TOKENS_PER_PASS = 2048
 GPU_TOKENS_PER_PASS = 1 << 16
+# Residual streams of different head sets that may wait side by side for their next layer, in bytes.
+WAITING_STREAMS = 1 << 28
+# The clean run, from which every set branches off at its first head.
+CLEAN = -1
 
 
 class AblationBench:
     """One model on one set of sequences, ready to try many head sets.
 
-    The clean pass is made once; each ablation goes on from the first layer it touches. Thread-safe: a pass holds the
-    model's lock only while it runs, and removes its hooks whatever happens.
+    The clean pass is made once. Sets are run side by side, layer by layer: each branches off in its first layer, and sets
+    that agree so far share one run. Thread-safe: hooks, where they are needed, hold the model's lock and are removed
+    whatever happens.
     """
 
     def __init__(
@@ -46,10 +55,14 @@ class AblationBench:
         *,
         seed: int = 0,
         mean_over_positions: bool = False,
+        engine: Engine | None = None,
     ) -> None:
         """`tokens` `[sequences, tokens]`; `reference`, for mode `mean`, has rows of the same length.
 
         With `mean_over_positions` the mean is over the reference's positions too, and its rows may have any length.
+        engine: as for `measure_heads`; by default the fast one where it was found to agree with the other.
+
+        Raises ModelUnavailable if memory does not suffice.
         """
         self.model = model
         self.tokens = torch.from_numpy(np.array(tokens))
@@ -57,96 +70,181 @@ class AblationBench:
         self._seed = seed
         self._mean_axes = (0, 1) if mean_over_positions else (0,)
         self._replacements: dict[Mode, dict[int, Tensor]] = {}
-        self._patterns: dict[int, Tensor] = {}
-        with torch.no_grad():
-            self._body = run_body(model, self.tokens, keep_inputs=True)
-            self.clean: Float[np.ndarray, "sequences tokens"] = self._losses(self._body.final)
-        self._resumable = can_resume(model)
+        fused = engine == "fused" or (engine is None and not hooks_attached() and can_edit_fused(model))
+        self._nodes_per_pass = self._fitting_nodes(patterns=not fused)
+        self._blocks: FusedBlocks | HookedBlocks = (FusedBlocks if fused else HookedBlocks)(model, self.tokens)
+        self.clean: Float[np.ndarray, "sequences tokens"] = self._losses(self._blocks.body.final, None)
 
+    @property
+    def engine(self) -> Engine:
+        """Which way blocks are run."""
+        return self._blocks.engine
+
+    @torch.no_grad()
     def token_loss(
-        self, sets: Sequence[HeadSet], mode: Mode, on_set: Callable[[int], None] | None = None
-    ) -> Float[np.ndarray, "sets sequences tokens"]:
-        """Each token's loss in nats, by target position, with each of `sets` ablated; an empty set gives the clean loss.
+        self,
+        sets: Sequence[HeadSet],
+        mode: Mode,
+        on_share: Callable[[float], None] | None = None,
+        *,
+        targets: Int[np.ndarray, "targets"] | None = None,
+        apart: bool = False,
+    ) -> Float[np.ndarray, "sets sequences targets"]:
+        """The loss in nats of the tokens at `targets`, or of every token, with each of `sets` ablated.
 
-        `on_set` is called with the number of sets done, after each pass. Raises BadInput for a mode that is unknown or that
+        An empty set gives the clean loss; without `targets` position 0 is NaN, for nothing predicts it. `on_share` is told
+        the share done, after every pass. With `apart` no two sets are in one pass, so a set's bits do not depend on its
+        company: a matrix product may round differently with more rows. Raises BadInput for a mode that is unknown or that
         these sequences or this architecture cannot have.
         """
         if mode not in MODES:
             raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
         self._prepare(mode)
-        result = np.empty((len(sets), *self.clean.shape), dtype=np.float32)
-        done = 0
-        for first_layer, indices in self._groups(sets):
-            if first_layer is None:
-                result[indices] = self.clean
-            else:
-                result[indices] = self._one_pass([sets[i] for i in indices], mode, first_layer)
-            done += len(indices)
-            if on_set is not None:
-                on_set(done)
+        wanted = None if targets is None else torch.from_numpy(np.array(targets))
+        clean = self.clean if targets is None else self.clean[:, targets]
+        result = np.broadcast_to(clean, (len(sets), *clean.shape)).copy()
+        # Neighbours in this order share the most.
+        order = sorted((index for index, heads in enumerate(sets) if heads), key=lambda index: sorted(sets[index]))
+        size = self._sets_side_by_side()
+        for start in range(0, len(order), size):
+            group = order[start : start + size]
+
+            def report(share: float, start: int = start, count: int = len(group)) -> None:
+                if on_share is not None:
+                    on_share((start + share * count) / len(order))
+
+            run = self._run_side_by_side if can_resume(self.model) else self._run_whole
+            for members, final in run([sets[index] for index in group], mode, 1 if apart else self._nodes_per_pass, report):
+                losses = self._losses(final, wanted)
+                for node, sharing in enumerate(members):
+                    rows = slice(node * len(self.tokens), (node + 1) * len(self.tokens))
+                    for member in sharing:
+                        result[group[member]] = losses[rows]
         return result
+
+    def effects_by_gradient(self, mode: Mode, targets: Int[np.ndarray, "targets"]) -> Float[np.ndarray, "n_layers n_heads"]:
+        """To first order, the change in the mean loss (nats) over `targets` that each head's ablation would cause.
+
+        One pass forward and one back: the loss's gradient at each head's `z`, times what the ablation would change `z` by.
+        In mode `pattern` no gradient flows through attention patterns. Raises BadInput as `token_loss`, and for an
+        architecture whose layers cannot be run one by one.
+        """
+        if not can_resume(self.model):
+            raise BadInput(f"No estimate is possible for {self.model.card.name}: measure the exact map instead.")
+        self._prepare(mode)
+        seen: dict[int, Tensor] = {}
+
+        def keep(layer: int, z: Float[Tensor, "sequences tokens n_heads d_head"]) -> None:
+            z.retain_grad()
+            seen[layer] = z
+
+        with torch.enable_grad():
+            # The graph starts here: the weights themselves need no gradient.
+            hidden = self._blocks.body.inputs[0].detach().requires_grad_(True)
+            for layer in range(self.model.card.n_layers):
+                edit = replace(self._edit([()], "zero", layer), frozen=mode == "pattern", watch=partial(keep, layer))
+                hidden = self._blocks.run(layer, hidden, edit)
+            final = self._blocks.finish(hidden)
+            token_losses(self.model, final, self.tokens, torch.from_numpy(np.array(targets))).mean().backward()
+        effects = np.zeros((self.model.card.n_layers, self.model.card.n_heads))
+        for layer, z in seen.items():
+            stand_in = self.stand_in(mode, layer)
+            change = (torch.zeros_like(z) if stand_in is None else stand_in.to(z.dtype)) - z.detach()
+            assert z.grad is not None
+            effects[layer] = (z.grad.float() * change.float()).sum(dim=(0, 1, 3)).cpu().numpy()
+        return effects
 
     def stand_in(self, mode: Mode, layer: int) -> Float[Tensor, "sequences tokens n_heads d_head"] | None:
         """What `mode` puts in the place of `z` in `layer`, by sequence or the same for all; None for nothing."""
         self._prepare(mode)
         return self._replacements.get(mode, {}).get(layer)
 
-    def _groups(self, sets: Sequence[HeadSet]) -> list[tuple[int | None, list[int]]]:
-        """Sets that start in the same layer, as many together as one pass takes."""
-        by_layer: dict[int | None, list[int]] = {}
-        for index, heads in enumerate(sets):
-            by_layer.setdefault(min((layer for layer, _ in heads), default=None), []).append(index)
-        size = self._sets_per_pass()
-        return [(layer, found[at : at + size]) for layer, found in by_layer.items() for at in range(0, len(found), size)]
+    def _run_side_by_side(
+        self, sets: Sequence[HeadSet], mode: Mode, at_once: int, report: Callable[[float], None]
+    ) -> Iterator[tuple[list[list[int]], Hidden]]:
+        """Run non-empty `sets`; yields, `at_once` at a time, which sets share each run, and the unembedding's inputs.
 
-    def _sets_per_pass(self) -> int:
+        A node is one run: the sets that have lost the same heads so far are in the same node.
+        """
+        first = min(layer for heads in sets for layer, _ in heads)
+        node_of = [CLEAN] * len(sets)
+        ends: list[Hidden] = []
+        n_layers = self.model.card.n_layers
+        for layer in range(first, n_layers):
+            branches: dict[tuple[int, tuple[Head, ...]], int] = {}
+            for index, heads in enumerate(sets):
+                here = tuple(sorted(head for head in heads if head[0] == layer))
+                if node_of[index] != CLEAN or here:
+                    node_of[index] = branches.setdefault((node_of[index], here), len(branches))
+            ends = self._one_layer(list(branches), ends, mode, layer, at_once)
+            report((layer - first + 1) / (n_layers - first))
+        for start in range(0, len(ends), at_once):
+            nodes = range(start, min(start + at_once, len(ends)))
+            members = [[index for index, node in enumerate(node_of) if node == wanted] for wanted in nodes]
+            yield members, self._blocks.finish(torch.cat([ends[node] for node in nodes]))
+
+    def _run_whole(
+        self, sets: Sequence[HeadSet], mode: Mode, at_once: int, report: Callable[[float], None]
+    ) -> Iterator[tuple[list[list[int]], Hidden]]:
+        """The same by whole passes, for models whose blocks cannot be run on their own."""
+        assert isinstance(self._blocks, HookedBlocks)
+        for start in range(0, len(sets), at_once):
+            piece = range(start, min(start + at_once, len(sets)))
+            edits = {
+                layer: self._edit([[head for head in sets[index] if head[0] == layer] for index in piece], mode, layer)
+                for layer in range(self.model.card.n_layers)
+            }
+            yield [[index] for index in piece], self._blocks.whole_pass(edits, len(piece))
+            report(piece.stop / len(sets))
+
+    def _one_layer(
+        self, branches: list[tuple[int, tuple[Head, ...]]], ends: list[Hidden], mode: Mode, layer: int, at_once: int
+    ) -> list[Hidden]:
+        """Each branch's stream after `layer`: its parent's (or the clean one) through the block, its heads replaced."""
+        found: list[Hidden] = []
+        clean = self._blocks.body.inputs[layer]
+        for start in range(0, len(branches), at_once):
+            piece = branches[start : start + at_once]
+            hidden = torch.cat([clean if parent == CLEAN else ends[parent] for parent, _ in piece])
+            edit = self._edit([heads for _, heads in piece], mode, layer)
+            found += self._blocks.run(layer, hidden, edit).split(len(self.tokens))
+        return found
+
+    def _edit(self, heads_of_nodes: Sequence[Sequence[Head]], mode: Mode, layer: int) -> LayerEdit:
+        ablated = torch.zeros(len(heads_of_nodes), self.model.card.n_heads, dtype=torch.bool)
+        for node, heads in enumerate(heads_of_nodes):
+            for _, head in heads:
+                ablated[node, head] = True
+        return LayerEdit(ablated, self.stand_in(mode, layer), frozen=mode == "pattern")
+
+    def _fitting_nodes(self, *, patterns: bool) -> int:
         sequences, n_tokens = self.tokens.shape
         on_gpu = self.model.device.type == "cuda"
         by_speed = (GPU_TOKENS_PER_PASS if on_gpu else CPU_TOKENS_PER_PASS) // (sequences * n_tokens)
-        by_memory = rows_per_pass(self.model, n_tokens) // sequences
+        by_memory = rows_per_pass(self.model, n_tokens, patterns=patterns) // sequences
         return max(1, min(by_speed, by_memory))
 
-    def _one_pass(self, sets: Sequence[HeadSet], mode: Mode, first_layer: int) -> Float[np.ndarray, "sets sequences tokens"]:
-        hooks = self._hooks(sets, mode, first_layer)
-        rows = self.tokens.repeat(len(sets), 1)
-        with torch.no_grad():
-            if self._resumable:
-                hidden = self._body.inputs[first_layer].repeat(len(sets), 1, 1)
-                final = run_from(self.model, self._body, first_layer, hidden, hooks)
-            else:
-                final = run_body(self.model, rows, hooks).final
-        return self._losses(final, rows).reshape(len(sets), *self.clean.shape)
-
-    def _hooks(self, sets: Sequence[HeadSet], mode: Mode, first_layer: int) -> list[Hook]:
-        card = self.model.card
-        chosen = torch.zeros(card.n_layers, len(sets), card.n_heads, dtype=torch.bool)
-        for index, heads in enumerate(sets):
-            for layer, head in heads:
-                chosen[layer, index, head] = True
-        sequences = len(self.tokens)
-        hooks: list[Hook] = []
-        for layer in range(first_layer, card.n_layers):
-            if mode == "pattern":
-                hooks.append((pattern_hook(layer), _give(self._patterns[layer], len(sets))))
-            if chosen[layer].any():
-                ablated = chosen[layer].repeat_interleave(sequences, dim=0)[:, None, :, None].to(self.model.device)
-                hooks.append((z_hook(layer), _replace(ablated, self.stand_in(mode, layer), len(sets))))
-        return hooks
+    def _sets_side_by_side(self) -> int:
+        one = 4 * self.tokens.numel() * self.model.card.d_model
+        return max(1, WAITING_STREAMS // one)
 
     def _prepare(self, mode: Mode) -> None:
         """Make, once, what `mode` puts in the place of a head's output."""
         if mode == "mean" and mode not in self._replacements:
             if self._reference is None:
                 raise BadInput("Mean ablation needs reference sequences; choose another mode for these tokens.")
-            self._replacements[mode] = _mean_z(self.model, torch.from_numpy(np.array(self._reference)), self._mean_axes)
+            reference = torch.from_numpy(np.array(self._reference))
+            self._replacements[mode] = self._blocks.heads_of(reference, lambda z: z.float().mean(self._mean_axes, keepdim=True))
         elif mode == "resample" and mode not in self._replacements:
-            order = torch.from_numpy(derangement(len(self.tokens), self._seed))
-            self._replacements[mode] = {layer: z[order] for layer, z in _clean_z(self.model, self.tokens).items()}
-        elif mode == "pattern" and not self._patterns:
-            self._patterns = _clean_patterns(self.model, self.tokens)
+            order = torch.from_numpy(derangement(len(self.tokens), self._seed)).to(self.model.device)
+            self._replacements[mode] = self._blocks.heads_of(self.tokens, lambda z: z[order])
+        elif mode == "pattern":
+            self._blocks.prepare_frozen()
 
-    def _losses(self, final: Tensor, tokens: Tensor | None = None) -> np.ndarray:
-        return token_losses(self.model, final, self.tokens if tokens is None else tokens).cpu().numpy()
+    def _losses(self, final: Hidden, targets: Tensor | None) -> np.ndarray:
+        rows = self.tokens.repeat(len(final) // len(self.tokens), 1)
+        with torch.no_grad():
+            return token_losses(self.model, final, rows, targets).cpu().numpy()
 
 
 def derangement(count: int, seed: int) -> np.ndarray:
@@ -160,84 +258,3 @@ def derangement(count: int, seed: int) -> np.ndarray:
     moved = np.empty(count, dtype=np.int64)
     moved[order] = np.roll(order, 1)
     return moved
-
-
-def _replace(ablated: Bool[Tensor, "rows 1 n_heads 1"], replacement: Tensor | None, sets: int) -> Callable[[Tensor], Tensor]:
-    """A `z` hook that swaps in `replacement` (nothing for zero) where `ablated`."""
-
-    def edit(z: Float[Tensor, "rows tokens n_heads d_head"]) -> Tensor:
-        if replacement is None:
-            return z.masked_fill(ablated, 0.0)
-        stand_in = replacement.repeat(sets, 1, 1, 1) if replacement.shape[0] > 1 else replacement
-        return torch.where(ablated, stand_in.to(z.dtype), z)
-
-    return edit
-
-
-def _give(pattern: Float[Tensor, "sequences n_heads query key"], sets: int) -> Callable[[Tensor], Tensor]:
-    def frozen(current: Tensor) -> Tensor:
-        return pattern.repeat(sets, 1, 1, 1).to(current.dtype)
-
-    return frozen
-
-
-def _mean_z(
-    model: LoadedModel, tokens: Tensor, axes: tuple[int, ...]
-) -> dict[int, Float[Tensor, "1 tokens_or_1 n_heads d_head"]]:
-    """Each layer's `z` averaged over `axes`: sequences, or sequences and positions."""
-    found: dict[int, Tensor] = {}
-
-    def keep(layer: int) -> Callable[[Tensor], None]:
-        def hook(z: Tensor) -> None:
-            found[layer] = z.float().mean(axes, keepdim=True)
-
-        return hook
-
-    with torch.no_grad():
-        run_body(model, tokens, [(z_hook(layer), keep(layer)) for layer in range(model.card.n_layers)])
-    return found
-
-
-def _clean_z(model: LoadedModel, tokens: Tensor) -> dict[int, Float[Tensor, "sequences tokens n_heads d_head"]]:
-    return _kept(model, tokens, z_hook)
-
-
-def _clean_patterns(model: LoadedModel, tokens: Tensor) -> dict[int, Float[Tensor, "sequences n_heads query key"]]:
-    _check_patterns_can_be_frozen(model, tokens)
-    return _kept(model, tokens, pattern_hook)
-
-
-def _kept(model: LoadedModel, tokens: Tensor, point: Callable[[int], str]) -> dict[int, Tensor]:
-    found: dict[int, Tensor] = {}
-
-    def keep(layer: int) -> Callable[[Tensor], None]:
-        def hook(activation: Tensor) -> None:
-            found[layer] = activation.clone()
-
-        return hook
-
-    with torch.no_grad():
-        run_body(model, tokens, [(point(layer), keep(layer)) for layer in range(model.card.n_layers)])
-    return found
-
-
-def _check_patterns_can_be_frozen(model: LoadedModel, tokens: Tensor) -> None:
-    """Some architectures show their pattern only after it was used; a change to it would then do nothing, silently.
-
-    Raises BadInput for these.
-    """
-    seen: list[Tensor] = []
-
-    def keep(z: Tensor) -> None:
-        seen.append(z.detach().clone())
-
-    def nothing(pattern: Tensor) -> Tensor:
-        return torch.zeros_like(pattern)
-
-    with torch.no_grad(), attached(model, [(pattern_hook(0), nothing)]):
-        run_body(model, tokens[:1, : min(4, tokens.shape[1])], [(z_hook(0), keep)])
-    if seen[0].abs().max() > 0:
-        raise BadInput(
-            f"Pattern-preserving ablation is not possible for {model.card.name}: this architecture shows its attention "
-            "pattern only after use. Choose zero, mean or resample."
-        )

@@ -23,7 +23,6 @@ from core.models.loaded import LoadedModel
 
 Hook = tuple[str, Callable[[Tensor], Tensor | None]]
 Hidden = Float[Tensor, "batch tokens d_model"]
-WORKING_MEMORY = 1 << 30
 _depth: ContextVar[int] = ContextVar("_depth", default=0)
 # How many logits may exist at once while losses are read off: 64 Mi numbers are 256 MB in float32.
 LOGITS_AT_ONCE = 1 << 26
@@ -113,45 +112,58 @@ def run_body(
 ) -> Body:
     """One pass up to the unembedding, with `hooks` attached.
 
-    With `keep_inputs` the residual stream before each block stays, so that `run_from` can go on from there.
+    With `keep_inputs` the residual stream before each block stays, so that `run_block` can go on from there.
     """
-    inputs: list[Hidden] = []
-    calls: list[BlockCall] = []
     final: list[Hidden] = []
-
-    def keep(module: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        inputs.append(arguments[0] if arguments else keywords["hidden_states"])
-        calls.append(_one_sequence_call(arguments, keywords, len(tokens), model.card.n_heads))
 
     def stop(module: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
         final.append(arguments[0])
         raise _Stop
 
-    with attached(model, hooks):
-        handles = [model.bridge.unembed.register_forward_pre_hook(stop)]
-        if keep_inputs:
-            handles += [block.register_forward_pre_hook(keep, with_kwargs=True) for block in model.bridge.blocks]
+    blocks = list(model.bridge.blocks) if keep_inputs else []
+    with attached(model, hooks), recorded(model, blocks, tokens) as (inputs, calls):
+        handle = model.bridge.unembed.register_forward_pre_hook(stop)
         try:
             model.bridge(tokens.to(model.device), return_type="logits", use_cache=False)
         except _Stop:
             pass
         finally:
-            for handle in handles:
-                handle.remove()
+            handle.remove()
     return Body(final=final[0], inputs=tuple(inputs), calls=tuple(calls))
 
 
-def run_from(model: LoadedModel, body: Body, layer: int, hidden: Hidden, hooks: Sequence[Hook] = ()) -> Hidden:
-    """The unembedding's input when block `layer` gets `hidden`: blocks before it are not run again.
+@contextmanager
+def recorded(
+    model: LoadedModel, blocks: Sequence[torch.nn.Module], tokens: Int[Tensor, "batch tokens"]
+) -> Iterator[tuple[list[Hidden], list[BlockCall]]]:
+    """Each block's input, and how it was called, of the one pass over `tokens` that is made inside.
+
+    The model's lock is held: what another person's pass gives to these blocks must not be taken for one's own.
+    """
+    inputs: list[Hidden] = []
+    calls: list[BlockCall] = []
+
+    def keep(module: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        inputs.append(arguments[0] if arguments else keywords["hidden_states"])
+        calls.append(_one_sequence_call(arguments, keywords, len(tokens), model.card.n_heads))
+
+    with model.lock:
+        handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
+        try:
+            yield inputs, calls
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def run_block(model: LoadedModel, body: Body, layer: int, hidden: Hidden, hooks: Sequence[Hook] = ()) -> Hidden:
+    """What block `layer` makes of `hidden`, with `hooks` attached.
 
     `body` is a pass over sequences of the same length, made with `keep_inputs`; `hidden` may have any batch. Only for
     models that `can_resume`.
     """
     with attached(model, hooks):
-        blocks = list(model.bridge.blocks)
-        for block, call in list(zip(blocks, body.calls, strict=True))[layer:]:
-            hidden = call.run(block, hidden)
-        return model.bridge.ln_final(hidden)
+        return body.calls[layer].run(model.bridge.blocks[layer], hidden)
 
 
 def logits_from(model: LoadedModel, final: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
@@ -165,21 +177,29 @@ def logits_from(model: LoadedModel, final: Float[Tensor, "... d_model"]) -> Floa
     return logits * _logit_scale(model)
 
 
-def token_losses(model: LoadedModel, final: Hidden, tokens: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens"]:
-    """Cross-entropy in nats of every token, by target position; NaN at position 0, which nothing predicts.
+def token_losses(
+    model: LoadedModel,
+    final: Hidden,
+    tokens: Int[Tensor, "batch tokens"],
+    targets: Int[Tensor, "targets"] | None = None,
+) -> Float[Tensor, "batch targets"]:
+    """Cross-entropy in nats of the tokens at `targets`, or of every token; NaN at position 0, which nothing predicts.
 
-    Unembeds a few positions at a time: `[batch, tokens, d_vocab]` never exists. Raises ModelUnavailable as `check_readout`.
+    Unembeds what is wanted and nothing else, a few positions at a time: `[batch, tokens, d_vocab]` never exists. Raises
+    ModelUnavailable as `check_readout`.
     """
     check_readout(model)
-    flat = final[:, :-1].reshape(-1, final.shape[-1])
-    wanted = tokens[:, 1:].reshape(-1).to(final.device)
+    if targets is None:
+        losses = token_losses(model, final, tokens, torch.arange(1, tokens.shape[1]))
+        return torch.nn.functional.pad(losses, (1, 0), value=float("nan"))
+    flat = final[:, (targets - 1).to(final.device)].flatten(0, 1)
+    wanted = tokens[:, targets.to(tokens.device)].flatten().to(final.device)
     step = max(1, LOGITS_AT_ONCE // model.card.d_vocab)
     parts = [
         torch.nn.functional.cross_entropy(logits_from(model, flat[at : at + step]), wanted[at : at + step], reduction="none")
         for at in range(0, len(flat), step)
     ]
-    losses = torch.cat(parts).view(len(tokens), -1)
-    return torch.nn.functional.pad(losses, (1, 0), value=float("nan"))
+    return torch.cat(parts).view(len(tokens), -1)
 
 
 def can_resume(model: LoadedModel) -> bool:
@@ -205,18 +225,11 @@ def check_readout(model: LoadedModel) -> None:
         own = model.bridge(tokens, return_type="logits", use_cache=False).float()
         ours = logits_from(model, run_body(model, tokens).final)
     # Equal NaN: a broken device is for the self-check to find, not for this.
-    if not torch.allclose(own, ours, atol=_closeness(model, own), rtol=0, equal_nan=True):
+    if not torch.allclose(own, ours, atol=closeness(model, own), rtol=0, equal_nan=True):
         raise ModelUnavailable(
             f"{model.card.name} changes its logits after the unembedding in a way that is not supported here."
         )
     _READOUT_CHECKED[model] = True
-
-
-def rows_per_pass(model: LoadedModel, n_tokens: int, *, patterns: bool = True) -> int:
-    """How many sequences fit the working memory in one pass: a layer's activations, and its pattern a few times over."""
-    activations = 4 * 24 * n_tokens * model.card.d_model
-    in_patterns = 4 * 4 * model.card.n_heads * n_tokens**2 if patterns else 0
-    return max(1, WORKING_MEMORY // (in_patterns + activations))
 
 
 _RESUMABLE: weakref.WeakKeyDictionary[LoadedModel, bool] = weakref.WeakKeyDictionary()
@@ -229,13 +242,18 @@ def _try_resuming(model: LoadedModel) -> bool:
         try:
             body = run_body(model, tokens[:1], keep_inputs=True)
             both = run_body(model, tokens, keep_inputs=True)
-            again = run_from(model, body, 1 if model.card.n_layers > 1 else 0, both.inputs[min(1, model.card.n_layers - 1)])
+            start = min(1, model.card.n_layers - 1)
+            again = both.inputs[start]
+            for layer in range(start, model.card.n_layers):
+                again = run_block(model, body, layer, again)
+            again = model.bridge.ln_final(again)
         except (RuntimeError, TypeError, AttributeError, ValueError, IndexError):
             return False
-    return bool(torch.allclose(again, both.final, atol=_closeness(model, both.final), rtol=0))
+    return bool(torch.allclose(again, both.final, atol=closeness(model, both.final), rtol=0))
 
 
-def _closeness(model: LoadedModel, values: Tensor) -> float:
+def closeness(model: LoadedModel, values: Tensor) -> float:
+    """How far two ways to `values` may differ by rounding alone."""
     relative = 1e-5 if model.dtype == torch.float32 else 2e-2
     return relative * float(values.abs().nan_to_num().max())
 

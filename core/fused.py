@@ -25,7 +25,7 @@ def fused_body(
     """One pass over the bare body; `see` gets every layer's attention, first to last. Returns the unembedding's input."""
     bare = model.bare
     assert bare is not None
-    with torch.no_grad(), each_layer(see):
+    with torch.no_grad(), model.lock, each_layer(see):
         if hasattr(bare, "layers") and hasattr(bare, "ln_out"):
             return _native_body(bare, tokens.to(model.device))
         return bare.base_model(input_ids=tokens.to(model.device), use_cache=False).last_hidden_state

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from core.sweep import Sweep, assemble_sweep, band, recovered_fraction, sets_by_
 if TYPE_CHECKING:
     from core.ablation import AblationBench
 
-ABLATION_VERSION = 1
+ABLATION_VERSION = 2
 REFERENCE_SEQUENCES = 8
 # Far from any seed a person types, so that reference sequences are never the probe's own.
 REFERENCE_SEED_SHIFT = 1_000_003
@@ -95,22 +95,17 @@ class Controls:
 class CausalMap:
     """The change in loss (nats) when each head is ablated alone; NaN where a layer is not measured yet.
 
-    losses: `[copies, n_layers, n_heads, sequences]`, first copy then second; clean: `[copies, sequences]`.
+    losses: each sequence's second-copy loss without the head; clean: with nothing ablated.
     """
 
     mode: Mode
-    losses: Float[np.ndarray, "copies n_layers n_heads sequences"]
-    clean: Float[np.ndarray, "copies sequences"]
+    losses: Float[np.ndarray, "n_layers n_heads sequences"]
+    clean: Float[np.ndarray, "sequences"]
 
     @property
     def effect(self) -> Float[np.ndarray, "n_layers n_heads"]:
         """Change in second-copy loss, averaged over sequences."""
-        return (self.losses[1] - self.clean[1]).mean(-1)
-
-    @property
-    def first_copy_effect(self) -> Float[np.ndarray, "n_layers n_heads"]:
-        """Change in first-copy loss: what is not specific to induction."""
-        return (self.losses[0] - self.clean[0]).mean(-1)
+        return (self.losses - self.clean).mean(-1)
 
     @property
     def complete(self) -> bool:
@@ -124,7 +119,7 @@ def ablate(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode, 
     Raises BadInput for heads or a mode that this model or probe cannot have.
     """
     identity, probe, wanted = _checked(request, heads, mode)
-    key = _key("ablation", identity, request, probe, mode, heads=_listed(wanted))
+    key = _ablation_key(identity, request, probe, mode, wanted)
 
     def compute() -> Stored:
         bench = bench_for(request, identity, probe)
@@ -143,6 +138,30 @@ def ablate(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode, 
     return Ablation(wanted, mode, Layout.of(probe), clean=arrays["clean"], ablated=arrays["ablated"], text=plain)
 
 
+def ablate_all(request: ScoreRequest, sets: Sequence[HeadSet], mode: Mode) -> tuple[Ablation, ...]:
+    """`ablate` of each of `sets` on the probe alone; those not at hand share the layers in which they agree.
+
+    Raises BadInput as `ablate` does.
+    """
+    identity, probe, _ = _checked(request, (), mode)
+    wanted = [head_set(heads, identity.card.n_layers, identity.card.n_heads) for heads in sets]
+    keys = {heads: _ablation_key(identity, request, probe, mode, heads) for heads in wanted}
+    computed: dict[HeadSet, Stored] = {}
+
+    def compute(heads: HeadSet) -> Stored:
+        if not computed:
+            missing = [other for other in keys if default_store().get(keys[other]) is None]
+            bench = bench_for(request, identity, probe)
+            losses = bench.token_loss(missing, mode, _share(f"{len(missing)} head sets"), apart=True)
+            for other, ablated in zip(missing, losses, strict=True):
+                computed[other] = Stored({"clean": bench.clean, "ablated": ablated}, {})
+        return computed[heads]
+
+    for heads, key in keys.items():
+        kept(key, partial(compute, heads))
+    return tuple(ablate(request, heads, mode, text=None) for heads in wanted)
+
+
 def ablation_controls(
     request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode, count: int = DEFAULT_CONTROLS, seed: int = 0
 ) -> Controls:
@@ -155,14 +174,9 @@ def ablation_controls(
     key = _key("controls", identity, request, probe, mode, sets=[_listed(found) for found in chosen.sets])
 
     def compute() -> Stored:
-        control = current_control()
         bench = bench_for(request, identity, probe)
-        found = []
-        for index, heads in enumerate(chosen.sets):
-            control.checkpoint()
-            control.progress(index / len(chosen.sets), f"random set {index + 1} of {len(chosen.sets)}")
-            found.append(bench.token_loss([heads], mode)[0].mean(0))
-        return Stored({"token_loss": np.stack(found) if found else np.empty((0, probe.n_tokens), np.float32)}, {})
+        losses = bench.token_loss(chosen.sets, mode, _share(f"{len(chosen.sets)} random sets"))
+        return Stored({"token_loss": losses.mean(1)}, {})
 
     loss = kept(key, compute)["token_loss"]
     return Controls(chosen.sets, chosen.note, loss, Layout.of(probe))
@@ -177,8 +191,8 @@ def causal_map(request: ScoreRequest, mode: Mode) -> CausalMap:
     identity, probe, _ = _checked(request, (), mode)
     control = current_control()
     card = identity.card
-    losses = np.full((2, card.n_layers, card.n_heads, probe.n_sequences), np.nan)
-    clean = _clean_copy_losses(request, identity, probe)
+    losses = np.full((card.n_layers, card.n_heads, probe.n_sequences), np.nan)
+    clean = _clean_losses(request, identity, probe)
     # From the last layer back: the layers that cost least, and usually matter most, come first.
     for done, layer in enumerate(reversed(range(card.n_layers))):
         control.checkpoint()
@@ -189,7 +203,7 @@ def causal_map(request: ScoreRequest, mode: Mode) -> CausalMap:
 
             return Stored({"losses": layer_losses(bench_for(request, identity, probe), layer, mode, Layout.of(probe))}, {})
 
-        losses[:, layer] = kept(_layer_key(request, identity, probe, mode, layer), compute)["losses"]
+        losses[layer] = kept(_layer_key(request, identity, probe, mode, layer), compute)["losses"]
         control.partial(CausalMap(mode, losses.copy(), clean))
     return CausalMap(mode, losses, clean)
 
@@ -198,14 +212,14 @@ def stored_causal_map(request: ScoreRequest, mode: Mode) -> CausalMap | None:
     """The layers of the map that are at hand; None if none is. Computes nothing."""
     identity, probe, _ = _checked(request, (), mode)
     store = default_store()
-    clean = store.get(_key("clean-copies", identity, request, probe, "zero"))
+    clean = store.get(_key("clean-losses", identity, request, probe, "zero"))
     layers = [store.get(_layer_key(request, identity, probe, mode, layer)) for layer in range(identity.card.n_layers)]
     if clean is None or not any(layers):
         return None
-    losses = np.full((2, len(layers), identity.card.n_heads, probe.n_sequences), np.nan)
+    losses = np.full((len(layers), identity.card.n_heads, probe.n_sequences), np.nan)
     for layer, stored in enumerate(layers):
         if stored is not None:
-            losses[:, layer] = stored.arrays["losses"]
+            losses[layer] = stored.arrays["losses"]
     return CausalMap(mode, losses, clean.arrays["losses"])
 
 
@@ -237,12 +251,13 @@ def threshold_sweep(
     scores, sets = _sweep_sets(request, thresholds, mode, score)
     control = current_control()
     distinct = sorted(set(sets), key=len)
-    second_copy: dict[HeadSet, float] = {}
+    alone = ablate_all(request, distinct, mode)
+    second_copy = {heads: found.ablated_losses.second_copy for heads, found in zip(distinct, alone, strict=True)}
     beside: dict[HeadSet, Float[np.ndarray, "controls"]] = {}
+    control.partial(0)
     for done, heads in enumerate(distinct):
         control.checkpoint()
-        control.progress(done / len(distinct), f"{len(heads)} heads: set {done + 1} of {len(distinct)}")
-        second_copy[heads] = ablate(request, heads, mode, text=None).ablated_losses.second_copy
+        control.progress(done / len(distinct), f"random sets beside {len(heads)} heads: {done + 1} of {len(distinct)}")
         if heads and controls:
             beside[heads] = ablation_controls(request, heads, mode, controls, seed).second_copy
         control.partial(done + 1)
@@ -278,16 +293,12 @@ def single_effects(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode
 
     Taken from the causal map's layers where they are at hand. Raises BadInput as `ablate` does.
     """
-    control = current_control()
     known = stored_causal_map(request, mode)
-    effects = np.full(len(heads), np.nan)
-    for index, head in enumerate(heads):
-        control.checkpoint()
-        control.progress(index / len(heads), f"{head_name(*head)} alone: {index + 1} of {len(heads)}")
-        effects[index] = np.nan if known is None else known.effect[head]
-        if np.isnan(effects[index]):
-            alone = ablate(request, [head], mode, text=None)
-            effects[index] = alone.ablated_losses.second_copy - alone.clean_losses.second_copy
+    effects = np.array([np.nan if known is None else known.effect[layer, head] for layer, head in heads])
+    missing = np.flatnonzero(np.isnan(effects))
+    singles = [(heads[index],) for index in missing.tolist()]
+    for index, alone in zip(missing, ablate_all(request, singles, mode), strict=True):
+        effects[index] = alone.ablated_losses.second_copy - alone.clean_losses.second_copy
     return effects
 
 
@@ -330,6 +341,10 @@ def _key(kind: str, identity: ModelIdentity, request: ScoreRequest, probe: Probe
     )
 
 
+def _ablation_key(identity: ModelIdentity, request: ScoreRequest, probe: Probe, mode: Mode, heads: HeadSet) -> str:
+    return _key("ablation", identity, request, probe, mode, heads=_listed(heads))
+
+
 def _layer_key(request: ScoreRequest, identity: ModelIdentity, probe: Probe, mode: Mode, layer: int) -> str:
     return _key("causal-layer", identity, request, probe, mode, layer=layer)
 
@@ -338,13 +353,24 @@ def _listed(heads: HeadSet) -> list[str]:
     return [head_name(*place) for place in heads]
 
 
-def _clean_copy_losses(request: ScoreRequest, identity: ModelIdentity, probe: Probe) -> Float[np.ndarray, "copies sequences"]:
+def _share(what: str) -> Callable[[float], None]:
+    """Tells the running job how much of `what` is done; the job can be cancelled there."""
+    control = current_control()
+
+    def report(share: float) -> None:
+        control.checkpoint()
+        control.progress(share, what)
+
+    return report
+
+
+def _clean_losses(request: ScoreRequest, identity: ModelIdentity, probe: Probe) -> Float[np.ndarray, "sequences"]:
     def compute() -> Stored:
-        from core.causal import copy_losses
+        from core.causal import clean_losses
 
-        return Stored({"losses": copy_losses(bench_for(request, identity, probe).clean, Layout.of(probe))}, {})
+        return Stored({"losses": clean_losses(bench_for(request, identity, probe), Layout.of(probe))}, {})
 
-    return kept(_key("clean-copies", identity, request, probe, "zero"), compute)["losses"]
+    return kept(_key("clean-losses", identity, request, probe, "zero"), compute)["losses"]
 
 
 def _text_losses(

@@ -34,13 +34,14 @@ def at_hand(work: Callable[[], T]) -> T | None:
 
     Raises what `work` raises for bad input.
     """
+    before = getattr(_thread, "only_stored", False)
     _thread.only_stored = True
     try:
         return work()
     except _NotAtHand:
         return None
     finally:
-        _thread.only_stored = False
+        _thread.only_stored = before
 
 
 class _NotAtHand(Exception):

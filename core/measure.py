@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.forward import Hook, hooks_attached, pattern_hook, rows_per_pass, run_body, token_losses
+from core.forward import Hook, hooks_attached, pattern_hook, run_body, token_losses
 from core.fused import can_fuse, fused_body
+from core.memory_plan import rows_per_pass
 from core.models.loaded import LoadedModel
 from core.reduce import FusedReducer, PatternReducer, Reduced, placebo_name
 from core.scores import PLACEBO_SHIFTS, SCORES, HeadScores, Layout

@@ -258,7 +258,8 @@ class _Run:
     def _measure(self) -> Stored:
         import torch
 
-        from core.forward import pattern_hook, rows_per_pass, run_body
+        from core.forward import pattern_hook, run_body
+        from core.memory_plan import rows_per_pass
 
         bench = self._ready()
         length, n_layers = self._probe.length, self._identity.card.n_layers

@@ -23,10 +23,13 @@ class FusedAttention:
     """One layer's attention without its pattern.
 
     log_sum_exp: of each query's scaled scores.
+    output: `z`, each head's output before `W_O`.
     """
 
     query: HeadsFirst
     key: HeadsFirst
+    value: HeadsFirst
+    output: HeadsFirst
     log_sum_exp: Float[Tensor, "batch n_heads tokens"]
     scale: float
 
@@ -58,12 +61,14 @@ class NotFused(Exception):
     """This attention is more than a causal softmax: the hook-based pass must do it."""
 
 
-_layers: ContextVar[Callable[[FusedAttention], None] | None] = ContextVar("_layers", default=None)
+# What it returns takes the place of the output; None leaves it.
+See = Callable[[FusedAttention], HeadsFirst | None]
+_layers: ContextVar[See | None] = ContextVar("_layers", default=None)
 
 
 @contextmanager
-def each_layer(see: Callable[[FusedAttention], None]) -> Iterator[None]:
-    """Show `see` every layer's attention of the passes made inside."""
+def each_layer(see: See) -> Iterator[None]:
+    """Show `see` every layer's attention of the passes made inside; what it returns takes the place of the output."""
     token = _layers.set(see)
     try:
         yield
@@ -98,6 +103,5 @@ def seen_attention(query: HeadsFirst, key: HeadsFirst, value: HeadsFirst, scale:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     output, log_sum_exp = attend(query, key, value, scale)
     see = _layers.get()
-    if see is not None:
-        see(FusedAttention(query, key, log_sum_exp, scale))
-    return output
+    changed = None if see is None else see(FusedAttention(query, key, value, output, log_sum_exp, scale))
+    return output if changed is None else changed

@@ -19,7 +19,7 @@ from core.models.catalogue import BY_CONSTRUCTION, find_entry, folder_of
 from core.models.device import checked_device
 from core.models.hf_folder import read_hf
 from core.models.identity import model_identity
-from core.models.memory import available_bytes, bytes_needed, check_dtype, check_fits
+from core.models.memory import bytes_needed, check_dtype, check_fits, free_bytes
 from core.models.native_folder import read_native
 from core.models.paths import NATIVE_FILE
 
@@ -115,9 +115,9 @@ def _make_room(identity: ModelIdentity, device: str, dtype: str) -> None:
     """Let go of the models that will not be kept anyway, and of more if memory is short; then it must fit."""
     _keep(max_models() - 1)
     needed = bytes_needed(identity.card.n_params, dtype)
-    while _free(device) < needed and loaded_names():
+    while free_bytes(device) < needed and loaded_names():
         _keep(len(loaded_names()) - 1)
-    check_fits(identity.card.name, identity.card.n_params, dtype, _free(device))
+    check_fits(identity.card.name, identity.card.n_params, dtype, free_bytes(device))
 
 
 def _keep(count: int) -> None:
@@ -126,16 +126,6 @@ def _keep(count: int) -> None:
         dropped = [_loaded.popitem(last=False)[0] for _ in range(len(_loaded) - count)]
     if dropped:  # a bridge refers to itself, so its memory comes back only when cycles are collected
         gc.collect()
-
-
-def _free(device: str) -> int:
-    """Bytes that can still be taken on a device."""
-    if not device.startswith("cuda"):
-        return available_bytes()
-    import torch
-
-    torch.cuda.empty_cache()
-    return int(torch.cuda.mem_get_info(device)[0])
 
 
 def _read(identity: ModelIdentity, device: str, dtype: str) -> LoadedModel:

@@ -36,6 +36,17 @@ def available_bytes() -> int:
     return min(free, max(0, int(limit) - used)) if limit.isdigit() else free
 
 
+def free_bytes(device: str) -> int:
+    """Memory that can still be taken on a device, in bytes."""
+    if not device.startswith("cuda"):
+        return available_bytes()
+    import torch
+
+    # What torch holds back for later is free for it, though not for others.
+    held_back = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + held_back
+
+
 def check_fits(name: str, n_params: int, dtype: str, available: int) -> None:
     """Raise ModelUnavailable, with both numbers, if a model needs more than the `available` bytes."""
     needed = bytes_needed(n_params, dtype)

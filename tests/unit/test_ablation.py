@@ -9,15 +9,19 @@ import pytest
 import torch
 from transformer_lens.model_bridge.sources.native.model import NativeModel
 
+import core.ablation
+import core.forward
+import core.memory_plan
 from core.ablation import AblationBench, derangement
+from core.blocks import FusedBlocks, HookedBlocks, can_edit_fused
 from core.controls import control_sets
-from core.errors import BadInput
+from core.errors import BadInput, ModelUnavailable
 from core.forward import attached, can_resume, z_hook
 from core.head_sets import MODES, all_but, head_set
 from core.measure import measure_heads
 from core.models.circuit_spec import standard_spec
 from core.models.construction import build
-from core.scores import Layout, Losses
+from core.scores import Layout, Losses, second_copy_targets
 from core.sequences import ProbeOptions, repeated_probe
 from tests.helpers.architectures import ARCHITECTURES, Pair, make_pair
 
@@ -25,9 +29,21 @@ SHOWS_PATTERN_AFTER_USE = ("gptj", "opt")
 OUTPUT_PROJECTIONS = ("o_proj", "c_proj", "dense", "out_proj", "o")
 
 
+# Attention that is more than a causal softmax (soft caps, ALiBi), or code of its own, has no fast way.
+NOT_FUSED = ("gemma2", "bloom_alibi", "mpt_alibi", "gptj")
+FUSED = tuple(name for name in ARCHITECTURES if name not in NOT_FUSED)
+
+
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def pair(request) -> Pair:
     return make_pair(request.param)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_who_takes_the_fast_way(name):
+    model = make_pair(name).loaded
+    assert can_edit_fused(model) == (name in FUSED)
+    assert AblationBench(model, np.array([[1, 2, 3, 1, 2, 3]])).engine == ("fused" if name in FUSED else "hooks")
 
 
 def output_projections(bare: torch.nn.Module) -> list[torch.nn.Module]:
@@ -88,11 +104,17 @@ def library_z(pair: Pair, tokens: torch.Tensor) -> list[torch.Tensor]:
 SETS = [((0, 1),), ((1, 0), (1, 3)), ((0, 2), (2, 2)), ((2, 0), (2, 1), (2, 2), (2, 3)), ()]
 
 
-@pytest.fixture(scope="module")
-def material(pair):
+ENGINES = [(name, engine) for engine, names in (("hooks", ARCHITECTURES), ("fused", FUSED)) for name in names]
+
+
+@pytest.fixture(scope="module", params=ENGINES, ids="-".join)
+def material(request):
+    name, engine = request.param
+    pair = make_pair(name)
     probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=11, sequences=3))
     reference = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=11, sequences=5, seed=99)).tokens
-    return pair, torch.from_numpy(probe.tokens.copy()), AblationBench(pair.loaded, probe.tokens, reference), reference
+    bench = AblationBench(pair.loaded, probe.tokens, reference, engine=engine)
+    return pair, torch.from_numpy(probe.tokens.copy()), bench, reference
 
 
 @pytest.mark.parametrize("mode", ["zero", "mean", "resample"])
@@ -116,7 +138,7 @@ def test_equals_brute_force_on_the_librarys_own_projection(material, mode):
 def test_pattern_preserving_equals_brute_force(material):
     """An independent forward with every pattern forced to its clean value, where the module takes one as an argument."""
     pair, tokens, bench, _ = material
-    if pair.name in SHOWS_PATTERN_AFTER_USE:
+    if pair.name in SHOWS_PATTERN_AFTER_USE and bench.engine == "hooks":
         with pytest.raises(BadInput, match="Choose zero, mean or resample"):
             bench.token_loss(SETS, "pattern")
         return
@@ -191,6 +213,99 @@ def test_the_value_bias_is_removed_with_the_head():
         expected = -pair.bare(tokens).double().log_softmax(-1)[:, :-1].gather(-1, tokens[:, 1:, None])[..., 0]
     attention.o.weight.copy_(saved)
     assert np.abs(measured[:, 1:] - expected.numpy()).max() < 2e-5
+
+
+# Shared layers, and the ways that must agree.
+
+MANY = [((0, 1),), ((0, 1), (1, 2)), ((0, 1), (1, 2), (2, 0)), ((1, 2),), ((2, 0),), ((0, 1), (1, 2), (2, 3)), ((0, 1),), ()]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", FUSED)
+def test_both_engines_agree_in_every_mode(name, mode):
+    pair = make_pair(name)
+    if mode == "pattern" and name in SHOWS_PATTERN_AFTER_USE:
+        mode = "zero"
+    probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=11, sequences=3))
+    both = [AblationBench(pair.loaded, probe.tokens, probe.tokens[::-1], engine=engine) for engine in ("fused", "hooks")]
+    fused, hooked = (bench.token_loss(MANY, mode) for bench in both)
+    assert np.nanmax(np.abs(fused - hooked)) < 2e-5
+    assert np.nanmax(np.abs(fused[0] - fused[1])) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["llama_grouped", "gemma2"])
+def test_sets_side_by_side_equal_sets_alone(name, monkeypatch):
+    pair = make_pair(name)
+    probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=11, sequences=3))
+    bench = AblationBench(pair.loaded, probe.tokens)
+    together = bench.token_loss(MANY, "resample")
+    alone = np.stack([bench.token_loss([heads], "resample")[0] for heads in MANY])
+    assert np.nanmax(np.abs(together - alone)) < 1e-5
+    monkeypatch.setattr(core.ablation, "WAITING_STREAMS", 1)
+    assert np.nanmax(np.abs(bench.token_loss(MANY, "resample") - alone)) < 1e-5
+    monkeypatch.setattr(core.ablation, "CPU_TOKENS_PER_PASS", 1)
+    small = AblationBench(pair.loaded, probe.tokens)
+    assert np.nanmax(np.abs(small.token_loss(MANY, "resample") - alone)) < 1e-5
+
+
+def test_layers_in_which_sets_agree_are_run_once(monkeypatch):
+    pair = make_pair("gpt2")
+    probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=11, sequences=2))
+    bench = AblationBench(pair.loaded, probe.tokens)
+    rows: list[tuple[int, int]] = []
+    run = FusedBlocks.run
+
+    def counting(self, layer, hidden, edit=None):
+        rows.append((layer, len(hidden) // 2))
+        return run(self, layer, hidden, edit)
+
+    monkeypatch.setattr(FusedBlocks, "run", counting)
+    bench.token_loss(MANY, "zero")
+    # Layer 0: without L0H1. Layer 1: that, with and without L1H2, and L1H2 alone. Layer 2: each distinct set.
+    assert rows == [(0, 1), (1, 3), (2, 6)]
+    rows.clear()
+    bench.token_loss([((2, head),) for head in range(4)], "zero")
+    assert rows == [(2, 4)]
+
+
+def test_only_the_wanted_targets_are_read(monkeypatch):
+    pair = make_pair("gpt2")
+    probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=11, sequences=2))
+    bench = AblationBench(pair.loaded, probe.tokens)
+    targets = second_copy_targets(Layout.of(probe))
+    whole = bench.token_loss(MANY, "zero")
+    unembedded: list[int] = []
+    original = core.forward.logits_from
+
+    def counting(model, final):
+        unembedded.append(len(final))
+        return original(model, final)
+
+    monkeypatch.setattr(core.forward, "logits_from", counting)
+    some = bench.token_loss(MANY, "zero", targets=targets)
+    assert np.allclose(some, whole[..., targets], atol=1e-6)
+    assert sum(unembedded) == 6 * 2 * len(targets)
+
+
+def test_a_model_whose_blocks_cannot_be_run_alone_gets_whole_passes(monkeypatch):
+    pair = make_pair("gpt_neox")
+    probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=11, sequences=2))
+    expected = AblationBench(pair.loaded, probe.tokens).token_loss(MANY, "resample")
+    monkeypatch.setattr(core.ablation, "can_resume", lambda model: False)
+    monkeypatch.setattr(core.ablation, "can_edit_fused", lambda model: False)
+    bench = AblationBench(pair.loaded, probe.tokens)
+    monkeypatch.setattr(HookedBlocks, "run", None)
+    assert np.nanmax(np.abs(bench.token_loss(MANY, "resample") - expected)) < 2e-5
+    with pytest.raises(BadInput, match="measure the exact map instead"):
+        bench.effects_by_gradient("zero", np.array([3]))
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_allocated(monkeypatch):
+    pair = make_pair("gpt2")
+    monkeypatch.setattr(core.memory_plan, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(core.forward, "run_body", None)
+    with pytest.raises(ModelUnavailable, match="23 tokens needs about 0 MB of memory in gpt2, but only 0 MB is free"):
+        AblationBench(pair.loaded, np.ones((2, 23), np.int64))
 
 
 # The circuit by construction: four exact answers.
@@ -291,17 +406,18 @@ def test_no_hook_stays_whatever_is_raised():
     assert hooks_left(pair.loaded) == before
 
 
-def test_two_people_ablate_one_model_at_once():
+@pytest.mark.parametrize("engine", ["fused", "hooks"])
+def test_two_people_ablate_one_model_at_once(engine):
     pair = make_pair("gpt2")
     probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=12, sequences=2))
-    bench = AblationBench(pair.loaded, probe.tokens)
+    bench = AblationBench(pair.loaded, probe.tokens, engine=engine)
     sets = [((layer, head),) for layer in range(3) for head in range(4)]
     expected = {heads: bench.token_loss([heads], "zero")[0] for heads in sets}
     wrong: list[object] = []
 
     def person(offset: int) -> None:
         try:
-            mine = AblationBench(pair.loaded, probe.tokens)
+            mine = AblationBench(pair.loaded, probe.tokens, engine=engine)
             for heads in sets[offset:] + sets[:offset]:
                 if not np.allclose(mine.token_loss([heads], "zero")[0], expected[heads], atol=1e-5, equal_nan=True):
                     wrong.append(heads)

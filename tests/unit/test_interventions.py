@@ -13,13 +13,16 @@ from core.cli import main
 from core.errors import BadInput, JobCancelled
 from core.interventions import (
     ablate,
+    ablate_all,
     ablation_controls,
     causal_map,
     estimated_map,
+    single_effects,
     stored_causal_map,
     threshold_sweep,
 )
 from core.jobs import JobPool
+from core.kept import at_hand
 from core.models.circuit_spec import standard_spec
 from core.results import ScoreRequest, head_scores
 from core.scores import Losses
@@ -71,9 +74,6 @@ def test_the_causal_map_equals_ablating_one_by_one():
     for layer, head in ((0, 6), (1, 3), (2, 7)):
         alone = ablate(MIXTURE, [(layer, head)], "mean")
         assert found.effect[layer, head] == pytest.approx(alone.ablated_losses.second_copy - clean.second_copy, abs=1e-5)
-        assert found.first_copy_effect[layer, head] == pytest.approx(
-            alone.ablated_losses.first_copy - clean.first_copy, abs=1e-5
-        )
     assert found.complete
 
 
@@ -161,10 +161,29 @@ def test_the_sweep_of_the_circuit(passes):
     assert all(row.control_high < 0.02 for row in sweep.rows)
     assert sweep.knee is None
     # One set and its five controls: equal sets are computed once.
-    assert len(passes) == 1 + 5
-    before = len(passes)
+    assert sum(passes) == 1 + 5
+    before = sum(passes)
     threshold_sweep(CIRCUIT, thresholds[::2], "zero", score="contrast", controls=5)
-    assert len(passes) == before
+    assert sum(passes) == before
+
+
+def test_an_ablation_has_the_same_bits_alone_and_in_company(monkeypatch, tmp_path):
+    """Same key, same bits: whichever of a sweep and a click comes first."""
+    sets = [((0, 6), (1, 3)), ((1, 3),), ((1, 3), (2, 7)), ((2, 1),)]
+    together = ablate_all(MIXTURE, sets, "mean")
+    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "fresh"))
+    for heads, found in zip(sets, together, strict=True):
+        alone = ablate(MIXTURE, heads, "mean", text=None)
+        assert alone.heads == found.heads == heads
+        assert np.array_equal(alone.ablated, found.ablated, equal_nan=True)
+
+
+def test_single_effects_are_not_computed_where_only_what_is_at_hand_is_wanted(passes):
+    assert at_hand(lambda: single_effects(MIXTURE, [(0, 1), (2, 2)], "resample")) is None
+    assert not passes
+    effects = single_effects(MIXTURE, [(0, 1), (2, 2)], "resample")
+    assert at_hand(lambda: single_effects(MIXTURE, [(0, 1), (2, 2)], "resample")) == pytest.approx(effects)
+    assert sum(passes) == 2
 
 
 def test_sweep_rows_follow_the_definition():

@@ -396,7 +396,7 @@ def test_room_is_made_before_a_model_is_refused(root: Path, monkeypatch: pytest.
     for name in "ab":
         write_native(root / name)
     load_model("a")
-    monkeypatch.setattr(load_module, "available_bytes", lambda: 0 if loaded_names() else 10**9)
+    monkeypatch.setattr(load_module, "free_bytes", lambda device: 0 if loaded_names() else 10**9)
     load_model("b")
     assert loaded_names() == ("b",)
 
