@@ -10,8 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Bool, Float
 
-from core.figures.head_marks import Head, all_heads, click_markers, cross_markers, ring_markers
-from core.figures.style import Look, styled
+from core.figures.head_marks import Head, Trace, all_heads, click_markers, cross_markers, ring_markers, scatter
+from core.figures.style import Look, plain_figure
 from core.number_text import signed
 
 # Cells are written into when there is room for two digits.
@@ -53,32 +53,31 @@ def head_map(
     values = cells.values
     n_layers, n_heads = values.shape
     row = row_height(n_layers, look)
-    figure = go.Figure(
-        go.Heatmap(
-            z=values,
-            zmin=cells.low,
-            zmax=cells.high,
-            colorscale=cells.colours,
-            xgap=1,
-            ygap=1,
-            hoverinfo="skip",
-            colorbar={"thickness": look.px(14), "outlinewidth": 0, "tickfont": {"color": look.ink}},
-        )
-    )
+    traces: list[Trace] = [
+        {
+            "type": "heatmap",
+            "z": values,
+            "zmin": cells.low,
+            "zmax": cells.high,
+            "colorscale": cells.colours,
+            "xgap": 1,
+            "ygap": 1,
+            "hoverinfo": "skip",
+            "colorbar": {"thickness": look.px(14), "outlinewidth": 0, "tickfont": {"color": look.ink}},
+        }
+    ]
     # A ring wider than its cell would seem to belong to the neighbours, too.
     size = 0.84 * min(row, (_LARGE_WIDTH if look.large else _USUAL_WIDTH) / n_heads)
-    figure.add_traces(ring_markers([head for _, head in ringed], [layer for layer, _ in ringed], size, look))
+    traces += ring_markers([head for _, head in ringed], [layer for layer, _ in ringed], size, look)
     if crossed:
         # Beside the number, not through it.
-        figure.add_traces(cross_markers([h - 0.32 for _, h in crossed], [layer - 0.28 for layer, _ in crossed], size / 3, look))
+        traces += cross_markers([h - 0.32 for _, h in crossed], [layer - 0.28 for layer, _ in crossed], size / 3, look)
     heads = all_heads(values)
     if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= _HEADS_TO_WRITE_IN:
-        figure.add_trace(_numbers(cells, heads, look))
-    if picked is not None:
-        frame_head(figure, picked, look)
-    figure.add_trace(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, cells.texts, row * 0.9))
-    styled(
-        figure,
+        traces.append(_numbers(cells, heads, look))
+    traces.append(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, cells.texts, row * 0.9))
+    return plain_figure(
+        traces,
         look,
         height=round(n_layers * row) + look.px(96),
         title={
@@ -91,10 +90,15 @@ def head_map(
             "pad": {"t": 8},
         },
         margin={"t": look.px(40)},
+        shapes=[] if picked is None else frame_shapes(picked, look),
+        xaxis={"title": axis_title, "range": [-0.5, n_heads - 0.5], "showgrid": False, "dtick": 1 if n_heads <= 16 else 4},
+        yaxis={
+            "title": "layer",
+            "range": [n_layers - 0.5, -0.5],
+            "showgrid": False,
+            "dtick": 1 if row >= look.px(24) else 5,
+        },
     )
-    figure.update_xaxes(title=axis_title, range=[-0.5, n_heads - 0.5], showgrid=False, dtick=1 if n_heads <= 16 else 4)
-    figure.update_yaxes(title="layer", range=[n_layers - 0.5, -0.5], showgrid=False, dtick=1 if row >= look.px(24) else 5)
-    return figure
 
 
 def row_height(n_layers: int, look: Look) -> float:
@@ -102,10 +106,10 @@ def row_height(n_layers: int, look: Look) -> float:
     return look.scale * min(84.0, max(18.0, 480.0 / n_layers))
 
 
-def _numbers(cells: Cells, heads: list[Head], look: Look) -> go.Scatter:
+def _numbers(cells: Cells, heads: list[Head], look: Look) -> Trace:
     """The values written into their cells, black on the scale's light colours and white on its dark ones."""
     known = [head for head in heads if not np.isnan(cells.values[head])]
-    return go.Scatter(
+    return scatter(
         x=[head for _, head in known],
         y=[layer for layer, _ in known],
         mode="text",
@@ -119,15 +123,17 @@ def _numbers(cells: Cells, heads: list[Head], look: Look) -> go.Scatter:
     )
 
 
-def frame_head(figure: go.Figure, picked: Head, look: Look) -> None:
+def frame_shapes(picked: Head, look: Look) -> list[dict[str, Any]]:
     """A frame round one cell, to be seen on every colour."""
     layer, head = picked
-    for colour, width in (("#000000", 7), (look.accent if look.dark else "#ff8c1a", 4)):
-        figure.add_shape(
-            type="rect",
-            x0=head - 0.5,
-            x1=head + 0.5,
-            y0=layer - 0.5,
-            y1=layer + 0.5,
-            line={"color": colour, "width": look.px(width)},
-        )
+    return [
+        {
+            "type": "rect",
+            "x0": head - 0.5,
+            "x1": head + 0.5,
+            "y0": layer - 0.5,
+            "y1": layer + 0.5,
+            "line": {"color": colour, "width": look.px(width)},
+        }
+        for colour, width in (("#000000", 7), (look.accent if look.dark else "#ff8c1a", 4))
+    ]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from jaxtyping import Float
 
 from core.figures.style import Look
 from core.scores import ALL_SCORES, HeadScores, head_name
 
 Head = tuple[int, int]
+Trace = dict[str, Any]
+
+
+def scatter(**properties: Any) -> Trace:
+    """A scatter trace as plain data: figures that are drawn at every move of a slider are not checked each time anew."""
+    return {"type": "scatter", **properties}
 
 
 def hover_texts(scores: HeadScores, heads: Sequence[Head]) -> list[str]:
@@ -24,10 +30,10 @@ def hover_texts(scores: HeadScores, heads: Sequence[Head]) -> list[str]:
     ]
 
 
-def click_markers(x: Sequence[float], y: Sequence[float], heads: Sequence[Head], texts: list[str], size: float) -> go.Scatter:
+def click_markers(x: Sequence[float], y: Sequence[float], heads: Sequence[Head], texts: list[str], size: float) -> Trace:
     """Markers that cannot be seen but take hover and clicks, which a heat map does not report; customdata is the head."""
     unseen = {"marker": {"opacity": 0}}
-    return go.Scatter(
+    return scatter(
         x=list(x),
         y=list(y),
         mode="markers",
@@ -41,10 +47,10 @@ def click_markers(x: Sequence[float], y: Sequence[float], heads: Sequence[Head],
     )
 
 
-def ring_markers(x: Sequence[float], y: Sequence[float], size: float, look: Look) -> list[go.Scatter]:
+def ring_markers(x: Sequence[float], y: Sequence[float], size: float, look: Look) -> list[Trace]:
     """Rings that stand out on every colour of a scale: white on a wider black one."""
     return [
-        go.Scatter(
+        scatter(
             x=list(x),
             y=list(y),
             mode="markers",
@@ -56,10 +62,10 @@ def ring_markers(x: Sequence[float], y: Sequence[float], size: float, look: Look
     ]
 
 
-def cross_markers(x: Sequence[float], y: Sequence[float], size: float, look: Look) -> list[go.Scatter]:
+def cross_markers(x: Sequence[float], y: Sequence[float], size: float, look: Look) -> list[Trace]:
     """Crosses that stand out on every colour of a scale: white on a wider black one."""
     return [
-        go.Scatter(
+        scatter(
             x=list(x),
             y=list(y),
             mode="markers",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 
-from core.figures.head_marks import Head, click_markers, hover_texts
-from core.figures.style import Look, styled
+from core.figures.head_marks import Head, click_markers, hover_texts, scatter
+from core.figures.style import Look, plain_figure
 from core.scores import ALL_SCORES, HeadScores, head_name, heads_above
 from core.tables import value_range
 
@@ -27,68 +29,62 @@ def ranked_scores(scores: HeadScores, score: str, threshold: float, picked: Head
     named = len(heads) <= (_NAMED_ON_AXIS_LARGE if look.large else _NAMED_ON_AXIS)
     size = look.px(11 if named else 8)
     low, high = value_range(score)
-    figure = go.Figure()
-    figure.add_trace(
-        go.Scatter(
+    traces = [
+        scatter(
             x=places[count:],
             y=ordered[count:],
             mode="markers",
             marker={"size": size, "color": look.muted},
             hoverinfo="skip",
             name="not above the threshold",
-        )
-    )
-    figure.add_trace(
-        go.Scatter(
+        ),
+        scatter(
             x=places[:count],
             y=ordered[:count],
             mode="markers",
             marker={"size": size + look.px(3), "color": look.accent, "line": {"color": look.ink, "width": look.px(2)}},
             hoverinfo="skip",
             name="above the threshold",
-        )
-    )
+        ),
+    ]
     if picked in heads:
         place = heads.index(picked)
-        figure.add_trace(
-            go.Scatter(
-                x=[places[place]],
-                y=[ordered[place]],
-                mode="markers",
-                marker={
-                    "size": size + look.px(14),
-                    "symbol": "square-open",
-                    "color": look.ink,
-                    "line": {"width": look.px(3)},
-                },
-                hoverinfo="skip",
-                name="picked",
-            )
+        square = {"size": size + look.px(14), "symbol": "square-open", "color": look.ink, "line": {"width": look.px(3)}}
+        traces.append(
+            scatter(x=[places[place]], y=[ordered[place]], mode="markers", marker=square, hoverinfo="skip", name="picked")
         )
-    figure.add_trace(click_markers(places, ordered, heads, hover_texts(scores, heads), size + look.px(6)))
-    _lines(figure, score, threshold, ALL_SCORES[score].chance(scores.layout), look)
-    # Names in the picture stand above their marks and need room there.
-    styled(figure, look, height=look.px(340), margin={"t": look.px(24 if named else 64), "r": look.px(120)})
-    figure.update_yaxes(title=ALL_SCORES[score].title, range=[low - 0.02, high + 0.03])
+    traces.append(click_markers(places, ordered, heads, hover_texts(scores, heads), size + look.px(6)))
+    shapes, annotations = _lines(score, threshold, ALL_SCORES[score].chance(scores.layout), look)
+    xaxis: dict[str, Any]
     if named:
-        figure.update_xaxes(
-            title="heads, highest first",
-            range=[0.4, len(heads) + 0.6],
-            showgrid=False,
-            tickvals=places,
-            ticktext=[head_name(*head) for head in heads],
-        )
+        xaxis = {
+            "title": "heads, highest first",
+            "range": [0.4, len(heads) + 0.6],
+            "showgrid": False,
+            "tickvals": places,
+            "ticktext": [head_name(*head) for head in heads],
+        }
     else:
         # On a linear axis the few heads that matter would stand on top of each other at the left edge.
-        figure.update_xaxes(
-            title="heads, highest first (place, log scale)",
-            type="log",
-            range=[np.log10(0.9), np.log10(len(heads) * 1.05)],
-            showgrid=False,
-            tickvals=[place for place in _TICKS if place <= len(heads)],
-        )
-        _name_highest(figure, heads[: min(count, _NAMED_IN_PICTURE)], ordered, look)
-    return figure
+        xaxis = {
+            "title": "heads, highest first (place, log scale)",
+            "type": "log",
+            "range": [np.log10(0.9), np.log10(len(heads) * 1.05)],
+            "showgrid": False,
+            "tickvals": [place for place in _TICKS if place <= len(heads)],
+        }
+        annotations += _names_of_highest(heads[: min(count, _NAMED_IN_PICTURE)], ordered, look)
+    return plain_figure(
+        traces,
+        look,
+        height=look.px(340),
+        # Names in the picture stand above their marks and need room there.
+        margin={"t": look.px(24 if named else 64), "r": look.px(120)},
+        xaxis=xaxis,
+        yaxis={"title": ALL_SCORES[score].title, "range": [low - 0.02, high + 0.03]},
+        shapes=shapes,
+        annotations=annotations,
+    )
 
 
 def describe_ranked(scores: HeadScores, score: str, threshold: float) -> str:
@@ -103,39 +99,47 @@ def describe_ranked(scores: HeadScores, score: str, threshold: float) -> str:
     )
 
 
-def _lines(figure: go.Figure, score: str, threshold: float, chance: float, look: Look) -> None:
-    """The threshold and the chance level, named at the right edge where no mark can hide the words."""
+def _lines(score: str, threshold: float, chance: float, look: Look) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The threshold and the chance level, named at the right edge where no mark can hide the words: lines and words."""
     gap = 0.06 * (value_range(score)[1] - value_range(score)[0])
     apart = abs(threshold - chance) >= gap
+    shapes: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for value, word, colour, dash, shift in (
         (threshold, "threshold", look.accent, "dash", 0 if apart else 9),
         (chance, "chance", look.second, "dot", 0 if apart else -9),
     ):
-        figure.add_hline(y=value, line={"color": colour, "dash": dash, "width": look.px(2)})
-        figure.add_annotation(
-            x=1.005,
-            xref="paper",
-            y=value,
-            text=f"{word} {value:.2f}",
-            showarrow=False,
-            xanchor="left",
-            yshift=look.px(shift),
-            font={"color": colour},
+        line = {"color": colour, "dash": dash, "width": look.px(2)}
+        shapes.append({"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": line})
+        annotations.append(
+            {
+                "x": 1.005,
+                "xref": "paper",
+                "y": value,
+                "text": f"{word} {value:.2f}",
+                "showarrow": False,
+                "xanchor": "left",
+                "yshift": look.px(shift),
+                "font": {"color": colour},
+            }
         )
+    return shapes, annotations
 
 
-def _name_highest(figure: go.Figure, heads: tuple[Head, ...], ordered: list[float], look: Look) -> None:
+def _names_of_highest(heads: tuple[Head, ...], ordered: list[float], look: Look) -> list[dict[str, Any]]:
     """Names beside the highest heads; an annotation on a logarithmic axis is placed by the logarithm."""
-    for place, head in enumerate(heads):
-        figure.add_annotation(
-            x=np.log10(place + 1),
-            y=ordered[place],
-            text=head_name(*head),
-            textangle=-60,
-            showarrow=False,
-            xanchor="left",
-            yanchor="bottom",
-            xshift=-look.px(4),
-            yshift=look.px(6),
-            font={"size": look.font_size - 2},
-        )
+    return [
+        {
+            "x": np.log10(place + 1),
+            "y": ordered[place],
+            "text": head_name(*head),
+            "textangle": -60,
+            "showarrow": False,
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "xshift": -look.px(4),
+            "yshift": look.px(6),
+            "font": {"size": look.font_size - 2},
+        }
+        for place, head in enumerate(heads)
+    ]

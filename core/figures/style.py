@@ -71,7 +71,43 @@ class Look:
 
 def styled(figure: go.Figure, look: Look, *, height: int, **layout: Any) -> go.Figure:
     """`figure` with the page's colours, font and `height` in pixels; further layout keywords go to plotly."""
-    axis = {
+    figure.update_layout(**_layout(look, height=height, **layout))
+    figure.update_xaxes(**_axis(look))
+    figure.update_yaxes(**_axis(look))
+    return figure
+
+
+def plain_figure(
+    traces: list[dict[str, Any]], look: Look, *, height: int, xaxis: dict[str, Any], yaxis: dict[str, Any], **layout: Any
+) -> go.Figure:
+    """The same from traces and layout given as plain data, which plotly does not check; an axis's title is its words.
+
+    Checking takes ten times as long as drawing up, and these figures are drawn up at every move of a slider; the tests
+    check them.
+    """
+    axes = {name: _with_title(_axis(look) | given) for name, given in (("xaxis", xaxis), ("yaxis", yaxis))}
+    return go.Figure(data=traces, layout=_layout(look, height=height, **layout) | axes, _validate=False)
+
+
+def _layout(look: Look, *, height: int, **layout: Any) -> dict[str, Any]:
+    margin = {"l": look.px(50), "r": look.px(16), "t": look.px(24), "b": look.px(44)}
+    return {
+        "font": {"family": FONT, "size": look.font_size, "color": look.ink},
+        "paper_bgcolor": look.paper,
+        "plot_bgcolor": look.paper,
+        "hoverlabel": {"font": {"family": FONT, "size": look.font_size}, "align": "left"},
+        "height": height,
+        "dragmode": False,
+        "hovermode": "closest",
+        "hoverdistance": -1,
+        "showlegend": False,
+        **layout,
+        "margin": {**margin, **layout.get("margin", {})},
+    }
+
+
+def _axis(look: Look) -> dict[str, Any]:
+    return {
         "gridcolor": look.faint,
         "linecolor": look.muted,
         "zeroline": False,
@@ -79,23 +115,13 @@ def styled(figure: go.Figure, look: Look, *, height: int, **layout: Any) -> go.F
         "automargin": True,
         "title_standoff": look.px(8),
     }
-    margin = {"l": look.px(50), "r": look.px(16), "t": look.px(24), "b": look.px(44)}
-    figure.update_layout(
-        font={"family": FONT, "size": look.font_size, "color": look.ink},
-        paper_bgcolor=look.paper,
-        plot_bgcolor=look.paper,
-        hoverlabel={"font": {"family": FONT, "size": look.font_size}, "align": "left"},
-        height=height,
-        dragmode=False,
-        hovermode="closest",
-        hoverdistance=-1,
-        showlegend=False,
-        margin={**margin, **layout.pop("margin", {})},
-        **layout,
-    )
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis)
-    return figure
+
+
+def _with_title(axis: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{key: value for key, value in axis.items() if not key.startswith("title")},
+        "title": {"text": axis["title"], "standoff": axis["title_standoff"]},
+    }
 
 
 def colour_scale(score: str) -> Any:

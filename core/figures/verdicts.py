@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.figures.head_map import frame_head, row_height
+from core.figures.head_map import frame_shapes, row_height
 from core.figures.head_marks import Head, all_heads, click_markers
 from core.figures.style import Look, styled
 from core.verdict import Label, Verdict
@@ -77,12 +77,12 @@ def label_map(verdicts: Sequence[Verdict], picked: Head | None, look: Look) -> g
     )
     _legend(figure, [label for label in labels if any(v.label == label for v in verdicts)], look)
     if picked is not None:
-        frame_head(figure, picked, look)
+        figure.update_layout(shapes=frame_shapes(picked, look))
     by_place = {(verdict.layer, verdict.head): verdict for verdict in verdicts}
     heads = all_heads(cells)
     texts = [_hover(by_place[head]) for head in heads]
     clicks = click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, texts, row * 0.9)
-    figure.add_trace(clicks.update(showlegend=False))
+    figure.add_trace(clicks | {"showlegend": False})
     legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "itemclick": False, "itemdoubleclick": False}
     styled(figure, look, height=round(n_layers * row) + look.px(150), margin={"t": look.px(78)})
     figure.update_layout(showlegend=True, legend=legend | {"font": {"color": look.ink}})
