@@ -16,10 +16,10 @@ from core.ui.report_panels import (
     recorded_table,
     report_table,
     reproduction_of,
-    scale_question,
     sweep_question,
     switches,
 )
+from core.ui.scale_panel import scale_question
 from core.ui.sentences import plain
 from core.view import DEFAULT_THRESHOLD
 

@@ -27,7 +27,6 @@ from core.report import (
     detector_answer,
     prune_top,
     pruning_answer,
-    scale_answer,
     sweep_answer,
 )
 from core.report_tables import step_rows, table_rows
@@ -255,11 +254,6 @@ def detector_question(page: Page) -> None:
     st.caption(plain(f"Measured on {judged_on(calls, page.view, page.identity)}.{mode}"))
     st.code(call_command(page.view), language="bash", wrap_lines=True)
     link_to("pages/6_Verdicts.py", "Open the verdicts, with what each rests on", ":material/gavel:")
-
-
-def scale_question(page: Page, own: Reproduction) -> None:
-    """What is known about scale, and what it would take."""
-    st.markdown(plain(scale_answer(page.view.request.model, own)))
 
 
 def _source(page: Page, kind: str, measured: str, **numbers: object) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.models.paths import bundled_root
 from core.report import QUESTIONS, run_report
 from core.reproduction import CORRECTIONS, Corrections, reproduce
 from core.results import ScoreRequest
@@ -101,6 +103,32 @@ def test_without_the_model_the_recorded_numbers_still_show() -> None:
     assert titles(at) == ["SoLU-8l-old, induction, as recorded", "SoLU-8l-old, previous token, as recorded"]
     assert any("recorded numbers alone" in str(info.value) for info in at.info)
     assert list(at.table[1].value["log-probability"]) == ["-6.096", "-8.345", "-9.745"]
+
+
+def test_models_that_are_not_measured_are_measured_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(bundled_root() / "one-layer", own, ignore=shutil.ignore_patterns("checkpoints"))
+    about = json.loads((own / "headscope.json").read_text(encoding="utf-8"))
+    about["config"]["n_ctx"] //= 2
+    (own / "headscope.json").write_text(json.dumps(about), encoding="utf-8")
+    monkeypatch.setenv("HEADSCOPE_MODELS", str(tmp_path))
+
+    def own_row(at: AppTest) -> list[str]:
+        table = at.table[len(at.table) - 1].value
+        [row] = [list(row) for row in table.itertuples(index=False) if row[0] == "own"]
+        return row
+
+    at = report()
+    assert own_row(at)[3:] == ["not measured yet", "–", "–", "–"]
+    assert at.button(key="measure_missing").label == "Measure the one that is missing"
+    at.button(key="measure_missing").click().run()
+    for _ in range(100):
+        if not at.get("progress"):
+            break
+        at.run()
+    assert not at.exception and not at.error
+    assert own_row(at)[3] == "absent" and own_row(at)[6].startswith("L0H")
+    assert not [button for button in at.button if button.key == "measure_missing"]
 
 
 def test_figures_are_described() -> None:
