@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.circuit_readings import circuit_sentence, edge_rows, pruning_rows, shown_heads
+from core.circuit_readings import circuit_sentence, composition_sentence, edge_rows, pruning_rows, shown_heads
 from core.circuits import circuit, prune
 from core.results import ScoreRequest, head_scores
 from core.scores import head_name
@@ -54,9 +54,10 @@ def test_the_graph_has_every_edge_and_its_heads_take_clicks() -> None:
     at = circuits(model="two-layer")
     assert not at.exception and not at.error and not at.warning
     found = circuit(request_for("two-layer"))
-    graph, pruned = figures(at)
+    graph, composed, pruned = figures(at)
     assert sum(trace["name"] == "edge" for trace in graph["data"]) == len(found.edges) > 0
     assert graph["data"][-1]["customdata"] == [list(head) for head in (*found.previous, *found.induction)]
+    assert sum(trace["type"] == "heatmap" for trace in composed["data"]) == 3
     assert len(pruned["layout"]["annotations"]) == 3
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
 
@@ -77,12 +78,27 @@ def test_a_picked_head_is_pruned_in_its_place() -> None:
     assert "the circuit collapses" in said(again)
 
 
+def test_an_induction_head_is_chosen_to_see_what_it_reads() -> None:
+    at = circuits(model="two-layer")
+    found = circuit(request_for("two-layer"))
+    best = head_name(*found.edges[0].induction)
+    assert at.selectbox(key="circuit_receiver").value == best and composition_sentence(found, found.edges[0].induction) in said(
+        at
+    )
+    other = next(head for head in found.induction if head_name(*head) != best)
+    at.selectbox(key="circuit_receiver").set_value(head_name(*other)).run()
+    assert not at.exception and not at.error
+    assert composition_sentence(found, other) in said(at)
+    assert at.query_params["head"] in (head_name(*other), [head_name(*other)])
+    assert any("rotary in this model and are left out" in str(caption.value) for caption in at.caption)
+
+
 def test_another_stand_in_is_kept_in_the_address() -> None:
     at = circuits(model="two-layer", mode="resample")
     assert at.radio(key="circuit_mode").value == "mean"
     at.radio(key="circuit_mode").set_value("zero").run()
     for _ in range(100):
-        if len(figures(at)) == 2:
+        if len(figures(at)) == 3:
             break
         assert not at.exception and not at.error
         at.run()
