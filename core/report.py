@@ -275,7 +275,11 @@ def _step(step: Reproduction) -> dict[str, Any]:
 
 def _sized(model: SizedModel) -> dict[str, Any]:
     """One model of this machine on the default probe; what is not measured is null."""
-    top = None if model.top is None else {"head": head_name(*model.top[0]), "induction": model.top[1]}
+    top = (
+        None
+        if model.top is None
+        else {"head": head_name(*model.top[0]), "induction": model.top[1]} | {"contrast": model.top_contrast}
+    )
     return {
         "name": model.name,
         "n_layers": model.n_layers,

@@ -63,7 +63,7 @@ def scale_notes(models: Sequence[SizedModel]) -> list[str]:
     said = (
         f"Every model on the default probe: {options.sequences} sequences of length {options.length}, repeated once, tokens "
         f"drawn from its whole vocabulary, BOS as its tokenizer does, seed {options.seed}{bound}. Second-copy queries only, "
-        "not the report's convention."
+        "not the report's convention. A contrast near 0 under a high score is a head that looks at a position, not at a copy."
     )
     return [said, *(f"{model.name}: {model.problem}" for model in models if model.problem)]
 
@@ -78,6 +78,7 @@ def _scale_row(model: SizedModel) -> Row:
         "second-copy loss (nats)": "–" if losses is None else f"{losses.second_copy:.2f}",
         "highest induction score": "–" if top is None else f"{top[1]:.2f}",
         "its head": "–" if top is None else head_name(*top[0]),
+        "that head's contrast": "–" if model.top_contrast is None else f"{round(model.top_contrast, 2) + 0.0:.2f}",
     }
 
 

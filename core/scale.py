@@ -51,6 +51,13 @@ class SizedModel:
         head = heads_above(values, -1.0)[0]
         return head, float(values[head])
 
+    @property
+    def top_contrast(self) -> float | None:
+        """The contrast of the head with the highest score; None where no control fits."""
+        if self.scores is None or self.top is None or not self.scores.has_control:
+            return None
+        return float(self.scores.mean("contrast")[self.top[0]])
+
 
 def scale_request(name: str) -> ScoreRequest:
     """What every model is measured on: the default probe, whose results travel with the bundled models."""

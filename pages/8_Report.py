@@ -5,6 +5,7 @@ import streamlit as st
 from core.report import QUESTIONS
 from core.reproduction import Corrections
 from core.ui.page import Page, run_page
+from core.ui.report_download import download_panel
 from core.ui.report_panels import (
     corrections_panel,
     counts_table,
@@ -58,6 +59,8 @@ def report(page: Page) -> None:
     detector_question(page)
     st.subheader(QUESTIONS["scale"], anchor=False)
     scale_question(page, own)
+    st.header("Take it with you", anchor=False)
+    download_panel(page)
 
 
 def recorded_only() -> None:

@@ -105,6 +105,16 @@ def test_without_the_model_the_recorded_numbers_still_show() -> None:
     assert list(at.table[1].value["log-probability"]) == ["-6.096", "-8.345", "-9.745"]
 
 
+def test_the_page_can_be_taken_along_once_everything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = report()
+    assert [button.label for button in at.get("download_button") if "as one page" in button.label]
+    assert any("--html report.html" in str(code.value) for code in at.code)
+    monkeypatch.setattr("core.ui.report_download.at_hand", lambda _: None)
+    early = report()
+    assert any("as soon as everything above is measured" in str(caption.value) for caption in early.caption)
+    assert not [button for button in early.get("download_button") if "as one page" in button.label]
+
+
 def test_models_that_are_not_measured_are_measured_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "own"
     shutil.copytree(bundled_root() / "one-layer", own, ignore=shutil.ignore_patterns("checkpoints"))
@@ -119,7 +129,7 @@ def test_models_that_are_not_measured_are_measured_on_demand(tmp_path: Path, mon
         return row
 
     at = report()
-    assert own_row(at)[3:] == ["not measured yet", "–", "–", "–"]
+    assert own_row(at)[3:] == ["not measured yet", "–", "–", "–", "–"]
     assert at.button(key="measure_missing").label == "Measure the one that is missing"
     at.button(key="measure_missing").click().run()
     for _ in range(100):
