@@ -1,10 +1,5 @@
 """The circuits page: the graph, what cutting a path and pruning a head do, and nothing to draw without called heads."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -13,9 +8,7 @@ from core.circuits import circuit, prune
 from core.results import ScoreRequest, head_scores
 from core.scores import head_name
 from core.sequences import ProbeOptions
-
-APP = Path(__file__).resolve().parents[2] / "app.py"
-SHORT = {"length": "20", "sequences": "2"}
+from tests.helpers.app import SHORT, figures, open_page, said
 
 
 def request_for(model: str) -> ScoreRequest:
@@ -23,31 +16,16 @@ def request_for(model: str) -> ScoreRequest:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds the circuits of the models that are looked at here, and their prunings."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        for model in ("two-layer", "one-layer"):
-            circuit(request_for(model))
-        for head in range(4):
-            prune(request_for("two-layer"), (0, head))
-        yield
+    for model in ("two-layer", "one-layer"):
+        circuit(request_for(model))
+    for head in range(4):
+        prune(request_for("two-layer"), (0, head))
 
 
 def circuits(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/7_Circuits.py")
-    for name, value in (SHORT | parameters).items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def figures(at: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
-
-
-def said(at: AppTest) -> str:
-    return "\n".join(str(markdown.value) for markdown in at.markdown)
+    return open_page("pages/7_Circuits.py", **(SHORT | parameters))
 
 
 def test_the_graph_has_every_edge_and_its_heads_take_clicks() -> None:

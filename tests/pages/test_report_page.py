@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +15,27 @@ from core.report import QUESTIONS, run_report
 from core.reproduction import CORRECTIONS, Corrections, reproduce
 from core.results import ScoreRequest
 from core.sequences import ProbeOptions
+from tests.helpers.app import SHORT, open_page, said
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 MODEL = "by-construction"
 REQUEST = ScoreRequest(MODEL, ProbeOptions(length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds everything that the page shows of one model."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        run_report(REQUEST)
-        for name in CORRECTIONS:
-            reproduce(REQUEST, Corrections(**{name: True}))
-        yield
+    run_report(REQUEST)
+    for name in CORRECTIONS:
+        reproduce(REQUEST, Corrections(**{name: True}))
 
 
 def report(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/8_Report.py")
-    for name, value in ({"model": MODEL, "length": "20", "sequences": "2"} | parameters).items():
-        at.query_params[name] = value
-    return at.run()
+    return open_page("pages/8_Report.py", **({"model": MODEL, **SHORT} | parameters))
 
 
 def titles(at: AppTest) -> list[str]:
     charts: list[dict[str, Any]] = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
     return [chart["layout"].get("title", {}).get("text", "") for chart in charts]
-
-
-def said(at: AppTest) -> str:
-    return " ".join(str(text.value) for text in at.markdown)
 
 
 def test_recorded_stands_beside_live() -> None:

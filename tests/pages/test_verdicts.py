@@ -1,8 +1,6 @@
 """The verdicts page: labels with their numbers, a floor that costs nothing, and no trust where the behaviour is absent."""
 
-import json
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,7 @@ from core.scores import head_name
 from core.sequences import ProbeOptions
 from core.verdict_costs import cost_of, layers_to_measure
 from core.verdict_tables import ordered, sentence, told, verdict_rows
-
-APP = Path(__file__).resolve().parents[2] / "app.py"
-SHORT = {"length": "20", "sequences": "2"}
+from tests.helpers.app import SHORT, figures, open_page, said
 
 
 def request_for(model: str) -> ScoreRequest:
@@ -30,30 +26,15 @@ def request_for(model: str) -> ScoreRequest:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def judged(own_store: None) -> None:
     """A store that holds the verdicts of the models that are looked at here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        for model in ("two-layer", "one-layer", "by-construction"):
-            head_scores(request_for(model))
-            causal_map(request_for(model), "mean", layers_to_measure(call_heads(request_for(model)).verdicts))
-        yield
+    for model in ("two-layer", "one-layer", "by-construction"):
+        head_scores(request_for(model))
+        causal_map(request_for(model), "mean", layers_to_measure(call_heads(request_for(model)).verdicts))
 
 
 def verdicts(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/6_Verdicts.py")
-    for name, value in (SHORT | parameters).items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def figures(at: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
-
-
-def said(at: AppTest) -> str:
-    return "\n".join(str(markdown.value).replace("\\", "") for markdown in at.markdown)
+    return open_page("pages/6_Verdicts.py", **(SHORT | parameters))
 
 
 def test_every_planted_head_gets_its_sentence() -> None:
