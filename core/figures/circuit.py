@@ -79,8 +79,16 @@ def pruned_matching(
     """One panel for each pruned head: prefix matching of `heads` before (ring) and without it (diamond); bold: called."""
     columns = 1 if look.large else len(prunings)
     rows = len(prunings) if look.large else 1
+    # Between panels below each other: the numbers of one and the title of the next.
+    gap = look.px(70)
+    body = rows * look.px(_PRUNED_ROW * len(heads)) + (rows - 1) * gap
     figure = make_subplots(
-        rows, columns, shared_yaxes=True, subplot_titles=list(titles), horizontal_spacing=0.03, vertical_spacing=0.24 / rows
+        rows,
+        columns,
+        shared_yaxes=True,
+        subplot_titles=list(titles),
+        horizontal_spacing=0.03,
+        vertical_spacing=gap / body if rows > 1 else 0,
     )
     places = list(range(len(heads)))[::-1]
     for index, pruning in enumerate(prunings):
@@ -113,11 +121,11 @@ def pruned_matching(
                 ),
                 **at,
             )
-    height = rows * look.px(_PRUNED_ROW * len(heads)) + rows * look.px(90)
     # Room for the camera above the last title.
-    styled(figure, look, height=height + look.px(20), margin={"t": look.px(60)})
+    styled(figure, look, height=body + look.px(110), margin={"t": look.px(60)})
     figure.update_annotations(font={"size": look.font_size, "color": look.ink})
-    figure.update_xaxes(title="prefix matching", range=[-0.04, 1.04])
+    figure.update_xaxes(range=[-0.04, 1.04])
+    figure.update_xaxes(title="prefix matching", row=rows)
     names = [f"<b>{head_name(*head)}</b>" if head in called else head_name(*head) for head in heads]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[-0.7, len(heads) - 0.3])
     return figure

@@ -36,13 +36,16 @@ def composition_maps(circuit: Circuit, receiver: Head, look: Look) -> go.Figure:
     top = max(_LEAST_SCALE, float(np.abs(above).max()))
     stacked = look.large
     row = min(56 * look.scale, row_height(n_layers, look))
+    # Between stacked maps: the numbers below one and the title of the next.
+    gap = look.px(70)
+    body = round(n_layers * row) * 3 + 2 * gap if stacked else round(n_layers * row)
     figure = make_subplots(
         rows=3 if stacked else 1,
         cols=1 if stacked else 3,
         shared_yaxes=not stacked,
         subplot_titles=[_TITLES[kind] for kind in KINDS],
         horizontal_spacing=0.03,
-        vertical_spacing=0.12,
+        vertical_spacing=gap / body if stacked else 0,
     )
     framed = [head for head in circuit.previous if head[0] < n_layers]
     for index, kind in enumerate(KINDS):
@@ -58,7 +61,6 @@ def composition_maps(circuit: Circuit, receiver: Head, look: Look) -> go.Figure:
             click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, texts, row * 0.9),
             **at,
         )
-    height = round(n_layers * row) * (3 if stacked else 1) + look.px(290 if stacked else 160)
     # Below the maps: a single layer is too low for a scale beside it.
     bar = {
         "orientation": "h",
@@ -72,9 +74,10 @@ def composition_maps(circuit: Circuit, receiver: Head, look: Look) -> go.Figure:
     }
     axis = {"colorscale": DIVERGING_SCALE, "cmin": -top, "cmax": top, "colorbar": bar}
     # Above: room for the camera over the last title.
-    styled(figure, look, height=height, margin={"t": look.px(60), "b": look.px(100)}, coloraxis=axis)
+    styled(figure, look, height=body + look.px(160), margin={"t": look.px(60), "b": look.px(100)}, coloraxis=axis)
     figure.update_annotations(font={"size": look.font_size, "color": look.ink})
-    figure.update_xaxes(range=[-0.5, n_heads - 0.5], showgrid=False, dtick=1 if n_heads <= 16 else 4, title="head")
+    figure.update_xaxes(range=[-0.5, n_heads - 0.5], showgrid=False, dtick=1 if n_heads <= 16 else 4)
+    figure.update_xaxes(title="head", row=3 if stacked else 1)
     step = 1 if row >= look.px(24) else 5
     figure.update_yaxes(range=[n_layers - 0.5, -0.5], showgrid=False, dtick=step)
     figure.update_yaxes(title="layer", col=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -115,19 +116,16 @@ def composition_panel(page: Page, found: Circuit) -> None:
         help="Whose keys, queries and values are looked at. Choosing it picks it.",
     )
     st.markdown(composition_sentence(found, shown))
+    rotary = "; positions are rotary in this model and are left out" if page.identity.card.positional == "rotary" else ""
     figure_panel(
         composition_maps(found, shown, page.look),
         key="composition",
         alt=describe_composition(found, shown),
         rows=composition_rows(found, shown),
-        source=source_of(page, found, found.mode),
+        source=replace(source_of(page, found, found.mode), measured_on=f"the weights alone, whatever the tokens{rotary}"),
         on_pick=None,
     )
-    rotary = "; positions are rotary in this model and are left out" if page.identity.card.positional == "rotary" else ""
-    st.caption(
-        f"Colour: composition less that of random matrices, on one scale for all three maps. Frames: previous-token heads. "
-        f"Weights alone, whatever the tokens{rotary}."
-    )
+    st.caption("Colour: composition less that of random matrices, one scale for all three maps. Frames: previous-token heads.")
 
 
 def edge_table(page: Page, found: Circuit) -> None:
@@ -166,8 +164,10 @@ def pruning_panel(page: Page, found: Circuit, scores: HeadScores, mode: Mode) ->
     st.markdown(pruning_sentence(prunings, scores, found.induction))
     previous = scores.mean("previous_token")
     titles = [f"without {head_name(*head)} (previous-token {previous[head]:.2f})" for head in heads]
-    for column, pruning, title in zip(st.columns(len(prunings)), prunings, titles, strict=True):
-        _numbers(column, pruning, title)
+    # Large numbers need the whole width.
+    places = [st.container() for _ in prunings] if page.look.large else st.columns(len(prunings))
+    for place, pruning, title in zip(places, prunings, titles, strict=True):
+        _numbers(place, pruning, title)
     shown = shown_heads(scores.mean("induction"), found.induction)
     if not shown:
         st.info("No head's prefix matching is above 0.20, so there is nothing to lose.", icon=":material/info:")
