@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.circuits import Circuit, Pruning
+from core.composition import KINDS
 from core.head_sets import Head, HeadSet, Mode
 from core.number_text import signed
 from core.scores import HeadScores, head_name
@@ -39,6 +40,33 @@ def edge_rows(circuit: Circuit) -> list[Row]:
         }
         for edge in circuit.edges
     ]
+
+
+def composition_rows(circuit: Circuit, receiver: Head) -> list[Row]:
+    """One row an earlier head: K-, Q- and V-composition with `receiver`, each also above random, highest K first."""
+    found = circuit.composition[circuit.induction.index(receiver)]
+    rows: list[Row] = [
+        {"earlier": head_name(*head), "induction": head_name(*receiver), "previous_token_head": head in circuit.previous}
+        | {f"{kind}_composition": float(values[head]) for kind, values in zip(KINDS, found, strict=True)}
+        | {f"{kind}_above_random": float(values[head]) - circuit.baseline for kind, values in zip(KINDS, found, strict=True)}
+        | {"baseline": circuit.baseline}
+        for head in ((layer, head) for layer in range(receiver[0]) for head in range(found.shape[-1]))
+    ]
+    return sorted(rows, key=lambda row: -row["k_composition"])
+
+
+def composition_sentence(circuit: Circuit, receiver: Head) -> str:
+    """From which earlier head the keys, queries and values of `receiver` read most, above random."""
+    rows = composition_rows(circuit, receiver)
+    said = []
+    for kind, name in zip(KINDS, ("keys", "queries", "values"), strict=True):
+        best = max(rows, key=lambda row: row[f"{kind}_above_random"])
+        above = best[f"{kind}_above_random"]
+        said.append(f"its {name} from {best['earlier']} ({signed(above, 3)})" if above > 0 else f"its {name} from none")
+    return (
+        f"What {head_name(*receiver)} reads most of, among {len(rows)} earlier heads and by the weights, above random: "
+        f"{'; '.join(said)}. Random matrices of these shapes have {circuit.baseline:.3f}, which is subtracted."
+    )
 
 
 def circuit_sentence(circuit: Circuit) -> str:

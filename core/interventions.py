@@ -182,8 +182,8 @@ def ablation_controls(
     return Controls(chosen.sets, chosen.note, loss, Layout.of(probe))
 
 
-def causal_map(request: ScoreRequest, mode: Mode) -> CausalMap:
-    """Every head ablated alone, layer by layer.
+def causal_map(request: ScoreRequest, mode: Mode, layers: Sequence[int] | None = None) -> CausalMap:
+    """Every head ablated alone, layer by layer; of `layers` only, in that order, if they are given.
 
     Each layer is kept when it is done, so an interrupted map goes on where it stopped. In a job, partial maps are shown
     as they come.
@@ -191,12 +191,15 @@ def causal_map(request: ScoreRequest, mode: Mode) -> CausalMap:
     identity, probe, _ = _checked(request, (), mode)
     control = current_control()
     card = identity.card
+    # From the last layer back: the layers that cost least, and usually matter most, come first.
+    wanted = list(reversed(range(card.n_layers))) if layers is None else list(layers)
+    if not set(wanted) <= set(range(card.n_layers)):
+        raise BadInput(f"{card.name} has layers 0 to {card.n_layers - 1}, so there is no map of {wanted}.")
     losses = np.full((card.n_layers, card.n_heads, probe.n_sequences), np.nan)
     clean = _clean_losses(request, identity, probe)
-    # From the last layer back: the layers that cost least, and usually matter most, come first.
-    for done, layer in enumerate(reversed(range(card.n_layers))):
+    for done, layer in enumerate(wanted):
         control.checkpoint()
-        control.progress(done / card.n_layers, f"layer {layer}: {card.n_layers - done} layers left")
+        control.progress(done / len(wanted), f"layer {layer}: {len(wanted) - done} layers left")
 
         def compute(layer: int = layer) -> Stored:
             from core.causal import layer_losses

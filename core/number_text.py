@@ -7,3 +7,11 @@ def signed(value: float, digits: int = 2) -> str:
     """`+1.25`, `−0.30`, and `0.00` without a sign for what rounds to nothing."""
     rounded = round(float(value), digits)
     return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0.0:.{digits}f}"
+
+
+def short_count(count: int) -> str:
+    """`135M` for 134,515,008."""
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)

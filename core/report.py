@@ -7,6 +7,7 @@ cell that crashed; what would be a less confusing detector; how does the score c
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,11 @@ from core.head_sets import Head, Mode
 from core.interventions import Controls, ablation_controls, threshold_sweep
 from core.jobs import current_control
 from core.models.load import model_identity
+from core.number_text import short_count
 from core.reported import COUNTED_THRESHOLDS, REPORT_LENGTH, REPORT_THRESHOLDS, ReportedModel, reported_models, reported_table
 from core.reproduction import CORRECTIONS, Reproduction, step_by_step
 from core.results import ScoreRequest, head_scores
+from core.scale import SizedModel, sized_models
 from core.scores import HeadScores, Losses, head_name, heads_above
 from core.sweep import DEFAULT_THRESHOLDS, Sweep, threshold_grid
 
@@ -54,7 +57,7 @@ class TopPruning:
 
 @dataclass(frozen=True)
 class ReportRun:
-    """Everything that a live run sets beside the published numbers."""
+    """Everything that a live run sets beside the published numbers; `models`: those of this machine, as far as measured."""
 
     request: ScoreRequest
     scores: HeadScores
@@ -62,6 +65,7 @@ class ReportRun:
     sweep: Sweep
     pruning: TopPruning
     calls: Calls
+    models: tuple[SizedModel, ...]
 
     def answers(self) -> dict[str, str]:
         """The answer to each of `QUESTIONS`, plain text."""
@@ -69,7 +73,7 @@ class ReportRun:
             "sweep": sweep_answer(self.sweep),
             "pruning": pruning_answer(self.pruning, self.scores),
             "detector": detector_answer(self.calls),
-            "scale": scale_answer(self.request.model, self.steps[0]),
+            "scale": scale_answer(self.request.model, self.steps[0], self.models),
         }
 
 
@@ -94,7 +98,7 @@ def run_report(request: ScoreRequest, mode: Mode = REPORT_MODE, *, controls: int
     begin(3, "pruning the top previous-token head")
     pruning = prune_top(request, mode, controls=controls)
     begin(4, "judging every head")
-    return ReportRun(request, scores, steps, sweep, pruning, call_heads(request))
+    return ReportRun(request, scores, steps, sweep, pruning, call_heads(request), sized_models())
 
 
 def prune_top(request: ScoreRequest, mode: Mode = REPORT_MODE, *, controls: int = DEFAULT_CONTROLS) -> TopPruning:
@@ -170,15 +174,32 @@ def detector_answer(calls: Calls) -> str:
     )
 
 
-def scale_answer(model: str, own: Reproduction) -> str:
-    """What two published models and this one say, and what it would take to know."""
+def scale_answer(model: str, own: Reproduction, models: Sequence[SizedModel]) -> str:
+    """What two published models, this one and the others of this machine say, and what it would take to know."""
     card = model_identity(model).card
     tops = [f"{found.title} {found.induction.max():.2f}" for found in reported_models().values()]
     return (
-        f"Three models cannot say. The highest score in the report's convention is {tops[0]}, {tops[1]}, and {card.name} "
-        f"({card.n_params / 1e6:.1f} million weights) {own.scores.max():.2f}; they differ in data, width and attention at "
-        "once. It takes one family trained on the same data at many sizes, such as Pythia, several seeds each, the same "
-        "probe, and the behaviour checked first. Those models have to be fetched; then the same commands run on each."
+        f"A few unrelated models cannot say. The highest score in the report's convention is {tops[0]}, {tops[1]}, and "
+        f"{card.name} ({short_count(card.n_params)} weights) {own.scores.max():.2f}. {_ends_of(models)}They differ in data, "
+        "width and attention at once. It takes one family trained on the same data at many sizes, such as Pythia, several "
+        "seeds each, the same probe, and the behaviour checked first. Those models have to be fetched; then the same commands "
+        "run on each."
+    )
+
+
+def _ends_of(models: Sequence[SizedModel]) -> str:
+    """The smallest and the largest trained model that show the behaviour, if there are two."""
+    said = [
+        (model.name, short_count(model.n_params), f"{model.top[1]:.2f}")
+        for model in models
+        if model.trained and model.top is not None and model.losses is not None and model.losses.behaviour == "present"
+    ]
+    if len(said) < 2:
+        return ""
+    (first, few, low), (last, many, high) = said[0], said[-1]
+    return (
+        f"Of the trained models on this machine {len(said)} are known to show the behaviour on one and the same probe: from "
+        f"{first} ({few} weights), whose highest score is {low}, to {last} ({many} weights), {high}. "
     )
 
 
@@ -216,6 +237,7 @@ def report_facts(run: ReportRun) -> dict[str, Any]:
             "behaviour": run.steps[0].losses.behaviour,
             "steps": [_step(step) for step in run.steps],
         },
+        "models": [_sized(model) for model in run.models],
         "questions": [{"question": QUESTIONS[name], "answer": answer} for name, answer in run.answers().items()],
     }
 
@@ -249,6 +271,25 @@ def _step(step: Reproduction) -> dict[str, Any]:
         for row in step.rows
     ]
     return {"corrections": [name for name in CORRECTIONS if getattr(step.corrections, name)], "rows": rows}
+
+
+def _sized(model: SizedModel) -> dict[str, Any]:
+    """One model of this machine on the default probe; what is not measured is null."""
+    top = (
+        None
+        if model.top is None
+        else {"head": head_name(*model.top[0]), "induction": model.top[1]} | {"contrast": model.top_contrast}
+    )
+    return {
+        "name": model.name,
+        "n_layers": model.n_layers,
+        "n_heads": model.n_heads,
+        "n_params": model.n_params,
+        "behaviour": None if model.losses is None else model.losses.behaviour,
+        "loss": None if model.losses is None else _losses(model.losses),
+        "highest": top,
+        "problem": model.problem or None,
+    }
 
 
 def _losses(losses: Losses) -> dict[str, float]:

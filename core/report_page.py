@@ -8,7 +8,7 @@ from core.figures.sweep import describe_sweep, sweep_curve
 from core.head_sets import Mode
 from core.models.card import ModelIdentity
 from core.report import QUESTIONS, ReportRun, behaviour_of_the_report
-from core.report_tables import step_rows, table_rows
+from core.report_tables import scale_notes, scale_rows, step_rows, table_rows
 from core.reported import COUNTED_THRESHOLDS, reported_models
 from core.standalone import Picture, Section, standalone_page
 from core.view import measured_on
@@ -51,6 +51,7 @@ def report_page(run: ReportRun, identity: ModelIdentity, threshold: float, mode:
         Section("The table", (behaviour_of_the_report(),), rows=table_rows(own, best, name), notes=(recipe,)),
         Section("What each correction changes", rows=step_rows(run.steps), pictures=(steps,), notes=best.control_notes),
         Section(QUESTIONS["sweep"], (answers["sweep"],), pictures=(curve,), notes=(ours,)),
-        *(Section(QUESTIONS[key], (answers[key],)) for key in ("pruning", "detector", "scale")),
+        *(Section(QUESTIONS[key], (answers[key],)) for key in ("pruning", "detector")),
+        Section(QUESTIONS["scale"], (answers["scale"],), rows=scale_rows(run.models), notes=scale_notes(run.models)),
     ]
     return standalone_page(f"Induction heads: the report beside {name}", sections)

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 from core.figures.reported import row_name, step_labels
+from core.number_text import short_count
 from core.reported import reported_table
 from core.reproduction import ReproducedRow, Reproduction
+from core.scale import SizedModel, scale_request
 from core.scores import head_name
 from core.tables import Row
 
@@ -47,6 +49,37 @@ def step_rows(steps: Sequence[Reproduction]) -> list[Row]:
         row["highest score"] = f"{step.scores.max():.3f}"
         rows.append(row)
     return rows
+
+
+def scale_rows(models: Sequence[SizedModel]) -> list[Row]:
+    """One row a model, the smallest first, as text; what is not measured is said to be."""
+    return [_scale_row(model) for model in models]
+
+
+def scale_notes(models: Sequence[SizedModel]) -> list[str]:
+    """What the rows rest on, and why some could not be measured."""
+    options = scale_request("").options
+    bound = next((f" (ln L = {model.losses.ln_length:.2f} to beat)" for model in models if model.losses is not None), "")
+    said = (
+        f"Every model on the default probe: {options.sequences} sequences of length {options.length}, repeated once, tokens "
+        f"drawn from its whole vocabulary, BOS as its tokenizer does, seed {options.seed}{bound}. Second-copy queries only, "
+        "not the report's convention. A contrast near 0 under a high score is a head that looks at a position, not at a copy."
+    )
+    return [said, *(f"{model.name}: {model.problem}" for model in models if model.problem)]
+
+
+def _scale_row(model: SizedModel) -> Row:
+    losses, top = model.losses, model.top
+    return {
+        "model": model.name if model.trained else f"{model.name} (set by hand)",
+        "weights": short_count(model.n_params) if model.n_params else "–",
+        "layers × heads": f"{model.n_layers} × {model.n_heads}" if model.n_layers else "–",
+        "behaviour": ("cannot be measured" if model.problem else "not measured yet") if losses is None else losses.behaviour,
+        "second-copy loss (nats)": "–" if losses is None else f"{losses.second_copy:.2f}",
+        "highest induction score": "–" if top is None else f"{top[1]:.2f}",
+        "its head": "–" if top is None else head_name(*top[0]),
+        "that head's contrast": "–" if model.top_contrast is None else f"{round(model.top_contrast, 2) + 0.0:.2f}",
+    }
 
 
 def _band(row: ReproducedRow) -> str:

@@ -110,8 +110,8 @@ class Verdict:
         }[self.label]
         cost = ""
         if effect is not None:
-            beside = "" if control is None else f" (random heads: {control:.2f})"
-            cost = f"; removing it costs {effect:.2f} nats{beside}"
+            beside = "" if control is None else f" (random heads: {_nats(control)})"
+            cost = f"; removing it costs {_nats(effect)} nats{beside}"
         return f"{self.name}: {self.label}. {said}{cost}."
 
 
@@ -223,6 +223,11 @@ def _label(evidence: Evidence, layer: int, head: int, called: bool, floor: float
     )
     label, score, needed = max(others, key=lambda row: row[1] - row[2])
     return label if score > needed else "none"
+
+
+def _nats(value: float) -> str:
+    """Two digits, and no -0.00."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def _mean(sample: np.ndarray, axis: int = -1) -> np.ndarray:

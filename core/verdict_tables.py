@@ -6,15 +6,15 @@ import json
 import shlex
 from typing import get_args
 
-import numpy as np
-
 from core.calls import Calls
 from core.interventions import CausalMap
 from core.models.card import ModelIdentity
 from core.tables import Row
-from core.verdict import Label, Verdict
+from core.verdict import MATCHING, Label, Verdict
+from core.verdict_costs import cost_of
 from core.view import View
 
+_MOST_SENTENCES = 12
 # Called heads first, then whatever else a person should know of.
 ORDER: tuple[Label, ...] = get_args(Label)
 
@@ -29,23 +29,25 @@ def ordered(calls: Calls) -> tuple[Verdict, ...]:
     return tuple(sorted(calls.verdicts, key=lambda verdict: (ORDER.index(verdict.label), -strength(verdict))))
 
 
+def told(calls: Calls) -> tuple[Verdict, ...]:
+    """The verdicts that are told in sentences: all called heads, and the first others that have a label."""
+    labelled = [verdict for verdict in ordered(calls) if verdict.label != "none"]
+    called = sum(verdict.label in MATCHING for verdict in labelled)
+    return tuple(labelled[: max(called, _MOST_SENTENCES)])
+
+
 def sentence(verdict: Verdict, calls: Calls, effects: CausalMap | None) -> str:
     """The verdict in a sentence, with what removing the head costs where its layer was measured.
 
     Beside it the median cost of the layer's heads that are not called, where there are any.
     """
-    if effects is None or np.isnan(effects.effect[verdict.layer, verdict.head]):
-        return verdict.sentence()
-    called = {(other.layer, other.head) for other in calls.called}
-    layer = effects.effect[verdict.layer]
-    others = [
-        layer[head] for head in range(len(layer)) if (verdict.layer, head) not in called | {(verdict.layer, verdict.head)}
-    ]
-    return verdict.sentence(float(layer[verdict.head]), float(np.median(others)) if others else None)
+    cost = cost_of(verdict, calls, effects)
+    return verdict.sentence(cost.effect, cost.random_heads)
 
 
 def verdict_rows(calls: Calls, effects: CausalMap | None = None) -> list[Row]:
-    """One row a head, called heads first; `cost` is None where it was not measured."""
+    """One row a head, called heads first; `cost` (nats) is None where it was not measured."""
+    costs = {verdict: cost_of(verdict, calls, effects) for verdict in calls.verdicts}
     return [
         {
             "head": verdict.name,
@@ -60,7 +62,8 @@ def verdict_rows(calls: Calls, effects: CausalMap | None = None) -> list[Row]:
             "previous_token": verdict.previous_token,
             "duplicate_token": verdict.duplicate_token,
             "sink": verdict.sink,
-            "cost": _known(effects, verdict),
+            "cost": costs[verdict].effect,
+            "random_heads": costs[verdict].random_heads,
             "sentence": sentence(verdict, calls, effects),
         }
         for verdict in ordered(calls)
@@ -102,7 +105,9 @@ def call_command(view: View) -> str:
     words = ["python", "-m", "core", "call", "--model", view.request.model, "--seed", str(options.seed), "--bos", options.bos]
     if options.token_range is not None:
         words += ["--token-range", f"{options.token_range[0]}:{options.token_range[1]}"]
-    return shlex.join([*words, "--floor", f"{view.experiment.effect_floor:.2f}", "--json"])
+    words += ["--floor", f"{view.experiment.effect_floor:.2f}", "--costs", "--mode", view.experiment.mode]
+    words += ["--cost-length", str(options.length), "--cost-sequences", str(options.sequences)]
+    return shlex.join([*words, "--json"])
 
 
 def placebo_rows(name: str, offsets: list[int], values: list[float], length: int) -> list[Row]:
@@ -117,10 +122,3 @@ def label_counts(calls: Calls) -> str:
     """`4 induction, 1 previous token, 3 none`: how many heads have which label."""
     labels = [verdict.label for verdict in calls.verdicts]
     return ", ".join(f"{labels.count(label)} {label}" for label in ORDER if label in labels)
-
-
-def _known(effects: CausalMap | None, verdict: Verdict) -> float | None:
-    if effects is None:
-        return None
-    cost = float(effects.effect[verdict.layer, verdict.head])
-    return None if np.isnan(cost) else cost

@@ -8,6 +8,8 @@ from core.ui.sentences import plain
 from core.ui.state import link_to
 from core.ui.verdict_panels import (
     absent_at_every_length,
+    calls_of,
+    costs,
     explanation,
     floor_slider,
     interval_panel,
@@ -31,14 +33,18 @@ def verdicts(page: Page) -> None:
         floor_slider()
     with left:
         explanation()
-    found = judged(page)
-    if found is None:
+    calls = calls_of(page.view.request, page.view.experiment.effect_floor)
+    if calls is None:
         return
-    absent_at_every_length(found)
-    called = len(found.calls.called)
+    absent_at_every_length(calls)
+    called = len(calls.called)
     heads = "1 head matches" if called == 1 else f"{called} heads match"
-    st.subheader(f"{heads} and {'is' if called == 1 else 'are'} called, of {len(found.calls.verdicts)}", anchor=False)
-    sentences(page, found)
+    st.subheader(f"{heads} and {'is' if called == 1 else 'are'} called, of {len(calls.verdicts)}", anchor=False)
+    # The verdicts do not wait for the costs, whose progress stands below them.
+    told = st.container()
+    found = judged(page, calls, costs(page, calls))
+    with told:
+        sentences(page, found)
     left, right = (st.container(), st.container()) if page.look.large else st.columns([1, 1], gap="large")
     with left:
         st.subheader("The contrasts that decide", anchor=False)

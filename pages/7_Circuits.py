@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.ui.behaviour import absent_banner, behaviour_line
-from core.ui.circuit_panels import circuit_of, edge_table, graph_panel, mode_choice, pruning_panel
+from core.ui.circuit_panels import circuit_of, composition_panel, edge_table, graph_panel, mode_choice, pruning_panel
 from core.ui.page import Page, run_page
 from core.ui.sentences import plain
 from core.ui.state import link_to
@@ -30,11 +30,13 @@ def circuits(page: Page) -> None:
         link_to("pages/2_Attention.py", "See where the picked head looks", ":material/visibility:")
     if not found.induction:
         return
+    st.subheader("What one head reads of every earlier head", anchor=False)
+    composition_panel(page, found)
     st.subheader("Prune a previous-token head", anchor=False)
     pruning_panel(page, found, scores, mode)
     if found.edges:
         st.subheader("Every edge", anchor=False)
-        edge_table(found)
+        edge_table(page, found)
 
 
 run_page("Circuits", circuits)

@@ -5,6 +5,7 @@ import streamlit as st
 from core.report import QUESTIONS
 from core.reproduction import Corrections
 from core.ui.page import Page, run_page
+from core.ui.report_download import download_panel
 from core.ui.report_panels import (
     corrections_panel,
     counts_table,
@@ -16,10 +17,10 @@ from core.ui.report_panels import (
     recorded_table,
     report_table,
     reproduction_of,
-    scale_question,
     sweep_question,
     switches,
 )
+from core.ui.scale_panel import scale_question
 from core.ui.sentences import plain
 from core.view import DEFAULT_THRESHOLD
 
@@ -58,6 +59,8 @@ def report(page: Page) -> None:
     detector_question(page)
     st.subheader(QUESTIONS["scale"], anchor=False)
     scale_question(page, own)
+    st.header("Take it with you", anchor=False)
+    download_panel(page)
 
 
 def recorded_only() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from core.circuits import CIRCUIT_MODES, Pruning, circuit, prune
 from core.commands.heads import listed, parse_heads
 from core.commands.options import add_request, model_facts, probe_facts, request_from
+from core.composition import KINDS
 from core.errors import BadInput
 from core.models.load import model_identity
 from core.results import head_scores
@@ -58,6 +59,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 "prefix_matching": {"clean": edge.clean, "patched": edge.patched},
             }
             for edge in found.edges
+        ],
+        "composition": [
+            {"induction": head_name(*head), "baseline": found.baseline} | dict(zip(KINDS, composed, strict=True))
+            for head, composed in zip(found.induction, found.composition, strict=True)
         ],
     }
 

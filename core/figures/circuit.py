@@ -20,16 +20,20 @@ _WIDEST = 14.0
 _WRITTEN_DROP = 0.05
 _WRITTEN_SHARE = 0.25
 _MOST_WRITTEN = 12
+# Where on an edge its number may stand, the best first, and the room it takes, in the picture's own units.
+_PLACES = (0.5, 0.35, 0.65, 0.2, 0.8, 0.27, 0.43, 0.57, 0.73)
+_NUMBER_WIDTH = 0.1
+_NUMBER_HEIGHT = 0.6
 
 
 def circuit_graph(circuit: Circuit, scores: HeadScores, look: Look) -> go.Figure:
-    """Edges as wide as the K-composition above its baseline, orange and strong where cutting them costs.
+    """Edges as wide as what cutting them costs, orange where that matters; dotted where the weights are no more than random.
 
     The last trace takes clicks.
     """
     left, right = _heights(len(circuit.previous)), _heights(len(circuit.induction))
     figure = go.Figure()
-    widest = max((edge.k_composition - edge.baseline for edge in circuit.edges), default=0.0)
+    widest = max((edge.drop for edge in circuit.edges), default=0.0)
     # The edges that matter lie on top.
     for edge in reversed(circuit.edges):
         _draw(
@@ -42,13 +46,15 @@ def circuit_graph(circuit: Circuit, scores: HeadScores, look: Look) -> go.Figure
         )
     least = max(_WRITTEN_DROP, _WRITTEN_SHARE * circuit.edges[0].drop) if circuit.edges else 0.0
     written = [edge for edge in circuit.edges if edge.drop >= least][:_MOST_WRITTEN] or list(circuit.edges[:1])
+    rows = max(len(left), len(right), 2)
+    taken: list[tuple[float, float]] = []
     for edge in written:
         i, j = circuit.previous.index(edge.previous), circuit.induction.index(edge.induction)
-        # Beside each other, not on one line, where edges cross.
-        _write(figure, edge, left[i], right[j], 0.5 if len(written) == 1 else 0.3 + 0.2 * ((i + j) % 3), look)
+        place = _free_place(left[i], right[j], taken, rows)
+        taken.append(place)
+        _write(figure, edge, place, look)
     _middles(figure, circuit, left, right)
     _nodes(figure, circuit, scores, left, right, look)
-    rows = max(len(left), len(right), 2)
     styled(figure, look, height=look.px(_ROW * rows + 70), margin={"l": look.px(8), "r": look.px(8), "t": look.px(44), "b": 8})
     figure.update_xaxes(visible=False, range=[-0.42, 1.42])
     figure.update_yaxes(visible=False, range=[-0.12, 1.12])
@@ -73,8 +79,16 @@ def pruned_matching(
     """One panel for each pruned head: prefix matching of `heads` before (ring) and without it (diamond); bold: called."""
     columns = 1 if look.large else len(prunings)
     rows = len(prunings) if look.large else 1
+    # Between panels below each other: the numbers of one and the title of the next.
+    gap = look.px(70)
+    body = rows * look.px(_PRUNED_ROW * len(heads)) + (rows - 1) * gap
     figure = make_subplots(
-        rows, columns, shared_yaxes=True, subplot_titles=list(titles), horizontal_spacing=0.03, vertical_spacing=0.24 / rows
+        rows,
+        columns,
+        shared_yaxes=True,
+        subplot_titles=list(titles),
+        horizontal_spacing=0.03,
+        vertical_spacing=gap / body if rows > 1 else 0,
     )
     places = list(range(len(heads)))[::-1]
     for index, pruning in enumerate(prunings):
@@ -107,11 +121,11 @@ def pruned_matching(
                 ),
                 **at,
             )
-    height = rows * look.px(_PRUNED_ROW * len(heads)) + rows * look.px(90)
     # Room for the camera above the last title.
-    styled(figure, look, height=height + look.px(20), margin={"t": look.px(60)})
+    styled(figure, look, height=body + look.px(110), margin={"t": look.px(60)})
     figure.update_annotations(font={"size": look.font_size, "color": look.ink})
-    figure.update_xaxes(title="prefix matching", range=[-0.04, 1.04])
+    figure.update_xaxes(range=[-0.04, 1.04])
+    figure.update_xaxes(title="prefix matching", row=rows)
     names = [f"<b>{head_name(*head)}</b>" if head in called else head_name(*head) for head in heads]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[-0.7, len(heads) - 0.3])
     return figure
@@ -136,20 +150,28 @@ def _matters(edge: Edge) -> bool:
 
 
 def _draw(figure: go.Figure, edge: Edge, y0: float, y1: float, widest: float, look: Look) -> None:
-    above = edge.k_composition - edge.baseline
-    width = look.px(1.5 + _WIDEST * max(0.0, above) / widest) if widest > 0 else look.px(1.5)
+    # The widest is as wide as it gets only if it matters: a circuit without strong edges looks like one.
+    width = look.px(1.5 + _WIDEST * max(0.0, edge.drop) / max(widest, _WRITTEN_DROP))
     colour = look.accent if _matters(edge) else look.muted
-    line = {"color": colour, "width": width, "dash": "solid" if above > 0 else "dot"}
-    # An edge that carries little is faint, however wide its weights make it.
-    opacity = 0.25 + 0.7 * min(1.0, max(0.0, edge.drop / edge.clean)) if edge.clean > 0 else 0.25
+    line = {"color": colour, "width": width, "dash": "solid" if edge.k_composition > edge.baseline else "dot"}
+    opacity = 0.3 + 0.6 * min(1.0, max(0.0, edge.drop / edge.clean)) if edge.clean > 0 else 0.3
     figure.add_trace(go.Scatter(x=[0, 1], y=[y0, y1], mode="lines", line=line, opacity=opacity, hoverinfo="skip", name="edge"))
 
 
-def _write(figure: go.Figure, edge: Edge, y0: float, y1: float, at: float, look: Look) -> None:
+def _free_place(y0: float, y1: float, taken: list[tuple[float, float]], rows: int) -> tuple[float, float]:
+    """Where on an edge its number covers none that is written already; the middle if there is no such place."""
+    places = [(at, y0 + (y1 - y0) * at) for at in _PLACES]
+    free = [
+        (x, y) for x, y in places if all(abs(x - u) > _NUMBER_WIDTH or abs(y - v) > _NUMBER_HEIGHT / rows for u, v in taken)
+    ]
+    return (free or places)[0]
+
+
+def _write(figure: go.Figure, edge: Edge, place: tuple[float, float], look: Look) -> None:
     text = f"−{edge.drop:.2f}" if edge.drop >= 0.005 else f"{abs(edge.drop):.2f}"
     figure.add_annotation(
-        x=at,
-        y=y0 + (y1 - y0) * at,
+        x=place[0],
+        y=place[1],
         text=f"<b>{text}</b>",
         showarrow=False,
         bgcolor=look.paper,

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from core.figures.head_map import Cells, head_map
 from core.figures.head_marks import all_heads
-from core.figures.style import SCORE_SCALE, Look, styled
+from core.figures.style import SCORE_SCALE, Look, see_through, styled
 from core.head_sets import Head
 from core.reproduction import CORRECTIONS, Reproduction
 from core.scores import head_name, heads_above
@@ -27,6 +27,8 @@ STEP_TITLES = {
 }
 _HEADS_TO_WRITE_IN = 8
 _SYMBOLS = ("circle", "diamond", "square")
+# How far beside a step, in steps, its random sets stand.
+_BESIDE = 0.2
 
 
 def value_map(values: Matrix, title: str, threshold: float, look: Look, picked: Head | None = None) -> go.Figure:
@@ -58,15 +60,14 @@ def describe_values(values: Matrix, title: str, threshold: float) -> str:
 def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
     """The table's numbers under one correction more each time: log-probabilities below zero, losses above it."""
     figure = go.Figure()
-    x = step_labels(steps)
     colours = (look.ink, look.second, look.accent)
+    beside = 0
     for index, row in enumerate(steps[0].rows):
         name = row_name(row.threshold)
         rows = [step.rows[index] for step in steps]
-        bands = [found.band for found in rows]
         figure.add_trace(
             go.Scatter(
-                x=x,
+                x=list(range(len(steps))),
                 y=[found.value for found in rows],
                 mode="lines+markers",
                 line={"color": colours[index], "width": look.px(1.5), "dash": "dot"},
@@ -76,9 +77,10 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
                 name=name,
             )
         )
-        known = [place for place, (low, _, _) in enumerate(bands) if not math.isnan(low)]
-        if known:
-            figure.add_trace(_random_sets(name, known, bands, x, colours[index], look))
+        for place, found in enumerate(rows):
+            if not math.isnan(found.band[0]):
+                beside += 1
+                _random_sets(figure, found.threshold, place + _BESIDE * beside, found.band, colours[index], look)
     figure.add_hline(y=0, line={"color": look.ink, "width": look.px(1)})
     styled(
         figure,
@@ -88,7 +90,14 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     figure.update_layout(showlegend=True)
-    figure.update_xaxes(showgrid=False, tickangle=0)
+    # A numbered axis: random sets stand beside their step, not on its points.
+    figure.update_xaxes(
+        showgrid=False,
+        tickangle=0,
+        tickvals=list(range(len(steps))),
+        ticktext=step_labels(steps),
+        range=[-0.4, len(steps) - 0.2],
+    )
     figure.update_yaxes(title="second copy: log-probability, then nats")
     return figure
 
@@ -119,22 +128,39 @@ def row_name(threshold: float | None) -> str:
 
 
 def _random_sets(
-    name: str, known: list[int], bands: list[tuple[float, float, float]], x: list[str], colour: str, look: Look
-) -> go.Scatter:
-    means = [bands[place][2] for place in known]
-    return go.Scatter(
-        x=[x[place] for place in known],
-        y=means,
-        error_y={
-            "array": [bands[place][1] - bands[place][2] for place in known],
-            "arrayminus": [bands[place][2] - bands[place][0] for place in known],
-            "thickness": look.px(2),
-            "width": look.px(8),
-        },
-        mode="markers",
-        marker={"color": colour, "size": look.px(10), "symbol": "line-ew-open", "line": {"width": look.px(3)}},
-        hovertemplate=f"random sets for {name}: %{{y:.3f}}<extra></extra>",
-        name=f"random sets instead of {name}".replace(" zeroed", ""),
+    figure: go.Figure,
+    threshold: float | None,
+    x: float,
+    found: tuple[float, float, float],
+    colour: str,
+    look: Look,
+) -> None:
+    """The 95 % band of random sets as a box, with a line at their mean."""
+    low, high, mean = found
+    instead = f"as many random heads ({threshold})"
+    half = _BESIDE * 0.36
+    figure.add_trace(
+        go.Scatter(
+            x=[x - half, x + half, x + half, x - half, x - half],
+            y=[low, low, high, high, low],
+            mode="lines",
+            fill="toself",
+            fillcolor=see_through(colour, 0.35),
+            line={"color": colour, "width": look.px(2)},
+            hoverinfo="skip",
+            name=f"{instead}, 95 % band",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[x - half, x, x + half],
+            y=[mean, mean, mean],
+            mode="lines",
+            line={"color": colour, "width": look.px(4)},
+            hovertemplate=f"{instead}: {mean:.3f}, 95 % from {low:.3f} to {high:.3f}<extra></extra>",
+            showlegend=False,
+            name=f"{instead}, mean",
+        )
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,8 @@ import streamlit as st
 from core.circuit_readings import (
     circuit_command,
     circuit_sentence,
+    composition_rows,
+    composition_sentence,
     edge_rows,
     pruning_rows,
     pruning_sentence,
@@ -17,6 +20,7 @@ from core.circuit_readings import (
 )
 from core.circuits import CIRCUIT_MODES, Circuit, Pruning, circuit, heads_to_prune, prune
 from core.figures.circuit import circuit_graph, describe_circuit, describe_pruned, pruned_matching
+from core.figures.composition import composition_maps, describe_composition
 from core.head_sets import Head, HeadSet, Mode
 from core.intervention_tables import page_json
 from core.kept import at_hand
@@ -30,6 +34,7 @@ from core.ui.working import awaited
 from core.view import measured_on
 
 _MODE = "circuit_mode"
+_RECEIVER = "circuit_receiver"
 
 
 def mode_choice(page: Page) -> Mode:
@@ -84,16 +89,46 @@ def graph_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
         rows=edge_rows(found),
         source=source_of(page, found, found.mode),
     )
-    rotary = " Rotary positions are left out of the composition." if page.identity.card.positional == "rotary" else ""
     st.caption(
-        "Beside a head: its previous-token score (left) or its prefix matching (right). On an edge: what prefix matching loses "
-        "when the right head's keys are read without the left head's output, everything else clean; orange from 0.05, the "
-        "stronger the larger. Width: K-composition of the weights above that of random matrices; dotted where it is not above. "
-        f"Only direct paths are cut: what layers between make of the left head's output stays.{rotary}"
+        "Beside a head: its previous-token score (left) or its prefix matching (right). On an edge, and by its width: what "
+        "prefix matching loses when the right head's keys are read without the left head's output, everything else clean; "
+        "orange from 0.05. Dotted: the weights' K-composition is not above that of random matrices. Only direct paths are cut: "
+        "what layers between make of the left head's output stays. Click a head to pick it; point at an edge for both numbers."
     )
 
 
-def edge_table(found: Circuit) -> None:
+def composition_panel(page: Page, found: Circuit) -> None:
+    """K-, Q- and V-composition of every earlier head with one induction head, above random."""
+    early = [head for head in found.induction if head[0] == 0]
+    receivers = [head for head in found.induction if head not in early]
+    if not receivers:
+        st.info("Every called head is in layer 0, so no head comes before it.", icon=":material/info:")
+        return
+    strongest = found.edges[0].induction if found.edges else receivers[0]
+    shown = page.view.head if page.view.head in receivers else strongest
+    st.session_state[_RECEIVER] = head_name(*shown)
+    st.selectbox(
+        "Induction head",
+        [head_name(*head) for head in receivers],
+        key=_RECEIVER,
+        on_change=_pick_receiver,
+        width=220,
+        help="Whose keys, queries and values are looked at. Choosing it picks it.",
+    )
+    st.markdown(composition_sentence(found, shown))
+    rotary = "; positions are rotary in this model and are left out" if page.identity.card.positional == "rotary" else ""
+    figure_panel(
+        composition_maps(found, shown, page.look),
+        key="composition",
+        alt=describe_composition(found, shown),
+        rows=composition_rows(found, shown),
+        source=replace(source_of(page, found, found.mode), measured_on=f"the weights alone, whatever the tokens{rotary}"),
+        on_pick=None,
+    )
+    st.caption("Colour: composition less that of random matrices, one scale for all three maps. Frames: previous-token heads.")
+
+
+def edge_table(page: Page, found: Circuit) -> None:
     """Every edge with both numbers."""
     numbers = {"drop": "drop", "clean": "clean", "patched": "cut"} | {
         f"{kind}_composition": f"{kind.upper()}-composition" for kind in "kqv"
@@ -112,6 +147,8 @@ def edge_table(found: Circuit) -> None:
             "earlier_heads": st.column_config.NumberColumn("of earlier heads"),
         },
     )
+    if page.identity.card.positional == "rotary":
+        st.caption("Compositions leave rotary positions out. “Random” is the composition of random matrices of these shapes.")
 
 
 def pruning_panel(page: Page, found: Circuit, scores: HeadScores, mode: Mode) -> None:
@@ -127,8 +164,10 @@ def pruning_panel(page: Page, found: Circuit, scores: HeadScores, mode: Mode) ->
     st.markdown(pruning_sentence(prunings, scores, found.induction))
     previous = scores.mean("previous_token")
     titles = [f"without {head_name(*head)} (previous-token {previous[head]:.2f})" for head in heads]
-    for column, pruning, title in zip(st.columns(len(prunings)), prunings, titles, strict=True):
-        _numbers(column, pruning, title)
+    # Large numbers need the whole width.
+    places = [st.container() for _ in prunings] if page.look.large else st.columns(len(prunings))
+    for place, pruning, title in zip(places, prunings, titles, strict=True):
+        _numbers(place, pruning, title)
     shown = shown_heads(scores.mean("induction"), found.induction)
     if not shown:
         st.info("No head's prefix matching is above 0.20, so there is nothing to lose.", icon=":material/info:")
@@ -147,7 +186,8 @@ def pruning_panel(page: Page, found: Circuit, scores: HeadScores, mode: Mode) ->
 def source_of(page: Page, found: Circuit, mode: Mode, prunings: list[Pruning] | None = None) -> Source:
     """What the files of this page say."""
     view, identity = page.view, page.identity
-    facts: dict[str, object] = {"stand_in": mode, "edges": edge_rows(found)}
+    composed = [row for head in found.induction for row in composition_rows(found, head)]
+    facts: dict[str, object] = {"stand_in": mode, "edges": edge_rows(found), "composition": composed}
     if prunings is not None:
         facts["prunings"] = [
             {
@@ -165,6 +205,10 @@ def source_of(page: Page, found: Circuit, mode: Mode, prunings: list[Pruning] | 
 
 def _take_mode() -> None:
     st.session_state["mode"] = st.session_state[_MODE]
+
+
+def _pick_receiver() -> None:
+    st.session_state["head"] = st.session_state[_RECEIVER]
 
 
 def _prunable(picked: Head | None, found: Circuit) -> Head | None:

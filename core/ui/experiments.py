@@ -80,6 +80,22 @@ def map_of(request: ScoreRequest, mode: Mode, *, wanted: bool) -> CausalMap | No
     return known
 
 
+def costs_of(request: ScoreRequest, mode: Mode, layers: Sequence[int]) -> CausalMap | None:
+    """The exact map as far as it is known, `layers` of it measured if they are missing; None while nothing is known.
+
+    The page runs again whenever a layer is done.
+    """
+    known = stored_causal_map(request, mode)
+    missing = [layer for layer in layers if known is None or np.isnan(known.effect[layer]).any()]
+    if missing:
+        # All of them are in the key, so that everybody who looks at these heads shares one job from its start to its end.
+        key = _key("costs", request, mode, *layers)
+        work = _job(partial(causal_map, request, mode, layers))
+        awaited(key, work, "Taking each of these heads away alone, to add what it costs", background=True, live=True)
+        known = stored_causal_map(request, mode)
+    return known
+
+
 def sweep_of(request: ScoreRequest, thresholds: Sequence[float], mode: Mode, score: str, *, controls: int) -> Sweep | None:
     """The sweep, its control bands as far as they are known; None while not even the head sets' own losses are.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.models.catalogue import CatalogueEntry, catalogue
+from core.number_text import short_count
 from core.ui.sentences import plain
 
 _SOURCES = {
@@ -49,18 +50,10 @@ def _facts(entry: CatalogueEntry) -> str:
     if entry.n_layers is not None:
         parts.append(f"{entry.n_layers} × {entry.n_heads} heads")
     if entry.n_params is not None:
-        parts.append(f"{_short(entry.n_params)} weights")
+        parts.append(f"{short_count(entry.n_params)} weights")
     parts.append(_SOURCES[entry.source])
     if not entry.available:
         parts.append("not here yet")
     elif entry.fits_in_memory is False:
         parts.append("too big for this machine's memory")
     return " · ".join(parts)
-
-
-def _short(count: int) -> str:
-    """`135M` for 134,515,008 weights."""
-    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return str(count)

@@ -17,6 +17,7 @@ from core.figures.reported import Matrix, correction_steps, describe_steps, desc
 from core.figures.sweep import describe_sweep, sweep_curve
 from core.head_sets import Head
 from core.intervention_tables import page_json, sweep_rows
+from core.interventions import stored_causal_map
 from core.kept import at_hand
 from core.report import (
     REPORT_MODE,
@@ -26,7 +27,6 @@ from core.report import (
     detector_answer,
     prune_top,
     pruning_answer,
-    scale_answer,
     sweep_answer,
 )
 from core.report_tables import step_rows, table_rows
@@ -43,7 +43,7 @@ from core.ui.sentences import plain
 from core.ui.state import link_to
 from core.ui.theme import current_look
 from core.ui.working import awaited, scores_of
-from core.verdict_tables import call_command, judged_on
+from core.verdict_tables import call_command, judged_on, sentence
 from core.view import command_line, measured_on
 
 T = TypeVar("T")
@@ -246,16 +246,14 @@ def detector_question(page: Page) -> None:
     if calls is None:
         return
     st.markdown(plain(detector_answer(calls)))
+    # What the Verdicts page has measured; this page does not make anybody wait for it.
+    effects = stored_causal_map(page.view.request, page.view.experiment.mode)
     for verdict in calls.called:
-        st.markdown(f"- {plain(verdict.sentence())}")
-    st.caption(plain(f"Measured on {judged_on(calls, page.view, page.identity)}."))
+        st.markdown(f"- {plain(sentence(verdict, calls, effects))}")
+    mode = "" if effects is None else f" Costs: {page.view.experiment.mode} ablation of one head alone."
+    st.caption(plain(f"Measured on {judged_on(calls, page.view, page.identity)}.{mode}"))
     st.code(call_command(page.view), language="bash", wrap_lines=True)
     link_to("pages/6_Verdicts.py", "Open the verdicts, with what each rests on", ":material/gavel:")
-
-
-def scale_question(page: Page, own: Reproduction) -> None:
-    """What is known about scale, and what it would take."""
-    st.markdown(plain(scale_answer(page.view.request.model, own)))
 
 
 def _source(page: Page, kind: str, measured: str, **numbers: object) -> Source:

@@ -23,6 +23,7 @@ _NOTES = "view_notes"
 _NOTED_FOR = "view_noted_for"
 _POLLED = "polled"
 _UNCONFIRMED = "controls_unconfirmed"
+_OFFERED = "views_offered"
 _WHOLE_NUMBERS = ("length", "sequences", "seed")
 _FRACTIONS = ("threshold", "floor", "effect_floor", "first", "second")
 
@@ -30,8 +31,8 @@ _FRACTIONS = ("threshold", "floor", "effect_floor", "first", "second")
 def current_view() -> View:
     """The view as the controls, or at a session's start the address, say; fills the controls' session state."""
     state = st.session_state
-    polled = bool(state.pop(_POLLED, False))
-    if _VIEW not in state or went_through_history():
+    polled, followed = bool(state.pop(_POLLED, False)), _followed_an_offer()
+    if _VIEW not in state or followed or went_through_history():
         view, notes = view_from(st.query_params.to_dict())
         _set_controls(view)
         state[_UNCONFIRMED] = True
@@ -83,12 +84,15 @@ def take_experiment(experiment: Experiment) -> None:
         st.session_state[name] = values[name]
 
 
-def link_to(path: str, label: str, icon: str) -> None:
-    """A link to another page that shows the same view.
+def link_to(path: str, label: str, icon: str, view: View | None = None) -> None:
+    """A link to another page that shows the same view, or `view`.
 
     It carries the view: a bare one would leave a step in the browser's history that goes back to the defaults.
     """
-    st.page_link(path, label=label, icon=icon, query_params=params_of(st.session_state[_VIEW]))
+    params = params_of(st.session_state[_VIEW] if view is None else view)
+    if view is not None:
+        st.session_state[_OFFERED][1].append(params)
+    st.page_link(path, label=label, icon=icon, query_params=params)
 
 
 def write_address(view: View) -> None:
@@ -101,6 +105,20 @@ def write_address(view: View) -> None:
     changed = {name: value for name, value in wanted.items() if present.get(name) != value}
     if changed:
         st.query_params.update(changed)
+
+
+def _followed_an_offer() -> bool:
+    """Whether this run follows a link to another view, which then decides, not the controls.
+
+    Such a link is known by its address, and by the page having changed: an address alone can be a late one, from before
+    a control was moved. Also begins the list of what this run's page offers.
+    """
+    context = get_script_run_ctx()
+    page = "" if context is None else context.page_script_hash
+    offered_on, offered = st.session_state.get(_OFFERED, (page, []))
+    st.session_state[_OFFERED] = (page, [])
+    present = {name: value for name, value in st.query_params.to_dict().items() if name in PARAMETERS}
+    return page != offered_on and present in offered
 
 
 def _keep(view: View, notes: list[str]) -> None:

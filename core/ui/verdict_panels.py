@@ -18,16 +18,18 @@ from core.figures.verdicts import (
     label_map,
     placebo_bars,
 )
-from core.interventions import CausalMap, stored_causal_map
+from core.interventions import CausalMap
 from core.kept import at_hand
 from core.results import ScoreRequest, score_key
 from core.scores import PLACEBO_SHIFTS, HeadScores, head_name
 from core.tables import Row
+from core.ui.experiments import costs_of
 from core.ui.figure_panel import Source, figure_panel
 from core.ui.page import Page
-from core.ui.sentences import plain
+from core.ui.sentences import errors_as_sentences, plain
 from core.ui.working import awaited
 from core.verdict import MATCHING
+from core.verdict_costs import cost_of, layers_to_measure
 from core.verdict_tables import (
     call_command,
     judged_on,
@@ -35,12 +37,12 @@ from core.verdict_tables import (
     ordered,
     placebo_rows,
     sentence,
+    told,
     verdict_rows,
     verdicts_json,
 )
 from core.view import measured_on, score_command
 
-_MOST_SENTENCES = 12
 _MOST_INTERVALS = 16
 _HOW = """
 A score alone does not make an induction head. Here is what each head must pass.
@@ -62,7 +64,10 @@ out of copying, and taken from the pass for attribution.
 
 @dataclass(frozen=True)
 class Judged:
-    """The verdicts, what removing heads costs as far as it is known, and what stands in the files."""
+    """The verdicts, what removing heads costs as far as it is known, and what stands in the files.
+
+    effects: None while nothing is known.
+    """
 
     calls: Calls
     effects: CausalMap | None
@@ -82,22 +87,28 @@ def calls_of(request: ScoreRequest, floor: float) -> Calls | None:
     return found if found is None or found.floor == floor else work()
 
 
-def judged(page: Page) -> Judged | None:
-    """Everything that the page shows; None while it is not there."""
+def costs(page: Page, calls: Calls) -> CausalMap | None:
+    """What removing heads costs, as far as it is known; the layers that matter are measured, with progress in this place.
+
+    What cannot be measured is said in one sentence, and takes nothing from the verdicts.
+    """
+    with errors_as_sentences():
+        return costs_of(page.view.request, page.view.experiment.mode, layers_to_measure(told(calls)))
+    return None
+
+
+def judged(page: Page, calls: Calls, effects: CausalMap | None) -> Judged:
+    """Everything that the page shows."""
     view, identity = page.view, page.identity
-    calls = calls_of(view.request, view.experiment.effect_floor)
-    if calls is None:
-        return None
-    effects = stored_causal_map(view.request, view.experiment.mode)
     stem = f"headscope-{identity.card.name.replace('/', '--')}-verdicts"
     text = verdicts_json(calls, effects, view, identity)
     source = Source(judged_on(calls, view, identity), call_command(view), text, stem)
     return Judged(calls, effects, source, verdict_rows(calls, effects))
 
 
-def absent_at_every_length(found: Judged) -> None:
+def absent_at_every_length(calls: Calls) -> None:
     """A banner where no length shows the behaviour."""
-    if found.calls.behaviour == "absent":
+    if calls.behaviour == "absent":
         st.warning(
             "**The behaviour is absent at every length that was tested**, so the labels below describe where heads look, "
             "not that the model does induction. Do not trust them as verdicts.",
@@ -125,15 +136,15 @@ def explanation() -> None:
 
 def sentences(page: Page, found: Judged) -> None:
     """What a student can read out: one sentence for each head that has a label, called heads first."""
-    labelled = [verdict for verdict in ordered(found.calls) if verdict.label != "none"]
-    called = [verdict for verdict in labelled if verdict.label in MATCHING]
-    if not called:
+    if not found.calls.called:
         st.info("No head is called: none passes the test with its whole interval above the floor.", icon=":material/info:")
-    shown = labelled[: max(len(called), _MOST_SENTENCES)]
+    shown = told(found.calls)
     st.markdown("\n".join(f"- {_emphasised(sentence(v, found.calls, found.effects))}" for v in shown))
-    if len(shown) < len(labelled):
-        st.caption(f"{len(labelled) - len(shown)} more labels are in the table.")
-    st.caption(plain(_about_costs(page, found)))
+    more = sum(verdict.label != "none" for verdict in found.calls.verdicts) - len(shown)
+    if more:
+        st.caption(f"{more} more labels are in the table.")
+    if shown:
+        st.caption(plain(_about_costs(page, found)))
 
 
 def interval_panel(page: Page, found: Judged) -> None:
@@ -196,8 +207,11 @@ def placebo_panel(page: Page, scores: HeadScores, found: Judged) -> None:
 def table(found: Judged) -> None:
     """Every head with the numbers that gave its label."""
     numbers = ("contrast", "low", "high", "copying", "attribution", "induction", "previous_token", "duplicate_token", "sink")
-    hidden = {"sentence"} | ({"cost"} if all(row["cost"] is None for row in found.rows) else set())
-    rows = [{name: _shown(name, value) for name, value in row.items() if name not in hidden} for row in found.rows]
+    first = ("head", "label", "contrast", "low", "high", "q", "copying", "attribution", "cost", "random_heads")
+    unknown = {name for name in ("cost", "random_heads") if all(row[name] is None for row in found.rows)}
+    hidden = {"sentence"} | unknown
+    names = [name for name in dict.fromkeys((*first, *found.rows[0])) if name not in hidden]
+    rows = [{name: _shown(name, row[name]) for name in names} for row in found.rows]
     st.dataframe(
         rows,
         hide_index=True,
@@ -208,6 +222,9 @@ def table(found: Judged) -> None:
             "low": st.column_config.NumberColumn("from", format="%.2f", help="Lower end of the contrast's 95 % interval."),
             "high": st.column_config.NumberColumn("to", format="%.2f", help="Upper end of the contrast's 95 % interval."),
             "cost": st.column_config.NumberColumn("cost (nats)", format="%.2f", help="Of removing this head alone."),
+            "random_heads": st.column_config.NumberColumn(
+                "random (nats)", format="%.2f", help="The median cost of the heads of its layer that are not called."
+            ),
         },
     )
 
@@ -224,9 +241,17 @@ def _emphasised(text: str) -> str:
 
 
 def _about_costs(page: Page, found: Judged) -> str:
-    if found.effects is None:
-        return "What removing each head costs is added here once the causal map has measured it."
-    return (
-        f"Costs are of removing one head alone ({page.view.experiment.mode} ablation). Random heads: the median of the "
-        "others in its layer that are not called."
+    known = [row["cost"] is not None for row in found.rows]
+    if not any(known):
+        return "What removing these heads costs is added to the sentences as soon as it is measured."
+    view = page.view
+    said = (
+        f"Costs are of removing one head alone ({view.experiment.mode} ablation), in loss on the second copy, measured on "
+        f"{measured_on(view.request.probe(page.identity), page.identity)}. Random heads: the median of the others in its "
+        "layer that are not called"
     )
+    full = sorted({v.layer for v in found.calls.called if cost_of(v, found.calls, found.effects).lacks_random_heads})
+    if not full:
+        return f"{said}."
+    layers = "layer" if len(full) == 1 else "layers"
+    return f"{said}; in {layers} {', '.join(map(str, full))} every head is called, so there are none."

@@ -112,7 +112,7 @@ class Watched:
     def left_the_machine(self) -> list[str]:
         """Requests to anywhere but this machine."""
         hosts = ((url, urlsplit(url)) for url in self.requests)
-        return [url for url, parts in hosts if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1"]
+        return [url for url, parts in hosts if parts.scheme not in ("data", "blob", "file") and parts.hostname != "127.0.0.1"]
 
 
 NewPage = Callable[..., Page]

@@ -5,38 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.conftest import NewPage
+from tests.helpers.screen import click_figure, finished
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
-
-
-def click_head(page: Page, key: str, x: float, y: float) -> None:
-    """Click at a place of a figure, in its own coordinates."""
-    place = page.locator(f".st-key-panel-{key} .js-plotly-plot").evaluate(
-        """(plot, [x, y]) => {
-            plot.scrollIntoView({ block: "center", behavior: "instant" });
-            const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
-            return [box.x + xaxis._offset + xaxis.c2p(x), box.y + yaxis._offset + yaxis.c2p(y)];
-        }""",
-        [x, y],
-    )
-    page.mouse.move(*place)
-    page.mouse.click(*place)
-
-
-def finished(page: Page) -> None:
-    """Wait until no work is under way any more: for two seconds, as one piece of work can follow another."""
-    quiet = 0
-    for _ in range(400):
-        busy = page.get_by_role("button", name="Cancel").count() or page.get_by_test_id("stProgress").count()
-        quiet = 0 if busy else quiet + 1
-        if quiet == 8:
-            return
-        page.wait_for_timeout(250)
-    raise AssertionError("work is still under way after 100 seconds")
 
 
 def test_a_link_restores_the_set_and_the_mode_and_clicks_change_the_set(server: str, new_page: NewPage) -> None:
@@ -47,11 +22,11 @@ def test_a_link_restores_the_set_and_the_mode_and_clicks_change_the_set(server: 
     expect(page.get_by_text("Gain lost")).to_be_visible()
     expect(page.get_by_text("random heads do")).to_be_visible()
     finished(page)
-    click_head(page, "set-map", 3, 1)
+    click_figure(page, "set-map", 3, 1)
     expect(page.get_by_role("heading", name="3 heads taken away: L0H2, L1H1, L1H3")).to_be_visible()
     expect(page).to_have_url(re.compile(r"heads=L0H2(%2C|,)L1H1(%2C|,)L1H3"))
     finished(page)
-    click_head(page, "set-map", 2, 0)
+    click_figure(page, "set-map", 2, 0)
     expect(page.get_by_role("heading", name="2 heads taken away: L1H1, L1H3")).to_be_visible()
     finished(page)
     page.reload()
@@ -97,7 +72,7 @@ def test_a_point_of_the_scatter_leads_to_the_attention_of_its_head(server: str, 
             return [numbers(heads.x)[i], numbers(heads.y)[i]];
         }"""
     )
-    click_head(page, "score-effect", x, y)
+    click_figure(page, "score-effect", x, y)
     expect(page.get_by_role("heading", name="L0H2")).to_be_visible()
     expect(page.get_by_text("matters but does not look", exact=True)).to_be_visible()
     page.get_by_role("link", name="See where it looks").click()

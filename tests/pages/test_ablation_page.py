@@ -1,8 +1,6 @@
 """The Ablation page: the set, the numbers, and random heads beside them."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,31 +12,24 @@ from core.interventions import ablate, ablation_controls, single_effects
 from core.results import ScoreRequest, head_scores
 from core.scores import heads_above
 from core.sequences import ProbeOptions
+from tests.helpers.app import SHORT, open_page
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds what the first view of the page needs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        heads = heads_above(head_scores(REQUEST).mean("induction"), 0.5)
-        for found in (heads, [(0, 2)]):
-            ablate(REQUEST, found, "mean")
-            ablate(REQUEST, all_but(tuple(found), 2, 4), "mean", text=None)
-            ablation_controls(REQUEST, found, "mean")
-            single_effects(REQUEST, found, "mean")
-        yield
+    heads = heads_above(head_scores(REQUEST).mean("induction"), 0.5)
+    for found in (heads, [(0, 2)]):
+        ablate(REQUEST, found, "mean")
+        ablate(REQUEST, all_but(tuple(found), 2, 4), "mean", text=None)
+        ablation_controls(REQUEST, found, "mean")
+        single_effects(REQUEST, found, "mean")
 
 
 def page(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/3_Ablation.py")
-    for name, value in ({"model": "two-layer", "length": "20", "sequences": "2"} | parameters).items():
-        at.query_params[name] = value
-    return at.run()
+    return open_page("pages/3_Ablation.py", **({"model": "two-layer", **SHORT} | parameters))
 
 
 def settled(at: AppTest) -> AppTest:

@@ -1,7 +1,6 @@
 """The attention page: what it says, what it keeps in the address, and what it does with input that cannot be used."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,12 @@ ADDRESS = {"model": "two-layer", "length": "12", "sequences": "2"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds what the pages show, so that none has to wait for a computation."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        head_scores(REQUEST)
-        rows = [probe_row(REQUEST, 0), probe_row(REQUEST, 1), probe_row(REQUEST, 0, control=True), example_row()]
-        for row in rows:
-            row_patterns(REQUEST, row)
-        yield
+    head_scores(REQUEST)
+    rows = [probe_row(REQUEST, 0), probe_row(REQUEST, 1), probe_row(REQUEST, 0, control=True), example_row()]
+    for row in rows:
+        row_patterns(REQUEST, row)
 
 
 def example_row(text: str = EXAMPLE) -> TokenRow:

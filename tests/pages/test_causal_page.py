@@ -1,10 +1,5 @@
 """The Causal map page: exact as it comes, the estimate at once, score against effect."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -13,32 +8,21 @@ from core.interventions import causal_map, estimated_map
 from core.results import ScoreRequest, head_scores
 from core.scores import heads_above
 from core.sequences import ProbeOptions
+from tests.helpers.app import SHORT, figures, open_page
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds the map that is looked at here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        head_scores(REQUEST)
-        causal_map(REQUEST, "mean")
-        estimated_map(REQUEST, "mean")
-        yield
+    head_scores(REQUEST)
+    causal_map(REQUEST, "mean")
+    estimated_map(REQUEST, "mean")
 
 
 def page(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/4_Causal_map.py")
-    for name, value in ({"model": "two-layer", "length": "20", "sequences": "2"} | parameters).items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def figures(at: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+    return open_page("pages/4_Causal_map.py", **({"model": "two-layer", **SHORT} | parameters))
 
 
 def test_scatter_and_both_maps_with_their_agreement() -> None:

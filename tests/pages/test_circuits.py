@@ -1,21 +1,14 @@
 """The circuits page: the graph, what cutting a path and pruning a head do, and nothing to draw without called heads."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.circuit_readings import circuit_sentence, edge_rows, pruning_rows, shown_heads
+from core.circuit_readings import circuit_sentence, composition_sentence, edge_rows, pruning_rows, shown_heads
 from core.circuits import circuit, prune
 from core.results import ScoreRequest, head_scores
 from core.scores import head_name
 from core.sequences import ProbeOptions
-
-APP = Path(__file__).resolve().parents[2] / "app.py"
-SHORT = {"length": "20", "sequences": "2"}
+from tests.helpers.app import SHORT, figures, open_page, said
 
 
 def request_for(model: str) -> ScoreRequest:
@@ -23,40 +16,26 @@ def request_for(model: str) -> ScoreRequest:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds the circuits of the models that are looked at here, and their prunings."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        for model in ("two-layer", "one-layer"):
-            circuit(request_for(model))
-        for head in range(4):
-            prune(request_for("two-layer"), (0, head))
-        yield
+    for model in ("two-layer", "one-layer"):
+        circuit(request_for(model))
+    for head in range(4):
+        prune(request_for("two-layer"), (0, head))
 
 
 def circuits(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/7_Circuits.py")
-    for name, value in (SHORT | parameters).items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def figures(at: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
-
-
-def said(at: AppTest) -> str:
-    return "\n".join(str(markdown.value) for markdown in at.markdown)
+    return open_page("pages/7_Circuits.py", **(SHORT | parameters))
 
 
 def test_the_graph_has_every_edge_and_its_heads_take_clicks() -> None:
     at = circuits(model="two-layer")
     assert not at.exception and not at.error and not at.warning
     found = circuit(request_for("two-layer"))
-    graph, pruned = figures(at)
+    graph, composed, pruned = figures(at)
     assert sum(trace["name"] == "edge" for trace in graph["data"]) == len(found.edges) > 0
     assert graph["data"][-1]["customdata"] == [list(head) for head in (*found.previous, *found.induction)]
+    assert sum(trace["type"] == "heatmap" for trace in composed["data"]) == 3
     assert len(pruned["layout"]["annotations"]) == 3
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
 
@@ -77,12 +56,27 @@ def test_a_picked_head_is_pruned_in_its_place() -> None:
     assert "the circuit collapses" in said(again)
 
 
+def test_an_induction_head_is_chosen_to_see_what_it_reads() -> None:
+    at = circuits(model="two-layer")
+    found = circuit(request_for("two-layer"))
+    best = head_name(*found.edges[0].induction)
+    assert at.selectbox(key="circuit_receiver").value == best and composition_sentence(found, found.edges[0].induction) in said(
+        at
+    )
+    other = next(head for head in found.induction if head_name(*head) != best)
+    at.selectbox(key="circuit_receiver").set_value(head_name(*other)).run()
+    assert not at.exception and not at.error
+    assert composition_sentence(found, other) in said(at)
+    assert at.query_params["head"] in (head_name(*other), [head_name(*other)])
+    assert any("rotary in this model and are left out" in str(caption.value) for caption in at.caption)
+
+
 def test_another_stand_in_is_kept_in_the_address() -> None:
     at = circuits(model="two-layer", mode="resample")
     assert at.radio(key="circuit_mode").value == "mean"
     at.radio(key="circuit_mode").set_value("zero").run()
     for _ in range(100):
-        if len(figures(at)) == 2:
+        if len(figures(at)) == 3:
             break
         assert not at.exception and not at.error
         at.run()

@@ -1,8 +1,5 @@
 """The Heads page: what it says about a model's heads, and when."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +9,7 @@ from streamlit.testing.v1 import AppTest
 from core.results import ScoreRequest, head_scores
 from core.scores import head_name, heads_above
 from core.sequences import ProbeOptions
-
-APP = Path(__file__).resolve().parents[2] / "app.py"
-SHORT = {"length": "20", "sequences": "2"}
+from tests.helpers.app import SHORT, figures, open_page
 
 
 def request_for(model: str) -> ScoreRequest:
@@ -22,26 +17,14 @@ def request_for(model: str) -> ScoreRequest:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds the scores of the models that are looked at here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        for model in ("two-layer", "one-layer"):
-            head_scores(request_for(model))
-        yield
+    for model in ("two-layer", "one-layer"):
+        head_scores(request_for(model))
 
 
 def heads(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/1_Heads.py")
-    for name, value in (SHORT | parameters).items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def figures(at: AppTest) -> list[dict[str, Any]]:
-    """The plotly figures on the page, in order."""
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+    return open_page("pages/1_Heads.py", **(SHORT | parameters))
 
 
 def glance(at: AppTest) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,23 +12,20 @@ from core.doctor import Check, DoctorReport
 from core.example import induction_example
 from core.results import ScoreRequest, head_scores
 from core.sequences import ProbeOptions
+from tests.helpers.app import SHORT
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 PAGES = APP.parent / "pages"
-SHORT = {"length": "20", "sequences": "2"}
 GOOD = DoctorReport("cpu, float32", (Check("prefix matching", 0.5, 0.5, 1e-5),))
 BAD = DoctorReport("cpu, float32", (Check("prefix matching", 0.5, 0.4, 1e-5), Check("second-copy loss", 0.0, 0.0, 1e-5)))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds what the page shows."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        induction_example()
-        for model in ("two-layer", "one-layer"):
-            head_scores(ScoreRequest(model, ProbeOptions(length=20, sequences=2)))
-        yield
+    induction_example()
+    for model in ("two-layer", "one-layer"):
+        head_scores(ScoreRequest(model, ProbeOptions(length=20, sequences=2)))
 
 
 def home(**parameters: str) -> AppTest:

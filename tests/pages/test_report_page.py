@@ -3,49 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.models.paths import bundled_root
 from core.report import QUESTIONS, run_report
 from core.reproduction import CORRECTIONS, Corrections, reproduce
 from core.results import ScoreRequest
 from core.sequences import ProbeOptions
+from tests.helpers.app import SHORT, open_page, said
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 MODEL = "by-construction"
 REQUEST = ScoreRequest(MODEL, ProbeOptions(length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds everything that the page shows of one model."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        run_report(REQUEST)
-        for name in CORRECTIONS:
-            reproduce(REQUEST, Corrections(**{name: True}))
-        yield
+    run_report(REQUEST)
+    for name in CORRECTIONS:
+        reproduce(REQUEST, Corrections(**{name: True}))
 
 
 def report(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/8_Report.py")
-    for name, value in ({"model": MODEL, "length": "20", "sequences": "2"} | parameters).items():
-        at.query_params[name] = value
-    return at.run()
+    return open_page("pages/8_Report.py", **({"model": MODEL, **SHORT} | parameters))
 
 
 def titles(at: AppTest) -> list[str]:
     charts: list[dict[str, Any]] = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
     return [chart["layout"].get("title", {}).get("text", "") for chart in charts]
-
-
-def said(at: AppTest) -> str:
-    return " ".join(str(text.value) for text in at.markdown)
 
 
 def test_recorded_stands_beside_live() -> None:
@@ -101,6 +91,42 @@ def test_without_the_model_the_recorded_numbers_still_show() -> None:
     assert titles(at) == ["SoLU-8l-old, induction, as recorded", "SoLU-8l-old, previous token, as recorded"]
     assert any("recorded numbers alone" in str(info.value) for info in at.info)
     assert list(at.table[1].value["log-probability"]) == ["-6.096", "-8.345", "-9.745"]
+
+
+def test_the_page_can_be_taken_along_once_everything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = report()
+    assert [button.label for button in at.get("download_button") if "as one page" in button.label]
+    assert any("--html report.html" in str(code.value) for code in at.code)
+    monkeypatch.setattr("core.ui.report_download.at_hand", lambda _: None)
+    early = report()
+    assert any("as soon as everything above is measured" in str(caption.value) for caption in early.caption)
+    assert not [button for button in early.get("download_button") if "as one page" in button.label]
+
+
+def test_models_that_are_not_measured_are_measured_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(bundled_root() / "one-layer", own, ignore=shutil.ignore_patterns("checkpoints"))
+    about = json.loads((own / "headscope.json").read_text(encoding="utf-8"))
+    about["config"]["n_ctx"] //= 2
+    (own / "headscope.json").write_text(json.dumps(about), encoding="utf-8")
+    monkeypatch.setenv("HEADSCOPE_MODELS", str(tmp_path))
+
+    def own_row(at: AppTest) -> list[str]:
+        table = at.table[len(at.table) - 1].value
+        [row] = [list(row) for row in table.itertuples(index=False) if row[0] == "own"]
+        return row
+
+    at = report()
+    assert own_row(at)[3:] == ["not measured yet", "–", "–", "–", "–"]
+    assert at.button(key="measure_missing").label == "Measure the one that is missing"
+    at.button(key="measure_missing").click().run()
+    for _ in range(100):
+        if not at.get("progress"):
+            break
+        at.run()
+    assert not at.exception and not at.error
+    assert own_row(at)[3] == "absent" and own_row(at)[6].startswith("L0H")
+    assert not [button for button in at.button if button.key == "measure_missing"]
 
 
 def test_figures_are_described() -> None:

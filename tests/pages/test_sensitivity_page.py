@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,25 +11,18 @@ from streamlit.testing.v1 import AppTest
 from core.results import ScoreRequest
 from core.sensitivity import measure_sensitivity
 from core.sequences import ProbeOptions
+from tests.helpers.app import SHORT, open_page
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        measure_sensitivity(REQUEST, "induction")
-        yield
+def measured(own_store: None) -> None:
+    measure_sensitivity(REQUEST, "induction")
 
 
 def sensitivity(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/9_Sensitivity.py")
-    for name, value in ({"model": "two-layer", "length": "20", "sequences": "2"} | parameters).items():
-        at.query_params[name] = value
-    return at.run()
+    return open_page("pages/9_Sensitivity.py", **({"model": "two-layer", **SHORT} | parameters))
 
 
 def figure(at: AppTest) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The sidebar and the address: what they agree on, what they correct, and what they say about it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,10 @@ APP = Path(__file__).resolve().parents[2] / "app.py"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds the scores of the models that are looked at here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        for request in (ScoreRequest(DEFAULT_MODEL), ScoreRequest("two-layer"), ScoreRequest("by-construction")):
-            head_scores(request)
-        yield
+    for request in (ScoreRequest(DEFAULT_MODEL), ScoreRequest("two-layer"), ScoreRequest("by-construction")):
+        head_scores(request)
 
 
 def heads(**parameters: str) -> AppTest:

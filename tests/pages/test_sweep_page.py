@@ -1,10 +1,5 @@
 """The Sweep page: the curve beside random heads, and what moving the slider costs (nothing)."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -13,35 +8,20 @@ from core.results import ScoreRequest, head_scores
 from core.scores import heads_above
 from core.sequences import ProbeOptions
 from core.sweep import DEFAULT_THRESHOLDS, threshold_grid
+from tests.helpers.app import SHORT, figures, open_page, said
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 REQUEST = ScoreRequest("by-construction", ProbeOptions(length=20, sequences=2))
 GRID = threshold_grid(*DEFAULT_THRESHOLDS)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds the sweep that is looked at here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        threshold_sweep(REQUEST, GRID, "mean")
-        yield
+    threshold_sweep(REQUEST, GRID, "mean")
 
 
 def page(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/5_Sweep.py")
-    for name, value in ({"model": "by-construction", "length": "20", "sequences": "2"} | parameters).items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def figures(at: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
-
-
-def said(at: AppTest) -> str:
-    return " ".join(str(markdown.value) for markdown in at.markdown)
+    return open_page("pages/5_Sweep.py", **({"model": "by-construction", **SHORT} | parameters))
 
 
 def test_curve_band_table_and_the_reports_comparison() -> None:

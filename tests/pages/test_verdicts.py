@@ -1,7 +1,7 @@
 """The verdicts page: labels with their numbers, a floor that costs nothing, and no trust where the behaviour is absent."""
 
-import json
-from collections.abc import Iterator
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import core.causal
 from core.calls import Calls, call_heads
 from core.interventions import CausalMap, causal_map
 from core.models.circuit_spec import standard_spec
 from core.results import ScoreRequest, head_scores
 from core.scores import head_name
 from core.sequences import ProbeOptions
-from core.verdict_tables import ordered, sentence, verdict_rows
-
-APP = Path(__file__).resolve().parents[2] / "app.py"
-SHORT = {"length": "20", "sequences": "2"}
+from core.verdict_costs import cost_of, layers_to_measure
+from core.verdict_tables import ordered, sentence, told, verdict_rows
+from tests.helpers.app import SHORT, figures, open_page, said
 
 
 def request_for(model: str) -> ScoreRequest:
@@ -26,30 +26,15 @@ def request_for(model: str) -> ScoreRequest:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def judged(own_store: None) -> None:
     """A store that holds the verdicts of the models that are looked at here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        for model in ("two-layer", "one-layer", "by-construction"):
-            head_scores(request_for(model))
-            call_heads(request_for(model))
-        yield
+    for model in ("two-layer", "one-layer", "by-construction"):
+        head_scores(request_for(model))
+        causal_map(request_for(model), "mean", layers_to_measure(call_heads(request_for(model)).verdicts))
 
 
 def verdicts(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/6_Verdicts.py")
-    for name, value in (SHORT | parameters).items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def figures(at: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
-
-
-def said(at: AppTest) -> str:
-    return "\n".join(str(markdown.value).replace("\\", "") for markdown in at.markdown)
+    return open_page("pages/6_Verdicts.py", **(SHORT | parameters))
 
 
 def test_every_planted_head_gets_its_sentence() -> None:
@@ -113,6 +98,60 @@ def test_every_head_stands_in_the_table_with_called_heads_first() -> None:
     assert all(row["low"] <= row["contrast"] <= row["high"] and row["cost"] is None for row in rows)
 
 
+def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "other store"))
+    head_scores(request_for("by-construction"))
+    call_heads(request_for("by-construction"))
+    released = threading.Event()
+    measure = core.causal.layer_losses
+
+    def slowly(*given: Any, **more: Any) -> np.ndarray:
+        assert released.wait(60)
+        return measure(*given, **more)
+
+    monkeypatch.setattr("core.causal.layer_losses", slowly)
+    at = verdicts(model="by-construction")
+    assert not at.exception and not at.error
+    assert "L1H3: induction" in said(at) and "removing it costs" not in said(at)
+    assert any("as soon as it is measured" in str(caption.value) for caption in at.caption)
+    released.set()
+    for _ in range(100):
+        if not at.get("progress"):
+            break
+        at.run()
+    assert not at.exception and not at.error
+    found = call_heads(request_for("by-construction"))
+    effects = causal_map(request_for("by-construction"), "mean")
+    assert sentence(found.called[0], found, effects).partition(". ")[2] in said(at)
+    assert said(at).count("removing it costs") == len(told(found)) == 5
+
+
+def test_costs_that_cannot_be_measured_take_nothing_from_the_verdicts() -> None:
+    at = verdicts(model="two-layer", mode="resample", sequences="1")
+    for _ in range(100):
+        if at.subheader:
+            break
+        at.run()
+    assert not at.exception
+    assert ["at least 2 sequences" in str(error.value) for error in at.error] == [True]
+    assert "4 heads match" in str(at.subheader[0].value) and len(figures(at)) == 3
+
+
+def test_layers_of_called_heads_come_first_and_the_last_of_them_before_others() -> None:
+    label = {(0, 1): "previous token", (1, 0): "sink", (2, 0): "induction", (3, 1): "anti-induction", (3, 0): "previous token"}
+    given = call_heads(request_for("two-layer")).verdicts[0]
+    verdicts = [replace(given, layer=layer, head=head, label=name) for (layer, head), name in label.items()]
+    assert layers_to_measure(verdicts) == (3, 2, 0)
+
+
+def test_without_others_in_the_layer_there_is_nothing_to_compare_with() -> None:
+    calls = call_heads(request_for("two-layer"))
+    effects = causal_map(request_for("two-layer"), "mean")
+    costs = [cost_of(verdict, calls, effects) for verdict in calls.called]
+    assert len(costs) == 4 and all(cost.lacks_random_heads for cost in costs)
+    assert "in layer 1 every head is called" in " ".join(str(c.value) for c in verdicts(model="two-layer").caption)
+
+
 def test_costs_join_the_sentence_beside_the_layers_other_heads() -> None:
     calls = call_heads(request_for("by-construction"))
     effects = causal_map(request_for("by-construction"), "mean")
@@ -125,5 +164,5 @@ def test_costs_join_the_sentence_beside_the_layers_other_heads() -> None:
 
 def test_layers_that_are_not_measured_cost_nothing_in_words() -> None:
     calls: Calls = call_heads(request_for("by-construction"))
-    unknown = CausalMap("mean", np.full((2, 2, 4, 2), np.nan), np.zeros((2, 2)))
+    unknown = CausalMap("mean", np.full((2, 4, 2), np.nan), np.zeros(2))
     assert sentence(calls.called[0], calls, unknown) == calls.called[0].sentence()

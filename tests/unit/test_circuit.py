@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,14 @@ import torch
 
 from core import interventions
 from core.ablation import AblationBench
+from core.circuit_readings import composition_rows, composition_sentence
 from core.circuits import circuit, heads_to_prune, prune
 from core.cli import main
 from core.composition import KINDS, Factors, baseline, composition, compositions, writer
 from core.errors import BadInput
+from core.figures.circuit import circuit_graph
+from core.figures.composition import composition_maps, describe_composition
+from core.figures.style import Look
 from core.forward import logits_from, run_body, z_hook
 from core.head_weights import query_and_key, reads
 from core.models.circuit_spec import expected_prefix_matching, standard_spec
@@ -230,6 +235,61 @@ def test_the_kept_circuit_is_the_measured_one():
     assert circuit(REQUEST, previous=(INDUCTION,), induction=(INDUCTION,)).edges == ()
 
 
+def test_every_earlier_head_is_compared_with_random_matrices():
+    found = circuit(REQUEST)
+    rows = composition_rows(found, INDUCTION)
+    assert rows[0]["earlier"] == head_name(*PREVIOUS) and len(rows) == 4
+    measured = compositions(build(SPEC), INDUCTION).numpy()
+    for row in rows:
+        head = (0, int(row["earlier"][3:]))
+        for kind, values in zip(KINDS, measured, strict=True):
+            assert row[f"{kind}_composition"] == pytest.approx(values[head], abs=1e-9)
+            assert row[f"{kind}_above_random"] == pytest.approx(values[head] - found.baseline, abs=1e-9)
+    assert [row["previous_token_head"] for row in rows] == [True, False, False, False]
+    said = composition_sentence(found, INDUCTION)
+    assert f"its keys from {head_name(*PREVIOUS)} (+" in said and "its queries from none; its values from none" in said
+
+
+@pytest.mark.parametrize("look", [Look(), Look(dark=True, large=True)])
+def test_the_composition_maps_show_what_the_rows_say(look):
+    found = circuit(REQUEST)
+    figure = composition_maps(found, INDUCTION, look)
+    maps = [trace for trace in figure.data if trace.type == "heatmap"]
+    assert [trace.name for trace in maps] == list(KINDS)
+    by_head = {row["earlier"]: row for row in composition_rows(found, INDUCTION)}
+    for trace in maps:
+        shown = {head_name(0, head): trace.z[0][head] for head in range(4)}
+        assert shown == pytest.approx({name: row[f"{trace.name}_above_random"] for name, row in by_head.items()})
+    # Two lines round the previous-token head in each of the three maps.
+    frames = [shape for shape in figure.layout.shapes if shape.x0 < PREVIOUS[1] < shape.x1]
+    assert len(frames) == len(figure.layout.shapes) == 6
+    assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
+    assert f"K: {head_name(*PREVIOUS)} +" in describe_composition(found, INDUCTION)
+
+
+def test_the_wider_edge_is_the_one_that_costs_more():
+    heads = ((0, 0), (0, 1), (0, 2))
+    found = circuit(REQUEST, previous=heads, induction=(INDUCTION,))
+    # The one that costs nothing gets the largest K-composition: it must stay thin all the same.
+    composition = found.composition.copy()
+    composition[0][KINDS.index("k")][0, 0] = 0.9
+    figure = circuit_graph(replace(found, composition=composition), head_scores(REQUEST), Look())
+    drawn = {trace.y[0]: trace.line.width for trace in figure.data if trace.name == "edge"}
+    widths = [drawn[height] for height in sorted(drawn, reverse=True)]
+    drops = {edge.previous: edge.drop for edge in found.edges}
+    assert widths.index(max(widths)) == max(range(3), key=lambda i: drops[heads[i]]) == PREVIOUS[1]
+    assert widths[0] < max(widths) / 4
+
+
+def test_numbers_on_crossing_edges_do_not_cover_each_other():
+    found = circuit(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2)))
+    figure = circuit_graph(found, head_scores(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))), Look())
+    written = [(note.x, note.y) for note in figure.layout.annotations if note.bgcolor]
+    assert len(written) >= 4
+    for i, (x, y) in enumerate(written):
+        assert all(abs(x - u) > 0.09 or abs(y - v) > 0.14 for u, v in written[:i])
+
+
 def test_a_model_without_called_heads_has_no_edges():
     found = circuit(ScoreRequest("one-layer", ProbeOptions(length=12, sequences=2)))
     assert found.induction == () and found.edges == ()
@@ -263,9 +323,13 @@ def test_an_architecture_that_ignores_its_keys_is_refused(monkeypatch):
 def test_the_command_keeps_its_contract(capsys):
     shared = ["circuit", "--model", "by-construction", "--length", "16", "--sequences", "2", "--json"]
     assert main(shared) == 0
-    [edge] = json.loads(capsys.readouterr().out)["edges"]
+    result = json.loads(capsys.readouterr().out)
+    [edge] = result["edges"]
     assert {"previous", "induction", "k_composition", "baseline", "path_patch_drop"} <= set(edge)
     assert (edge["previous"], edge["induction"]) == (head_name(*PREVIOUS), head_name(*INDUCTION))
+    [composed] = result["composition"]
+    assert composed["k"][PREVIOUS[0]][PREVIOUS[1]] == edge["k_composition"] and composed["induction"] == edge["induction"]
+    assert composed["q"][1] == [None] * 4
     assert main([*shared, "--prune", head_name(*PREVIOUS)]) == 0
     pruned = json.loads(capsys.readouterr().out)
     assert {"head", "loss", "recovered_fraction", "prefix_matching"} <= set(pruned)

@@ -68,6 +68,16 @@ def test_the_causal_map_of_the_circuit_shows_its_two_heads(mode):
     assert others.max() < 1e-5
 
 
+def test_a_map_of_some_layers_leaves_the_others_unmeasured_and_is_at_hand_for_the_whole():
+    part = causal_map(MIXTURE, "resample", [2, 0])
+    assert np.isnan(part.effect[1]).all() and not np.isnan(part.effect[[0, 2]]).any() and not part.complete
+    kept = stored_causal_map(MIXTURE, "resample")
+    assert np.array_equal(kept.effect, part.effect, equal_nan=True)
+    assert np.array_equal(causal_map(MIXTURE, "resample").effect[[0, 2]], part.effect[[0, 2]])
+    with pytest.raises(BadInput, match="layers 0 to 2"):
+        causal_map(MIXTURE, "resample", [3])
+
+
 def test_the_causal_map_equals_ablating_one_by_one():
     found = causal_map(MIXTURE, "mean")
     clean = head_scores(MIXTURE).losses()

@@ -102,6 +102,9 @@ def test_the_page_has_live_figures_and_every_answer(written: tuple[dict, str]) -
     for item in result["questions"]:
         assert item["answer"] in said
     assert "-9.745" in said and "9.745" in said
+    # What travels with the project is at hand.
+    assert "by-construction (set by hand)" in said and "one-layer" in said
+    assert {model["name"]: model["behaviour"] for model in result["models"]}["one-layer"] == "absent"
 
 
 def test_text_is_escaped() -> None:

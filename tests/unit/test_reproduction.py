@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
+from core.figures.reported import correction_steps, step_labels
+from core.figures.style import Look
 from core.forward import attached, run_body, token_losses, z_hook
 from core.models.circuit_spec import expected_prefix_matching, standard_spec
 from core.models.load import load_model, model_identity
@@ -179,6 +182,19 @@ def test_step_by_step_adds_one_correction_at_a_time():
     assert last.heads == (PLACE,) and len(last.controls) == 3
     assert last.value > last.band[1], "the induction head must cost more than random heads of its layer"
     assert all(len(row.controls) == 0 for step in steps[:-1] for row in step.rows)
+
+
+def test_random_sets_are_boxes_beside_their_step_and_on_no_point():
+    steps = step_by_step(REQUEST, controls=3)
+    figure = correction_steps(steps, Look())
+    boxes = [trace for trace in figure.data if trace.fill == "toself"]
+    known = [row for row in steps[-1].rows if len(row.controls)]
+    assert len(boxes) == len(known) > 0
+    assert [(min(box.y), max(box.y)) for box in boxes] == [row.band[:2] for row in known]
+    edges = [(min(box.x), max(box.x)) for box in boxes]
+    assert edges[0][0] > len(steps) - 1 and all(a[1] < b[0] for a, b in pairwise(edges))
+    assert edges[-1][1] < figure.layout.xaxis.range[1]
+    assert list(figure.layout.xaxis.ticktext) == step_labels(steps)
 
 
 def test_a_kept_result_runs_no_model(monkeypatch):

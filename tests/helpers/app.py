@@ -1,0 +1,32 @@
+"""A page without a browser: opened at an address, and what it shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+# A probe that is measured quickly.
+SHORT = {"length": "20", "sequences": "2"}
+
+
+def open_page(path: str, **parameters: str) -> AppTest:
+    """The page at `path` ("pages/1_Heads.py"), as a new session sees it at an address with these parameters."""
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    at.switch_page(path)
+    for name, value in parameters.items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def figures(at: AppTest) -> list[dict[str, Any]]:
+    """The plotly figures on the page, in order."""
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+
+
+def said(at: AppTest) -> str:
+    """All running text of the page, without the marks that keep it from being read as Markdown."""
+    return "\n".join(str(markdown.value).replace("\\", "") for markdown in at.markdown)

@@ -1,0 +1,31 @@
+"""What a person does with a page, for the browser tests: clicks in figures, and patience."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page
+
+
+def click_figure(page: Page, key: str, x: float, y: float) -> None:
+    """Click at a place of a figure, in its own coordinates."""
+    place = page.locator(f".st-key-panel-{key} .js-plotly-plot").evaluate(
+        """(plot, [x, y]) => {
+            plot.scrollIntoView({ block: "center", behavior: "instant" });
+            const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+            return [box.x + xaxis._offset + xaxis.c2p(x), box.y + yaxis._offset + yaxis.c2p(y)];
+        }""",
+        [x, y],
+    )
+    page.mouse.move(*place)
+    page.mouse.click(*place)
+
+
+def finished(page: Page) -> None:
+    """Wait until no work is under way any more: for two seconds, as one piece of work can follow another."""
+    quiet = 0
+    for _ in range(400):
+        busy = page.get_by_role("button", name="Cancel").count() or page.get_by_test_id("stProgress").count()
+        quiet = 0 if busy else quiet + 1
+        if quiet == 8:
+            return
+        page.wait_for_timeout(250)
+    raise AssertionError("work is still under way after 100 seconds")
