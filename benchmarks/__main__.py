@@ -1,8 +1,22 @@
-"""`python -m benchmarks`: every benchmark, one after the other."""
+"""`python -m benchmarks`: every benchmark, one after the other, then all rows together and how many failed."""
 
-from benchmarks import causal_map, cold_start, score_pass
+import platform
+
+import torch
+
+from benchmarks import causal_map, cold_start, growth, memory, score_pass, threshold_tick, weights
+from benchmarks.rows import markdown
 
 if __name__ == "__main__":
-    score_pass.main([])
-    causal_map.main()
-    cold_start.main()
+    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    rows = [
+        *cold_start.main(),
+        *threshold_tick.main(),
+        *weights.main(),
+        *memory.main(),
+        *score_pass.main([]),
+        *causal_map.main([]),
+        *growth.main([]),
+    ]
+    failed = [row.what for row in rows if row.verdict == "FAIL"]
+    print(f"\n## Everything\n\n{markdown(rows)}\n\n{len(rows)} rows, {len(failed)} failed.", *failed, sep="\n- ")

@@ -1,56 +1,108 @@
-"""The exact causal map beside one hooked forward for each head, and the gradient estimate beside a bare forward."""
+"""Ablations beside their floor and beside what a user would run: the exact map, the gradient estimate, control sets."""
 
 from __future__ import annotations
+
+import argparse
 
 import numpy as np
 import torch
 
-from benchmarks.shapes import random_model
+from benchmarks.rows import Row, report
+from benchmarks.score_pass import bare_body
+from benchmarks.shapes import SHAPES, random_model, repeated_tokens
 from benchmarks.timing import medians
 from core.ablation import AblationBench
 from core.causal import estimated_effects, layer_losses
-from core.forward import z_hook
+from core.controls import control_sets
+from core.forward import token_losses, z_hook
 from core.models.loaded import LoadedModel
-from core.scores import Layout
+from core.scores import Layout, second_copy_targets
 
-SHAPE = "GPT-2 small shape"
-LENGTH = 50
+LAYOUT = Layout(50, 1)
 SEQUENCES = 4
-# A few layers stand for all: the first, the middle and the last.
-LAYERS = (0, 6, 11)
+CONTROLS = 20
 
 
-def main() -> None:
-    """Print the ratios."""
-    model = random_model(SHAPE)
-    layout = Layout(LENGTH, 1)
-    r = np.random.default_rng(0).integers(1, model.card.d_vocab, (SEQUENCES, LENGTH))
-    tokens = np.concatenate([np.zeros((SEQUENCES, 1), np.int64), r, r], axis=1)
-    bench = AblationBench(model, tokens)
-    ids = torch.from_numpy(tokens)
-    candidates = {"forward": lambda: _forward(model, ids), "estimate": lambda: estimated_effects(bench, "zero", layout)}
-    candidates |= {f"map {layer}": lambda layer=layer: layer_losses(bench, layer, "zero", layout) for layer in LAYERS}
-    found = medians(candidates, repeats=2)
-    loop = len(LAYERS) * model.card.n_heads * found["forward"]
-    shared = sum(found[f"map {layer}"] for layer in LAYERS)
-    print(
-        f"{SHAPE}, {SEQUENCES} x {2 * LENGTH + 1} tokens: "
-        f"exact map {loop / shared:.2f} x faster than one hooked forward a head "
-        f"(goal 1.7): {'pass' if loop / shared >= 1.7 else 'fail'}"
+def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
+    """Rows of one shape. Three layers stand for all: the first, the middle and the last, whose mean cost is that of all."""
+    model = random_model(shape, device, dtype)
+    tokens = repeated_tokens(model, SEQUENCES, LAYOUT)
+    bench = AblationBench(model, tokens.numpy())
+    ids = tokens.to(device)
+    n_layers, n_heads = model.card.n_layers, model.card.n_heads
+    layers = (0, n_layers // 2, n_layers - 1)
+    final = bare_body(model, ids)
+    targets = torch.from_numpy(second_copy_targets(LAYOUT))
+    start = n_layers * 3 // 5
+    heads = tuple((layer, 0) for layer in range(start, min(start + 3, n_layers)))
+    sets = control_sets(heads, n_layers, n_heads, CONTROLS).sets
+
+    @torch.no_grad()
+    def unembed() -> torch.Tensor:
+        return token_losses(model, final, ids, targets)
+
+    found = medians(
+        {
+            "body": lambda: bare_body(model, ids),
+            "unembed": unembed,
+            "forward": lambda: _forward(model, ids),
+            "loop": lambda: _one_hooked_forward(model, ids),
+            "estimate": lambda: estimated_effects(bench, "zero", LAYOUT),
+            "controls": lambda: bench.token_loss(sets, "zero"),
+            **{f"map {layer}": lambda layer=layer: layer_losses(bench, layer, "zero", LAYOUT) for layer in layers},
+        },
+        repeats,
     )
-    ratio = found["estimate"] / found["forward"]
-    print(f"gradient estimate: {ratio:.2f} forwards for all heads (goal 4): {'pass' if ratio <= 4 else 'fail'}")
+    measured = sum(found[f"map {layer}"] for layer in layers)
+    shares = [(n_layers - layer) / n_layers for layer in layers]
+    floor = sum(n_heads * (share * found["body"] + found["unembed"]) for share in shares)
+    probe = f"{shape}, {SEQUENCES} x {LAYOUT.n_tokens} tokens"
+    whole = (
+        f"all {n_layers * n_heads} heads: about {measured / len(layers) * n_layers:.0f} s, floor {floor / 3 * n_layers:.0f} s"
+    )
+    loop = found["loop"] * n_heads * len(layers)
+    faster = 8.0 if device.startswith("cuda") and shape.startswith("GPT-2") else 1.7
+    full = CONTROLS * found["forward"]
+    from_layer = f"from layer {start} of {n_layers}"
+    return [
+        Row(f"{probe}: exact map over its floor", measured / floor, 1.2, beside=whole),
+        Row(f"{probe}: faster than one hooked forward a head", loop / measured, faster, at_least=True),
+        Row(f"{probe}: gradient estimate of all heads, in bare forwards", found["estimate"] / found["forward"], 4.0),
+        Row(f"{probe}: {CONTROLS} controls over {CONTROLS} full forwards", found["controls"] / full, 0.7, beside=from_layer),
+    ]
 
 
 @torch.no_grad()
 def _forward(model: LoadedModel, ids: torch.Tensor) -> torch.Tensor:
-    """What a tutorial does for one head: a whole hooked pass."""
+    """A bare forward with all logits."""
+    return model.bridge.unembed(bare_body(model, ids))
+
+
+@torch.no_grad()
+def _one_hooked_forward(model: LoadedModel, ids: torch.Tensor) -> np.ndarray:
+    """What a tutorial does for one head: a whole hooked pass, then the loss of the second copy."""
 
     def zero(z: torch.Tensor, hook: object) -> torch.Tensor:
         z[:, :, 0] = 0
         return z
 
-    return model.bridge.run_with_hooks(ids, return_type="logits", fwd_hooks=[(z_hook(0), zero)])
+    logits = model.bridge.run_with_hooks(ids, return_type="logits", fwd_hooks=[(z_hook(0), zero)])
+    half = LAYOUT.length + LAYOUT.b
+    return torch.nn.functional.cross_entropy(
+        logits[:, half:-1].flatten(0, 1), ids[:, half + 1 :].flatten(), reduction="none"
+    ).numpy(force=True)
+
+
+def main(arguments: list[str] | None = None) -> list[Row]:
+    """Both shapes on one device."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args(arguments)
+    dtype = getattr(torch, options.dtype)
+    rows = [row for shape in SHAPES for row in run(shape, options.device, dtype, options.repeats)]
+    return report(f"Ablations ({options.device}, {options.dtype})", rows)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
 from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
@@ -11,6 +15,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Pretrain
 from core.models.bare import bare_twin
 from core.models.card import ModelCard, ModelIdentity
 from core.models.loaded import LoadedModel
+from core.scores import Layout
 
 SHAPES: dict[str, PretrainedConfig] = {
     "SmolLM2-135M shape": LlamaConfig(
@@ -29,7 +34,18 @@ SHAPES: dict[str, PretrainedConfig] = {
 
 def random_model(shape: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LoadedModel:
     """A loaded model of `shape` with random weights."""
-    config = SHAPES[shape]
+    return model_of(SHAPES[shape], shape, device, dtype)
+
+
+def repeated_tokens(model: LoadedModel, rows: int, layout: Layout) -> Int[Tensor, "rows tokens"]:
+    """`[BOS, r, r]` of random ids."""
+    generator = torch.Generator().manual_seed(0)
+    r = torch.randint(1, model.card.d_vocab, (rows, layout.length), generator=generator)
+    return torch.cat([torch.zeros(rows, 1, dtype=torch.long), r, r], dim=1)
+
+
+def model_of(config: PretrainedConfig, shape: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LoadedModel:
+    """A loaded model of a config with random weights."""
     torch.manual_seed(0)
     module = AutoModelForCausalLM.from_config(config, attn_implementation="eager").to(device=device, dtype=dtype).eval()
     module.requires_grad_(False)
@@ -50,3 +66,10 @@ def random_model(shape: str, device: str = "cpu", dtype: torch.dtype = torch.flo
         source="local",
     )
     return LoadedModel(ModelIdentity(card, weights_digest=shape, bos_token_id=0, special_ids=frozenset({0})), bridge, bare)
+
+
+def twelve_by_twelve_folder(folder: Path) -> None:
+    """Write a random model of 12 layers by 12 heads, as narrow as it can be, in the Hugging Face format."""
+    torch.manual_seed(0)
+    config = GPT2Config(n_layer=12, n_head=12, n_embd=48, vocab_size=512, n_positions=256, bos_token_id=0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)

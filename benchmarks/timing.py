@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
 
-def medians(candidates: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
+def medians(candidates: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
     """Each candidate's median seconds, after one run that does not count; run in turn A B C A B C ..."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(repeats + 1):

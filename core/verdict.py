@@ -92,13 +92,11 @@ class Verdict:
         """The verdict in one sentence that a student can read; `effect` and `control` are single-ablation costs in nats."""
         control_score = self.induction - self.contrast
         looked = f"Looks at the token after the earlier copy ({self.induction:.2f}, control {control_score:.2f})"
-        copies = f"{'copies' if self.copying > 0 else 'suppresses'} what it sees ({self.copying:+.1f})"
+        logit = f"{self.attribution:+.2f} to the right token's logit"
         said = {
-            "induction": f"{looked}, {copies}, and adds {self.attribution:+.2f} to the right token's logit",
-            "anti-induction": (
-                f"{looked}, but works against it: copying {self.copying:+.1f}, right token's logit {self.attribution:+.2f}"
-            ),
-            "matching, non-copying": f"{looked}, but does not write what it sees into the prediction ({self.copying:+.1f})",
+            "induction": f"{looked}, copies what it sees ({self.copying:+.1f}), and adds {logit}",
+            "anti-induction": f"{looked}, but {self._against()}",
+            "matching, non-copying": f"{looked}, but {self._not_copying()}",
             "positional impostor": (
                 f"Scores {self.induction:.2f}, but {control_score:.2f} on fresh tokens too: "
                 "it looks at a position, not at a copy"
@@ -113,6 +111,21 @@ class Verdict:
             beside = "" if control is None else f" (random heads: {_nats(control)})"
             cost = f"; removing it costs {_nats(effect)} nats{beside}"
         return f"{self.name}: {self.label}. {said}{cost}."
+
+    def _against(self) -> str:
+        if self.attribution < -ATTRIBUTION_FLOOR:
+            weights = "although its weights copy what it sees" if self.copying > COPYING_FLOOR else "copying"
+            return f"lowers the right token's logit ({self.attribution:+.2f}; {weights} {self.copying:+.1f})"
+        return f"its weights suppress what it sees (copying {self.copying:+.1f}; right token's logit {self.attribution:+.2f})"
+
+    def _not_copying(self) -> str:
+        if self.attribution > ATTRIBUTION_FLOOR:
+            logit = f"{self.attribution:+.2f} to the right token's logit"
+            return f"its weights do not copy what it sees ({self.copying:+.1f}); still it adds {logit}"
+        return (
+            f"writes next to nothing of it into the prediction itself (right token's logit {self.attribution:+.2f}, "
+            f"copying {self.copying:+.1f})"
+        )
 
 
 def contrast_q_values(
@@ -207,11 +220,13 @@ def _label(evidence: Evidence, layer: int, head: int, called: bool, floor: float
     place = (layer, head)
     if called:
         copying, attribution = evidence.copying[place], evidence.attribution[place]
-        if copying < -COPYING_FLOOR or attribution < -ATTRIBUTION_FLOOR:
+        if attribution < -ATTRIBUTION_FLOOR:
             return "anti-induction"
-        if copying > COPYING_FLOOR and attribution > ATTRIBUTION_FLOOR:
-            return "induction"
-        return "matching, non-copying"
+        if attribution > ATTRIBUTION_FLOOR:
+            # Copying is read off the weights, past every MLP between; where it contradicts what the head was seen to add to
+            # the right token, it is not copying that helps, but it is no suppression either.
+            return "induction" if copying > COPYING_FLOOR else "matching, non-copying"
+        return "anti-induction" if copying < -COPYING_FLOOR else "matching, non-copying"
     contrast = float(evidence.contrast[place].mean())
     # Most of its score is there on fresh tokens as well.
     if evidence.induction[place] > floor and contrast < evidence.induction[place] / 2:

@@ -55,7 +55,8 @@ A score alone does not make an induction head. Here is what each head must pass.
 3. **It is not small.** The contrast's 95 % interval (bootstrap over sequences) must lie wholly above the **effect floor**.
 4. **What it does with what it sees** decides the label. *Copying* asks the weights whether looking at a token raises that
    token (+1) or lowers it (−1); *attribution* measures what the head adds to the right token's logit. Both positive:
-   *induction*. One negative: *anti-induction*. Neither: *matching, non-copying*.
+   *induction*. A negative attribution, or negative copying and no attribution to speak of: *anti-induction*. Anything else:
+   *matching, non-copying*. Where the two contradict each other, what was measured counts, and the sentence says both.
 
 The sequences have several lengths, so that no head passes by a fixed distance. Norm scales that depend on the token are left
 out of copying, and taken from the pass for attribution.

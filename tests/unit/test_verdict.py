@@ -20,7 +20,7 @@ from core.models.load import load_model
 from core.models.planted import random_spec
 from core.results import ScoreRequest
 from core.sequences import ProbeOptions, repeated_probe
-from core.verdict import SIGNIFICANCE, called_heads, contrast_intervals, contrast_q_values, judge
+from core.verdict import SIGNIFICANCE, Evidence, called_heads, contrast_intervals, contrast_q_values, judge, relabel
 from tests.helpers.architectures import N_HEADS, N_LAYERS, make_pair
 
 PLANTED_MODELS = 200
@@ -87,6 +87,35 @@ def test_a_call_needs_significance_and_size():
     assert q[0, 0] < 0.05 and low[0, 0] < 0.2
     assert called_heads(q, low).tolist() == [[False, True, False]]
     assert low[0, 1] < large.mean() < high[0, 1] and high[0, 1] - low[0, 1] < 0.1
+
+
+@pytest.mark.parametrize(
+    "copying,attribution,label,said",
+    [
+        (0.8, 0.5, "induction", "copies what it sees (+0.8), and adds +0.50 to the right token's logit"),
+        (-0.8, -0.5, "anti-induction", "lowers the right token's logit (-0.50; copying -0.8)"),
+        (0.8, -0.5, "anti-induction", "lowers the right token's logit (-0.50; although its weights copy what it sees +0.8)"),
+        (-0.8, 0.0, "anti-induction", "its weights suppress what it sees (copying -0.8; right token's logit +0.00)"),
+        # What was measured counts: a head that adds to the right token is no suppressor, whatever its weights alone say.
+        (-0.8, 0.5, "matching, non-copying", "do not copy what it sees (-0.8); still it adds +0.50 to the right token's logit"),
+        (
+            0.8,
+            0.0,
+            "matching, non-copying",
+            "writes next to nothing of it into the prediction itself (right token's logit +0.00",
+        ),
+        (0.0, 0.0, "matching, non-copying", "writes next to nothing of it into the prediction itself"),
+    ],
+)
+def test_what_a_matching_head_does_decides_its_label(copying, attribution, label, said):
+    one = np.ones((1, 1))
+    evidence = Evidence(
+        contrast=0.9 + np.zeros((1, 1, 64)), induction=0.95 * one, previous_token=0 * one, duplicate_token=0 * one,
+        sink=0 * one, copying=copying * one, logit_copying=copying * one, attribution=attribution * one,
+    )  # fmt: skip
+    [verdict] = relabel(evidence, q=0.001 * one, low=0.8 * one, high=0.95 * one, floor=0.2)
+    assert verdict.label == label
+    assert said in verdict.sentence() and verdict.sentence().startswith(f"L0H0: {label}. Looks at the token after")
 
 
 # Copying and attribution.
