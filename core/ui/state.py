@@ -18,6 +18,8 @@ from core.models.card import ModelIdentity
 from core.scores import head_name
 from core.view import PARAMETERS, View, all_params_of, fit_view, params_of, view_from
 
+# The picked head's card, for every page that shows one head: file, label, icon.
+CARD_LINK = ("pages/10_Head_card.py", "Open its card", ":material/badge:")
 _VIEW = "view"
 _NOTES = "view_notes"
 _NOTED_FOR = "view_noted_for"
