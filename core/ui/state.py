@@ -25,6 +25,7 @@ _NOTES = "view_notes"
 _NOTED_FOR = "view_noted_for"
 _POLLED = "polled"
 _UNCONFIRMED = "controls_unconfirmed"
+_PAGE = "page_of_the_controls"
 _WHOLE_NUMBERS = ("length", "sequences", "seed")
 _FRACTIONS = ("threshold", "floor", "effect_floor", "first", "second")
 
@@ -42,9 +43,13 @@ def current_view() -> View:
         _set_controls(view)
     else:
         # Streamlit forgets the controls of a page that is left; the session's view remembers them.
-        state[_UNCONFIRMED] = any(name not in state for name in PARAMETERS)
+        arrived = state.get(_PAGE) != _this_page()
+        state[_UNCONFIRMED] = arrived or any(name not in state for name in PARAMETERS)
         _set_controls(state[_VIEW], only_missing=True)
         view, notes = view_from({name: str(state[name]) for name in PARAMETERS})
+        if arrived:
+            # Values that the page before has left are read, but never reach the new page's controls by themselves.
+            _set_controls(view)
     _keep(view, notes)
     return view
 
@@ -94,7 +99,9 @@ def link_to(path: str, label: str, icon: str) -> None:
 
 
 def write_address(view: View) -> None:
-    """Make the address one that shows `view` again; parameters of others are left alone."""
+    """Make the address one that shows `view` again; parameters of others are left alone. Call it once controls are drawn."""
+    # Not sooner: a run that is interrupted before it has drawn the controls has not arrived.
+    st.session_state[_PAGE] = _this_page()
     wanted = params_of(view)
     present = st.query_params.to_dict()
     for name in PARAMETERS:
@@ -123,6 +130,12 @@ def _control_value(name: str, text: str) -> Any:
     if name in _WHOLE_NUMBERS:
         return int(text)
     return float(text) if name in _FRACTIONS else text
+
+
+def _this_page() -> str:
+    """Which page's script runs."""
+    context = get_script_run_ctx()
+    return "" if context is None else context.page_script_hash
 
 
 def went_through_history() -> bool:
