@@ -60,6 +60,12 @@ def table(at: AppTest) -> str:
     return found
 
 
+def can_be_taken_away(at: AppTest) -> bool:
+    """Whether the button that gives the card as a file can be pressed."""
+    [button] = [button.proto for button in at.get("download_button") if button.proto.label == "Card as one page"]
+    return not button.disabled
+
+
 def test_the_whole_card_is_on_one_page() -> None:
     at = page(model="two-layer", head="L1H2")
     assert not at.exception and not at.error and not at.warning and not at.info
@@ -72,6 +78,7 @@ def test_the_whole_card_is_on_one_page() -> None:
         "What taking it away costs",
         "How it moves",
     ]
+    assert can_be_taken_away(at)
     assert len(figures(at)) == 4 and all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
     for reading in card.readings:
         assert f'<td class="value">{reading.mean:.2f}</td>' in table(at)
@@ -93,7 +100,7 @@ def test_another_head_is_chosen_on_the_page() -> None:
     at = page(model="two-layer", head="L1H2")
     picker = at.selectbox(key="card_head")
     values = head_scores(request_for("two-layer")).mean("induction")
-    assert [option.partition(" ")[0] for option in picker.options][0] == f"L1H{values[1].argmax()}"
+    assert picker.options[0].partition(" ")[0] == f"L1H{values[1].argmax()}"
     picker.set_value("L0H2").run()
     assert not at.exception and not at.error
     assert str(at.title[0].value).replace("\\", "") == "L0H2 of two-layer: previous token"
@@ -141,7 +148,7 @@ def test_what_is_missing_is_measured_and_then_the_card_can_be_taken_away() -> No
     at = page(model="two-layer", head="L1H1", seed="9")
     # The scores are there at once, whatever else is still being measured.
     assert "Induction</th>" in table(at) and not at.exception
-    assert [button.proto.disabled for button in at.get("download_button") if button.proto.label == "Card as one page"] == [True]
+    assert not can_be_taken_away(at)
     for _ in range(600):
         if len(figures(at)) == 4 and not at.get("progress"):
             break
