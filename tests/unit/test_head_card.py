@@ -23,12 +23,12 @@ from core.errors import BadInput
 from core.experiment import Experiment
 from core.figures.number_table import number_table_html
 from core.figures.style import Look
-from core.head_card import HeadCard, PartName
+from core.head_card import HeadCard, PartName, Removal
 from core.head_card_page import card_page
 from core.head_card_parts import PARTS, head_card, its_set, stored_head_card
 from core.head_card_readings import alone_sentence, call_sentence, control_note, edges_sentence, in_set_sentence, interval_note
 from core.head_card_tables import COLUMNS, card_command, card_facts, card_rows
-from core.interventions import ablate, causal_map
+from core.interventions import Controls, ablate, causal_map
 from core.models.circuit_spec import PlantedHead, expected_prefix_matching, standard_spec
 from core.models.load import model_identity
 from core.results import ScoreRequest, head_scores
@@ -137,6 +137,34 @@ def test_an_impostor_among_random_heads_that_matter_does_not_matter_less_than_th
     assert "include some that are called themselves" in control_note(card)
     assert "Of 20 random heads 3 differ." in control_note(card)
     assert card.sentence is not None and "(random heads: 0.00)" in card.sentence
+
+
+@pytest.mark.parametrize(
+    "beside,verdict", [(0.003, "no more than"), (0.02, "less than"), (-0.003, "no more than"), (-0.02, "more than")]
+)
+def test_costs_that_read_the_same_are_told_as_equal(trained: HeadCard, beside: float, verdict: str) -> None:
+    layout = trained.scores.layout
+    loss = np.full((20, layout.n_tokens), trained.scores.losses().second_copy + beside)
+    controls = Controls((((1, 0),),) * 20, "", loss, layout)
+    card = replace(trained, alone=Removal(((1, 2),), np.zeros(3)), alone_controls=controls)
+    assert f"costs 0.00 nats, {verdict} a random head" in alone_sentence(card)
+
+
+@pytest.mark.parametrize(
+    "change,parts",
+    [
+        ({"head": (1, 1)}, {"patterns", "alone", "alone_controls", "in_set", "edges"}),
+        ({"threshold": 0.99}, {"in_set", "in_set_controls"}),
+        ({"score": "previous_token"}, {"in_set", "in_set_controls", "movement"}),
+        ({"experiment": Experiment(mode="zero")}, {"alone", "alone_controls", "in_set", "in_set_controls", "edges"}),
+        ({"experiment": Experiment(effect_floor=0.9)}, {"calls"}),
+    ],
+)
+def test_only_people_who_ask_for_the_same_share_a_job(change: dict, parts: set[str]) -> None:
+    """What a part depends on names its job: too little, and one person would be given another's head."""
+    view = View(request=TRAINED, head=(1, 2))
+    other = replace(view, **change)
+    assert {name for name, part in PARTS.items() if part.depends(view) != part.depends(other)} == parts
 
 
 def test_the_interval_is_the_bootstrap_of_the_mean() -> None:
