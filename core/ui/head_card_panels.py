@@ -202,8 +202,8 @@ def patterns_panel(page: Page, card: HeadCard, source: Source) -> None:
         compact=True,
     )
     st.caption(
-        "The first sequence of the probe; darker is more attention. Orange: the token after the earlier copy, where an "
-        "induction head looks. A head that follows tokens leaves the orange line when the second half is fresh."
+        "The first sequence of the probe; a stronger colour is more attention. Orange: the token after the earlier copy, where "
+        "an induction head looks. A head that follows tokens leaves the orange line when the second half is fresh."
     )
 
 
