@@ -32,6 +32,7 @@ _NEXT = (
     ("pages/7_Circuits.py", "Circuits: which heads work together?", ":material/account_tree:"),
     ("pages/8_Report.py", "Report: what did the first report find, and what holds?", ":material/article:"),
     ("pages/9_Sensitivity.py", "Sensitivity: how far does a score move?", ":material/tune:"),
+    ("pages/10_Head_card.py", "Head card: what is this one head?", ":material/badge:"),
 )
 
 

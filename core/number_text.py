@@ -15,3 +15,13 @@ def short_count(count: int) -> str:
         if count >= size:
             return f"{count / size:.3g}{unit}"
     return str(count)
+
+
+def unsigned(value: float, digits: int = 2) -> str:
+    """`1.25`, `−0.30`, and `0.00` for what rounds to nothing."""
+    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def interval(low: float, high: float) -> str:
+    """`0.84 to 0.85`."""
+    return f"{unsigned(low)} to {unsigned(high)}"

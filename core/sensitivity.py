@@ -148,11 +148,11 @@ def _assembled(score: str, base: HeadScores, settings: tuple[Setting, ...], foun
     return Sensitivity(score, base, settings, tuple(found))
 
 
-def _spread(setting: Setting, values: Float[np.ndarray, "sequences"]) -> Spread:
-    mean = float(values.mean())
+def mean_interval(values: Float[np.ndarray, "sequences"]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the mean over sequences; the mean itself twice where there is nothing to resample."""
     # Equal values have no spread, and the bootstrap refuses them.
     if len(values) < 2 or np.ptp(values) == 0:
-        return Spread(setting, mean, mean, mean)
+        return float(values.mean()), float(values.mean())
     interval = bootstrap(
         (values.astype(np.float64),),
         np.mean,
@@ -160,7 +160,12 @@ def _spread(setting: Setting, values: Float[np.ndarray, "sequences"]) -> Spread:
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return Spread(setting, mean, float(interval.low), float(interval.high))
+    return float(interval.low), float(interval.high)
+
+
+def _spread(setting: Setting, values: Float[np.ndarray, "sequences"]) -> Spread:
+    low, high = mean_interval(values)
+    return Spread(setting, float(values.mean()), low, high)
 
 
 def spread_rows(found: Sensitivity, heads: Sequence[Head], threshold: float) -> list[dict]:

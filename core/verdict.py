@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import bootstrap, false_discovery_control, permutation_test
 
 from core.experiment import EFFECT_FLOOR
+from core.number_text import interval, unsigned
 from core.scores import head_name
 
 Label = Literal[
@@ -27,6 +28,8 @@ Label = Literal[
     "sink",
     "none",
 ]
+# The score that a label is about, where it is not induction.
+OWN_SCORES: dict[Label, str] = {"previous token": "previous_token", "duplicate token": "duplicate_token", "sink": "sink"}
 # The labels of heads that are called: they match, whatever they do with it.
 MATCHING: tuple[Label, ...] = ("induction", "anti-induction", "matching, non-copying")
 DEFAULT_LENGTHS = (25, 50, 100)
@@ -104,7 +107,7 @@ class Verdict:
             "previous token": f"Looks at the token just before ({self.previous_token:.2f})",
             "duplicate token": f"Looks at the earlier copy of the current token itself ({self.duplicate_token:.2f})",
             "sink": f"Rests on the first token ({self.sink:.2f})",
-            "none": f"Does none of these: contrast {self.contrast:.2f}, interval {self.low:.2f} to {self.high:.2f}",
+            "none": f"Does none of these: contrast {unsigned(self.contrast)}, interval {interval(self.low, self.high)}",
         }[self.label]
         cost = ""
         if effect is not None:

@@ -21,10 +21,9 @@ ORDER: tuple[Label, ...] = get_args(Label)
 
 def ordered(calls: Calls) -> tuple[Verdict, ...]:
     """Every verdict: by label, then by contrast (previous-token heads and the like by their own score)."""
-    own = {"previous token": "previous_token", "duplicate token": "duplicate_token", "sink": "sink"}
 
     def strength(verdict: Verdict) -> float:
-        return float(getattr(verdict, own.get(verdict.label, "contrast")))
+        return float(getattr(verdict, OWN_SCORES.get(verdict.label, "contrast")))
 
     return tuple(sorted(calls.verdicts, key=lambda verdict: (ORDER.index(verdict.label), -strength(verdict))))
 

@@ -18,6 +18,7 @@ from core.ui.behaviour import absent_banner
 from core.ui.page import Page, run_page
 from core.ui.row_picker import pick_row
 from core.ui.sentences import plain
+from core.ui.state import CARD_LINK, link_to
 from core.ui.working import scores_of
 from core.view import measured_on
 
@@ -56,6 +57,8 @@ def attention(page: Page) -> None:
         st.subheader(f"Scores of {looked.name}", anchor=False)
         head_numbers(scores, head)
         st.caption(plain(f"Measured on {measured_on(view.request.probe(page.identity), page.identity)}."))
+        if view.head is not None:
+            link_to(*CARD_LINK)
     st.subheader("How well each token is predicted", anchor=False)
     loss_panel(page, patterns, looked)
     st.subheader(f"The pattern of {looked.name} as a heat map", anchor=False)

@@ -5,7 +5,7 @@ import streamlit as st
 from core.ui.behaviour import absent_banner, behaviour_line
 from core.ui.page import Page, run_page
 from core.ui.sentences import plain
-from core.ui.state import link_to
+from core.ui.state import CARD_LINK, link_to
 from core.ui.verdict_panels import (
     absent_at_every_length,
     calls_of,
@@ -55,6 +55,7 @@ def verdicts(page: Page) -> None:
     placebo_panel(page, scores, found)
     if page.view.head is not None:
         link_to("pages/2_Attention.py", "See where it looks", ":material/visibility:")
+        link_to(*CARD_LINK)
     st.subheader("Every verdict, with its numbers", anchor=False)
     table(found)
 

@@ -6,7 +6,7 @@ from core.ui.behaviour import absent_banner, behaviour_line
 from core.ui.circuit_panels import circuit_of, composition_panel, edge_table, graph_panel, mode_choice, pruning_panel
 from core.ui.page import Page, run_page
 from core.ui.sentences import plain
-from core.ui.state import link_to
+from core.ui.state import CARD_LINK, link_to
 from core.ui.working import scores_of
 
 
@@ -28,6 +28,7 @@ def circuits(page: Page) -> None:
     graph_panel(page, found, scores)
     if page.view.head is not None:
         link_to("pages/2_Attention.py", "See where the picked head looks", ":material/visibility:")
+        link_to(*CARD_LINK)
     if not found.induction:
         return
     st.subheader("What one head reads of every earlier head", anchor=False)

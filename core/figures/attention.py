@@ -27,6 +27,23 @@ def attention_figure(
 
     `tokens` are the tokens' texts as they are. Raises ValueError if the pattern does not fit them.
     """
+    figure = go.Figure(pattern_traces(tokens, pattern, marked, look))
+    # Taller text than the cells would overlap; the hover names every token.
+    small = {"tickfont": {"size": look.px(10)}, "showgrid": False, "constrain": "domain"}
+    styled(figure, look, height=look.px(height), margin={"r": look.px(120)})
+    figure.update_layout(plot_bgcolor=pattern_colours(look.dark).unseen)
+    figure.update_xaxes(title="key: the token looked at", type="category", constraintoward="right", **small)
+    figure.update_yaxes(title="query: the token that looks", type="category", autorange="reversed", scaleanchor="x", **small)
+    return figure
+
+
+def pattern_traces(
+    tokens: list[str], pattern: Float[np.ndarray, "tokens tokens"], marked: Cells, look: Look
+) -> tuple[go.Heatmap, go.Heatmap]:
+    """The cells of a pattern that are not `marked`, and those that are, each on its own colour scale from 0 to 1.
+
+    Raises ValueError if the pattern does not fit the tokens.
+    """
     if pattern.shape != (len(tokens), len(tokens)):
         raise ValueError(f"{len(tokens)} tokens cannot have a pattern of shape {pattern.shape}")
     colours = pattern_colours(look.dark)
@@ -35,19 +52,10 @@ def attention_figure(
     stripe[marked] = pattern[marked]
     # A query cannot see later keys: no cell there, rather than a cell of weight 0.
     others = np.where(np.tri(len(tokens), dtype=bool) & np.isnan(stripe), pattern, np.nan)
-    figure = go.Figure(
-        [
-            _cells(labels, others, [[0, colours.none], [1, colours.full]], "attention", "", look, bar_at=1.02),
-            _cells(labels, stripe, _mark_scale(colours), "stripe", "<br>induction stripe", look, bar_at=1.13),
-        ]
+    return (
+        _cells(labels, others, [[0, colours.none], [1, colours.full]], "attention", "", look, bar_at=1.02),
+        _cells(labels, stripe, _mark_scale(colours), "stripe", "<br>induction stripe", look, bar_at=1.13),
     )
-    # Taller text than the cells would overlap; the hover names every token.
-    small = {"tickfont": {"size": look.px(10)}, "showgrid": False, "constrain": "domain"}
-    styled(figure, look, height=look.px(height), margin={"r": look.px(120)})
-    figure.update_layout(plot_bgcolor=colours.unseen)
-    figure.update_xaxes(title="key: the token looked at", type="category", constraintoward="right", **small)
-    figure.update_yaxes(title="query: the token that looks", type="category", autorange="reversed", scaleanchor="x", **small)
-    return figure
 
 
 def attention_table(

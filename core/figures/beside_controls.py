@@ -14,6 +14,8 @@ from core.scores import Losses
 from core.sweep import band
 
 _ROW = 92
+# Names of lines that are nearer than this share of the axis would meet.
+_APART = 0.35
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,11 @@ def beside_controls(rows: Sequence[BesideRow], clean: Losses, look: Look) -> go.
             name="without these heads",
         )
     )
-    _reference_lines(figure, clean, look)
+    losses = np.concatenate([[row.ablated, *row.controls] for row in rows])
+    top = max(clean.first_copy, clean.second_copy, float(losses.max()))
+    _reference_lines(figure, clean, top, look)
     for row, y in zip(rows, places, strict=True):
         _write(figure, row.ablated, y, look)
-    losses = np.concatenate([[row.ablated, *row.controls] for row in rows])
-    top = max(clean.first_copy, float(losses.max()))
     styled(figure, look, height=look.px(_ROW * len(rows) + 134), margin={"t": look.px(60), "r": look.px(24)})
     figure.update_xaxes(title="loss on the second copy (nats)", range=[-0.02 * top, 1.06 * top])
     figure.update_yaxes(
@@ -111,13 +113,15 @@ def _changes(rows: Sequence[BesideRow], places: list[int], clean: float, look: L
     return go.Scatter(x=x, y=y, mode="lines", line={"color": look.accent, "width": look.px(3)}, hoverinfo="skip", name="change")
 
 
-def _reference_lines(figure: go.Figure, clean: Losses, look: Look) -> None:
-    """Untouched and first copy, named above the picture; names that would meet lean away from each other."""
-    for value, word, dash, anchor in (
-        (clean.second_copy, f"untouched {clean.second_copy:.2f}", "solid", "left"),
-        (clean.first_copy, f"first copy {clean.first_copy:.2f}", "dash", "right"),
-    ):
-        figure.add_vline(x=value, line={"color": look.ink, "dash": dash, "width": look.px(2)})
+def _reference_lines(figure: go.Figure, clean: Losses, top: float, look: Look) -> None:
+    """Untouched and first copy, named above the picture; two names that would meet become one, to the left of both."""
+    before, first = f"untouched {clean.second_copy:.2f}", f"first copy {clean.first_copy:.2f}"
+    named = [(clean.second_copy, before, "left"), (clean.first_copy, first, "right")]
+    if clean.first_copy - clean.second_copy < _APART * top:
+        named = [(max(clean.first_copy, clean.second_copy), f"{before}, {first}", "right")]
+    for value, word, anchor in named:
         figure.add_annotation(
             x=value, y=1, yref="paper", yanchor="bottom", xanchor=anchor, text=word, showarrow=False, font={"color": look.ink}
         )
+    for value, dash in ((clean.second_copy, "solid"), (clean.first_copy, "dash")):
+        figure.add_vline(x=value, line={"color": look.ink, "dash": dash, "width": look.px(2)})

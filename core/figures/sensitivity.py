@@ -32,7 +32,7 @@ def sensitivity_panels(
     low, high = value_range(found.score)
     for row, factor in enumerate(FACTORS, start=1):
         for column, head in enumerate(heads, start=1):
-            points = _points(found, head, factor, threshold, look)
+            points = spread_points(found, head, factor, threshold, look)
             figure.add_trace(points, row=row, col=column)
             figure.update_xaxes(range=[-0.5, len(points.x) - 0.5], row=row, col=column)
         figure.update_yaxes(title=_TITLES[factor], row=row, col=1)
@@ -43,6 +43,24 @@ def sensitivity_panels(
     figure.update_yaxes(range=[low - pad, high + pad], dtick=0.25 if low >= 0 else 0.5)
     for title in figure.layout.annotations:
         title.font.size = look.font_size
+    return figure
+
+
+def one_head_panels(found: Sensitivity, head: Head, threshold: float, look: Look) -> go.Figure:
+    """One head's panels beside each other: by length, by seed, by BOS, on one scale; filled where above `threshold`."""
+    widths = [max(4, len(found.of(head, factor))) for factor in FACTORS]
+    figure = make_subplots(rows=1, cols=len(FACTORS), shared_yaxes=True, horizontal_spacing=0.03, column_widths=widths)
+    low, high = value_range(found.score)
+    for column, factor in enumerate(FACTORS, start=1):
+        points = spread_points(found, head, factor, threshold, look)
+        figure.add_trace(points, row=1, col=column)
+        figure.update_xaxes(title=_TITLES[factor], range=[-0.5, len(points.x) - 0.5], row=1, col=column)
+    figure.add_hline(y=threshold, line={"color": look.accent, "dash": "dash", "width": look.px(2)}, row="all", col="all")
+    styled(figure, look, height=look.px(_ROW + 60), margin={"t": look.px(34)})
+    figure.update_xaxes(type="category", showgrid=False, tickangle=0)
+    pad = 0.04 * (high - low)
+    figure.update_yaxes(range=[low - pad, high + pad], dtick=0.25 if low >= 0 else 0.5)
+    figure.update_yaxes(title=ALL_SCORES[found.score].title.partition(" (")[0].lower(), row=1, col=1)
     return figure
 
 
@@ -58,7 +76,18 @@ def describe_sensitivity(found: Sensitivity, heads: Sequence[Head], threshold: f
     )
 
 
-def _points(found: Sensitivity, head: Head, factor: Factor, threshold: float, look: Look) -> go.Scatter:
+def describe_one_head(found: Sensitivity, head: Head, threshold: float) -> str:
+    """One head's panels in words."""
+    said = "; ".join(
+        f"{_TITLES[factor]} " + ", ".join(f"{spread.setting.label}: {spread.mean:.2f}" for spread in found.of(head, factor))
+        for factor in FACTORS
+    )
+    title = ALL_SCORES[found.score].title
+    return f"{title} of {head_name(*head)} with 95 % intervals, beside the threshold {threshold:.2f}: {said}."
+
+
+def spread_points(found: Sensitivity, head: Head, factor: Factor, threshold: float, look: Look) -> go.Scatter:
+    """One head's means and intervals as one factor is varied; filled where above `threshold`."""
     spreads = found.of(head, factor)
     above = [spread.mean > threshold for spread in spreads]
     return go.Scatter(

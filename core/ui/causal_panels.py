@@ -19,6 +19,7 @@ from core.readings import agreement_sentence
 from core.scores import ALL_SCORES, HeadScores, head_name
 from core.ui.figure_panel import Source, figure_panel
 from core.ui.page import Page
+from core.ui.state import CARD_LINK, link_to
 from core.view import measured_on
 
 # A model with fewer weights than this is measured without being asked: seconds.
@@ -134,7 +135,8 @@ def picked_head(page: Page, effects: Effects) -> None:
         {"": "so it", "value": where},
     ]
     st.table(rows, border="horizontal", hide_index=True, hide_header=True)
-    st.page_link("pages/2_Attention.py", label="See where it looks", icon=":material/visibility:")
+    link_to("pages/2_Attention.py", "See where it looks", ":material/visibility:")
+    link_to(*CARD_LINK)
 
 
 def source_of(page: Page, effects: Effects) -> Source:

@@ -52,10 +52,12 @@ def figure_panel(
     rows: list[Row],
     source: Source,
     on_pick: Callable[[tuple[int, int]], None] | None = pick_head,
+    compact: bool = False,
 ) -> None:
     """Show `figure` under `key`, unique on its page, with its description, table and downloads.
 
     rows: the table behind the picture.
+    compact: for a page of many small figures: everything that belongs to this one is behind one button.
     on_pick: called with the head whose marker was clicked, before the page runs again; None where a click means nothing.
     """
     filename = f"{source.stem}-{key}"
@@ -65,12 +67,23 @@ def figure_panel(
             selecting = {"on_select": lambda: _report_pick(key, on_pick), "selection_mode": "points"}
         config = {**FIGURE_CONFIG, "toImageButtonOptions": {"format": "png", "filename": filename, "scale": 2}}
         st.plotly_chart(figure, key=key, theme=None, config=config, alt=alt, **selecting)
-        st.caption(plain(f"Measured on {source.measured_on}."))
+        measured = plain(f"Measured on {source.measured_on}.")
+        if compact:
+            with st.popover("Table and files", icon=":material/table:"):
+                _table(rows)
+                st.caption(measured)
+                _downloads(key, filename, rows, source)
+            return
+        st.caption(measured)
         with st.container(horizontal=True, vertical_alignment="top"):
             with st.expander("Table behind this picture", icon=":material/table:"):
-                st.dataframe(rows, hide_index=True, height="content" if len(rows) <= 10 else 380)
+                _table(rows)
             with st.popover("Download", icon=":material/download:"):
                 _downloads(key, filename, rows, source)
+
+
+def _table(rows: list[Row]) -> None:
+    st.dataframe(rows, hide_index=True, height="content" if len(rows) <= 10 else 380)
 
 
 def _downloads(key: str, filename: str, rows: list[Row], source: Source) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from core.figures.style import Look
 from core.scores import ALL_SCORES, HeadScores, head_name
 from core.tables import Row, rows_above
-from core.ui.state import link_to
+from core.ui.state import CARD_LINK, link_to
 from core.view import View
 
 # A table in large text longer than this is no longer seen at once.
@@ -32,6 +32,7 @@ def picked_head_panel(scores: HeadScores, view: View) -> None:
     # A table of the page's own text, which grows with it; a data grid keeps its small letters on a projector.
     st.table(rows, border="horizontal", hide_index=True)
     link_to("pages/2_Attention.py", "See where it looks", ":material/visibility:")
+    link_to(*CARD_LINK)
 
 
 def heads_above_table(scores: HeadScores, view: View, look: Look) -> None:

@@ -30,6 +30,7 @@ _ICONS = {
     "Circuits": ":material/account_tree:",
     "Report": ":material/article:",
     "Sensitivity": ":material/tune:",
+    "Head card": ":material/badge:",
 }
 _BOS_LABELS = {"auto": "as the model's tokenizer does", "always": "always", "never": "never"}
 
@@ -71,7 +72,8 @@ def draw_sidebar() -> Page:
 def _navigation() -> None:
     st.markdown("### HeadScope")
     link_to("app.py", "Home", ":material/home:")
-    for file in sorted((_ROOT / "pages").glob("*.py")):
+    # By number: 10 comes after 9.
+    for file in sorted((_ROOT / "pages").glob("*.py"), key=lambda file: int(file.stem.partition("_")[0])):
         label = file.stem.partition("_")[2].replace("_", " ")
         link_to(f"pages/{file.name}", label, _ICONS.get(label, ":material/insights:"))
 

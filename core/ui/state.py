@@ -18,12 +18,15 @@ from core.models.card import ModelIdentity
 from core.scores import head_name
 from core.view import PARAMETERS, View, all_params_of, fit_view, params_of, view_from
 
+# The picked head's card, for every page that shows one head: file, label, icon.
+CARD_LINK = ("pages/10_Head_card.py", "Open its card", ":material/badge:")
 _VIEW = "view"
 _NOTES = "view_notes"
 _NOTED_FOR = "view_noted_for"
 _POLLED = "polled"
 _UNCONFIRMED = "controls_unconfirmed"
 _OFFERED = "views_offered"
+_PAGE = "page_of_the_controls"
 _WHOLE_NUMBERS = ("length", "sequences", "seed")
 _FRACTIONS = ("threshold", "floor", "effect_floor", "first", "second")
 
@@ -41,9 +44,13 @@ def current_view() -> View:
         _set_controls(view)
     else:
         # Streamlit forgets the controls of a page that is left; the session's view remembers them.
-        state[_UNCONFIRMED] = any(name not in state for name in PARAMETERS)
+        arrived = state.get(_PAGE) != _this_page()
+        state[_UNCONFIRMED] = arrived or any(name not in state for name in PARAMETERS)
         _set_controls(state[_VIEW], only_missing=True)
         view, notes = view_from({name: str(state[name]) for name in PARAMETERS})
+        if arrived:
+            # Values that the page before has left are read, but never reach the new page's controls by themselves.
+            _set_controls(view)
     _keep(view, notes)
     return view
 
@@ -96,7 +103,9 @@ def link_to(path: str, label: str, icon: str, view: View | None = None) -> None:
 
 
 def write_address(view: View) -> None:
-    """Make the address one that shows `view` again; parameters of others are left alone."""
+    """Make the address one that shows `view` again; parameters of others are left alone. Call it once controls are drawn."""
+    # Not sooner: a run that is interrupted before it has drawn the controls has not arrived.
+    st.session_state[_PAGE] = _this_page()
     wanted = params_of(view)
     present = st.query_params.to_dict()
     for name in PARAMETERS:
@@ -113,8 +122,7 @@ def _followed_an_offer() -> bool:
     Such a link is known by its address, and by the page having changed: an address alone can be a late one, from before
     a control was moved. Also begins the list of what this run's page offers.
     """
-    context = get_script_run_ctx()
-    page = "" if context is None else context.page_script_hash
+    page = _this_page()
     offered_on, offered = st.session_state.get(_OFFERED, (page, []))
     st.session_state[_OFFERED] = (page, [])
     present = {name: value for name, value in st.query_params.to_dict().items() if name in PARAMETERS}
@@ -139,6 +147,12 @@ def _control_value(name: str, text: str) -> Any:
     if name in _WHOLE_NUMBERS:
         return int(text)
     return float(text) if name in _FRACTIONS else text
+
+
+def _this_page() -> str:
+    """Which page's script runs."""
+    context = get_script_run_ctx()
+    return "" if context is None else context.page_script_hash
 
 
 def went_through_history() -> bool:

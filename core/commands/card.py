@@ -1,0 +1,90 @@
+"""`card`: everything about one head; `--html FILE` writes it as a page that stands alone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from core.commands.heads import add_mode, parse_heads
+from core.commands.options import model_facts, probe_facts, progress, request_from
+from core.errors import BadInput
+from core.experiment import EFFECT_FLOOR, Experiment
+from core.head_card_parts import checked_head, head_card
+from core.head_card_readings import alone_sentence, call_sentence, edges_sentence, in_set_sentence, movement_sentence
+from core.head_card_tables import card_facts
+from core.head_sets import head_set
+from core.models.load import model_identity
+from core.scores import ALL_SCORES
+from core.standalone import check_replaceable, write_page
+from core.view import DEFAULT_THRESHOLD, View
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Which head, how heads are taken away, and which heads with it."""
+    add_mode(parser, controls=False)
+    parser.add_argument("--head", type=parse_heads, required=True, metavar="L5H7", help="the head that the card is about")
+    parser.add_argument("--score", choices=list(ALL_SCORES), default="induction", help="the score that the threshold is on")
+    parser.add_argument("--threshold", type=float, default=DEFAULT_THRESHOLD, metavar="T", help="its set: the heads above T")
+    parser.add_argument("--set", type=parse_heads, metavar="L1H0,...", help="its set, by name instead of by threshold")
+    parser.add_argument("--floor", type=float, default=EFFECT_FLOOR, help="a head is called if its whole interval is above")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with live figures that needs no network")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """The result as the README states it: every number of the card, None for what cannot be had."""
+    if len(options.head) != 1:
+        raise BadInput("A card is about one head: --head L5H7.")
+    for name in ("threshold", "floor"):
+        if not 0 <= getattr(options, name) < 1:
+            raise BadInput(f"--{name} must be from 0 up to, not including, 1, not {getattr(options, name)}.")
+    request = request_from(options)
+    identity = model_identity(request.model)
+    chosen = head_set(options.set or (), identity.card.n_layers, identity.card.n_heads)
+    view = View(
+        request=request,
+        score=options.score,
+        threshold=options.threshold,
+        head=options.head[0],
+        experiment=Experiment(
+            mode=options.mode,
+            source="threshold" if options.set is None else "picked",
+            heads=chosen,
+            effect_floor=options.floor,
+        ),
+    )
+    checked_head(view)
+    if options.html is not None:
+        # Before the work, not after it.
+        check_replaceable(options.html)
+    card = head_card(view, progress)
+    if options.html is not None:
+        from core.head_card_page import card_page
+
+        write_page(options.html, card_page(card, view, identity))
+    facts = {"model": model_facts(identity), "probe": probe_facts(request.probe(identity), request)}
+    said = (call_sentence(card), alone_sentence(card), in_set_sentence(card), edges_sentence(card))
+    return (
+        facts
+        | card_facts(card, view)
+        | {"sentences": [text for text in (*said, movement_sentence(card, view.threshold)) if text]}
+        | {"html": None if options.html is None else str(options.html)}
+    )
+
+
+def text(result: dict[str, Any]) -> str:
+    """Label and sentence, why, every score, and what each part says."""
+    lines = [f"{result['model']['name']}; behaviour {result['behaviour'].upper()}"]
+    if result["sentence"] is not None:
+        lines.append(result["sentence"])
+    for name, score in result["scores"].items():
+        low, high = score["ci"]
+        control = "" if score["control"] is None else f", control {score['control']:.2f}"
+        lines.append(
+            f"  {ALL_SCORES[name].title:28} {score['value']:5.2f} ({low:.2f} to {high:.2f}){control}, chance "
+            f"{score['chance']:.2f}, place {score['place']}"
+        )
+    lines += [*result["sentences"], *(f"not to be had, {part}: {why}" for part, why in result["missing"].items())]
+    if result["html"] is not None:
+        lines.append(f"The page is in {result['html']}")
+    return "\n".join(lines)

@@ -1,0 +1,63 @@
+"""Head card: everything about one head on one screen, to cite when somebody asks what it is."""
+
+import streamlit as st
+
+from core.head_card_parts import stored_head_card
+from core.ui.behaviour import absent_banner, behaviour_line
+from core.ui.head_card_panels import (
+    card_source,
+    choose_in_map,
+    edges_panel,
+    gathered,
+    links,
+    movement_panel,
+    numbers,
+    patterns_panel,
+    picker,
+    places_for,
+    removal_panel,
+    sentence,
+    title_of,
+    tools,
+)
+from core.ui.page import Page, run_page
+from core.ui.sentences import plain
+from core.ui.working import scores_of
+from core.view import measured_on
+
+
+def head_card(page: Page) -> None:
+    """The page's body."""
+    scores = scores_of(page.view.request)
+    title = st.empty()
+    absent_banner(scores.losses())
+    if page.view.head is None:
+        title.title(f"A head of {plain(page.identity.card.name)}")
+        st.markdown("Which head is the card about? Click one in the map, or choose it by name.")
+        picker(page, scores)
+        choose_in_map(page, scores)
+        return
+    places = places_for(page)
+    card = gathered(page, stored_head_card(page.view, scores), places)
+    source = card_source(page, card)
+    title.title(title_of(page, card))
+    with places["sentence"]:
+        sentence(card)
+    with places["tools"]:
+        tools(page, card, source)
+    with places["numbers"]:
+        numbers(page, card)
+    with places["patterns"]:
+        patterns_panel(page, card, source)
+    with places["costs"]:
+        removal_panel(page, card, source)
+    with places["edges"]:
+        edges_panel(page, card, source)
+    with places["movement"]:
+        movement_panel(page, card, source)
+    links()
+    st.caption(behaviour_line(scores.losses()))
+    st.caption(plain(f"Measured on {measured_on(page.view.request.probe(page.identity), page.identity)}."))
+
+
+run_page("Head card", head_card)

@@ -1,0 +1,177 @@
+"""The Head card page: one head's whole case, from what is at hand, with the rest measured in its place."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.calls import call_heads
+from core.head_card import HeadCard
+from core.head_card_parts import PARTS, head_card
+from core.results import ScoreRequest, head_scores
+from core.sequences import ProbeOptions
+from core.view import View
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+SHORT = {"length": "20", "sequences": "2"}
+
+
+def request_for(model: str) -> ScoreRequest:
+    return ScoreRequest(model, ProbeOptions(length=20, sequences=2))
+
+
+def card_of(model: str, head: tuple[int, int]) -> HeadCard:
+    return head_card(View(request=request_for(model), head=head))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A store that holds the cards that are looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        card_of("two-layer", (1, 2))
+        card_of("two-layer", (0, 2))
+        card_of("one-layer", (0, 1))
+        yield
+
+
+def page(path: str = "pages/10_Head_card.py", **parameters: str) -> AppTest:
+    at = AppTest.from_file(str(APP), default_timeout=120)
+    at.switch_page(path)
+    for name, value in (SHORT | parameters).items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def figures(at: AppTest) -> list[dict[str, Any]]:
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+
+
+def said(at: AppTest) -> str:
+    texts = [*at.title, *at.markdown, *at.caption, *at.info, *at.warning]
+    return "\n".join(str(text.value).replace("\\", "") for text in texts)
+
+
+def table(at: AppTest) -> str:
+    [found] = [part.proto.body for part in at.get("html") if "<table" in part.proto.body]
+    return found
+
+
+def can_be_taken_away(at: AppTest) -> bool:
+    """Whether the button that gives the card as a file can be pressed."""
+    [button] = [button.proto for button in at.get("download_button") if button.proto.label == "Card as one page"]
+    return not button.disabled
+
+
+def test_the_whole_card_is_on_one_page() -> None:
+    at = page(model="two-layer", head="L1H2")
+    assert not at.exception and not at.error and not at.warning and not at.info
+    card = card_of("two-layer", (1, 2))
+    assert str(at.title[0].value).replace("\\", "") == "L1H2 of two-layer: induction"
+    assert card.sentence is not None and card.sentence.partition(". ")[2] in said(at)
+    assert [str(heading.value) for heading in at.subheader] == [
+        "Where it looks",
+        "Edges in and out",
+        "What taking it away costs",
+        "How it moves",
+    ]
+    assert can_be_taken_away(at)
+    assert len(figures(at)) == 4 and all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
+    for reading in card.readings:
+        assert f'<td class="value">{reading.mean:.2f}</td>' in table(at)
+    assert card.alone is not None and f'<td class="value">{card.alone.cost:+.2f}</td>' in table(at)
+    assert "95 % bootstrap over 2 sequences; so few make it too narrow" in said(at)
+    assert "Measured on tokens drawn from" in said(at)
+
+
+def test_a_stored_card_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.models.load.load_model", lambda *_, **__: pytest.fail("loaded a model"))
+    at = page(model="two-layer", head="L1H2")
+    assert not at.exception and not at.error and len(figures(at)) == 4
+    at.slider(key="threshold").set_value(0.3).run()
+    assert not at.exception and not at.error and len(figures(at)) == 4
+    assert "With the threshold at 0.30" in said(at)
+
+
+def test_another_head_is_chosen_on_the_page() -> None:
+    at = page(model="two-layer", head="L1H2")
+    picker = at.selectbox(key="card_head")
+    values = head_scores(request_for("two-layer")).mean("induction")
+    assert picker.options[0].partition(" ")[0] == f"L1H{values[1].argmax()}"
+    picker.set_value("L0H2").run()
+    assert not at.exception and not at.error
+    assert str(at.title[0].value).replace("\\", "") == "L0H2 of two-layer: previous token"
+    assert at.query_params["head"] in ("L0H2", ["L0H2"])
+    assert "With the threshold at 0.50, L0H2 is above it at every setting" in said(at)
+
+
+def test_without_a_head_there_is_a_map_to_pick_one_from() -> None:
+    at = page(model="two-layer")
+    assert not at.exception and not at.error
+    assert at.selectbox(key="card_head").value is None
+    [heat_map] = figures(at)
+    assert heat_map["data"][-1]["customdata"][0] == [0, 0]
+    assert not at.subheader
+    at.selectbox(key="card_head").set_value("L1H2").run()
+    assert "L1H2 of two-layer: induction" in said(at) and len(figures(at)) == 4
+
+
+def test_absent_behaviour_comes_before_the_label() -> None:
+    at = page(model="one-layer", head="L0H1")
+    assert not at.exception and not at.error
+    assert "does not do induction on this probe" in str(at.warning[0].value)
+    order = [element.type for element in at.main]
+    assert order.index("warning") < order.index("markdown") < order.index("subheader")
+    assert "L0H1 of one-layer: no label" in said(at)
+    assert "No edge of L0H1 was found" in said(at)
+
+
+def test_a_head_that_the_model_lacks_is_told_and_left_out() -> None:
+    at = page(model="two-layer", head="L7H7")
+    assert "two-layer has no head L7H7" in said(at) and at.selectbox(key="card_head").value is None
+
+
+def test_what_cannot_be_had_leaves_the_rest() -> None:
+    head_scores(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=1)))
+    at = page(model="two-layer", head="L1H2", sequences="1", mode="resample")
+    assert not at.exception and not at.error
+    assert "Resample ablation needs at least 2 sequences" in said(at)
+    assert "Induction</th>" in table(at)
+
+
+def test_what_is_missing_is_measured_and_then_the_card_can_be_taken_away() -> None:
+    request = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2, seed=9))
+    head_scores(request)
+    at = page(model="two-layer", head="L1H1", seed="9")
+    # The scores are there at once, whatever else is still being measured.
+    assert "Induction</th>" in table(at) and not at.exception
+    assert not can_be_taken_away(at)
+    for _ in range(600):
+        if len(figures(at)) == 4 and not at.get("progress"):
+            break
+        assert not at.exception and not at.error
+        at.run()
+    at.run()
+    assert len(figures(at)) == 4 and "L1H1 of two-layer: induction" in said(at)
+    assert [button.proto.disabled for button in at.get("download_button") if button.proto.label == "Card as one page"] == [
+        False
+    ]
+    assert all(part.measure(View(request=request, head=(1, 1))) is not None for part in PARTS.values())
+
+
+@pytest.mark.parametrize("path", ["pages/1_Heads.py", "pages/2_Attention.py", "pages/6_Verdicts.py", "pages/7_Circuits.py"])
+def test_every_page_that_shows_one_head_leads_to_its_card(path: str) -> None:
+    call_heads(request_for("two-layer"))
+    at = page(path, model="two-layer", head="L1H2")
+    for _ in range(100):
+        links = [link.proto for link in at.main.get("page_link") if link.proto.label == "Open its card"]
+        if links:
+            break
+        at.run()
+    [link] = links
+    assert "Head_card" in link.page and "head=L1H2" in link.query_string
+    without = page(path, model="two-layer")
+    assert not [link for link in without.main.get("page_link") if link.proto.label == "Open its card"]
