@@ -120,7 +120,7 @@ def _alone(view: View) -> Removal:
     layer, head = _head(view)
     known = stored_causal_map(view.request, view.experiment.mode)
     if known is not None and not np.isnan(known.effect[layer, head]):
-        return Removal(((layer, head),), known.losses[1, layer, head] - known.clean[1])
+        return Removal(((layer, head),), known.losses[layer, head] - known.clean)
     return _removal(view, ((layer, head),))
 
 

@@ -10,7 +10,7 @@ from core.calls import Calls
 from core.interventions import CausalMap
 from core.models.card import ModelIdentity
 from core.tables import Row
-from core.verdict import MATCHING, Label, Verdict
+from core.verdict import MATCHING, OWN_SCORES, Label, Verdict
 from core.verdict_costs import cost_of
 from core.view import View
 
