@@ -1,5 +1,7 @@
 """Heads: which heads score above the threshold, by layer and head, by rank, and as a distribution."""
 
+from functools import partial
+
 import streamlit as st
 
 from core.figures.distribution import describe_distribution, score_distribution
@@ -25,7 +27,7 @@ def heads(page: Page) -> None:
     source = Source(
         measured_on(probe, page.identity),
         score_command(view),
-        scores_json(scores, view, probe, page.identity),
+        partial(scores_json, scores, view, probe, page.identity),
         f"headscope-{page.identity.card.name.replace('/', '--')}",
     )
     absent_banner(scores.losses())

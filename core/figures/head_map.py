@@ -49,7 +49,7 @@ def head_map(
     crossed: Sequence[Head] = (),
     picked: Head | None = None,
 ) -> go.Figure:
-    """The map; a click is reported by the last trace, whose points carry `customdata = [layer, head]`."""
+    """The map; a click is reported by the last trace, whose points carry `customdata` the head's name."""
     values = cells.values
     n_layers, n_heads = values.shape
     row = row_height(n_layers, look)

@@ -31,7 +31,7 @@ def hover_texts(scores: HeadScores, heads: Sequence[Head]) -> list[str]:
 
 
 def click_markers(x: Sequence[float], y: Sequence[float], heads: Sequence[Head], texts: list[str], size: float) -> Trace:
-    """Markers that cannot be seen but take hover and clicks, which a heat map does not report; customdata is the head."""
+    """Markers that cannot be seen but take hover and clicks, which a heat map does not report; customdata is its name."""
     unseen = {"marker": {"opacity": 0}}
     return scatter(
         x=list(x),
@@ -40,7 +40,7 @@ def click_markers(x: Sequence[float], y: Sequence[float], heads: Sequence[Head],
         marker={"size": size, "symbol": "square", "opacity": 0},
         selected=unseen,
         unselected=unseen,
-        customdata=[list(head) for head in heads],
+        customdata=[head_name(*head) for head in heads],
         hovertext=texts,
         hoverinfo="text",
         name="heads",

@@ -19,7 +19,7 @@ def score_heatmap(
 ) -> go.Figure:
     """Layer by head on the score's fixed scale; `crossed` heads get a cross.
 
-    A click is reported by the last trace, whose points carry `customdata = [layer, head]`.
+    A click is reported by the last trace, whose points carry `customdata` the head's name.
     """
     values = scores.mean(score)
     low, high = value_range(score)

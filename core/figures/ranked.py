@@ -20,7 +20,7 @@ _TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 def ranked_scores(scores: HeadScores, score: str, threshold: float, picked: Head | None, look: Look) -> go.Figure:
-    """Each head's score, highest first. A click is reported by the last trace, `customdata = [layer, head]`."""
+    """Each head's score, highest first. A click is reported by the last trace, `customdata` the head's name."""
     values = scores.mean(score)
     heads = heads_above(values, -2.0)
     places = list(range(1, len(heads) + 1))

@@ -32,7 +32,7 @@ def score_effect(
 ) -> go.Figure:
     """`scores` across, `effect` (nats) up; the threshold and the floor divide it into four, each named with its count.
 
-    Heads not measured yet (NaN) are left out. A click is reported by the last trace, `customdata = [layer, head]`.
+    Heads not measured yet (NaN) are left out. A click is reported by the last trace, `customdata` the head's name.
     """
     parts = quadrants(scores, effect, threshold, floor)
     low, high = _effect_range(effect, floor)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import streamlit as st
 from core.tables import Row, csv_text
 from core.ui.sentences import plain
 from core.ui.state import pick_head
+from core.view import parse_head
 
 _FOLDER = Path(__file__).parent
 _image_buttons = st.components.v2.component(
@@ -33,14 +35,14 @@ FIGURE_CONFIG = {
 
 @dataclass(frozen=True)
 class Source:
-    """What stands behind the figures of a page: how the numbers came about, and all of them as JSON.
+    """What stands behind the figures of a page: how the numbers came about, and all of them as JSON, or what writes it.
 
     stem: how names of downloaded files begin.
     """
 
     measured_on: str
     command: str
-    json_text: str
+    json_text: str | Callable[[], str]
     stem: str
 
 
@@ -90,7 +92,7 @@ def _downloads(key: str, filename: str, rows: list[Row], source: Source) -> None
     _image_buttons(data={"panel": f"panel-{key}", "filename": filename}, key=f"{key}-image")
     st.download_button(
         "Table as CSV",
-        csv_text(rows),
+        partial(csv_text, rows),
         f"{filename}.csv",
         "text/csv",
         key=f"{key}-csv",
@@ -113,7 +115,7 @@ def _downloads(key: str, filename: str, rows: list[Row], source: Source) -> None
 def _report_pick(key: str, on_pick: Callable[[tuple[int, int]], None]) -> None:
     """Tell which head was clicked; a click beside the heads, or one that takes a selection back, tells nothing."""
     for point in st.session_state[key].selection.points:
-        head = point.get("customdata")
-        if isinstance(head, list | tuple) and len(head) == 2 and all(isinstance(part, int) for part in head):
-            on_pick((head[0], head[1]))
+        head = parse_head(str(point.get("customdata")))
+        if head is not None:
+            on_pick(head)
             return

@@ -72,8 +72,7 @@ def test_a_head_of_the_circuit_is_picked_pruned_and_looked_at(server: str, new_p
         """plot => {
             const heads = plot.data[plot.data.length - 1];
             const numbers = values => Array.from(values._inputArray ?? values);
-            const [layer, head] = heads.customdata[1];
-            return [`L${layer}H${head}`, numbers(heads.x)[1], numbers(heads.y)[1]];
+            return [heads.customdata[1], numbers(heads.x)[1], numbers(heads.y)[1]];
         }"""
     )
     click_figure(page, "circuit", x, y)

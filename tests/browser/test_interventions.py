@@ -67,7 +67,7 @@ def test_a_point_of_the_scatter_leads_to_the_attention_of_its_head(server: str, 
     x, y = plot.evaluate(
         """plot => {
             const heads = plot.data[plot.data.length - 1];
-            const i = heads.customdata.findIndex(([layer, head]) => layer === 0 && head === 2);
+            const i = heads.customdata.indexOf("L0H2");
             const numbers = values => Array.from(values._inputArray ?? values);
             return [numbers(heads.x)[i], numbers(heads.y)[i]];
         }"""

@@ -34,7 +34,7 @@ def test_the_graph_has_every_edge_and_its_heads_take_clicks() -> None:
     found = circuit(request_for("two-layer"))
     graph, composed, pruned = figures(at)
     assert sum(trace["name"] == "edge" for trace in graph["data"]) == len(found.edges) > 0
-    assert graph["data"][-1]["customdata"] == [list(head) for head in (*found.previous, *found.induction)]
+    assert graph["data"][-1]["customdata"] == [head_name(*head) for head in (*found.previous, *found.induction)]
     assert sum(trace["type"] == "heatmap" for trace in composed["data"]) == 3
     assert len(pruned["layout"]["annotations"]) == 3
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))

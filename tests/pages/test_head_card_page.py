@@ -113,7 +113,7 @@ def test_without_a_head_there_is_a_map_to_pick_one_from() -> None:
     assert not at.exception and not at.error
     assert at.selectbox(key="card_head").value is None
     [heat_map] = figures(at)
-    assert heat_map["data"][-1]["customdata"][0] == [0, 0]
+    assert heat_map["data"][-1]["customdata"][0] == "L0H0"
     assert not at.subheader
     at.selectbox(key="card_head").set_value("L1H2").run()
     assert "L1H2 of two-layer: induction" in said(at) and len(figures(at)) == 4

@@ -27,7 +27,7 @@ from core.results import ScoreRequest
 from core.scores import Layout, Losses, heads_above
 from core.sequences import ProbeOptions
 from core.sweep import assemble_sweep, sets_by_threshold, threshold_grid
-from core.view import View
+from core.view import View, parse_head
 
 LOOKS = [Look(dark, large) for dark, large in product((False, True), repeat=2)]
 LAYOUT = Layout(length=10, b=1)
@@ -99,7 +99,7 @@ def test_scatter_points_are_at_their_numbers_and_clicks_name_them():
     clicks = figure.data[-1]
     assert len(clicks.customdata) == 12
     for x, y, head in zip(clicks.x, clicks.y, clicks.customdata, strict=True):
-        assert (x, y) == (SCORES[tuple(head)], EFFECT[tuple(head)])
+        assert (x, y) == (SCORES[parse_head(head)], EFFECT[parse_head(head)])
     [rings] = [trace for trace in figure.data if trace.name == "above the threshold"]
     assert sorted(rings.x) == sorted(SCORES[head] for head in heads_above(SCORES, 0.5))
     lines = figure.layout.shapes

@@ -20,7 +20,7 @@ from core.results import ScoreRequest
 from core.scores import PLACEBO_SHIFTS, SCORES, HeadScores, Layout, heads_above
 from core.sequences import ProbeOptions, repeated_probe
 from core.tables import bin_rows, csv_text, head_rows, rows_above, score_bins, scores_json
-from core.view import View
+from core.view import View, parse_head
 
 LOOKS = [Look(dark, large) for dark, large in product((False, True), repeat=2)]
 LAYOUT = Layout(length=10, b=1)
@@ -90,12 +90,14 @@ def test_a_score_at_the_threshold_is_not_above_it() -> None:
 
 def test_clicks_carry_the_head_that_is_drawn_there(scores: HeadScores) -> None:
     clicks = score_heatmap(scores, "induction", 0.5, None, Look()).data[-1]
-    assert [list(place) for place in zip(clicks.y, clicks.x, strict=True)] == [list(head) for head in clicks.customdata]
+    assert [list(place) for place in zip(clicks.y, clicks.x, strict=True)] == [
+        list(parse_head(head)) for head in clicks.customdata
+    ]
     assert clicks.marker.opacity == clicks.selected.marker.opacity == clicks.unselected.marker.opacity == 0
     clicks = ranked_scores(scores, "induction", 0.5, None, Look()).data[-1]
     values = scores.mean("induction")
     assert len(clicks.customdata) == values.size
-    np.testing.assert_allclose(clicks.y, [values[tuple(head)] for head in clicks.customdata])
+    np.testing.assert_allclose(clicks.y, [values[parse_head(head)] for head in clicks.customdata])
     assert list(clicks.y) == sorted(clicks.y, reverse=True)
 
 
