@@ -5,7 +5,7 @@ Two readers of the same table of scores: one for a whole pattern, one for fused 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from core.models.fused_attention import FusedAttention
 from core.scores import PLACEBO_SHIFTS, SCORES, Cells, Layout, offset_cells
 
 Reduced = Float[Tensor, "batch n_heads"]
+Reader = Callable[[FusedAttention], Float[Tensor, "batch n_heads queries"]]
 
 
 def wanted_cells(layout: Layout, *, control: bool) -> dict[str, Cells]:
@@ -64,31 +65,32 @@ class FusedReducer:
     """
 
     def __init__(self, layout: Layout, *, control: bool, entropy: bool = True) -> None:
-        self._cells: Mapping[str, Cells] = wanted_cells(layout, control=control)
+        self._readers = {name: _reader(*found) for name, found in wanted_cells(layout, control=control).items()}
         self._entropy = entropy and not control
         self._queries = torch.arange(1, layout.n_tokens)
 
     def __call__(self, attention: FusedAttention) -> dict[str, Reduced]:
         """Means over each score's queries, in float32."""
-        reduced = {name: _mean(_read(attention, *cells)) for name, cells in self._cells.items()}
+        reduced = {name: _mean(read(attention)) for name, read in self._readers.items()}
         if self._entropy:
             whole = torch.log(self._queries.to(attention.query.device) + 1.0)
             reduced["entropy"] = (attention.entropy()[:, :, 1:] / whole).mean(-1)
         return {name: value.cpu() for name, value in reduced.items()}
 
 
-def _read(attention: FusedAttention, queries: np.ndarray, keys: np.ndarray) -> Float[Tensor, "batch n_heads queries"]:
-    """Cells in the cheapest way their shape allows: a diagonal, a column, or one by one."""
+def _reader(queries: np.ndarray, keys: np.ndarray) -> Reader:
+    """What reads some cells in the cheapest way their shape allows: a diagonal, a column, or one by one."""
     if len(queries) == 0:
-        return attention.query.new_zeros((*attention.query.shape[:2], 0), dtype=torch.float32)
+        return lambda attention: attention.query.new_zeros((*attention.query.shape[:2], 0), dtype=torch.float32)
     first, last = int(queries[0]), int(queries[-1]) + 1
     if len(queries) == last - first:
-        run = slice(first, last)
-        if (queries - keys == queries[0] - keys[0]).all():
-            return attention.cells(run, int(queries[0] - keys[0]))
-        if (keys == keys[0]).all():
-            return attention.column(run, int(keys[0]))
-    return attention.scattered(torch.from_numpy(queries), torch.from_numpy(keys))
+        run, offset, key = slice(first, last), int(queries[0] - keys[0]), int(keys[0])
+        if (queries - keys == offset).all():
+            return lambda attention: attention.cells(run, offset)
+        if (keys == key).all():
+            return lambda attention: attention.column(run, key)
+    every, attended = torch.from_numpy(queries), torch.from_numpy(keys)
+    return lambda attention: attention.scattered(every, attended)
 
 
 def _mean(cells: Float[Tensor, "batch n_heads queries"]) -> Reduced:
