@@ -129,8 +129,10 @@ def test_controls_survive_a_change_of_page_and_the_back_button(heads: Page) -> N
 @pytest.mark.parametrize("kind", ["png", "svg"])
 def test_a_picture_is_saved_in_the_browser(heads: Page, kind: str, tmp_path: Path) -> None:
     panel = heads.locator(".st-key-panel-heatmap")
+    # On a busy machine the picture may not have been drawn yet, and the page would say just that.
+    expect(panel.locator('.modebar-btn[data-attr="toImage"], .modebar-btn[data-title^="Download plot"]')).to_have_count(1)
     panel.get_by_test_id("stPopoverButton").click()
-    with heads.expect_download() as download:
+    with heads.expect_download(timeout=90_000) as download:
         heads.get_by_role("button", name=f"Picture as {kind.upper()}").click()
     saved = tmp_path / download.value.suggested_filename
     download.value.save_as(saved)
