@@ -223,7 +223,9 @@ def _numbers(place: st.delta_generator.DeltaGenerator, pruning: Pruning, title: 
     place.metric(
         plain(title),
         f"{before:.2f} → {after:.2f} nats",
-        delta=f"{signed(after - before)} nats" + ("" if np.isnan(lost) else f", {max(0.0, lost):.0%} of the gain lost"),
+        # The arrow's direction is read off an ASCII minus.
+        delta=f"{signed(after - before)} nats".replace("−", "-")
+        + ("" if np.isnan(lost) else f", {max(0.0, lost):.0%} of the gain lost"),
         delta_color="inverse" if changed else "off",
         delta_arrow="auto" if changed else "off",
         help="Loss on the second copy, where induction works. Lower is better.",
