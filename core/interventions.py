@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -118,24 +118,16 @@ def ablate(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode, 
 
     Raises BadInput for heads or a mode that this model or probe cannot have.
     """
+    [found] = ablate_all(request, [tuple(heads)], mode)
     identity, probe, wanted = _checked(request, heads, mode)
-    key = _ablation_key(identity, request, probe, mode, wanted)
-
-    def compute() -> Stored:
-        bench = bench_for(request, identity, probe)
-        return Stored({"clean": bench.clean, "ablated": bench.token_loss([wanted], mode)[0]}, {})
+    if text is None or identity.tokenizer is None:
+        return found
 
     def compute_text() -> Stored:
-        assert text is not None
         return Stored(_text_losses(bench_for(request, identity, probe), identity, probe, text, wanted, mode), {})
 
-    arrays = kept(key, compute)
-    plain = None
-    if text is not None and identity.tokenizer is not None:
-        text_key = _key("ablation-text", identity, request, probe, mode, heads=_listed(wanted), text=text)
-        found = kept(text_key, compute_text)
-        plain = found["text_clean"], found["text_ablated"]
-    return Ablation(wanted, mode, Layout.of(probe), clean=arrays["clean"], ablated=arrays["ablated"], text=plain)
+    plain = kept(_key("ablation-text", identity, request, probe, mode, heads=_listed(wanted), text=text), compute_text)
+    return replace(found, text=(plain["text_clean"], plain["text_ablated"]))
 
 
 def ablate_all(request: ScoreRequest, sets: Sequence[HeadSet], mode: Mode) -> tuple[Ablation, ...]:
@@ -145,21 +137,22 @@ def ablate_all(request: ScoreRequest, sets: Sequence[HeadSet], mode: Mode) -> tu
     """
     identity, probe, _ = _checked(request, (), mode)
     wanted = [head_set(heads, identity.card.n_layers, identity.card.n_heads) for heads in sets]
-    keys = {heads: _ablation_key(identity, request, probe, mode, heads) for heads in wanted}
+    keys = {heads: _key("ablation", identity, request, probe, mode, heads=_listed(heads)) for heads in wanted}
     computed: dict[HeadSet, Stored] = {}
 
     def compute(heads: HeadSet) -> Stored:
-        if not computed:
+        if heads not in computed:
             missing = [other for other in keys if default_store().get(keys[other]) is None]
             bench = bench_for(request, identity, probe)
-            losses = bench.token_loss(missing, mode, _share(f"{len(missing)} head sets"), apart=True)
+            what = "1 head set" if len(missing) == 1 else f"{len(missing)} head sets"
+            losses = bench.token_loss(missing, mode, _share(what), apart=True)
             for other, ablated in zip(missing, losses, strict=True):
                 computed[other] = Stored({"clean": bench.clean, "ablated": ablated}, {})
         return computed[heads]
 
-    for heads, key in keys.items():
-        kept(key, partial(compute, heads))
-    return tuple(ablate(request, heads, mode, text=None) for heads in wanted)
+    found = {heads: kept(key, partial(compute, heads)) for heads, key in keys.items()}
+    layout = Layout.of(probe)
+    return tuple(Ablation(heads, mode, layout, found[heads]["clean"], found[heads]["ablated"]) for heads in wanted)
 
 
 def ablation_controls(
@@ -342,10 +335,6 @@ def _key(kind: str, identity: ModelIdentity, request: ScoreRequest, probe: Probe
         score_version=SCORE_VERSION,
         **parts,
     )
-
-
-def _ablation_key(identity: ModelIdentity, request: ScoreRequest, probe: Probe, mode: Mode, heads: HeadSet) -> str:
-    return _key("ablation", identity, request, probe, mode, heads=_listed(heads))
 
 
 def _layer_key(request: ScoreRequest, identity: ModelIdentity, probe: Probe, mode: Mode, layer: int) -> str:

@@ -6,12 +6,12 @@ Attention is reduced while the pass runs and never kept: what stays is a few num
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from core.blocks import Engine
 from core.forward import Hook, hooks_attached, pattern_hook, run_body, token_losses
 from core.fused import can_fuse, fused_body
 from core.memory_plan import rows_per_pass
@@ -21,7 +21,6 @@ from core.scores import PLACEBO_SHIFTS, SCORES, HeadScores, Layout
 from core.sequences import Probe
 
 Progress = Callable[[float, str], None]
-Engine = Literal["fused", "hooks"]
 
 
 def measure_heads(

@@ -24,9 +24,8 @@ from core.reproduction import CORRECTIONS, Reproduction, step_by_step
 from core.results import ScoreRequest, head_scores
 from core.scale import SizedModel, sized_models
 from core.scores import HeadScores, Losses, head_name, heads_above
-from core.sweep import DEFAULT_THRESHOLDS, Sweep, threshold_grid
+from core.sweep import DEFAULT_GRID, Sweep
 
-SWEEP_THRESHOLDS = threshold_grid(*DEFAULT_THRESHOLDS)
 QUESTIONS = {
     "sweep": "Is a threshold sweep needed?",
     "pruning": "What does pruning the previous-token head do?",
@@ -94,7 +93,7 @@ def run_report(request: ScoreRequest, mode: Mode = REPORT_MODE, *, controls: int
     begin(1, "running the report's recipe")
     steps = step_by_step(request, controls=controls)
     begin(2, "sweeping the threshold")
-    sweep = threshold_sweep(request, SWEEP_THRESHOLDS, mode, controls=controls)
+    sweep = threshold_sweep(request, DEFAULT_GRID, mode, controls=controls)
     begin(3, "pruning the top previous-token head")
     pruning = prune_top(request, mode, controls=controls)
     begin(4, "judging every head")

@@ -32,6 +32,9 @@ def threshold_grid(start: float, stop: float, step: float) -> tuple[float, ...]:
     return tuple(round(start + i * step, 10) for i in range(count))
 
 
+DEFAULT_GRID = threshold_grid(*DEFAULT_THRESHOLDS)
+
+
 def sets_by_threshold(scores: Float[np.ndarray, "n_layers n_heads"], thresholds: Sequence[float]) -> tuple[HeadSet, ...]:
     """The head set of each threshold, in layer order; strict: `score > t`."""
     return tuple(tuple(sorted(heads_above(scores, threshold))) for threshold in thresholds)

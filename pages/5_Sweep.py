@@ -5,12 +5,13 @@ import streamlit as st
 from core.controls import DEFAULT_CONTROLS
 from core.readings import how_wide
 from core.scores import heads_above
+from core.sweep import DEFAULT_GRID
 from core.ui.behaviour import absent_banner
 from core.ui.experiment_controls import comparison_controls, curves_control, mode_control
 from core.ui.experiments import sweep_of
 from core.ui.page import Page, run_page
 from core.ui.sentences import plain
-from core.ui.sweep_panels import THRESHOLDS, at_the_slider, comparison, curve, other_modes, source_of, sweep_table
+from core.ui.sweep_panels import at_the_slider, comparison, curve, other_modes, source_of, sweep_table
 from core.ui.working import scores_of
 
 
@@ -27,7 +28,7 @@ def sweep(page: Page) -> None:
         mode_control(page)
     with right:
         curves_control()
-    found = sweep_of(view.request, THRESHOLDS, experiment.mode, view.score, controls=DEFAULT_CONTROLS)
+    found = sweep_of(view.request, DEFAULT_GRID, experiment.mode, view.score, controls=DEFAULT_CONTROLS)
     if found is None:
         return
     others = other_modes(page, view.score)

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from core.circuits import Circuit, Edge, Pruning
-from core.figures.head_marks import click_markers
+from core.figures.head_marks import before_and_after, click_markers
 from core.figures.style import Look, styled
 from core.head_sets import HeadSet
 from core.scores import HeadScores, head_name
@@ -93,34 +93,19 @@ def pruned_matching(
     places = list(range(len(heads)))[::-1]
     for index, pruning in enumerate(prunings):
         at = {"row": index + 1, "col": 1} if look.large else {"row": 1, "col": index + 1}
-        lines_x: list[float | None] = []
-        lines_y: list[float | None] = []
-        for head, y in zip(heads, places, strict=True):
-            lines_x += [float(pruning.before[head]), float(pruning.after[head]), None]
-            lines_y += [y, y, None]
-        line = {"color": look.accent, "width": look.px(4)}
-        figure.add_trace(go.Scatter(x=lines_x, y=lines_y, mode="lines", line=line, hoverinfo="skip"), **at)
-        for values, symbol, size, colour, word in (
-            (pruning.before, "circle-open", 13, look.second, "before"),
-            (pruning.after, "diamond", 10, look.accent, f"without {head_name(*pruning.head)}"),
-        ):
-            figure.add_trace(
-                go.Scatter(
-                    x=[float(values[head]) for head in heads],
-                    y=places,
-                    mode="markers",
-                    marker={
-                        "symbol": symbol,
-                        "size": look.px(size),
-                        "color": colour,
-                        "line": {"width": look.px(2), "color": colour},
-                    },
-                    customdata=[head_name(*head) for head in heads],
-                    hovertemplate=f"%{{customdata}} {word}: %{{x:.3f}}<extra></extra>",
-                    name=word,
-                ),
-                **at,
-            )
+        words = ("before", f"without {head_name(*pruning.head)}")
+        traces = before_and_after(
+            [float(pruning.before[head]) for head in heads],
+            [float(pruning.after[head]) for head in heads],
+            places,
+            look,
+            words=words,
+            sizes=(13, 10),
+            hovers=(_moved_hover(words[0]), _moved_hover(words[1])),
+            customdata=[head_name(*head) for head in heads],
+        )
+        for trace in traces:
+            figure.add_trace(trace, **at)
     # Room for the camera above the last title.
     styled(figure, look, height=body + look.px(110), margin={"t": look.px(60)})
     figure.update_annotations(font={"size": look.font_size, "color": look.ink})
@@ -129,6 +114,10 @@ def pruned_matching(
     names = [f"<b>{head_name(*head)}</b>" if head in called else head_name(*head) for head in heads]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[-0.7, len(heads) - 0.3])
     return figure
+
+
+def _moved_hover(word: str) -> str:
+    return f"%{{customdata}} {word}: %{{x:.3f}}<extra></extra>"
 
 
 def describe_pruned(prunings: Sequence[Pruning], heads: HeadSet) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from core.circuits import Edge
+from core.figures.head_marks import before_and_after
 from core.figures.style import Look, styled
 from core.head_card import HeadEdges
 from core.scores import head_name
@@ -20,34 +21,18 @@ def edge_lines(edges: HeadEdges, look: Look) -> go.Figure:
     """One row an edge, edges in above edges out: a ring with the path, a diamond without it, on the fixed scale 0 to 1."""
     shown = [("in", edge) for edge in edges.into[:MOST_EDGES]] + [("out", edge) for edge in edges.out[:MOST_EDGES]]
     places = list(range(len(shown)))[::-1]
-    lines_x: list[float | None] = []
-    lines_y: list[float | None] = []
-    for (_, edge), y in zip(shown, places, strict=True):
-        lines_x += [edge.clean, edge.patched, None]
-        lines_y += [y, y, None]
-    line = {"color": look.accent, "width": look.px(4)}
-    figure = go.Figure(go.Scatter(x=lines_x, y=lines_y, mode="lines", line=line, hoverinfo="skip"))
-    for values, symbol, size, colour, word in (
-        ([edge.clean for _, edge in shown], "circle-open", 14, look.second, "with the path"),
-        ([edge.patched for _, edge in shown], "diamond", 11, look.accent, "without it"),
-    ):
-        figure.add_trace(
-            go.Scatter(
-                x=values,
-                y=places,
-                mode="markers",
-                marker={
-                    "symbol": symbol,
-                    "size": look.px(size),
-                    "color": colour,
-                    "line": {"width": look.px(2), "color": colour},
-                },
-                customdata=[[_edge_name(edge), edge.k_composition, edge.baseline] for _, edge in shown],
-                hovertemplate=f"%{{customdata[0]}} {word}: %{{x:.3f}}<br>K-composition %{{customdata[1]:.3f}}, "
-                "random %{customdata[2]:.3f}<extra></extra>",
-                name=word,
-            )
-        )
+    words = ("with the path", "without it")
+    traces = before_and_after(
+        [edge.clean for _, edge in shown],
+        [edge.patched for _, edge in shown],
+        places,
+        look,
+        words=words,
+        sizes=(14, 11),
+        hovers=(_edge_hover(words[0]), _edge_hover(words[1])),
+        customdata=[[_edge_name(edge), edge.k_composition, edge.baseline] for _, edge in shown],
+    )
+    figure = go.Figure(traces)
     height = look.px(_ROW * len(shown) + 92)
     legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "itemclick": False, "itemdoubleclick": False}
     styled(figure, look, height=height, margin={"t": look.px(34)})
@@ -57,6 +42,13 @@ def edge_lines(edges: HeadEdges, look: Look) -> go.Figure:
     names = [f"{direction}: <b>{_edge_name(edge)}</b>" for direction, edge in shown]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[-0.7, len(shown) - 0.3], showgrid=False)
     return figure
+
+
+def _edge_hover(word: str) -> str:
+    return (
+        f"%{{customdata[0]}} {word}: %{{x:.3f}}<br>K-composition %{{customdata[1]:.3f}}, "
+        "random %{customdata[2]:.3f}<extra></extra>"
+    )
 
 
 def describe_edges(name: str, edges: HeadEdges) -> str:

@@ -47,6 +47,47 @@ def click_markers(x: Sequence[float], y: Sequence[float], heads: Sequence[Head],
     )
 
 
+def before_and_after(
+    before: Sequence[float],
+    after: Sequence[float],
+    places: Sequence[float],
+    look: Look,
+    *,
+    words: tuple[str, str],
+    sizes: tuple[float, float],
+    hovers: tuple[str, str],
+    customdata: Sequence[Any],
+) -> list[Trace]:
+    """A line for each row from a ring (before) to a diamond (after); `words` name the two, `hovers` are their templates."""
+    lines_x: list[float | None] = []
+    lines_y: list[float | None] = []
+    for first, second, place in zip(before, after, places, strict=True):
+        lines_x += [first, second, None]
+        lines_y += [place, place, None]
+    line = {"color": look.accent, "width": look.px(4)}
+    marks = [
+        scatter(
+            x=list(values),
+            y=list(places),
+            mode="markers",
+            marker={
+                "symbol": symbol,
+                "size": look.px(size),
+                "color": colour,
+                "line": {"width": look.px(2), "color": colour},
+            },
+            customdata=list(customdata),
+            hovertemplate=hover,
+            name=word,
+        )
+        for values, symbol, size, colour, word, hover in (
+            (before, "circle-open", sizes[0], look.second, words[0], hovers[0]),
+            (after, "diamond", sizes[1], look.accent, words[1], hovers[1]),
+        )
+    ]
+    return [scatter(x=lines_x, y=lines_y, mode="lines", line=line, hoverinfo="skip"), *marks]
+
+
 def ring_markers(x: Sequence[float], y: Sequence[float], size: float, look: Look) -> list[Trace]:
     """Rings that stand out on every colour of a scale: white on a wider black one."""
     return [

@@ -15,7 +15,6 @@ from core.figures.single_effects import describe_single_effects, single_effect_b
 from core.head_sets import Head, HeadSet, all_but
 from core.intervention_tables import ablate_command, beside_rows, page_json
 from core.interventions import Ablation, Controls
-from core.number_text import signed
 from core.readings import against_controls, controls_note, head_count, sufficiency, unknown_words, whole_and_parts
 from core.scores import HeadScores
 from core.tables import head_rows
@@ -23,7 +22,7 @@ from core.ui.experiment_controls import paragraph_control, toggle_head
 from core.ui.experiments import kept_alone, singles_of, text_ablation_of
 from core.ui.figure_panel import Source, figure_panel
 from core.ui.page import Page
-from core.ui.sentences import plain
+from core.ui.sentences import metric_change, plain
 from core.view import measured_on
 
 # More heads than this are looked at on the causal map.
@@ -183,8 +182,7 @@ def _before_after(place: st.delta_generator.DeltaGenerator, label: str, before: 
     place.metric(
         f"{label} (nats)",
         f"{before:.2f} → {after:.2f}",
-        # The arrow's direction is read off an ASCII minus.
-        delta=f"{signed(after - before)} nats".replace("−", "-"),
+        delta=metric_change(after - before),
         delta_color="inverse" if abs(after - before) >= 0.005 else "off",
         help=plain(help_text),
         border=True,

@@ -24,12 +24,11 @@ from core.figures.composition import composition_maps, describe_composition
 from core.head_sets import Head, HeadSet, Mode
 from core.intervention_tables import page_json
 from core.kept import at_hand
-from core.number_text import signed
 from core.results import ScoreRequest, score_key
 from core.scores import HeadScores, head_name
 from core.ui.figure_panel import Source, figure_panel
 from core.ui.page import Page
-from core.ui.sentences import plain
+from core.ui.sentences import metric_change, plain
 from core.ui.working import awaited
 from core.view import measured_on
 
@@ -223,9 +222,7 @@ def _numbers(place: st.delta_generator.DeltaGenerator, pruning: Pruning, title: 
     place.metric(
         plain(title),
         f"{before:.2f} → {after:.2f} nats",
-        # The arrow's direction is read off an ASCII minus.
-        delta=f"{signed(after - before)} nats".replace("−", "-")
-        + ("" if np.isnan(lost) else f", {max(0.0, lost):.0%} of the gain lost"),
+        delta=metric_change(after - before) + ("" if np.isnan(lost) else f", {max(0.0, lost):.0%} of the gain lost"),
         delta_color="inverse" if changed else "off",
         delta_arrow="auto" if changed else "off",
         help="Loss on the second copy, where induction works. Lower is better.",

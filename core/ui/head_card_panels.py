@@ -41,6 +41,8 @@ from core.ui.working import awaited
 from core.view import measured_on, parse_head, score_command
 
 T = TypeVar("T")
+# A part of the card: one small picture among others, and no map of heads to pick from.
+_part_panel = partial(figure_panel, on_pick=None, compact=True)
 _PICKER = "card_head"
 _TITLES = {
     "patterns": "Where it looks",
@@ -192,14 +194,12 @@ def patterns_panel(page: Page, card: HeadCard, source: Source) -> None:
     """Where the head looks, on the repeat and on fresh tokens."""
     if card.patterns is None:
         return
-    figure_panel(
+    _part_panel(
         pattern_pair(card.patterns, page.look),
         key="patterns",
         alt=describe_patterns(card.name, card.patterns),
         rows=pattern_rows(card.patterns),
         source=source,
-        on_pick=None,
-        compact=True,
     )
     st.caption(
         "The first sequence of the probe; a stronger colour is more attention. Orange: the token after the earlier copy, where "
@@ -216,14 +216,12 @@ def removal_panel(page: Page, card: HeadCard, source: Source) -> None:
             st.markdown(plain(said))
     picture = cost_picture(card, page.look)
     if picture is not None:
-        figure_panel(
+        _part_panel(
             picture.figure,
             key="removal",
             alt=picture.description,
             rows=cost_rows(card),
             source=source,
-            on_pick=None,
-            compact=True,
         )
     mode = page.view.experiment.mode.capitalize()
     st.caption(
@@ -241,14 +239,12 @@ def edges_panel(page: Page, card: HeadCard, source: Source) -> None:
     st.markdown(plain(edges_sentence(card)))
     if not card.edges.into and not card.edges.out:
         return
-    figure_panel(
+    _part_panel(
         edge_lines(card.edges, page.look),
         key="edges",
         alt=describe_edges(card.name, card.edges),
         rows=edge_rows(card),
         source=source,
-        on_pick=None,
-        compact=True,
     )
     st.caption(
         "Prefix matching is the induction score of the head after the arrow: as it is, and with its keys read without what the "
@@ -263,14 +259,12 @@ def movement_panel(page: Page, card: HeadCard, source: Source) -> None:
         return
     threshold = page.view.threshold
     st.markdown(plain(movement_sentence(card, threshold)))
-    figure_panel(
+    _part_panel(
         one_head_panels(found, card.head, threshold, page.look),
         key="movement",
         alt=describe_one_head(found, card.head, threshold),
         rows=movement_rows(card, threshold),
         source=source,
-        on_pick=None,
-        compact=True,
     )
 
 

@@ -21,7 +21,6 @@ from core.interventions import stored_causal_map
 from core.kept import at_hand
 from core.report import (
     REPORT_MODE,
-    SWEEP_THRESHOLDS,
     TopPruning,
     behaviour_of_the_report,
     detector_answer,
@@ -34,6 +33,7 @@ from core.reported import COUNTED_THRESHOLDS, ReportedModel, reported_models, re
 from core.reproduction import CORRECTIONS, Corrections, Reproduction, reproduce, step_by_step
 from core.results import score_key
 from core.scores import head_name
+from core.sweep import DEFAULT_GRID
 from core.tables import Row
 from core.ui.behaviour import absent_banner
 from core.ui.experiments import sweep_of
@@ -186,7 +186,7 @@ def sweep_question(page: Page) -> None:
     """Is a sweep needed?"""
     view = page.view
     mode = REPORT_MODE
-    sweep = sweep_of(view.request, SWEEP_THRESHOLDS, mode, "induction", controls=DEFAULT_CONTROLS)
+    sweep = sweep_of(view.request, DEFAULT_GRID, mode, "induction", controls=DEFAULT_CONTROLS)
     if sweep is None:
         return
     st.markdown(plain(sweep_answer(sweep)))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from core.errors import HeadScopeError
+from core.number_text import signed
 
 _log = logging.getLogger("headscope")
 _MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
@@ -25,6 +26,11 @@ def plain(text: str) -> str:
     if len(parts) % 2 == 0:
         return _escaped(text)
     return "".join(_escaped(part) if i % 2 == 0 else f"`{part}`" for i, part in enumerate(parts) if part or i % 2 == 0)
+
+
+def metric_change(change: float) -> str:
+    """A change in nats as a metric's delta: the direction of the arrow is read off an ASCII minus."""
+    return f"{signed(change)} nats".replace("−", "-")
 
 
 def _escaped(text: str) -> str:

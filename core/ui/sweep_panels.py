@@ -16,14 +16,13 @@ from core.interventions import ablation_controls
 from core.kept import at_hand
 from core.number_text import signed
 from core.readings import head_count
-from core.sweep import DEFAULT_THRESHOLDS, Sweep, SweepRow, threshold_grid
+from core.sweep import DEFAULT_GRID, Sweep, SweepRow
 from core.tables import Row
 from core.ui.experiments import sweep_of
 from core.ui.figure_panel import Source, figure_panel
 from core.ui.page import Page
 from core.view import measured_on
 
-THRESHOLDS = threshold_grid(*DEFAULT_THRESHOLDS)
 _TITLES = {
     "threshold": "threshold",
     "heads": "heads",
@@ -43,7 +42,7 @@ def other_modes(page: Page, score: str) -> dict[Mode, Sweep]:
     found: dict[Mode, Sweep] = {}
     for mode in MODES:
         if mode != experiment.mode:
-            sweep = sweep_of(page.view.request, THRESHOLDS, mode, score, controls=0)
+            sweep = sweep_of(page.view.request, DEFAULT_GRID, mode, score, controls=0)
             if sweep is None:
                 # One at a time: a second progress bar would say nothing more.
                 break

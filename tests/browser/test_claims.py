@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import click_figure, finished
+from tests.helpers.screen import click_figure, count_progress, finished
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -23,18 +23,6 @@ def opened(page: Page, address: str, heading: str | re.Pattern[str]) -> Page:
     return page
 
 
-def progress_counter(page: Page) -> None:
-    """Count from now on how often the page shows that work is under way."""
-    page.evaluate(
-        """() => {
-            window.progressSeen = 0;
-            new MutationObserver(() => {
-                if (document.querySelector('[data-testid="stProgress"]')) window.progressSeen += 1;
-            }).observe(document.body, { childList: true, subtree: true });
-        }"""
-    )
-
-
 def report_table(page: Page) -> Locator:
     """The report's own table."""
     return page.get_by_test_id("stTable").filter(has_text="taken away")
@@ -46,7 +34,7 @@ def test_verdicts_gain_their_costs_and_the_floor_moves_the_count(server: str, ne
         re.compile(r"control 0\.\d\d\), copies what it sees .* removing it costs −?\d+\.\d\d nats")
     )
     finished(page)
-    progress_counter(page)
+    count_progress(page)
     page.get_by_role("slider", name="Effect floor").focus()
     page.keyboard.press("End")
     expect(page.get_by_role("heading", name="0 heads match and are called, of 8")).to_be_visible()
@@ -155,7 +143,7 @@ def test_the_report_is_taken_along_as_one_page(server: str, new_page: NewPage, t
 def test_the_threshold_of_the_sensitivity_page_measures_nothing(server: str, new_page: NewPage) -> None:
     page = opened(new_page(), f"{server}/Sensitivity?{SMALL}&threshold=0.27", re.compile(r"^At 0\.27, 4 of 8 heads"))
     finished(page)
-    progress_counter(page)
+    count_progress(page)
     page.get_by_role("slider", name="Threshold").focus()
     page.keyboard.press("End")
     expect(page.get_by_role("heading", name=re.compile(r"^At 1\.00, 0 of 8 heads"))).to_be_visible()

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import click_figure, finished
+from tests.helpers.screen import click_figure, count_progress, finished
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -39,14 +39,7 @@ def test_moving_the_threshold_on_the_sweep_page_starts_no_work(server: str, new_
     page.goto(f"{server}/Sweep?{SMALL}")
     expect(page.get_by_text("At its widest")).to_be_visible()
     finished(page)
-    page.evaluate(
-        """() => {
-            window.progressSeen = 0;
-            new MutationObserver(() => {
-                if (document.querySelector('[data-testid="stProgress"]')) window.progressSeen += 1;
-            }).observe(document.body, { childList: true, subtree: true });
-        }"""
-    )
+    count_progress(page)
     slider = page.get_by_role("slider", name="Threshold")
     slider.focus()
     page.keyboard.press("End")

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
+from tests.helpers.screen import click_figure
 
 pytestmark = pytest.mark.browser
 HEAT_MAP = ".st-key-heatmap .js-plotly-plot"
@@ -40,15 +41,7 @@ def count_on(page: Page) -> tuple[int, int, float]:
 
 def click_cell(page: Page, layer: int, head: int) -> None:
     """Click in the middle of a head's cell of the heat map."""
-    place = page.locator(HEAT_MAP).evaluate(
-        """(plot, [layer, head]) => {
-            const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
-            return [box.x + xaxis._offset + xaxis.c2p(head), box.y + yaxis._offset + yaxis.c2p(layer)];
-        }""",
-        [layer, head],
-    )
-    page.mouse.move(*place)
-    page.mouse.click(*place)
+    click_figure(page, "heatmap", head, layer)
 
 
 def test_home_shows_the_live_picture_the_behaviour_and_the_self_check(server: str, new_page: NewPage) -> None:

@@ -19,6 +19,18 @@ def click_figure(page: Page, key: str, x: float, y: float) -> None:
     page.mouse.click(*place)
 
 
+def count_progress(page: Page) -> None:
+    """Count from now on, in `window.progressSeen`, how often the page shows that work is under way."""
+    page.evaluate(
+        """() => {
+            window.progressSeen = 0;
+            new MutationObserver(() => {
+                if (document.querySelector('[data-testid="stProgress"]')) window.progressSeen += 1;
+            }).observe(document.body, { childList: true, subtree: true });
+        }"""
+    )
+
+
 def finished(page: Page) -> None:
     """Wait until no work is under way any more: for two seconds, as one piece of work can follow another."""
     quiet = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,3 +13,14 @@ def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
         yield
+
+
+@pytest.fixture
+def nothing_is_computed() -> Iterator[Callable[[], None]]:
+    """A call from which on an experiment that would have to be computed is an error."""
+
+    def again(*_: object, **__: object) -> None:
+        raise AssertionError("nothing may be computed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        yield lambda: patch.setattr("core.ui.experiments.awaited", again)

@@ -1,5 +1,7 @@
 """The Causal map page: exact as it comes, the estimate at once, score against effect."""
 
+from collections.abc import Callable
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -39,13 +41,10 @@ def test_scatter_and_both_maps_with_their_agreement() -> None:
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
 
 
-def test_threshold_and_floor_move_lines_and_compute_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threshold_and_floor_move_lines_and_compute_nothing(nothing_is_computed: Callable[[], None]) -> None:
     at = page()
 
-    def again(*_: object, **__: object) -> None:
-        raise AssertionError("nothing may be computed")
-
-    monkeypatch.setattr("core.ui.experiments.awaited", again)
+    nothing_is_computed()
     values = head_scores(REQUEST).mean("induction")
     for threshold in (0.0, 0.83, 1.0):
         at.slider(key="threshold").set_value(threshold).run()

@@ -1,5 +1,7 @@
 """The Sweep page: the curve beside random heads, and what moving the slider costs (nothing)."""
 
+from collections.abc import Callable
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -7,17 +9,16 @@ from core.interventions import threshold_sweep
 from core.results import ScoreRequest, head_scores
 from core.scores import heads_above
 from core.sequences import ProbeOptions
-from core.sweep import DEFAULT_THRESHOLDS, threshold_grid
+from core.sweep import DEFAULT_GRID
 from tests.helpers.app import SHORT, figures, open_page, said
 
 REQUEST = ScoreRequest("by-construction", ProbeOptions(length=20, sequences=2))
-GRID = threshold_grid(*DEFAULT_THRESHOLDS)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(own_store: None) -> None:
     """A store that holds the sweep that is looked at here."""
-    threshold_sweep(REQUEST, GRID, "mean")
+    threshold_sweep(REQUEST, DEFAULT_GRID, "mean")
 
 
 def page(**parameters: str) -> AppTest:
@@ -28,22 +29,21 @@ def test_curve_band_table_and_the_reports_comparison() -> None:
     at = page()
     assert not at.exception and not at.error and not at.warning
     assert "Is the control band wide?" in said(at)
-    assert len(at.dataframe[0].value if len(at.dataframe[0].value) == len(GRID) else at.dataframe[1].value) == len(GRID)
+    assert len(at.dataframe[0].value if len(at.dataframe[0].value) == len(DEFAULT_GRID) else at.dataframe[1].value) == len(
+        DEFAULT_GRID
+    )
     compared = at.table[0].value
     assert list(compared["threshold"]) == ["0.50", "0.60"]
-    sweep = threshold_sweep(REQUEST, GRID, "mean")
+    sweep = threshold_sweep(REQUEST, DEFAULT_GRID, "mean")
     [at_half] = [row for row in sweep.rows if row.threshold == 0.5]
     assert compared["after (nats)"].iloc[0] == f"{at_half.second_copy:.2f}"
     assert any("random heads (95" in (trace.get("name") or "") for trace in figures(at)[0]["data"])
 
 
-def test_moving_the_slider_moves_a_line_and_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moving_the_slider_moves_a_line_and_computes_nothing(nothing_is_computed: Callable[[], None]) -> None:
     at = page()
 
-    def again(*_: object, **__: object) -> None:
-        raise AssertionError("nothing may be computed")
-
-    monkeypatch.setattr("core.ui.experiments.awaited", again)
+    nothing_is_computed()
     values = head_scores(REQUEST).mean("induction")
     for threshold in (0.0, 0.37, 1.0):
         at.slider(key="threshold").set_value(threshold).run()
