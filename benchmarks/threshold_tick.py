@@ -1,4 +1,4 @@
-"""Moving the threshold: the server's work for one tick.
+"""Moving the threshold: the server's work for one tick, and whether a figure is sent again.
 
 The work is the processor time of the script's own thread for a whole run of the Heads page: what a busy machine makes a
 person wait on top of it is not the page's doing.
@@ -7,6 +7,7 @@ person wait on top of it is not the page's doing.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.rows import Row, report
 from benchmarks.shapes import twelve_by_twelve_folder
@@ -25,8 +27,11 @@ TICKS = 20
 GOAL_MS = 50.0
 
 
-def milliseconds_of_ticks(model: str) -> list[float]:
-    """Each tick's script run on the Heads page of `model`, in milliseconds."""
+def measured_ticks(model: str) -> dict[str, Any]:
+    """Each tick's script run on the Heads page of `model`, in milliseconds, and how many figures the ticks changed.
+
+    A message that is the same as before is not sent again, only named.
+    """
     import streamlit.runtime.scriptrunner.script_runner as script_runner
     from streamlit.testing.v1 import AppTest
 
@@ -50,9 +55,16 @@ def milliseconds_of_ticks(model: str) -> list[float]:
     while gc.get_freeze_count() == 0:
         time.sleep(0.1)
     script_runner.exec_func_with_error_handling = timed  # type: ignore[assignment]
+    figures, sent_again = _figures(app), 0
     for tick in range(TICKS):
         app.slider(key="threshold").set_value(round(0.3 + 0.01 * tick, 2)).run()
-    return times
+        before, figures = figures, _figures(app)
+        sent_again += sum(old != new for old, new in zip(before, figures, strict=True))
+    return {"milliseconds": times, "figures": len(figures), "sent_again": sent_again}
+
+
+def _figures(app: Any) -> list[bytes]:
+    return [chart.proto.SerializeToString(deterministic=True) for chart in app.get("plotly_chart")]
 
 
 @contextmanager
@@ -68,26 +80,31 @@ def _environment(**variables: str) -> Iterator[None]:
 
 def main() -> list[Row]:
     """SmolLM2's 30 x 9 heads, and 12 x 12 heads of a random model."""
-    rows = [_row("30 x 9 heads", "smollm2-135m")]
+    rows = _rows("30 x 9 heads", "smollm2-135m")
     with tempfile.TemporaryDirectory() as models:
         twelve_by_twelve_folder(Path(models) / "twelve")
         with _environment(HEADSCOPE_MODELS=models):
-            rows.append(_row("12 x 12 heads", "twelve"))
+            rows += _rows("12 x 12 heads", "twelve")
     return report("A tick of the threshold", rows)
 
 
-def _row(heads: str, model: str) -> Row:
+def _rows(heads: str, model: str) -> list[Row]:
     # A process of its own: nothing that another benchmark imported or remembers helps or hinders.
     command = [sys.executable, "-m", "benchmarks.threshold_tick", model]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    times = [float(word) for word in done.stdout.splitlines()[-1].split()]
+    found = json.loads(done.stdout.splitlines()[-1])
+    times = found["milliseconds"]
     slowest = f"slowest of {len(times)}: {max(times):.0f} ms"
-    return Row(f"{heads}: server work", statistics.median(times), GOAL_MS, unit="ms", beside=slowest)
+    figures = f"of {found['figures']}, at any of {len(times)} ticks"
+    return [
+        Row(f"{heads}: server work", statistics.median(times), GOAL_MS, unit="ms", beside=slowest),
+        Row(f"{heads}: figures sent again", found["sent_again"], 0, unit="figures", beside=figures),
+    ]
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 2:
-        print(*milliseconds_of_ticks(sys.argv[1]), flush=True)
+        print(json.dumps(measured_ticks(sys.argv[1])), flush=True)
         # A session's background work (the warm start) is not waited for, and torch's threads do not like being left.
         os._exit(0)
     else:

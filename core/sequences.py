@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -133,12 +134,13 @@ def candidate_ids(vocabulary: Vocabulary, token_range: tuple[int, int] | None) -
     return np.setdiff1d(ids, special, assume_unique=True)
 
 
+@lru_cache(maxsize=4)
 def repeated_probe(vocabulary: Vocabulary, options: ProbeOptions) -> Probe:
     """Draw `[BOS] + r + r` and its control `[BOS] + r + r'`.
 
     Tokens of `r` are drawn without replacement, so that each has exactly one earlier copy. The control's `r'` is drawn
     from what `r` left over when the range is large enough (twice the length), so that no token of it was seen before.
-    One seed gives the same ids on every machine.
+    One seed gives the same ids on every machine. Drawn once for everybody who asks: a probe cannot be written to.
 
     Raises BadInput for a length that does not fit the context, a range too small for distinct tokens, or counts out of range.
     """

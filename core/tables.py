@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,19 +27,22 @@ def value_range(score: str) -> tuple[float, float]:
 
 def head_rows(scores: HeadScores, score: str, threshold: float) -> list[Row]:
     """One row a head, the highest `score` first: name, layer, head, every score, and whether it is above the threshold."""
-    means = {name: scores.mean(name) for name in scores.names}
-    ordered = heads_above(means[score], -2.0)
-    return [
-        {"name": head_name(*head), "layer": head[0], "head": head[1]}
-        | {name: float(means[name][head]) for name in _columns(scores, score)}
-        | {"above_threshold": bool(means[score][head] > threshold)}
-        for head in ordered
-    ]
+    return _rows(scores, score, threshold, heads_above(scores.mean(score), -2.0))
 
 
 def rows_above(scores: HeadScores, score: str, threshold: float) -> list[Row]:
     """The rows of heads above the threshold."""
-    return [row for row in head_rows(scores, score, threshold) if row["above_threshold"]]
+    return _rows(scores, score, threshold, heads_above(scores.mean(score), threshold))
+
+
+def _rows(scores: HeadScores, score: str, threshold: float, heads: Sequence[tuple[int, int]]) -> list[Row]:
+    means = {name: scores.mean(name) for name in scores.names}
+    return [
+        {"name": head_name(*head), "layer": head[0], "head": head[1]}
+        | {name: float(means[name][head]) for name in _columns(scores, score)}
+        | {"above_threshold": bool(means[score][head] > threshold)}
+        for head in heads
+    ]
 
 
 def score_bins(

@@ -1,13 +1,17 @@
 """Heads: which heads score above the threshold, by layer and head, by rank, and as a distribution."""
 
+from collections.abc import Callable
 from functools import partial
 
+import plotly.graph_objects as go
 import streamlit as st
 
-from core.figures.distribution import describe_distribution, score_distribution
-from core.figures.heatmap import describe_heatmap, score_heatmap
-from core.figures.ranked import describe_ranked, ranked_scores
-from core.scores import ALL_SCORES
+from core.figures.distribution import describe_distribution, distribution_marks, score_distribution
+from core.figures.heatmap import describe_heatmap, heatmap_marks, score_heatmap
+from core.figures.kept import kept_figure
+from core.figures.ranked import describe_ranked, ranked_marks, ranked_scores
+from core.results import score_key
+from core.scores import ALL_SCORES, heads_above
 from core.tables import bin_rows, head_rows, scores_json
 from core.ui.behaviour import absent_banner, behaviour_line
 from core.ui.figure_panel import Source, figure_panel
@@ -36,20 +40,27 @@ def heads(page: Page) -> None:
         st.caption(plain(warning))
 
     shown = (scores, view.score, view.threshold)
-    rows = head_rows(*shown)
-    count = sum(row["above_threshold"] for row in rows)
+    rows = partial(head_rows, *shown)
+    measured = score_key(view.request)
+
+    def drawn(name: str, draw: Callable[[], go.Figure]) -> go.Figure:
+        return kept_figure((name, measured, view.score, view.head, look), draw)
+
+    values = scores.mean(view.score)
+    count = len(heads_above(values, view.threshold))
     chance = ALL_SCORES[view.score].chance(scores.layout)
-    st.subheader(f"{count} of {len(rows)} heads above {view.threshold:.2f}; chance {chance:.2f}", anchor=False)
+    st.subheader(f"{count} of {values.size} heads above {view.threshold:.2f}; chance {chance:.2f}", anchor=False)
     st.caption(f"{ALL_SCORES[view.score].title}: {ALL_SCORES[view.score].meaning}.")
     # Large text needs the whole width: the picked head then stands below the picture, not beside it.
     left, right = (st.container(), st.container()) if look.large else st.columns([2, 1], gap="large")
     with left:
         figure_panel(
-            score_heatmap(*shown, view.head, look),
+            drawn("heatmap", lambda: score_heatmap(scores, view.score, view.head, look)),
             key="heatmap",
-            alt=describe_heatmap(*shown),
+            alt=describe_heatmap(scores, view.score),
             rows=rows,
             source=source,
+            marks=heatmap_marks(*shown, look),
         )
     with right:
         picked_head_panel(scores, view)
@@ -57,14 +68,22 @@ def heads(page: Page) -> None:
     st.subheader("Heads above the threshold", anchor=False)
     heads_above_table(scores, view, look)
     st.subheader("All heads, highest first", anchor=False)
-    figure_panel(ranked_scores(*shown, view.head, look), key="ranked", alt=describe_ranked(*shown), rows=rows, source=source)
+    figure_panel(
+        drawn("ranked", lambda: ranked_scores(scores, view.score, view.head, look)),
+        key="ranked",
+        alt=describe_ranked(scores, view.score),
+        rows=rows,
+        source=source,
+        marks=ranked_marks(*shown, look),
+    )
     st.subheader("How many heads have which score", anchor=False)
     figure_panel(
-        score_distribution(*shown, look),
+        drawn("distribution", lambda: score_distribution(scores, view.score, look)),
         key="distribution",
-        alt=describe_distribution(*shown),
-        rows=bin_rows(*shown),
+        alt=describe_distribution(scores, view.score),
+        rows=partial(bin_rows, *shown),
         source=source,
+        marks=distribution_marks(*shown, look),
         on_pick=None,
     )
 

@@ -1,4 +1,4 @@
-"""How many heads have which score, with the threshold line."""
+"""How many heads have which score; its marks: the threshold line and the heads above it."""
 
 from __future__ import annotations
 
@@ -9,60 +9,69 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
+from core.figures.marks import Marks, Place, boxes, line, words
 from core.figures.style import Look, plain_figure
 from core.scores import ALL_SCORES, HeadScores
 from core.tables import BIN_WIDTH, score_bins, value_range
 
 # With more heads than this in one bar, single heads would be too low to see on a linear axis.
 _LINEAR_UP_TO = 30
+# The part of its bin that a bar fills.
+_BAR = 0.92
 
 
-def score_distribution(scores: HeadScores, score: str, threshold: float, look: Look) -> go.Figure:
-    """A histogram; bars of heads above the threshold are hatched as well as coloured."""
-    edges, below, above = score_bins(scores.mean(score), score, threshold)
+def score_distribution(scores: HeadScores, score: str, look: Look) -> go.Figure:
+    """A histogram; which of its heads are above the threshold is drawn by its marks."""
+    edges, total = _bins(scores, score)
     centres = (edges[:-1] + edges[1:]) / 2
-    texts = [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)]
-    total = below + above
     low, high = value_range(score)
+    bars = {
+        "type": "bar",
+        "x": centres,
+        "y": total,
+        "width": BIN_WIDTH * _BAR,
+        "marker": {"color": look.muted},
+        "customdata": [f"{start:.2f} to {end:.2f}" for start, end in pairwise(edges)],
+        "hovertemplate": "%{y} heads from %{customdata}<extra></extra>",
+        "name": "heads",
+    }
     return plain_figure(
-        [
-            {
-                "type": "bar",
-                "x": centres,
-                "y": counts,
-                "width": BIN_WIDTH * 0.92,
-                "marker": {
-                    "color": colour,
-                    "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": look.paper, "size": look.px(7)},
-                },
-                "customdata": texts,
-                "hovertemplate": "%{y} heads from %{customdata}<extra>" + name + "</extra>",
-                "name": name,
-            }
-            for counts, name, colour, pattern in (
-                (below, "not above the threshold", look.muted, ""),
-                (above, "above the threshold", look.accent, "/"),
-            )
-        ],
+        [bars],
         look,
         height=look.px(300),
-        barmode="stack",
         margin={"t": look.px(36)},
         xaxis={"title": ALL_SCORES[score].title, "range": [low - 0.01, high + 0.01], "showgrid": False},
         yaxis=_count_axis(total),
-        shapes=[
-            {
-                "type": "line",
-                "yref": "y domain",
-                "x0": threshold,
-                "x1": threshold,
-                "y0": 0,
-                "y1": 1,
-                "line": {"color": look.accent, "dash": "dash", "width": look.px(2)},
-            }
-        ],
-        annotations=[*_counts_on_bars(centres, total, look), _threshold_name(threshold, look)],
+        annotations=_counts_on_bars(centres, total, look),
     )
+
+
+def distribution_marks(scores: HeadScores, score: str, threshold: float, look: Look) -> Marks:
+    """The threshold line; the part of each bar that is above it is coloured, and rimmed for those who see no colours."""
+    edges, below, above = score_bins(scores.mean(score), score, threshold)
+    half = BIN_WIDTH * _BAR / 2
+    corners: list[tuple[float, float, Place, Place]] = [
+        (float(centre) - half, float(centre) + half, int(rest) if rest else "bottom", int(rest + count))
+        for centre, rest, count in zip((edges[:-1] + edges[1:]) / 2, below, above, strict=True)
+        if count
+    ]
+    name = words(
+        f"threshold {threshold:.2f}",
+        threshold,
+        "top",
+        colour=look.accent,
+        size=look.font_size,
+        shift=(0, -look.px(10)),
+        anchor="middle",
+    )
+    stroke = line(at=threshold, across="x", colour=look.accent, dash="dash", look=look)
+    return Marks(f"{above.sum()} heads are above {threshold:.2f}.", (boxes(corners, look), stroke, name))
+
+
+def _bins(scores: HeadScores, score: str) -> tuple[Float[np.ndarray, "edges"], Int[np.ndarray, "bins"]]:
+    """The bins' edges, and how many heads each holds."""
+    edges, below, above = score_bins(scores.mean(score), score, 0.0)
+    return edges, below + above
 
 
 def _count_axis(total: Int[np.ndarray, "bins"]) -> dict[str, Any]:
@@ -86,24 +95,11 @@ def _counts_on_bars(centres: Float[np.ndarray, "bins"], total: Int[np.ndarray, "
     ]
 
 
-def _threshold_name(threshold: float, look: Look) -> dict[str, Any]:
-    return {
-        "x": threshold,
-        "y": 1,
-        "yref": "paper",
-        "yanchor": "bottom",
-        "text": f"threshold {threshold:.2f}",
-        "showarrow": False,
-        "font": {"color": look.accent},
-    }
-
-
-def describe_distribution(scores: HeadScores, score: str, threshold: float) -> str:
+def describe_distribution(scores: HeadScores, score: str) -> str:
     """The histogram in words, for somebody who cannot see it."""
-    edges, below, above = score_bins(scores.mean(score), score, threshold)
-    total = below + above
+    edges, total = _bins(scores, score)
     parts = ", ".join(f"{count} from {edges[i]:.2f} to {edges[i + 1]:.2f}" for i, count in enumerate(total) if count)
-    return f"Histogram of {ALL_SCORES[score].title}: {parts}. {above.sum()} heads are above {threshold:.2f}."
+    return f"Histogram of {ALL_SCORES[score].title}: {parts}."
 
 
 def _height(count: int, total: Int[np.ndarray, "bins"]) -> float:

@@ -13,6 +13,8 @@ from core.scores import ALL_SCORES, HeadScores, head_name
 
 Head = tuple[int, int]
 Trace = dict[str, Any]
+# A ring is drawn twice, so that it stands out on every colour of a scale: white on a wider black one. Widths in pixels.
+RING_STROKES = (("#000000", 5.0), ("#ffffff", 2.5))
 
 
 def scatter(**properties: Any) -> Trace:
@@ -99,7 +101,7 @@ def ring_markers(x: Sequence[float], y: Sequence[float], size: float, look: Look
             hoverinfo="skip",
             name="above the threshold",
         )
-        for colour, width in (("#000000", 5), ("#ffffff", 2.5))
+        for colour, width in RING_STROKES
     ]
 
 

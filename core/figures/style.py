@@ -86,7 +86,17 @@ def plain_figure(
     check them.
     """
     axes = {name: _with_title(_axis(look) | given) for name, given in (("xaxis", xaxis), ("yaxis", yaxis))}
-    return go.Figure(data=traces, layout=_layout(look, height=height, **layout) | axes, _validate=False)
+    return _PlainFigure(data=traces, layout=_layout(look, height=height, **layout) | axes, _validate=False)
+
+
+class _PlainFigure(go.Figure):  # type: ignore[misc]
+    """A figure that is not changed once it is drawn: its description is worked out once, however often it is shown."""
+
+    def to_dict(self) -> dict[str, Any]:
+        described: dict[str, Any] | None = self.__dict__.get("_described")
+        if described is None:
+            described = self.__dict__["_described"] = super().to_dict()
+        return described
 
 
 def _layout(look: Look, *, height: int, **layout: Any) -> dict[str, Any]:

@@ -90,7 +90,11 @@ def find_entry(name: str) -> CatalogueEntry:
     if folder is not None:
         wanted = _name_of_folder(folder)
     # One kind after the other: looking after every family's files takes longer than what most names need.
-    for entry in chain.from_iterable(kind() for kind in (_bundled, lambda: [_smollm2()], _local, _families)):
+    bundled = {folder.name: folder for folder in _bundled_folders()}.get(wanted.lower())
+    if bundled is not None:
+        return _with_memory(_folder_entry(bundled, bundled.name, "bundled"), available_bytes())
+    others = (lambda: [_by_construction()], lambda: [_smollm2()], _local, _families)
+    for entry in chain.from_iterable(kind() for kind in others):
         if wanted.lower() in {entry.name.lower(), (entry.repo_id or "").lower(), *entry.aliases}:
             return _with_memory(entry, available_bytes())
     repo_id = {alias.lower(): repo for alias, repo in aliases().items()}.get(wanted.lower(), wanted)
@@ -140,12 +144,13 @@ def _entries(everything: bool) -> Iterator[CatalogueEntry]:
     yield _smollm2()
     yield from _local()
     yield from _families()
+    here = _names_in(models_root())
     for repo_id in dict.fromkeys(aliases().values()):
         if repo_id in _supported_by_repo():
-            yield _hub_entry(repo_id, _supported_by_repo()[repo_id].architecture)
+            yield _hub_entry(repo_id, _supported_by_repo()[repo_id].architecture, here)
     for model in supported_models():
         if everything or model.verified:
-            yield _hub_entry(model.repo_id, model.architecture)
+            yield _hub_entry(model.repo_id, model.architecture, here)
 
 
 @lru_cache(maxsize=1)
@@ -154,10 +159,13 @@ def _supported_by_repo() -> dict[str, SupportedModel]:
 
 
 def _bundled() -> list[CatalogueEntry]:
+    return [_by_construction(), *(_folder_entry(folder, folder.name, "bundled") for folder in _bundled_folders())]
+
+
+def _bundled_folders() -> list[Path]:
     folders = [path.parent for path in bundled_root().glob(f"*/{NATIVE_FILE}")]
     order = {name: index for index, name in enumerate(BUNDLED_ORDER)}
-    folders.sort(key=lambda folder: (order.get(folder.name, len(order)), folder.name))
-    return [_by_construction(), *(_folder_entry(folder, folder.name, "bundled") for folder in folders)]
+    return sorted(folders, key=lambda folder: (order.get(folder.name, len(order)), folder.name))
 
 
 @lru_cache(maxsize=1)
@@ -206,8 +214,10 @@ def _families() -> Iterator[CatalogueEntry]:
         yield replace(entry, available=_is_complete(models_root() / folder_name(entry.name)))
 
 
-def _hub_entry(repo_id: str, family: str) -> CatalogueEntry:
-    available = _is_complete(models_root() / folder_name(repo_id))
+def _hub_entry(repo_id: str, family: str, here: frozenset[str] | None = None) -> CatalogueEntry:
+    """here: the folders there are; a thousand repositories need not each be looked for on disk."""
+    folder = folder_name(repo_id)
+    available = (here is None or folder in here) and _is_complete(models_root() / folder)
     return CatalogueEntry(name=repo_id, family=family, source="hub", title=repo_id, repo_id=repo_id, available=available)
 
 
@@ -222,6 +232,13 @@ def _local() -> list[CatalogueEntry]:
         hub = "--" in folder.name and _REPO_ID.fullmatch(name)
         entries.append(_folder_entry(folder, name, "hub" if hub else "local"))
     return entries
+
+
+def _names_in(root: Path) -> frozenset[str]:
+    try:
+        return frozenset(path.name for path in root.iterdir())
+    except OSError:
+        return frozenset()
 
 
 def _model_folders(root: Path, depth: int = 2) -> Iterator[Path]:

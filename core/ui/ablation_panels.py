@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.experiment import named
 from core.figures.beside_controls import BesideRow, beside_controls, describe_beside
-from core.figures.heatmap import describe_heatmap, score_heatmap
+from core.figures.heatmap import describe_heatmap, heatmap_marks, score_heatmap
 from core.figures.positions import describe_positions, position_losses, position_rows
 from core.figures.single_effects import describe_single_effects, single_effect_bars, single_effect_rows
 from core.head_sets import Head, HeadSet, all_but
@@ -35,11 +35,12 @@ def set_map(page: Page, scores: HeadScores, above: tuple[Head, ...], heads: Head
     view = page.view
     shown = (scores, view.score, view.threshold)
     figure_panel(
-        score_heatmap(*shown, None, page.look, crossed=heads),
+        score_heatmap(scores, view.score, None, page.look, crossed=heads),
         key="set-map",
-        alt=f"{describe_heatmap(*shown)} Crosses: {named(heads) or 'none'}.",
-        rows=head_rows(*shown),
+        alt=f"{describe_heatmap(scores, view.score)} Crosses: {named(heads) or 'none'}.",
+        rows=partial(head_rows, *shown),
         source=source,
+        marks=heatmap_marks(*shown, page.look),
         on_pick=partial(toggle_head, page, above=above),
     )
 

@@ -1,20 +1,22 @@
 """A figure with everything that belongs to it: alt text, what it was measured on, the table behind it, downloads.
 
 Pictures are drawn and saved in the browser: no picture leaves the machine, and the server needs no browser of its own.
+The table and the files are drawn up when they are opened: most are not, and a slider's every move would send them again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
 
+from core.figures.marks import Marks
 from core.tables import Row, csv_text
+from core.ui.figure_marks import figure_marks
 from core.ui.sentences import plain
 from core.ui.state import pick_head
 from core.view import parse_head
@@ -31,6 +33,9 @@ FIGURE_CONFIG = {
     "displayModeBar": True,
     "modeBarButtonsToRemove": ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"],
 }
+
+
+Rows = list[Row] | Callable[[], list[Row]]
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,16 @@ def figure_panel(
     *,
     key: str,
     alt: str,
-    rows: list[Row],
+    rows: Rows,
     source: Source,
+    marks: Marks | None = None,
     on_pick: Callable[[tuple[int, int]], None] | None = pick_head,
     compact: bool = False,
 ) -> None:
     """Show `figure` under `key`, unique on its page, with its description, table and downloads.
 
-    rows: the table behind the picture.
+    rows: the table behind the picture, or what makes it.
+    marks: what moves while the figure stays, drawn over it.
     compact: for a page of many small figures: everything that belongs to this one is behind one button.
     on_pick: called with the head whose marker was clicked, before the page runs again; None where a click means nothing.
     """
@@ -68,31 +75,41 @@ def figure_panel(
         if on_pick is not None:
             selecting = {"on_select": lambda: _report_pick(key, on_pick), "selection_mode": "points"}
         config = {**FIGURE_CONFIG, "toImageButtonOptions": {"format": "png", "filename": filename, "scale": 2}}
-        st.plotly_chart(figure, key=key, theme=None, config=config, alt=alt, **selecting)
+        with st.container(gap=None):
+            st.plotly_chart(figure, key=key, theme=None, config=config, alt=alt, **selecting)
+            if marks is not None:
+                figure_marks(f"panel-{key}", marks)
         measured = plain(f"Measured on {source.measured_on}.")
         if compact:
-            with st.popover("Table and files", icon=":material/table:"):
-                _table(rows)
-                st.caption(measured)
-                _downloads(key, filename, rows, source)
+            files = st.popover("Table and files", icon=":material/table:", key=f"{key}-files", on_change="rerun")
+            if files.open:
+                with files:
+                    _table(rows)
+                    st.caption(measured)
+                    _downloads(key, filename, rows, source)
             return
         st.caption(measured)
         with st.container(horizontal=True, vertical_alignment="top"):
-            with st.expander("Table behind this picture", icon=":material/table:"):
-                _table(rows)
-            with st.popover("Download", icon=":material/download:"):
-                _downloads(key, filename, rows, source)
+            table = st.expander("Table behind this picture", icon=":material/table:", key=f"{key}-table", on_change="rerun")
+            if table.open:
+                with table:
+                    _table(rows)
+            files = st.popover("Download", icon=":material/download:", key=f"{key}-files", on_change="rerun")
+            if files.open:
+                with files:
+                    _downloads(key, filename, rows, source)
 
 
-def _table(rows: list[Row]) -> None:
-    st.dataframe(rows, hide_index=True, height="content" if len(rows) <= 10 else 380)
+def _table(rows: Rows) -> None:
+    shown = rows_of(rows)
+    st.dataframe(shown, hide_index=True, height="content" if len(shown) <= 10 else 380)
 
 
-def _downloads(key: str, filename: str, rows: list[Row], source: Source) -> None:
+def _downloads(key: str, filename: str, rows: Rows, source: Source) -> None:
     _image_buttons(data={"panel": f"panel-{key}", "filename": filename}, key=f"{key}-image")
     st.download_button(
         "Table as CSV",
-        partial(csv_text, rows),
+        lambda: csv_text(rows_of(rows)),
         f"{filename}.csv",
         "text/csv",
         key=f"{key}-csv",
@@ -110,6 +127,11 @@ def _downloads(key: str, filename: str, rows: list[Row], source: Source) -> None
     )
     st.caption("The same numbers without a browser:")
     st.code(source.command, language="bash", wrap_lines=True)
+
+
+def rows_of(rows: Rows) -> list[Row]:
+    """The rows, made now if they are not made yet."""
+    return rows() if callable(rows) else rows
 
 
 def _report_pick(key: str, on_pick: Callable[[tuple[int, int]], None]) -> None:

@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.errors import BadInput
 from core.figures.head_edges import describe_edges, edge_lines
 from core.figures.head_patterns import describe_patterns, pattern_pair, pattern_rows
-from core.figures.heatmap import describe_heatmap, score_heatmap
+from core.figures.heatmap import describe_heatmap, heatmap_marks, score_heatmap
 from core.figures.number_table import number_table_html
 from core.figures.sensitivity import describe_one_head, one_head_panels
 from core.head_card import HeadCard, PartName
@@ -92,15 +92,15 @@ def choose_in_map(page: Page, scores: HeadScores) -> None:
     view, identity = page.view, page.identity
     shown = (scores, view.score, view.threshold)
     probe = view.request.probe(identity)
-    source = Source(
-        measured_on(probe, identity), score_command(view), scores_json(scores, view, probe, identity), _stem(page, "heads")
-    )
+    json_text = partial(scores_json, scores, view, probe, identity)
+    source = Source(measured_on(probe, identity), score_command(view), json_text, _stem(page, "heads"))
     figure_panel(
-        score_heatmap(*shown, None, page.look),
+        score_heatmap(scores, view.score, None, page.look),
         key="choose",
-        alt=describe_heatmap(*shown),
-        rows=head_rows(*shown),
+        alt=describe_heatmap(scores, view.score),
+        rows=partial(head_rows, *shown),
         source=source,
+        marks=heatmap_marks(*shown, page.look),
     )
 
 

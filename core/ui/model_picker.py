@@ -34,7 +34,8 @@ def pick_model(chosen: str) -> None:
         st.caption(plain(f"{entry.description} {_facts(entry)}.".strip()))
 
 
-@st.cache_data(ttl=5, show_spinner=False)
+# Shared as it is, not copied for every run of every page: nothing changes it.
+@st.cache_resource(ttl=5, show_spinner=False)
 def _entries() -> dict[str, CatalogueEntry]:
     """The catalogue by name, those that are here first; looked at again after seconds, for a folder may have come."""
     return {entry.name: entry for entry in sorted(catalogue(), key=lambda entry: not entry.available)}

@@ -27,6 +27,13 @@ def figures(at: AppTest) -> list[dict[str, Any]]:
     return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
 
 
+def marks(at: AppTest) -> dict[str, list[dict[str, Any]]]:
+    """What is drawn over the page's figures, by the figure's key."""
+    found = [part.proto for part in at.get("bidi_component") if part.proto.component_name == "headscope_figure_marks"]
+    data = [json.loads(proto.json) for proto in found]
+    return {part["panel"].removeprefix("panel-"): part["marks"] for part in data}
+
+
 def said(at: AppTest) -> str:
     """All running text of the page, without the marks that keep it from being read as Markdown."""
     return "\n".join(str(markdown.value).replace("\\", "") for markdown in at.markdown)

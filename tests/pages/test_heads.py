@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from core.results import ScoreRequest, head_scores
 from core.scores import head_name, heads_above
 from core.sequences import ProbeOptions
-from tests.helpers.app import SHORT, figures, open_page
+from tests.helpers.app import SHORT, figures, marks, open_page
 
 
 def request_for(model: str) -> ScoreRequest:
@@ -63,12 +63,34 @@ def test_the_threshold_moves_rings_and_table_and_measures_nothing(monkeypatch: p
         above = heads_above(values, threshold)
         assert not at.exception and not at.error
         assert glance(at).startswith(f"{len(above)} of 8 heads")
-        rings = [trace for trace in figures(at)[0]["data"] if trace.get("name") == "above the threshold"]
-        assert all(len(ring["x"]) == len(above) for ring in rings)
+        [rings] = marks(at)["heatmap"]
+        assert sorted((layer, head) for head, layer in rings["at"]) == sorted(above)
         if above:
-            table = at.dataframe[0].value if threshold else at.dataframe[1].value
-            assert head_name(*above[0]) in str(table)
+            assert head_name(*above[0]) in str(at.dataframe[0].value)
     assert any("No head is above 1.00" in str(info.value) for info in at.info)
+
+
+def test_moving_the_threshold_leaves_every_figure_as_it_is() -> None:
+    at = heads(model="two-layer")
+    # The second run is the first after the browser has confirmed the controls.
+    at.slider(key="threshold").set_value(0.5).run()
+    before = [chart.proto.SerializeToString(deterministic=True) for chart in at.get("plotly_chart")]
+    drawn = marks(at)
+    at.slider(key="threshold").set_value(0.0).run()
+    assert [chart.proto.SerializeToString(deterministic=True) for chart in at.get("plotly_chart")] == before
+    assert all(marks(at)[key] != drawn[key] for key in ("heatmap", "ranked", "distribution"))
+
+
+def test_the_table_behind_a_picture_and_its_files_are_drawn_up_when_they_are_opened() -> None:
+    at = heads(model="two-layer")
+    assert len(at.dataframe) == 1 and not at.get("download_button")
+    at.session_state["ranked-table"] = True
+    at.session_state["distribution-files"] = True
+    at.run()
+    assert not at.exception
+    assert [len(frame.value) for frame in at.dataframe][1:] == [8]
+    assert [button.label for button in at.get("download_button")] == ["Table as CSV", "All scores as JSON"]
+    assert any("core score --model two-layer" in str(code.value) for code in at.code)
 
 
 def test_a_model_without_the_behaviour_has_a_banner_before_anything_else() -> None:

@@ -11,13 +11,14 @@ import pytest
 
 from core.example import InductionExample
 from core.figures.arcs import describe_arcs, explain_arcs, induction_arcs
-from core.figures.distribution import describe_distribution, score_distribution
-from core.figures.heatmap import describe_heatmap, score_heatmap
-from core.figures.ranked import describe_ranked, ranked_scores
+from core.figures.distribution import describe_distribution, distribution_marks, score_distribution
+from core.figures.heatmap import describe_heatmap, heatmap_marks, score_heatmap
+from core.figures.kept import MAX_KEPT, kept_figure
+from core.figures.ranked import describe_ranked, ranked_marks, ranked_scores
 from core.figures.style import Look
 from core.models.card import ModelCard, ModelIdentity
 from core.results import ScoreRequest
-from core.scores import PLACEBO_SHIFTS, SCORES, HeadScores, Layout, heads_above
+from core.scores import PLACEBO_SHIFTS, SCORES, HeadScores, Layout, head_name, heads_above
 from core.sequences import ProbeOptions, repeated_probe
 from core.tables import bin_rows, csv_text, head_rows, rows_above, score_bins, scores_json
 from core.view import View, parse_head
@@ -52,9 +53,9 @@ def traces(figure: go.Figure, kind: type) -> list[go.Figure]:
 @pytest.mark.parametrize("name", ["induction", "contrast", "entropy"])
 def test_every_figure_draws_in_every_look(scores: HeadScores, name: str, look: Look) -> None:
     for figure in (
-        score_heatmap(scores, name, 0.5, (0, 0), look),
-        ranked_scores(scores, name, 0.5, (0, 0), look),
-        score_distribution(scores, name, 0.5, look),
+        score_heatmap(scores, name, (0, 0), look),
+        ranked_scores(scores, name, (0, 0), look),
+        score_distribution(scores, name, look),
     ):
         figure.to_json(validate=True)
         assert figure.layout.font.size == (20 if look.large else 14)
@@ -63,22 +64,23 @@ def test_every_figure_draws_in_every_look(scores: HeadScores, name: str, look: L
 
 
 def test_the_heat_map_shows_the_scores_on_a_fixed_scale(scores: HeadScores) -> None:
-    figure = score_heatmap(scores, "induction", 0.5, None, Look())
+    figure = score_heatmap(scores, "induction", None, Look())
     [heat] = traces(figure, go.Heatmap)
     np.testing.assert_array_equal(heat.z, scores.mean("induction"))
     assert (heat.zmin, heat.zmax) == (0, 1)
-    [heat] = traces(score_heatmap(scores, "contrast", 0.5, None, Look()), go.Heatmap)
+    [heat] = traces(score_heatmap(scores, "contrast", None, Look()), go.Heatmap)
     assert (heat.zmin, heat.zmax) == (-1, 1)
     assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1], "layer 0 belongs at the top"
 
 
 def test_rings_are_on_the_heads_above_the_threshold_and_nowhere_else(scores: HeadScores) -> None:
     for threshold in (0.0, 0.45, 0.55, 1.0):
-        figure = score_heatmap(scores, "induction", threshold, None, Look())
-        rings = [trace for trace in traces(figure, go.Scatter) if trace.name == "above the threshold"]
+        marks = heatmap_marks(scores, "induction", threshold, Look())
+        [rings] = marks.marks
         wanted = set(heads_above(scores.mean("induction"), threshold))
-        assert len(rings) == 2
-        assert all(set(zip(ring.y, ring.x, strict=True)) == wanted for ring in rings)
+        assert {(layer, head) for head, layer in rings["at"]} == wanted
+        assert len(rings["at"]) == len(wanted)
+        assert f"{len(wanted)} heads are above {threshold:.2f}" in marks.said
 
 
 def test_a_score_at_the_threshold_is_not_above_it() -> None:
@@ -89,12 +91,12 @@ def test_a_score_at_the_threshold_is_not_above_it() -> None:
 
 
 def test_clicks_carry_the_head_that_is_drawn_there(scores: HeadScores) -> None:
-    clicks = score_heatmap(scores, "induction", 0.5, None, Look()).data[-1]
+    clicks = score_heatmap(scores, "induction", None, Look()).data[-1]
     assert [list(place) for place in zip(clicks.y, clicks.x, strict=True)] == [
         list(parse_head(head)) for head in clicks.customdata
     ]
     assert clicks.marker.opacity == clicks.selected.marker.opacity == clicks.unselected.marker.opacity == 0
-    clicks = ranked_scores(scores, "induction", 0.5, None, Look()).data[-1]
+    clicks = ranked_scores(scores, "induction", None, Look()).data[-1]
     values = scores.mean("induction")
     assert len(clicks.customdata) == values.size
     np.testing.assert_allclose(clicks.y, [values[parse_head(head)] for head in clicks.customdata])
@@ -102,21 +104,95 @@ def test_clicks_carry_the_head_that_is_drawn_there(scores: HeadScores) -> None:
 
 
 def test_the_picked_head_is_framed(scores: HeadScores) -> None:
-    assert not score_heatmap(scores, "induction", 0.5, None, Look()).layout.shapes
+    assert not score_heatmap(scores, "induction", None, Look()).layout.shapes
     layer, head = scores.n_layers - 1, scores.n_heads - 1
-    shapes = score_heatmap(scores, "induction", 0.5, (layer, head), Look()).layout.shapes
+    shapes = score_heatmap(scores, "induction", (layer, head), Look()).layout.shapes
     assert {(s.x0 + 0.5, s.y0 + 0.5) for s in shapes} == {(head, layer)}
-    marks = traces(ranked_scores(scores, "induction", 0.5, (layer, head), Look()), go.Scatter)
+    marks = traces(ranked_scores(scores, "induction", (layer, head), Look()), go.Scatter)
     assert [mark.y[0] for mark in marks if mark.name == "picked"] == [scores.mean("induction")[layer, head]]
 
 
 @pytest.mark.parametrize("threshold", [0.01, 0.5, 1.0])
 def test_threshold_and_chance_are_lines_with_words(threshold: float) -> None:
-    figure = ranked_scores(SIZES["small"], "induction", threshold, None, Look())
+    shown = (SIZES["small"], "induction")
     chance = SCORES["induction"].chance(LAYOUT)
-    assert {shape.y0 for shape in figure.layout.shapes} == {threshold, chance}
-    words = {note.text for note in figure.layout.annotations}
-    assert {f"threshold {threshold:.2f}", f"chance {chance:.2f}"} <= words
+    figure = ranked_scores(*shown, None, Look())
+    assert [shape.y0 for shape in figure.layout.shapes] == [chance]
+    assert [note.text for note in figure.layout.annotations] == [f"chance {chance:.2f}"]
+    for marks, across in (
+        (ranked_marks(*shown, threshold, Look()), "y"),
+        (distribution_marks(*shown, threshold, Look()), "x"),
+    ):
+        assert [(mark["across"], mark["at"]) for mark in marks.marks if mark["kind"] == "line"] == [(across, threshold)]
+        [name] = [mark for mark in marks.marks if mark["kind"] == "words" and "threshold" in mark["text"]]
+        assert name["text"] == f"threshold {threshold:.2f}"
+        assert name[across] == threshold
+
+
+def test_the_two_lines_names_make_way_for_each_other() -> None:
+    scores = SIZES["small"]
+    chance = SCORES["induction"].chance(LAYOUT)
+
+    def aside(threshold: float) -> float:
+        [name] = [mark for mark in ranked_marks(scores, "induction", threshold, Look()).marks if mark["kind"] == "words"]
+        return float(name["shift"][1])
+
+    assert aside(chance + 0.01) < 0 < aside(chance - 0.01)
+    assert aside(0.9) == 0
+
+
+def test_heads_above_the_threshold_are_marked_where_they_stand(scores: HeadScores) -> None:
+    values = scores.mean("induction")
+    above = heads_above(values, 0.6)
+    marks = ranked_marks(scores, "induction", 0.6, Look()).marks
+    [dots] = [mark for mark in marks if mark["kind"] == "discs"]
+    drawn = ranked_scores(scores, "induction", None, Look()).data[0]
+    assert dots["at"] == [(x, round(y, 4)) for x, y in zip(drawn.x, drawn.y, strict=True)][: len(above)]
+    names = [mark["text"] for mark in marks if mark["kind"] == "words"][1:]
+    # Where the axis names every head, none is named in the picture.
+    assert names == ([head_name(*head) for head in above[:12]] if values.size > 40 else [])
+
+
+@pytest.mark.parametrize("name", ["induction", "contrast"])
+def test_the_bars_of_heads_above_are_marked_up_to_the_bars_height(scores: HeadScores, name: str) -> None:
+    threshold = 0.33
+    edges, below, above = score_bins(scores.mean(name), name, threshold)
+    [boxes] = [mark for mark in distribution_marks(scores, name, threshold, Look()).marks if mark["kind"] == "boxes"]
+    bars = score_distribution(scores, name, Look()).data[0]
+    height = dict(zip([round(float(x), 6) for x in bars.x], bars.y, strict=True))
+    marked = 0
+    for left, right, bottom, top in boxes["at"]:
+        centre = round((left + right) / 2, 6)
+        assert top == height[centre]
+        assert right - left == pytest.approx(bars.width)
+        marked += top - (0 if bottom == "bottom" else bottom)
+    assert marked == above.sum()
+    assert boxes["stroke"][0] != boxes["fill"], "not by colour alone"
+
+
+def test_marks_are_a_small_part_of_what_their_figures_are() -> None:
+    scores = SIZES["smollm"]
+    for figure, marks in (
+        (score_heatmap(scores, "induction", None, Look()), heatmap_marks(scores, "induction", 0.5, Look())),
+        (ranked_scores(scores, "induction", None, Look()), ranked_marks(scores, "induction", 0.5, Look())),
+    ):
+        assert len(json.dumps(marks.marks)) < 0.1 * len(figure.to_json())
+
+
+def test_a_kept_figure_is_drawn_once_and_says_the_same_each_time() -> None:
+    drawn = []
+
+    def draw() -> go.Figure:
+        drawn.append(score_heatmap(SIZES["small"], "induction", None, Look()))
+        return drawn[-1]
+
+    first, second = kept_figure(("small", "test"), draw), kept_figure(("small", "test"), draw)
+    assert first is second and len(drawn) == 1
+    assert first.to_json() == second.to_json() == score_heatmap(SIZES["small"], "induction", None, Look()).to_json()
+    for other in range(MAX_KEPT):
+        kept_figure(("other", other), lambda: go.Figure())
+    kept_figure(("small", "test"), draw)
+    assert len(drawn) == 2, "as many as may be kept came after it"
 
 
 @pytest.mark.parametrize("name", ["induction", "contrast"])
@@ -129,18 +205,18 @@ def test_the_distribution_counts_every_head_once(scores: HeadScores, name: str, 
     assert len(edges) == len(below) + 1
     rows = bin_rows(scores, name, threshold)
     assert sum(row["above_threshold"] for row in rows) == above.sum()
-    bars = traces(score_distribution(scores, name, threshold, Look()), go.Bar)
-    assert sum(sum(bar.y) for bar in bars) == values.size
-    assert [bar.marker.pattern.shape for bar in bars] == ["", "/"], "not by colour alone"
+    [bars] = traces(score_distribution(scores, name, Look()), go.Bar)
+    np.testing.assert_array_equal(bars.y, below + above)
 
 
 def test_descriptions_say_what_the_pictures_show(scores: HeadScores) -> None:
     values = scores.mean("induction")
     count, best = len(heads_above(values, 0.6)), values.max()
-    assert f"{count} heads are above 0.60" in describe_heatmap(scores, "induction", 0.6)
-    assert f"at {best:.2f}" in describe_heatmap(scores, "induction", 0.6)
-    assert f"{count} are above the threshold line" in describe_ranked(scores, "induction", 0.6)
-    assert f"{count} heads are above 0.60" in describe_distribution(scores, "induction", 0.6)
+    assert f"at {best:.2f}" in describe_heatmap(scores, "induction")
+    assert f"down to {values.min():.2f}" in describe_ranked(scores, "induction")
+    assert f"Histogram of {SCORES['induction'].title}" in describe_distribution(scores, "induction")
+    for marks in (heatmap_marks, ranked_marks, distribution_marks):
+        assert marks(scores, "induction", 0.6, Look()).said.startswith(f"{count} heads are above")
 
 
 def test_tables_hold_every_head_with_contrast_beside_the_score(scores: HeadScores) -> None:

@@ -1,0 +1,75 @@
+"""What lies over a figure and moves while the figure stays: the threshold line, rings, names.
+
+A figure is sent to the browser once. At a tick of the threshold only its marks are sent, and the browser draws them over
+it; a picture that is saved holds both. Places are in the figure's own coordinates, also on a logarithmic axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from core.figures.head_marks import RING_STROKES, Head
+from core.figures.style import Look
+
+Mark = dict[str, Any]
+# An edge instead of a place: right of the plot, above it, or the bottom of it.
+Edge = Literal["right", "top", "bottom"]
+Place = float | Edge
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks of one figure, and in words what they show, for somebody who cannot see them."""
+
+    said: str
+    marks: tuple[Mark, ...]
+
+
+def line(*, at: float, across: Literal["x", "y"], colour: str, dash: Literal["dash", "dot"], look: Look) -> Mark:
+    """A line through the whole plot at a value of the axis `across`."""
+    return {"kind": "line", "at": at, "across": across, "colour": colour, "dash": dash, "width": look.px(2)}
+
+
+def rings(heads: Iterable[Head], look: Look) -> Mark:
+    """Rings inside the cells of a map of heads, whatever their size on screen; they stand out on every colour."""
+    places = [(head, layer) for layer, head in heads]
+    strokes = [[colour, look.px(width)] for colour, width in RING_STROKES]
+    return {"kind": "discs", "at": places, "cells": 0.84, "fill": None, "strokes": strokes}
+
+
+def dots(x: Sequence[float], y: Sequence[float], diameter: float, look: Look) -> Mark:
+    """Filled marks with a rim."""
+    places = [(across, round(up, 4)) for across, up in zip(x, y, strict=True)]
+    return {"kind": "discs", "at": places, "pixels": diameter, "fill": look.accent, "strokes": [[look.ink, look.px(2)]]}
+
+
+def boxes(corners: Sequence[tuple[float, float, Place, Place]], look: Look) -> Mark:
+    """Filled and rimmed boxes, each given by its left, right, lower and upper end."""
+    return {"kind": "boxes", "at": list(corners), "fill": look.accent, "stroke": [look.ink, look.px(2)]}
+
+
+def words(
+    text: str,
+    x: Place,
+    y: Place,
+    *,
+    colour: str,
+    size: float,
+    shift: tuple[float, float] = (0, 0),
+    anchor: Literal["start", "middle"] = "start",
+    turned: float = 0,
+) -> Mark:
+    """`text` at a place, moved by `shift` pixels right and down, turned by degrees clockwise."""
+    return {
+        "kind": "words",
+        "text": text,
+        "x": x,
+        "y": y,
+        "colour": colour,
+        "size": size,
+        "shift": list(shift),
+        "anchor": anchor,
+        "turned": turned,
+    }

@@ -1,0 +1,177 @@
+// Draws marks over a plotly figure (the threshold line, rings, names), so that moving them sends no figure again. They are
+// drawn in the figure's own coordinates, follow its size, and are put into the picture when it is saved.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export default function ({ data }) {
+  const panel = document.querySelector(`.st-key-${CSS.escape(data.panel)}`);
+  if (!panel) return undefined;
+  const update = () => keepDrawn(panel, window.headscopeFigureMarks?.[data.panel]);
+  // The figure may come later than its marks, and plotly may empty it to draw it anew.
+  const observer = new MutationObserver(update);
+  observer.observe(panel, { childList: true, subtree: true });
+  window.addEventListener("headscope-figure-marks", update);
+  update();
+  return () => {
+    observer.disconnect();
+    window.removeEventListener("headscope-figure-marks", update);
+  };
+}
+
+function keepDrawn(panel, marks) {
+  const plot = panel.querySelector(".js-plotly-plot");
+  if (!marks || !plot || !plot._fullLayout || !plot._fullLayout.xaxis || !plot.on) return;
+  if (plot.headscopeMarks !== marks) {
+    plot.headscopeMarks = marks;
+    watch(plot);
+    draw(plot);
+  } else if (!plot.querySelector(".headscope-marks")) {
+    draw(plot);
+  }
+}
+
+function watch(plot) {
+  if (plot.headscopeRedraw) plot.removeListener("plotly_afterplot", plot.headscopeRedraw);
+  else plot.addEventListener("click", (event) => whenSaved(plot, event), true);
+  plot.headscopeRedraw = () => draw(plot);
+  plot.on("plotly_afterplot", plot.headscopeRedraw);
+}
+
+// Pixels in the figure for a place in its coordinates, or for one of its edges.
+function places(plot) {
+  const { xaxis, yaxis } = plot._fullLayout;
+  const left = xaxis._offset, right = left + xaxis._length, top = yaxis._offset, bottom = top + yaxis._length;
+  const edges = { left, right, top, bottom };
+  return {
+    ...edges,
+    x: (value) => edges[value] ?? left + xaxis.d2p(value),
+    y: (value) => edges[value] ?? top + yaxis.d2p(value),
+    cell: Math.min(Math.abs(xaxis.d2p(1) - xaxis.d2p(0)), Math.abs(yaxis.d2p(1) - yaxis.d2p(0))),
+  };
+}
+
+function draw(plot) {
+  const { said, marks } = plot.headscopeMarks;
+  const layer = document.createElementNS(SVG, "svg");
+  layer.setAttribute("class", "headscope-marks");
+  layer.setAttribute("role", "img");
+  layer.setAttribute("aria-label", said);
+  layer.setAttribute("width", plot._fullLayout.width);
+  layer.setAttribute("height", plot._fullLayout.height);
+  layer.style.cssText = "position: absolute; inset: 0; pointer-events: none;";
+  const at = places(plot);
+  for (const mark of marks) DRAWN[mark.kind](mark, at, layer, plot._fullLayout.font.family);
+  const old = plot.querySelector(".headscope-marks");
+  if (old) {
+    old.replaceWith(layer);
+    return;
+  }
+  // Under the layer of the hover texts, which must not be written over.
+  const container = plot.querySelector(".svg-container");
+  const hover = [...container.children].find((child) => child.querySelector(".hoverlayer"));
+  container.insertBefore(layer, hover ?? null);
+}
+
+function add(layer, name, attributes) {
+  const element = layer.appendChild(document.createElementNS(SVG, name));
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+
+function radius(mark, at) {
+  return (mark.pixels ?? mark.cells * at.cell) / 2;
+}
+
+const DRAWN = {
+  line(mark, at, layer) {
+    const place = at[mark.across](mark.at);
+    const ends =
+      mark.across === "x"
+        ? { x1: place, x2: place, y1: at.top, y2: at.bottom }
+        : { x1: at.left, x2: at.right, y1: place, y2: place };
+    const dash = mark.dash === "dash" ? "9 9" : "3 3";
+    add(layer, "line", { ...ends, stroke: mark.colour, "stroke-width": mark.width, "stroke-dasharray": dash });
+  },
+  discs(mark, at, layer) {
+    const r = radius(mark, at);
+    for (const [x, y] of mark.at) {
+      for (const [stroke, width] of mark.strokes) {
+        add(layer, "circle", { cx: at.x(x), cy: at.y(y), r, fill: mark.fill ?? "none", stroke, "stroke-width": width });
+      }
+    }
+  },
+  boxes(mark, at, layer) {
+    const [stroke, width] = mark.stroke;
+    for (const [x0, x1, y0, y1] of mark.at) {
+      const size = { x: at.x(x0), y: at.y(y1), width: at.x(x1) - at.x(x0), height: at.y(y0) - at.y(y1) };
+      add(layer, "rect", { ...size, fill: mark.fill, stroke, "stroke-width": width });
+    }
+  },
+  words(mark, at, layer, family) {
+    const x = at.x(mark.x) + mark.shift[0], y = at.y(mark.y) + mark.shift[1];
+    const text = add(layer, "text", {
+      x, y, fill: mark.colour, "font-size": mark.size, "font-family": family, "text-anchor": mark.anchor,
+      "dominant-baseline": "central", transform: `rotate(${mark.turned} ${x} ${y})`,
+    });
+    text.textContent = mark.text;
+  },
+};
+
+// The camera draws the figure anew from its description: while it looks at it, the marks are part of that.
+function whenSaved(plot, event) {
+  const button = event.target.closest(".modebar-btn");
+  if (!button || !(button.dataset.attr === "toImage" || button.dataset.title?.startsWith("Download plot"))) return;
+  const { data, layout } = plot;
+  const { shapes, annotations } = layout;
+  const at = places(plot);
+  const given = plot.headscopeMarks.marks.map((mark) => SAVED[mark.kind](mark, at, plot._fullLayout));
+  layout.shapes = [...(shapes ?? []), ...given.flatMap((each) => each.shapes ?? [])];
+  layout.annotations = [...(annotations ?? []), ...given.flatMap((each) => each.annotations ?? [])];
+  plot.data = [...data, ...given.flatMap((each) => each.traces ?? [])];
+  setTimeout(() => {
+    plot.data = data;
+    Object.assign(layout, { shapes, annotations });
+  }, 0);
+}
+
+const SAVED = {
+  line(mark) {
+    const other = mark.across === "x" ? "y" : "x";
+    const ends = { [`${mark.across}0`]: mark.at, [`${mark.across}1`]: mark.at, [`${other}0`]: 0, [`${other}1`]: 1 };
+    const line = { color: mark.colour, dash: mark.dash, width: mark.width };
+    return { shapes: [{ type: "line", [`${other}ref`]: `${other} domain`, ...ends, line }] };
+  },
+  discs(mark, at) {
+    const x = mark.at.map((place) => place[0]), y = mark.at.map((place) => place[1]);
+    const symbol = mark.fill ? "circle" : "circle-open", size = 2 * radius(mark, at);
+    const traces = mark.strokes.map(([color, width]) => ({
+      type: "scatter", mode: "markers", x, y, marker: { symbol, size, opacity: 1, color: mark.fill ?? color, line: { color, width } },
+    }));
+    return { traces };
+  },
+  boxes(mark, at, { yaxis }) {
+    const [color, width] = mark.stroke;
+    const lowest = yaxis.type === "log" ? 10 ** yaxis.range[0] : yaxis.range[0];
+    const value = (y) => (y === "bottom" ? lowest : y);
+    const shapes = mark.at.map(([x0, x1, y0, y1]) => ({
+      type: "rect", x0, x1, y0: value(y0), y1: value(y1), fillcolor: mark.fill, line: { color, width },
+    }));
+    return { shapes };
+  },
+  words(mark, at, { xaxis, yaxis }) {
+    // An annotation is placed by the logarithm on a logarithmic axis, and beyond the plot by its share of the plot.
+    const place = (axis, name, value, edge) =>
+      value === edge ? { [name]: 1, [`${name}ref`]: "paper" } : { [name]: axis.type === "log" ? Math.log10(value) : value };
+    return {
+      annotations: [
+        {
+          ...place(xaxis, "x", mark.x, "right"),
+          ...place(yaxis, "y", mark.y, "top"),
+          text: mark.text, showarrow: false, textangle: mark.turned, yanchor: mark.turned ? "bottom" : "middle",
+          xanchor: mark.anchor === "start" ? "left" : "center", xshift: mark.shift[0], yshift: -mark.shift[1],
+          font: { color: mark.colour, size: mark.size },
+        },
+      ],
+    };
+  },
+};
