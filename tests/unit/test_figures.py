@@ -156,7 +156,7 @@ def test_heads_above_the_threshold_are_marked_where_they_stand(scores: HeadScore
 @pytest.mark.parametrize("name", ["induction", "contrast"])
 def test_the_bars_of_heads_above_are_marked_up_to_the_bars_height(scores: HeadScores, name: str) -> None:
     threshold = 0.33
-    edges, below, above = score_bins(scores.mean(name), name, threshold)
+    _edges, _below, above = score_bins(scores.mean(name), name, threshold)
     [boxes] = [mark for mark in distribution_marks(scores, name, threshold, Look()).marks if mark["kind"] == "boxes"]
     bars = score_distribution(scores, name, Look()).data[0]
     height = dict(zip([round(float(x), 6) for x in bars.x], bars.y, strict=True))
