@@ -22,6 +22,8 @@ function keepDrawn(panel, marks) {
   const plot = panel.querySelector(".js-plotly-plot");
   if (!marks || !plot || !plot._fullLayout || !plot._fullLayout.xaxis || !plot.on) return;
   if (plot.headscopeMarks !== marks) {
+    // For whoever measures how long a first screen takes: the figure is there, and its marks come with the next lines.
+    if (!plot.headscopeMarks) performance.mark(`${marks.panel} drawn`);
     plot.headscopeMarks = marks;
     watch(plot);
     draw(plot);
