@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from core.figures.head_map import Cells, head_map
 from core.figures.head_marks import Head, all_heads
+from core.figures.marks import Marks, rings
 from core.figures.style import DIVERGING_SCALE, Look
 from core.number_text import signed
 from core.scores import ALL_SCORES, head_name, heads_above
@@ -20,7 +21,6 @@ def effect_map(
     effect: Float[np.ndarray, "n_layers n_heads"],
     scores: Float[np.ndarray, "n_layers n_heads"],
     score: str,
-    threshold: float,
     picked: Head | None,
     look: Look,
     *,
@@ -28,7 +28,8 @@ def effect_map(
 ) -> go.Figure:
     """Layer by head on a scale that is symmetric round zero (nats); heads that are not measured yet (NaN) stay empty.
 
-    `scores`: the score called `score`, for rings and hover. A click is reported by the last trace.
+    `scores`: the score called `score`, for hover; heads above the threshold on it are its marks' to show. A click is
+    reported by the last trace.
     """
     top = effect_scale(effect)
     cells = Cells(
@@ -40,10 +41,13 @@ def effect_map(
         [effect_text(head, effect, scores, score) for head in all_heads(effect)],
         signed=True,
     )
+    return head_map(cells, look, title=title, axis_title=f"head (ring: {_short(score)} above the threshold)", picked=picked)
+
+
+def effect_marks(scores: Float[np.ndarray, "n_layers n_heads"], score: str, threshold: float, look: Look) -> Marks:
+    """A ring on every head whose score is above the threshold, whatever its effect."""
     above = heads_above(scores, threshold)
-    return head_map(
-        cells, look, title=title, axis_title=f"head (ring: {_short(score)} above {threshold:.2f})", ringed=above, picked=picked
-    )
+    return Marks(f"{len(above)} heads have {_short(score)} above {threshold:.2f}.", (rings(above, look),))
 
 
 def describe_effect_map(effect: Float[np.ndarray, "n_layers n_heads"], title: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from core.figures.marks import Marks, line, words
 from core.figures.style import Look, see_through, styled
 from core.head_sets import Mode
 from core.sweep import Sweep
@@ -17,10 +18,11 @@ _DASHES: dict[Mode, str] = {"zero": "dash", "mean": "solid", "resample": "dot", 
 
 
 def sweep_curve(
-    sweep: Sweep, mode: Mode, threshold: float, look: Look, others: Mapping[Mode, Sweep] | None = None
+    sweep: Sweep, mode: Mode, threshold: float | None, look: Look, others: Mapping[Mode, Sweep] | None = None
 ) -> go.Figure:
     """Second-copy loss (nats) by threshold above, heads taken away below; `threshold` is a line through both.
 
+    threshold: None where the line is drawn by `sweep_marks` and moves by itself.
     `others`: sweeps of other modes over the same thresholds, as thin lines.
     """
     figure = make_subplots(
@@ -127,8 +129,27 @@ def _add_band(figure: go.Figure, sweep: Sweep, look: Look) -> None:
     )
 
 
-def _finish(figure: go.Figure, sweep: Sweep, threshold: float, others: Mapping[Mode, Sweep], look: Look) -> None:
-    figure.add_vline(x=threshold, line={"color": look.accent, "dash": "dash", "width": look.px(2)}, row="all", col=1)
+def sweep_marks(threshold: float, look: Look) -> Marks:
+    """The threshold as a line through both parts."""
+    return Marks(
+        f"The line is at {threshold:.2f}.",
+        (
+            line(at=threshold, across="x", colour=look.accent, dash="dash", look=look),
+            words(
+                f"{threshold:.2f}",
+                threshold,
+                "top",
+                colour=look.accent,
+                size=look.font_size,
+                shift=(look.px(5), look.px(9)),
+            ),
+        ),
+    )
+
+
+def _finish(figure: go.Figure, sweep: Sweep, threshold: float | None, others: Mapping[Mode, Sweep], look: Look) -> None:
+    if threshold is not None:
+        figure.add_vline(x=threshold, line={"color": look.accent, "dash": "dash", "width": look.px(2)}, row="all", col=1)
     figure.add_hline(y=sweep.clean.second_copy, line={"color": look.ink, "dash": "dot", "width": look.px(1.5)}, row=1, col=1)
     if sweep.knee is not None:
         _mark_knee(figure, sweep, look)
@@ -146,7 +167,8 @@ def _finish(figure: go.Figure, sweep: Sweep, threshold: float, others: Mapping[M
     figure.update_layout(showlegend=True)
     x = [row.threshold for row in sweep.rows]
     figure.update_xaxes(range=[min(x) - 0.04, max(x) + 0.04], showgrid=False)
-    figure.update_xaxes(title=f"threshold (dashed: {threshold:.2f})", row=2, col=1)
+    dashed = "the slider's" if threshold is None else f"{threshold:.2f}"
+    figure.update_xaxes(title=f"threshold (dashed: {dashed})", row=2, col=1)
     figure.update_yaxes(title="loss on second copy (nats)", range=[0, 1.08 * top], row=1, col=1, secondary_y=False)
     if sweep.clean.gain > 0:
         _recovered_axis(figure, sweep, 1.08 * top)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
 from core.agreement import QUADRANTS, Agreement, quadrants, rank_agreement
-from core.figures.effect_map import describe_effect_map, effect_map
+from core.figures.effect_map import describe_effect_map, effect_map, effect_marks
 from core.figures.score_effect import describe_score_effect, score_effect
 from core.intervention_tables import causal_command, effect_rows, page_json
 from core.interventions import CausalMap
@@ -104,7 +105,7 @@ def scatter(page: Page, effects: Effects, source: Source) -> None:
         score_effect(*parts, view.head, page.look),
         key="score-effect",
         alt=describe_score_effect(*parts),
-        rows=_rows(page, effects),
+        rows=partial(_rows, page, effects),
         source=source,
     )
 
@@ -163,11 +164,12 @@ def _map(page: Page, effects: Effects, effect: Float[np.ndarray, "n_layers n_hea
     title = "Change in second-copy loss (nats)"
     values = effects.scores.mean(view.score)
     figure_panel(
-        effect_map(effect, values, view.score, view.threshold, view.head, page.look, title=title),
+        effect_map(effect, values, view.score, view.head, page.look, title=title),
         key=f"map-{key}",
         alt=describe_effect_map(effect, f"{title}, {key}"),
-        rows=_rows(page, effects),
+        rows=partial(_rows, page, effects),
         source=source,
+        marks=effect_marks(values, view.score, view.threshold, page.look),
     )
 
 

@@ -41,13 +41,14 @@ function watch(plot) {
 
 // Pixels in the figure for a place in its coordinates, or for one of its edges.
 function places(plot) {
-  const { xaxis, yaxis } = plot._fullLayout;
-  const left = xaxis._offset, right = left + xaxis._length, top = yaxis._offset, bottom = top + yaxis._length;
+  const { xaxis, yaxis, _size } = plot._fullLayout;
+  // The whole figure's edges: where plots stand above each other, a line goes through all of them.
+  const left = _size.l, right = left + _size.w, top = _size.t, bottom = top + _size.h;
   const edges = { left, right, top, bottom };
   return {
     ...edges,
-    x: (value) => edges[value] ?? left + xaxis.d2p(value),
-    y: (value) => edges[value] ?? top + yaxis.d2p(value),
+    x: (value) => edges[value] ?? xaxis._offset + xaxis.d2p(value),
+    y: (value) => edges[value] ?? yaxis._offset + yaxis.d2p(value),
     cell: Math.min(Math.abs(xaxis.d2p(1) - xaxis.d2p(0)), Math.abs(yaxis.d2p(1) - yaxis.d2p(0))),
   };
 }
@@ -141,7 +142,7 @@ const SAVED = {
     const other = mark.across === "x" ? "y" : "x";
     const ends = { [`${mark.across}0`]: mark.at, [`${mark.across}1`]: mark.at, [`${other}0`]: 0, [`${other}1`]: 1 };
     const line = { color: mark.colour, dash: mark.dash, width: mark.width };
-    return { shapes: [{ type: "line", [`${other}ref`]: `${other} domain`, ...ends, line }] };
+    return { shapes: [{ type: "line", [`${other}ref`]: "paper", ...ends, line }] };
   },
   discs(mark, at) {
     const x = mark.at.map((place) => place[0]), y = mark.at.map((place) => place[1]);

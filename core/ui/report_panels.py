@@ -14,7 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.calls import call_heads
 from core.controls import DEFAULT_CONTROLS
 from core.figures.reported import Matrix, correction_steps, describe_steps, describe_values, row_name, value_map
-from core.figures.sweep import describe_sweep, sweep_curve
+from core.figures.sweep import describe_sweep, sweep_curve, sweep_marks
 from core.head_sets import Head
 from core.intervention_tables import page_json, sweep_rows
 from core.interventions import stored_causal_map
@@ -192,8 +192,15 @@ def sweep_question(page: Page) -> None:
     st.markdown(plain(sweep_answer(sweep)))
     rows = sweep_rows(sweep)
     source = _source(page, "report-sweep", measured_on(view.request.probe(page.identity), page.identity), rows=rows)
-    figure = sweep_curve(sweep, mode, view.threshold, page.look)
-    figure_panel(figure, key="report-sweep", alt=describe_sweep(sweep, mode), rows=rows, source=source, on_pick=None)
+    figure_panel(
+        sweep_curve(sweep, mode, None, page.look),
+        key="report-sweep",
+        alt=describe_sweep(sweep, mode),
+        rows=rows,
+        source=source,
+        marks=sweep_marks(view.threshold, page.look),
+        on_pick=None,
+    )
     link_to("pages/5_Sweep.py", "Open the sweep, with other ways to take heads away", ":material/insights:")
 
 

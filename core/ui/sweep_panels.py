@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.figures.beside_controls import BesideRow, beside_controls, describe_beside
 from core.figures.style import Look
-from core.figures.sweep import describe_sweep, sweep_curve
+from core.figures.sweep import describe_sweep, sweep_curve, sweep_marks
 from core.head_sets import MODES, HeadSet, Mode
 from core.intervention_tables import page_json, sweep_command, sweep_row, sweep_rows
 from core.interventions import ablation_controls
@@ -54,11 +54,12 @@ def curve(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep], source: Source
     """The loss at every threshold, with the slider's threshold as a line."""
     mode = page.view.experiment.mode
     figure_panel(
-        sweep_curve(sweep, mode, page.view.threshold, page.look, others),
+        sweep_curve(sweep, mode, None, page.look, others),
         key="sweep",
         alt=describe_sweep(sweep, mode),
         rows=sweep_rows(sweep, others),
         source=source,
+        marks=sweep_marks(page.view.threshold, page.look),
         on_pick=None,
     )
 

@@ -10,7 +10,7 @@ from core.results import ScoreRequest, head_scores
 from core.scores import heads_above
 from core.sequences import ProbeOptions
 from core.sweep import DEFAULT_GRID
-from tests.helpers.app import SHORT, figures, open_page, said
+from tests.helpers.app import SHORT, figures, marks, open_page, said
 
 REQUEST = ScoreRequest("by-construction", ProbeOptions(length=20, sequences=2))
 
@@ -45,10 +45,12 @@ def test_moving_the_slider_moves_a_line_and_computes_nothing(nothing_is_computed
 
     nothing_is_computed()
     values = head_scores(REQUEST).mean("induction")
+    figure = figures(at)[0]
     for threshold in (0.0, 0.37, 1.0):
         at.slider(key="threshold").set_value(threshold).run()
         assert not at.exception and not at.error
-        assert threshold in {shape["x0"] for shape in figures(at)[0]["layout"]["shapes"]}
+        assert threshold in {mark["at"] for mark in marks(at)["sweep"] if mark["kind"] == "line"}
+        assert figures(at)[0] == figure, "only the line moves"
         assert f"{threshold:.2f}:** {len(heads_above(values, threshold))} head" in said(at)
 
 

@@ -11,13 +11,13 @@ import pytest
 from core.agreement import rank_agreement
 from core.experiment import Experiment, named
 from core.figures.beside_controls import BesideRow, beside_controls, describe_beside
-from core.figures.effect_map import describe_effect_map, effect_map
+from core.figures.effect_map import describe_effect_map, effect_map, effect_marks
 from core.figures.labels import placed_labels
 from core.figures.positions import describe_positions, position_losses, position_rows
 from core.figures.score_effect import describe_score_effect, score_effect
 from core.figures.single_effects import describe_single_effects, single_effect_bars, single_effect_rows
 from core.figures.style import Look
-from core.figures.sweep import describe_sweep, sweep_curve
+from core.figures.sweep import describe_sweep, sweep_curve, sweep_marks
 from core.intervention_tables import page_json, sweep_rows
 from core.interventions import Ablation, Controls
 from core.models.card import ModelCard, ModelIdentity
@@ -65,7 +65,7 @@ def all_figures(look: Look):
     clean, ablated = ablation.clean.mean(0), ablation.ablated.mean(0)
     band = np.full((5, LAYOUT.n_tokens), 2.0)
     for effect in (EFFECT, PARTIAL, NOTHING):
-        yield effect_map(effect, SCORES, "induction", 0.5, (0, 1), look, title="effect")
+        yield effect_map(effect, SCORES, "induction", (0, 1), look, title="effect")
         yield score_effect(SCORES, "induction", effect, 0.5, 0.1, (0, 1), look)
     yield beside_controls(
         [BesideRow("2 heads", 6.0, np.linspace(2, 3, 20)), BesideRow("1 head", 3.0, np.empty(0))], CLEAN, look
@@ -87,9 +87,11 @@ def test_every_figure_draws_in_every_look(look):
 
 def test_the_effect_map_is_symmetric_and_leaves_unmeasured_heads_empty():
     for effect in (EFFECT, PARTIAL):
-        heat = effect_map(effect, SCORES, "induction", 0.5, None, Look(), title="effect").data[0]
+        heat = effect_map(effect, SCORES, "induction", None, Look(), title="effect").data[0]
         np.testing.assert_array_equal(heat.z, effect)
         assert heat.zmax == -heat.zmin == np.nanmax(np.abs(effect))
+    marks = effect_marks(SCORES, "induction", 0.5, Look())
+    assert {(layer, head) for head, layer in marks.marks[0]["at"]} == set(heads_above(SCORES, 0.5)) != set()
     assert "none of them measured" in describe_effect_map(NOTHING, "effect")
     assert "4 of 12 heads" in describe_effect_map(PARTIAL, "effect")
 
@@ -157,6 +159,9 @@ def test_the_sweep_marks_threshold_knee_and_band():
     sweep = made_sweep()
     figure = sweep_curve(sweep, "mean", 0.42, Look())
     assert {shape.x0 for shape in figure.layout.shapes if shape.x0 == shape.x1} == {0.42}
+    lines = sweep_curve(sweep, "mean", None, Look()).layout.shapes
+    assert not [shape for shape in lines if shape.x0 == shape.x1], "the line is its marks' to draw"
+    assert [mark["at"] for mark in sweep_marks(0.42, Look()).marks if mark["kind"] == "line"] == [0.42]
     if sweep.knee is not None:
         assert any(f"knee {sweep.knee:.2f}" in note.text for note in figure.layout.annotations)
     [band] = [trace for trace in figure.data if "random heads (95" in (trace.name or "")]
