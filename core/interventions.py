@@ -20,7 +20,7 @@ from core.controls import DEFAULT_CONTROLS, ControlSets, control_sets
 from core.errors import BadInput
 from core.head_sets import MODES, HeadSet, Mode, head_set
 from core.jobs import current_control
-from core.kept import at_hand, kept
+from core.kept import at_hand, kept, kept_result
 from core.models.card import ModelIdentity
 from core.models.load import model_identity
 from core.plain_text import PARAGRAPH, text_tokens
@@ -33,7 +33,7 @@ from core.sweep import Sweep, assemble_sweep, band, recovered_fraction, sets_by_
 if TYPE_CHECKING:
     from core.ablation import AblationBench
 
-ABLATION_VERSION = 2
+ABLATION_VERSION = 3
 REFERENCE_SEQUENCES = 8
 # Far from any seed a person types, so that reference sequences are never the probe's own.
 REFERENCE_SEED_SHIFT = 1_000_003
@@ -46,6 +46,7 @@ class Ablation:
     """What a set of heads costs. Losses by target position in nats, NaN at position 0.
 
     text: the plain text's token losses, clean and ablated; None where it was left out or the model has no tokenizer.
+    engine: what ran the blocks again: "fused", or "hooks" where a model cannot be run the fast way.
     """
 
     heads: HeadSet
@@ -54,6 +55,7 @@ class Ablation:
     clean: Float[np.ndarray, "sequences tokens"]
     ablated: Float[np.ndarray, "sequences tokens"]
     text: tuple[Float[np.ndarray, "1 tokens"], Float[np.ndarray, "1 tokens"]] | None = None
+    engine: str = "hooks"
 
     @property
     def clean_losses(self) -> Losses:
@@ -95,12 +97,14 @@ class Controls:
 class CausalMap:
     """The change in loss (nats) when each head is ablated alone; NaN where a layer is not measured yet.
 
-    losses: each sequence's second-copy loss without the head; clean: with nothing ablated.
+    losses: each sequence's second-copy loss without the head; clean: with nothing ablated. engine: as an ablation's; both
+    names where layers were measured by different ones.
     """
 
     mode: Mode
     losses: Float[np.ndarray, "n_layers n_heads sequences"]
     clean: Float[np.ndarray, "sequences"]
+    engine: str = "hooks"
 
     @property
     def effect(self) -> Float[np.ndarray, "n_layers n_heads"]:
@@ -147,12 +151,11 @@ def ablate_all(request: ScoreRequest, sets: Sequence[HeadSet], mode: Mode) -> tu
             what = "1 head set" if len(missing) == 1 else f"{len(missing)} head sets"
             losses = bench.token_loss(missing, mode, _share(what), apart=True)
             for other, ablated in zip(missing, losses, strict=True):
-                computed[other] = Stored({"clean": bench.clean, "ablated": ablated}, {})
+                computed[other] = Stored({"clean": bench.clean, "ablated": ablated}, {"engine": bench.engine})
         return computed[heads]
 
-    found = {heads: kept(key, partial(compute, heads)) for heads, key in keys.items()}
-    layout = Layout.of(probe)
-    return tuple(Ablation(heads, mode, layout, found[heads]["clean"], found[heads]["ablated"]) for heads in wanted)
+    found = {heads: kept_result(key, partial(compute, heads)) for heads, key in keys.items()}
+    return tuple(_ablation_from(found[heads], heads, mode, Layout.of(probe)) for heads in wanted)
 
 
 def ablation_controls(
@@ -190,6 +193,7 @@ def causal_map(request: ScoreRequest, mode: Mode, layers: Sequence[int] | None =
         raise BadInput(f"{card.name} has layers 0 to {card.n_layers - 1}, so there is no map of {wanted}.")
     losses = np.full((card.n_layers, card.n_heads, probe.n_sequences), np.nan)
     clean = _clean_losses(request, identity, probe)
+    engines: set[str] = set()
     for done, layer in enumerate(wanted):
         control.checkpoint()
         control.progress(done / len(wanted), f"layer {layer}: {len(wanted) - done} layers left")
@@ -197,11 +201,14 @@ def causal_map(request: ScoreRequest, mode: Mode, layers: Sequence[int] | None =
         def compute(layer: int = layer) -> Stored:
             from core.causal import layer_losses
 
-            return Stored({"losses": layer_losses(bench_for(request, identity, probe), layer, mode, Layout.of(probe))}, {})
+            bench = bench_for(request, identity, probe)
+            return Stored({"losses": layer_losses(bench, layer, mode, Layout.of(probe))}, {"engine": bench.engine})
 
-        losses[layer] = kept(_layer_key(request, identity, probe, mode, layer), compute)["losses"]
-        control.partial(CausalMap(mode, losses.copy(), clean))
-    return CausalMap(mode, losses, clean)
+        stored = kept_result(_layer_key(request, identity, probe, mode, layer), compute)
+        losses[layer] = stored.arrays["losses"]
+        engines.add(stored.meta["engine"])
+        control.partial(CausalMap(mode, losses.copy(), clean, _engines(engines)))
+    return CausalMap(mode, losses, clean, _engines(engines))
 
 
 def stored_causal_map(request: ScoreRequest, mode: Mode) -> CausalMap | None:
@@ -213,10 +220,12 @@ def stored_causal_map(request: ScoreRequest, mode: Mode) -> CausalMap | None:
     if clean is None or not any(layers):
         return None
     losses = np.full((len(layers), identity.card.n_heads, probe.n_sequences), np.nan)
+    engines: set[str] = set()
     for layer, stored in enumerate(layers):
         if stored is not None:
             losses[layer] = stored.arrays["losses"]
-    return CausalMap(mode, losses, clean.arrays["losses"])
+            engines.add(stored.meta["engine"])
+    return CausalMap(mode, losses, clean.arrays["losses"], _engines(engines))
 
 
 def estimated_map(request: ScoreRequest, mode: Mode) -> Float[np.ndarray, "n_layers n_heads"]:
@@ -335,6 +344,14 @@ def _key(kind: str, identity: ModelIdentity, request: ScoreRequest, probe: Probe
         score_version=SCORE_VERSION,
         **parts,
     )
+
+
+def _ablation_from(stored: Stored, heads: HeadSet, mode: Mode, layout: Layout) -> Ablation:
+    return Ablation(heads, mode, layout, stored.arrays["clean"], stored.arrays["ablated"], engine=stored.meta["engine"])
+
+
+def _engines(names: set[str]) -> str:
+    return " and ".join(sorted(names))
 
 
 def _layer_key(request: ScoreRequest, identity: ModelIdentity, probe: Probe, mode: Mode, layer: int) -> str:

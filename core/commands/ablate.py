@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         "probe": probe_facts(request.probe(identity), request),
         "heads": listed(result.heads),
         "mode": result.mode,
+        "engine": result.engine,
         "loss": {
             "clean": _losses(result.clean_losses, result.clean),
             "ablated": _losses(result.ablated_losses, result.ablated),

@@ -28,13 +28,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     request = request_from(options)
     identity = model_identity(request.model)
     losses = head_scores(request).losses()
-    effect = estimated_map(request, options.mode) if options.estimate else causal_map(request, options.mode).effect
+    exact = None if options.estimate else causal_map(request, options.mode)
     return {
         "model": model_facts(identity),
         "probe": probe_facts(request.probe(identity), request),
         "mode": options.mode,
-        "exact": not options.estimate,
-        "effect": effect,
+        "exact": exact is not None,
+        "engine": "gradient" if exact is None else exact.engine,
+        "effect": estimated_map(request, options.mode) if exact is None else exact.effect,
         "loss": {"first_copy": losses.first_copy, "second_copy": losses.second_copy},
     }
 

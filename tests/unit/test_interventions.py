@@ -68,6 +68,23 @@ def test_the_causal_map_of_the_circuit_shows_its_two_heads(mode):
     assert others.max() < 1e-5
 
 
+def test_a_result_says_which_engine_it_came_from_also_from_the_store(monkeypatch):
+    original = core.ablation.AblationBench.__init__
+
+    def slow(self, *arguments, **keywords):
+        original(self, *arguments, **{**keywords, "engine": "hooks"})
+
+    heads = [(1, 0)]
+    first = ablate(MIXTURE, heads, "mean", text=None)
+    bottom = causal_map(MIXTURE, "mean", [0])
+    assert first.engine == bottom.engine == "fused"
+    monkeypatch.setattr(core.ablation.AblationBench, "__init__", slow)
+    interventions._benches.clear()
+    assert ablate(MIXTURE, heads, "mean", text=None).engine == first.engine, "kept, not asked of this session's bench"
+    assert ablate(MIXTURE, [(1, 1)], "mean", text=None).engine == "hooks"
+    assert causal_map(MIXTURE, "mean", [0, 1]).engine == stored_causal_map(MIXTURE, "mean").engine == "fused and hooks"
+
+
 def test_a_map_of_some_layers_leaves_the_others_unmeasured_and_is_at_hand_for_the_whole():
     part = causal_map(MIXTURE, "resample", [2, 0])
     assert np.isnan(part.effect[1]).all() and not np.isnan(part.effect[[0, 2]]).any() and not part.complete
@@ -276,7 +293,9 @@ def test_the_commands_print_their_contracts(capsys):
     assert {"mean", "low", "high"} <= set(ablated["control"])
     causal = run("causal")
     assert causal["exact"] is True and np.shape(causal["effect"]) == (2, 4)
-    assert run("causal", "--estimate")["exact"] is False
+    assert causal["engine"] in ("fused", "hooks")
+    estimate = run("causal", "--estimate")
+    assert estimate["exact"] is False and estimate["engine"] == "gradient"
     sweep = run("sweep", "--thresholds", "0.4:0.6:0.1", "--controls", "2")
     assert [row["threshold"] for row in sweep["rows"]] == [0.4, 0.5, 0.6] and "knee" in sweep
     assert {"n_heads", "heads", "second_copy", "recovered_fraction", "control_low", "control_high"} <= set(sweep["rows"][0])
