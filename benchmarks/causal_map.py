@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ import torch
 from benchmarks.rows import Row, report
 from benchmarks.score_pass import bare_body
 from benchmarks.shapes import SHAPES, random_model, repeated_tokens
-from benchmarks.timing import medians
+from benchmarks.timing import median_ratio, turns
 from core.ablation import AblationBench
 from core.causal import estimated_effects, layer_losses
 from core.controls import control_sets
@@ -41,7 +42,7 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
     def unembed() -> torch.Tensor:
         return token_losses(model, final, ids, targets)
 
-    found = medians(
+    times = turns(
         {
             "body": lambda: bare_body(model, ids),
             "unembed": unembed,
@@ -53,6 +54,7 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
         },
         repeats,
     )
+    found = {name: statistics.median(seconds) for name, seconds in times.items()}
     measured = sum(found[f"map {layer}"] for layer in layers)
     shares = [(n_layers - layer) / n_layers for layer in layers]
     floor = sum(n_heads * (share * found["body"] + found["unembed"]) for share in shares)
@@ -62,13 +64,15 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
     )
     loop = found["loop"] * n_heads * len(layers)
     faster = 8.0 if device.startswith("cuda") and shape.startswith("GPT-2") else 1.7
-    full = CONTROLS * found["forward"]
+    controls = median_ratio(times["controls"], times["forward"]) / CONTROLS
     from_layer = f"from layer {start} of {n_layers}"
     return [
         Row(f"{probe}: exact map over its floor", measured / floor, 1.2, beside=whole),
         Row(f"{probe}: faster than one hooked forward a head", loop / measured, faster, at_least=True),
-        Row(f"{probe}: gradient estimate of all heads, in bare forwards", found["estimate"] / found["forward"], 4.0),
-        Row(f"{probe}: {CONTROLS} controls over {CONTROLS} full forwards", found["controls"] / full, 0.7, beside=from_layer),
+        Row(
+            f"{probe}: gradient estimate of all heads, in bare forwards", median_ratio(times["estimate"], times["forward"]), 4.0
+        ),
+        Row(f"{probe}: {CONTROLS} controls over {CONTROLS} full forwards", controls, 0.7, beside=from_layer),
     ]
 
 
@@ -98,7 +102,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args(arguments)
     dtype = getattr(torch, options.dtype)
     rows = [row for shape in SHAPES for row in run(shape, options.device, dtype, options.repeats)]

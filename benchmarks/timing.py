@@ -10,7 +10,17 @@ import torch
 
 
 def medians(candidates: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
-    """Each candidate's median seconds, after one run that does not count; run in turn A B C A B C ..."""
+    """Each candidate's median seconds, as `turns`."""
+    return {name: statistics.median(found) for name, found in turns(candidates, repeats).items()}
+
+
+def median_ratio(above: list[float], below: list[float]) -> float:
+    """The median over turns of one candidate's seconds over another's in the same turn: a slow minute counts in both."""
+    return statistics.median(one / other for one, other in zip(above, below, strict=True))
+
+
+def turns(candidates: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Each candidate's seconds in every turn, after one turn that does not count; run A B C A B C ..."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(repeats + 1):
         for name, run in candidates.items():
@@ -20,7 +30,7 @@ def medians(candidates: Mapping[str, Callable[[], object]], repeats: int = 5) ->
             _synchronise()
             if turn:
                 times[name].append(time.perf_counter() - begin)
-    return {name: statistics.median(found) for name, found in times.items()}
+    return times
 
 
 def _synchronise() -> None:
