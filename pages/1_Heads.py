@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -9,12 +10,13 @@ import streamlit as st
 from core.figures.distribution import describe_distribution, distribution_marks, score_distribution
 from core.figures.heatmap import describe_heatmap, heatmap_marks, score_heatmap
 from core.figures.kept import kept_figure
+from core.figures.marks import Marks
 from core.figures.ranked import describe_ranked, ranked_marks, ranked_scores
 from core.results import score_key
 from core.scores import ALL_SCORES, heads_above
 from core.tables import bin_rows, head_rows, scores_json
 from core.ui.behaviour import absent_banner, behaviour_line
-from core.ui.figure_panel import Source, figure_panel
+from core.ui.figure_panel import Rows, Source, figure_panel
 from core.ui.head_table import heads_above_table, picked_head_panel
 from core.ui.page import Page, run_page
 from core.ui.sentences import plain
@@ -43,8 +45,9 @@ def heads(page: Page) -> None:
     rows = partial(head_rows, *shown)
     measured = score_key(view.request)
 
-    def drawn(name: str, draw: Callable[[], go.Figure]) -> go.Figure:
-        return kept_figure((name, measured, view.score, view.head, look), draw)
+    def panel(key: str, draw: Callable[[], go.Figure], alt: str, marks: Marks, rows: Rows, **more: Any) -> None:
+        figure = kept_figure((key, measured, view.score, view.head, look), draw)
+        figure_panel(figure, key=key, alt=alt, marks=marks, rows=rows, source=source, **more)
 
     values = scores.mean(view.score)
     count = len(heads_above(values, view.threshold))
@@ -54,13 +57,12 @@ def heads(page: Page) -> None:
     # Large text needs the whole width: the picked head then stands below the picture, not beside it.
     left, right = (st.container(), st.container()) if look.large else st.columns([2, 1], gap="large")
     with left:
-        figure_panel(
-            drawn("heatmap", lambda: score_heatmap(scores, view.score, view.head, look)),
-            key="heatmap",
-            alt=describe_heatmap(scores, view.score),
-            rows=rows,
-            source=source,
-            marks=heatmap_marks(*shown, look),
+        panel(
+            "heatmap",
+            lambda: score_heatmap(scores, view.score, view.head, look),
+            describe_heatmap(scores, view.score),
+            heatmap_marks(*shown, look),
+            rows,
         )
     with right:
         picked_head_panel(scores, view)
@@ -68,22 +70,20 @@ def heads(page: Page) -> None:
     st.subheader("Heads above the threshold", anchor=False)
     heads_above_table(scores, view, look)
     st.subheader("All heads, highest first", anchor=False)
-    figure_panel(
-        drawn("ranked", lambda: ranked_scores(scores, view.score, view.head, look)),
-        key="ranked",
-        alt=describe_ranked(scores, view.score),
-        rows=rows,
-        source=source,
-        marks=ranked_marks(*shown, look),
+    panel(
+        "ranked",
+        lambda: ranked_scores(scores, view.score, view.head, look),
+        describe_ranked(scores, view.score),
+        ranked_marks(*shown, look),
+        rows,
     )
     st.subheader("How many heads have which score", anchor=False)
-    figure_panel(
-        drawn("distribution", lambda: score_distribution(scores, view.score, look)),
-        key="distribution",
-        alt=describe_distribution(scores, view.score),
-        rows=partial(bin_rows, *shown),
-        source=source,
-        marks=distribution_marks(*shown, look),
+    panel(
+        "distribution",
+        lambda: score_distribution(scores, view.score, look),
+        describe_distribution(scores, view.score),
+        distribution_marks(*shown, look),
+        partial(bin_rows, *shown),
         on_pick=None,
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
-from core.figures.marks import Marks, Place, boxes, line, words
+from core.figures.marks import Marks, Place, boxes, threshold_line, words
 from core.figures.style import Look, plain_figure
 from core.scores import ALL_SCORES, HeadScores
 from core.tables import BIN_WIDTH, score_bins, value_range
@@ -64,8 +64,9 @@ def distribution_marks(scores: HeadScores, score: str, threshold: float, look: L
         shift=(0, -look.px(10)),
         anchor="middle",
     )
-    stroke = line(at=threshold, across="x", colour=look.accent, dash="dash", look=look)
-    return Marks(f"{above.sum()} heads are above {threshold:.2f}.", (boxes(corners, look), stroke, name))
+    return Marks(
+        f"{above.sum()} heads are above {threshold:.2f}.", (boxes(corners, look), threshold_line(threshold, "x", look), name)
+    )
 
 
 def _bins(scores: HeadScores, score: str) -> tuple[Float[np.ndarray, "edges"], Int[np.ndarray, "bins"]]:

@@ -27,9 +27,9 @@ class Marks:
     marks: tuple[Mark, ...]
 
 
-def line(*, at: float, across: Literal["x", "y"], colour: str, dash: Literal["dash", "dot"], look: Look) -> Mark:
-    """A line through the whole plot at a value of the axis `across`."""
-    return {"kind": "line", "at": at, "across": across, "colour": colour, "dash": dash, "width": look.px(2)}
+def threshold_line(threshold: float, across: Literal["x", "y"], look: Look) -> Mark:
+    """A dashed line through the whole figure where the axis `across` has the threshold."""
+    return {"kind": "line", "at": threshold, "across": across, "colour": look.accent, "width": look.px(2)}
 
 
 def rings(heads: Iterable[Head], look: Look) -> Mark:

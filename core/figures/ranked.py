@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from core.figures.head_marks import Head, click_markers, hover_texts, scatter
-from core.figures.marks import Marks, dots, line, words
+from core.figures.marks import Marks, dots, threshold_line, words
 from core.figures.style import Look, plain_figure
 from core.scores import ALL_SCORES, HeadScores, head_name, heads_above
 from core.tables import value_range
@@ -79,7 +79,7 @@ def ranked_marks(scores: HeadScores, score: str, threshold: float, look: Look) -
     near = abs(threshold - chance) < 0.06 * (high - low)
     aside = look.px(18) * (-1 if threshold >= chance else 1) if near else 0
     marks = [
-        line(at=threshold, across="y", colour=look.accent, dash="dash", look=look),
+        threshold_line(threshold, "y", look),
         words(
             f"threshold {threshold:.2f}",
             "right",

@@ -90,7 +90,7 @@ def plain_figure(
 
 
 class _PlainFigure(go.Figure):  # type: ignore[misc]
-    """A figure that is not changed once it is drawn: its description is worked out once, however often it is shown."""
+    """A figure that is not changed once it has been shown: its description is worked out once, however often that is."""
 
     def to_dict(self) -> dict[str, Any]:
         described: dict[str, Any] | None = self.__dict__.get("_described")

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.figures.marks import Marks, line, words
+from core.figures.marks import Marks, threshold_line, words
 from core.figures.style import Look, see_through, styled
 from core.head_sets import Mode
 from core.sweep import Sweep
@@ -134,7 +134,7 @@ def sweep_marks(threshold: float, look: Look) -> Marks:
     return Marks(
         f"The line is at {threshold:.2f}.",
         (
-            line(at=threshold, across="x", colour=look.accent, dash="dash", look=look),
+            threshold_line(threshold, "x", look),
             words(
                 f"{threshold:.2f}",
                 threshold,

@@ -92,8 +92,7 @@ const DRAWN = {
       mark.across === "x"
         ? { x1: place, x2: place, y1: at.top, y2: at.bottom }
         : { x1: at.left, x2: at.right, y1: place, y2: place };
-    const dash = mark.dash === "dash" ? "9 9" : "3 3";
-    add(layer, "line", { ...ends, stroke: mark.colour, "stroke-width": mark.width, "stroke-dasharray": dash });
+    add(layer, "line", { ...ends, stroke: mark.colour, "stroke-width": mark.width, "stroke-dasharray": "9 9" });
   },
   discs(mark, at, layer) {
     const r = radius(mark, at);
@@ -141,7 +140,7 @@ const SAVED = {
   line(mark) {
     const other = mark.across === "x" ? "y" : "x";
     const ends = { [`${mark.across}0`]: mark.at, [`${mark.across}1`]: mark.at, [`${other}0`]: 0, [`${other}1`]: 1 };
-    const line = { color: mark.colour, dash: mark.dash, width: mark.width };
+    const line = { color: mark.colour, dash: "dash", width: mark.width };
     return { shapes: [{ type: "line", [`${other}ref`]: "paper", ...ends, line }] };
   },
   discs(mark, at) {
