@@ -41,7 +41,8 @@ def set_map(page: Page, scores: HeadScores, above: tuple[Head, ...], heads: Head
         rows=partial(head_rows, *shown),
         source=source,
         marks=heatmap_marks(*shown, page.look),
-        on_pick=partial(toggle_head, page, above=above),
+        on_pick=partial(toggle_head, above=above),
+        click_again=True,
     )
 
 

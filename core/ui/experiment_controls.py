@@ -8,7 +8,7 @@ from core.experiment import MAX_FLOOR, MAX_PARAGRAPH, SOURCES
 from core.head_sets import MODES, Head
 from core.readings import MODE_MEANINGS
 from core.ui.page import Page
-from core.ui.state import take_experiment
+from core.ui.state import change_experiment
 
 _SOURCE_LABELS = {"threshold": "above the threshold", "picked": "picked by hand", "both": "both"}
 _CURVE_LABELS = {"one": "this mode", "all": "all four modes"}
@@ -34,9 +34,9 @@ def head_set_controls() -> None:
     )
 
 
-def toggle_head(page: Page, head: Head, above: tuple[Head, ...]) -> None:
+def toggle_head(head: Head, above: tuple[Head, ...]) -> None:
     """Add a clicked head to the set, or take it out. For callbacks."""
-    take_experiment(page.view.experiment.toggled(head, above))
+    change_experiment(lambda experiment: experiment.toggled(head, above))
 
 
 def paragraph_control() -> None:

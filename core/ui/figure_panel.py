@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import streamlit as st
 
 from core.figures.marks import Marks
 from core.tables import Row, csv_text
+from core.ui.figure_clicks import OnPick, fresh_chart, tell_click, tell_pick
 from core.ui.figure_marks import figure_marks
 from core.ui.sentences import plain
 from core.ui.state import pick_head
-from core.view import parse_head
 
 _FOLDER = Path(__file__).parent
 _image_buttons = st.components.v2.component(
@@ -59,7 +60,8 @@ def figure_panel(
     rows: Rows,
     source: Source,
     marks: Marks | None = None,
-    on_pick: Callable[[tuple[int, int]], None] | None = pick_head,
+    on_pick: OnPick | None = pick_head,
+    click_again: bool = False,
     compact: bool = False,
 ) -> None:
     """Show `figure` under `key`, unique on its page, with its description, table and downloads.
@@ -68,15 +70,18 @@ def figure_panel(
     marks: what moves while the figure stays, drawn over it.
     compact: for a page of many small figures: everything that belongs to this one is behind one button.
     on_pick: called with the head whose marker was clicked, before the page runs again; None where a click means nothing.
+    click_again: whether a second click on the same head means something, too.
     """
     filename = f"{source.stem}-{key}"
     with st.container(key=f"panel-{key}"):
+        chart = fresh_chart(key) if click_again else key
         selecting: dict[str, Any] = {}
         if on_pick is not None:
-            selecting = {"on_select": lambda: _report_pick(key, on_pick), "selection_mode": "points"}
+            tell = partial(tell_click, key, chart, on_pick) if click_again else partial(tell_pick, chart, on_pick)
+            selecting = {"on_select": tell, "selection_mode": "points"}
         config = {**FIGURE_CONFIG, "toImageButtonOptions": {"format": "png", "filename": filename, "scale": 2}}
         with st.container(gap=None):
-            st.plotly_chart(figure, key=key, theme=None, config=config, alt=alt, **selecting)
+            st.plotly_chart(figure, key=chart, theme=None, config=config, alt=alt, **selecting)
             if marks is not None:
                 figure_marks(f"panel-{key}", marks)
         measured = plain(f"Measured on {source.measured_on}.")
@@ -132,12 +137,3 @@ def _downloads(key: str, filename: str, rows: Rows, source: Source) -> None:
 def rows_of(rows: Rows) -> list[Row]:
     """The rows, made now if they are not made yet."""
     return rows() if callable(rows) else rows
-
-
-def _report_pick(key: str, on_pick: Callable[[tuple[int, int]], None]) -> None:
-    """Tell which head was clicked; a click beside the heads, or one that takes a selection back, tells nothing."""
-    for point in st.session_state[key].selection.points:
-        head = parse_head(str(point.get("customdata")))
-        if head is not None:
-            on_pick(head)
-            return

@@ -7,6 +7,7 @@ display labels in the address and drop what it cannot use without a word.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -84,9 +85,10 @@ def pick_head(head: tuple[int, int] | None) -> None:
     st.session_state["head"] = "" if head is None else head_name(*head)
 
 
-def take_experiment(experiment: Experiment) -> None:
-    """Set the controls of what is ablated. For callbacks, as `pick_head`."""
-    values = all_params_of(replace(st.session_state[_VIEW], experiment=experiment))
+def change_experiment(change: Callable[[Experiment], Experiment]) -> None:
+    """Set the controls of what is ablated to what `change` makes of the present view's. For callbacks, as `pick_head`."""
+    view = st.session_state[_VIEW]
+    values = all_params_of(replace(view, experiment=change(view.experiment)))
     for name in ("set", "heads"):
         st.session_state[name] = values[name]
 

@@ -119,3 +119,48 @@ def test_files_hold_every_number() -> None:
     assert len(found["control"]["second_copy"]) == 20 and found["per_position"]["clean"][0] is None
     np.testing.assert_allclose(found["loss"]["ablated"]["second_copy"], result.ablated_losses.second_copy)
     assert "ablate --model two-layer" in source.command and "--heads L1H0" in source.command
+
+
+def select(at: AppTest, *selected: tuple[str, str]) -> None:
+    """Run with what a browser would send: the controls as they are, and charts by id with the head selected in each."""
+    states = at._tree.get_widget_states()
+    for chart, head in selected:
+        state = states.widgets.add()
+        state.id = chart
+        selection = {"points": [{"customdata": head}], "point_indices": [], "box": [], "lasso": []}
+        state.string_value = json.dumps({"selection": selection})
+    at._run(states)
+
+
+def test_a_click_counts_once_although_the_browser_sends_it_again() -> None:
+    at = page(set="picked", heads="L0H2,L1H1")
+
+    def chart() -> str:
+        return next(chart.proto.id for chart in at.get("plotly_chart") if "set-map" in chart.proto.id)
+
+    def picked() -> str:
+        return str(at.text_input(key="heads").value)
+
+    first = chart()
+    select(at, (first, "L1H3"))
+    assert picked() == "L0H2,L1H1,L1H3"
+    second = chart()
+    # A browser that has not forgotten the first chart yet sends its selection, too, before or after the new one.
+    select(at, (second, "L0H2"), (first, "L1H3"))
+    assert picked() == "L1H1,L1H3"
+    third = chart()
+    select(at, (first, "L1H3"), (third, "L0H0"), (second, "L0H2"))
+    assert picked() == "L0H0,L1H1,L1H3"
+    assert len({first, second, third, chart()}) == 4
+
+
+def test_a_head_clicked_twice_goes_again_and_two_quick_clicks_both_count() -> None:
+    at = page(set="picked", heads="L0H2,L1H1")
+    charts = [chart.proto.id for chart in at.get("plotly_chart") if "set-map" in chart.proto.id]
+    select(at, (charts[0], "L1H3"))
+    # The second click came before the browser had the new chart.
+    select(at, (charts[0], "L0H2"))
+    assert at.text_input(key="heads").value == "L1H1,L1H3"
+    charts = [chart.proto.id for chart in at.get("plotly_chart") if "set-map" in chart.proto.id]
+    select(at, (charts[0], "L1H3"))
+    assert at.text_input(key="heads").value == "L1H1"
