@@ -100,7 +100,9 @@ def link_to(path: str, label: str, icon: str, view: View | None = None) -> None:
     """
     params = params_of(st.session_state[_VIEW] if view is None else view)
     if view is not None:
-        st.session_state[_OFFERED][1].append(params)
+        offered = st.session_state[_OFFERED][1]
+        if params not in offered:
+            offered.append(params)
     st.page_link(path, label=label, icon=icon, query_params=params)
 
 
@@ -122,13 +124,17 @@ def _followed_an_offer() -> bool:
     """Whether this run follows a link to another view, which then decides, not the controls.
 
     Such a link is known by its address, and by the page having changed: an address alone can be a late one, from before
-    a control was moved. Also begins the list of what this run's page offers.
+    a control was moved. What a page offers is remembered until another page is opened: a click can come while a run has
+    not drawn its links again yet.
     """
     page = _this_page()
     offered_on, offered = st.session_state.get(_OFFERED, (page, []))
-    st.session_state[_OFFERED] = (page, [])
     present = {name: value for name, value in st.query_params.to_dict().items() if name in PARAMETERS}
-    return page != offered_on and present in offered
+    if page == offered_on:
+        st.session_state[_OFFERED] = (page, offered)
+        return False
+    st.session_state[_OFFERED] = (page, [])
+    return present in offered
 
 
 def _keep(view: View, notes: list[str]) -> None:

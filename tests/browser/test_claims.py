@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import click_figure, count_progress, finished
+from tests.helpers.screen import click_figure, count_progress, finished, go_back
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -115,7 +115,7 @@ def test_a_model_of_the_scale_table_opens_in_heads_and_back_leads_back(server: s
     expect(page.get_by_role("heading", name=re.compile(r"^L1H\d: layer 1"))).to_be_visible()
     for part in ("model=by-construction", "length=20", "threshold=0.40", "head=L1H"):
         expect(page).to_have_url(re.compile(part))
-    page.go_back()
+    go_back(page)
     expect(page.get_by_role("heading", name=REPORT)).to_be_visible()
     expect(page).to_have_url(re.compile("model=two-layer"))
 

@@ -1,4 +1,4 @@
-"""What a person does with a page, for the browser tests: clicks in figures, and patience."""
+"""What a person does with a page, for the browser tests: clicks in figures, steps back, and patience."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ def click_figure(page: Page, key: str, x: float, y: float) -> None:
     )
     page.mouse.move(*place)
     page.mouse.click(*place)
+
+
+def go_back(page: Page) -> None:
+    """One step back in the browser's history.
+
+    Playwright's own asks the browser process, which may not know yet of a step that the page has just made.
+    """
+    page.evaluate("() => history.back()")
 
 
 def count_progress(page: Page) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.models.paths import bundled_root
 from core.report import QUESTIONS, run_report
 from core.reproduction import CORRECTIONS, Corrections, reproduce
 from core.results import ScoreRequest
+from core.scale import sized_models
+from core.scores import head_name
 from core.sequences import ProbeOptions
 from tests.helpers.app import SHORT, open_page, said
 
@@ -127,6 +130,20 @@ def test_models_that_are_not_measured_are_measured_on_demand(tmp_path: Path, mon
     assert not at.exception and not at.error
     assert own_row(at)[3] == "absent" and own_row(at)[6].startswith("L0H")
     assert not [button for button in at.button if button.key == "measure_missing"]
+
+
+def test_a_link_to_another_model_is_followed_from_a_run_that_had_not_come_to_its_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = report()
+    # What the person sees and clicks is from the run before: the new one is cut short, as a click does to it.
+    monkeypatch.setattr("core.ui.report_panels.heat_maps", lambda *_: st.stop())
+    at.run()
+    assert not at.exception and not at.error and not at.get("plotly_chart")
+    name, (layer, head) = next((model.name, model.top[0]) for model in sized_models() if model.name != MODEL and model.top)
+    at.switch_page("pages/1_Heads.py")
+    at.query_params["model"], at.query_params["head"] = name, head_name(layer, head)
+    at.run()
+    assert at.selectbox(key="model").value == name and str(at.title[0].value).replace("\\", "") == f"Heads of {name}"
+    assert at.number_input(key="length").value == 20, "everything else is as it was"
 
 
 def test_figures_are_described() -> None:
