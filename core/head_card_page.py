@@ -141,7 +141,7 @@ def _movement(card: HeadCard, threshold: float) -> Section:
         return Section("How it moves", (_why(card, "movement"),))
     picture = Picture(
         one_head_panels(found, card.head, threshold, Look()),
-        describe_one_head(found, card.head, threshold),
+        describe_one_head(found, card.head),
     )
     return Section("How it moves", (movement_sentence(card, threshold),), pictures=(picture,))
 

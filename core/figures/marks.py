@@ -1,7 +1,8 @@
 """What lies over a figure and moves while the figure stays: the threshold line, rings, names.
 
 A figure is sent to the browser once. At a tick of the threshold only its marks are sent, and the browser draws them over
-it; a picture that is saved holds both. Places are in the figure's own coordinates, also on a logarithmic axis.
+it; a picture that is saved holds both. Places are in the figure's own coordinates, also on a logarithmic axis; on an
+axis of names, a name's place is its number from 0.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from core.figures.head_marks import RING_STROKES, Head
 from core.figures.style import Look
 
 Mark = dict[str, Any]
-# An edge instead of a place: right of the plot, above it, or the bottom of it.
-Edge = Literal["right", "top", "bottom"]
+# An edge of the plot instead of a place.
+Edge = Literal["left", "right", "top", "bottom"]
 Place = float | Edge
+# Which part of some words stands at their place.
+Anchor = Literal["start", "middle", "end"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,26 @@ def dots(x: Sequence[float], y: Sequence[float], diameter: float, look: Look) ->
     return {"kind": "discs", "at": places, "pixels": diameter, "fill": look.accent, "strokes": [[look.ink, look.px(2)]]}
 
 
+def symbols(
+    x: Sequence[float],
+    y: Sequence[float],
+    diameter: float,
+    *,
+    colour: str,
+    fill: str | None,
+    width: float = 0,
+    shape: Literal["circle", "diamond"] = "circle",
+) -> Mark:
+    """Discs or diamonds with a rim of `width` pixels in `colour`; not filled, they are rings."""
+    places = [(across, round(up, 4)) for across, up in zip(x, y, strict=True)]
+    return {"kind": "discs", "shape": shape, "at": places, "pixels": diameter, "fill": fill, "strokes": [[colour, width]]}
+
+
+def on_axes(mark: Mark, x: str, y: str) -> Mark:
+    """`mark` in the coordinates of one of several plots in a figure, by the names of its axes (`x2`, `y2`)."""
+    return {**mark, "axes": [x, y]}
+
+
 def boxes(corners: Sequence[tuple[float, float, Place, Place]], look: Look) -> Mark:
     """Filled and rimmed boxes, each given by its left, right, lower and upper end."""
     return {"kind": "boxes", "at": list(corners), "fill": look.accent, "stroke": [look.ink, look.px(2)]}
@@ -58,8 +81,9 @@ def words(
     colour: str,
     size: float,
     shift: tuple[float, float] = (0, 0),
-    anchor: Literal["start", "middle"] = "start",
+    anchor: Anchor = "start",
     turned: float = 0,
+    bold: bool = False,
 ) -> Mark:
     """`text` at a place, moved by `shift` pixels right and down, turned by degrees clockwise."""
     return {
@@ -72,4 +96,5 @@ def words(
         "shift": list(shift),
         "anchor": anchor,
         "turned": turned,
+        "bold": bold,
     }

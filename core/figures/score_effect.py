@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
@@ -10,6 +13,7 @@ from core.agreement import QUADRANTS, Quadrant, quadrants
 from core.figures.effect_map import effect_text
 from core.figures.head_marks import Head, click_markers
 from core.figures.labels import placed_labels
+from core.figures.marks import Anchor, Edge, Mark, Marks, symbols, threshold_line, words
 from core.figures.style import Look, styled
 from core.scores import ALL_SCORES, head_name
 from core.tables import value_range
@@ -18,71 +22,107 @@ _HEIGHT = 480
 # The picture's inner size on a usual screen, for deciding which names have room.
 _INNER_WIDTH, _INNER_HEIGHT = 820, 380
 _NAMED = 24
-_SYMBOLS: dict[Quadrant, str] = {"both": "circle", "looks": "circle-open", "matters": "diamond", "neither": "circle"}
+# Pixels, at the usual text size.
+_SMALL, _LARGE, _RING = 8, 12, 20
 
 
 def score_effect(
     scores: Float[np.ndarray, "n_layers n_heads"],
     score: str,
     effect: Float[np.ndarray, "n_layers n_heads"],
-    threshold: float,
     floor: float,
     picked: Head | None,
     look: Look,
 ) -> go.Figure:
-    """`scores` across, `effect` (nats) up; the threshold and the floor divide it into four, each named with its count.
+    """`scores` across, `effect` (nats) up, with the floor from which a head matters; diamonds are heads that do.
 
     Heads not measured yet (NaN) are left out. A click is reported by the last trace, `customdata` the head's name.
     """
-    parts = quadrants(scores, effect, threshold, floor)
     low, high = _effect_range(effect, floor)
-    left, right = value_range(score)
-    left, right = left - 0.03, right + 0.03
+    left, right = _score_range(score)
+    known = [(int(layer), int(head)) for layer, head in np.argwhere(~np.isnan(effect))]
+    # With no threshold that a score could pass, what is left is divided by the floor alone.
+    parts = quadrants(scores, effect, math.inf, floor)
     figure = go.Figure()
-    for quadrant, heads in parts.items():
-        figure.add_trace(_points(quadrant, heads, scores, effect, look))
-    figure.add_traces(_rings(scores, effect, threshold, look))
-    named = _names(parts, scores, effect, (left, right), (low, high), look)
-    if named is not None:
-        figure.add_trace(named)
+    for heads, symbol, size, colour in (
+        (parts["neither"], "circle", _SMALL, look.muted),
+        (parts["matters"], "diamond", _LARGE, look.second),
+    ):
+        marker = {"size": look.px(size), "symbol": symbol, "color": colour}
+        x, y = _places(heads, scores, effect)
+        figure.add_trace(go.Scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip"))
     if picked is not None and not np.isnan(effect[picked]):
         figure.add_trace(_picked_mark(scores[picked], effect[picked], look))
-    _lines(figure, threshold, floor, look)
-    _corners(figure, parts, look)
-    known = [(int(layer), int(head)) for layer, head in np.argwhere(~np.isnan(effect))]
-    figure.add_trace(
-        click_markers(
-            [float(scores[head]) for head in known],
-            [float(effect[head]) for head in known],
-            known,
-            [effect_text(head, effect, scores, score) for head in known],
-            look.px(16),
-        )
-    )
+    for value in (floor, -floor):
+        figure.add_hline(y=value, line={"color": look.second, "dash": "dot", "width": look.px(1.5)})
+    texts = [effect_text(head, effect, scores, score) for head in known]
+    figure.add_trace(click_markers(*_places(known, scores, effect), known, texts, look.px(16)))
     styled(figure, look, height=look.px(_HEIGHT), margin={"t": look.px(56), "b": look.px(96), "r": look.px(24)})
-    figure.update_xaxes(title=f"{ALL_SCORES[score].title}; dashed: {threshold:.2f}", range=[left, right])
+    figure.update_xaxes(title=f"{ALL_SCORES[score].title} (dashed: the threshold)", range=[left, right])
     figure.update_yaxes(title=f"effect (nats); dotted: ±{floor:.2f}", range=[low, high])
     return figure
 
 
-def describe_score_effect(
+def score_effect_marks(
     scores: Float[np.ndarray, "n_layers n_heads"],
     score: str,
     effect: Float[np.ndarray, "n_layers n_heads"],
     threshold: float,
     floor: float,
-) -> str:
-    """The scatter in words, for somebody who cannot see it."""
+    look: Look,
+) -> Marks:
+    """The threshold, which with the floor divides the heads into four: each named with its count, its heads marked."""
     parts = quadrants(scores, effect, threshold, floor)
+    above = [tuple(head) for head in np.argwhere((scores > threshold) & ~np.isnan(effect))]
+    accent = look.accent
+    return Marks(
+        _said(parts, effect, threshold, floor),
+        (
+            threshold_line(threshold, "x", look),
+            words(f"{threshold:.2f}", threshold, "top", colour=accent, size=look.font_size, shift=(look.px(5), look.px(9))),
+            symbols(*_places(parts["both"], scores, effect), look.px(_LARGE), colour=accent, fill=accent, shape="diamond"),
+            symbols(
+                *_places(parts["looks"], scores, effect), look.px(_LARGE), colour=accent, fill=look.paper, width=look.px(2.5)
+            ),
+            symbols(*_places(above, scores, effect), look.px(_RING), colour=look.ink, fill=None, width=look.px(1.5)),
+            *_names(parts, scores, score, effect, floor, look),
+            *_corners(parts, look),
+        ),
+    )
+
+
+def describe_score_effect(effect: Float[np.ndarray, "n_layers n_heads"], score: str, floor: float) -> str:
+    """The scatter in words, for somebody who cannot see it; its marks say the rest."""
+    known = int((~np.isnan(effect)).sum())
+    return (
+        f"Scatter of {ALL_SCORES[score].title} against the change in second-copy loss when a head is taken away alone, for "
+        f"{known} heads, a point each; diamonds are heads that change it by more than {floor:.2f} nats."
+    )
+
+
+def _said(
+    parts: dict[Quadrant, np.ndarray], effect: Float[np.ndarray, "n_layers n_heads"], threshold: float, floor: float
+) -> str:
     said = []
     for quadrant, heads in parts.items():
         names = [head_name(*head) for head in sorted(map(tuple, heads), key=lambda head: -abs(effect[head]))[:5]]
         listed = f" ({', '.join(names)}{' and others' if len(heads) > 5 else ''})" if quadrant != "neither" and names else ""
         said.append(f"{QUADRANTS[quadrant]}: {len(heads)}{listed}")
-    return (
-        f"Scatter of {ALL_SCORES[score].title} against the change in second-copy loss when a head is taken away alone, a point "
-        f"a head, divided at score {threshold:.2f} and effect {floor:.2f} nats. " + "; ".join(said) + "."
-    )
+    return f"Divided at score {threshold:.2f} and effect {floor:.2f} nats. " + "; ".join(said) + "."
+
+
+def _places(
+    heads: Iterable[Sequence[int]],
+    scores: Float[np.ndarray, "n_layers n_heads"],
+    effect: Float[np.ndarray, "n_layers n_heads"],
+) -> tuple[list[float], list[float]]:
+    listed = [tuple(head) for head in heads]
+    return [float(scores[head]) for head in listed], [float(effect[head]) for head in listed]
+
+
+def _score_range(score: str) -> tuple[float, float]:
+    left, right = value_range(score)
+    return left - 0.03, right + 0.03
 
 
 def _effect_range(effect: Float[np.ndarray, "n_layers n_heads"], floor: float) -> tuple[float, float]:
@@ -93,78 +133,43 @@ def _effect_range(effect: Float[np.ndarray, "n_layers n_heads"], floor: float) -
     return least - 0.06 * (most - least), most + 0.1 * (most - least)
 
 
-def _points(
-    quadrant: Quadrant,
-    heads: np.ndarray,
-    scores: Float[np.ndarray, "n_layers n_heads"],
-    effect: Float[np.ndarray, "n_layers n_heads"],
-    look: Look,
-) -> go.Scatter:
-    colour = {"both": look.accent, "looks": look.accent, "matters": look.second, "neither": look.muted}[quadrant]
-    return go.Scatter(
-        x=[float(scores[tuple(head)]) for head in heads],
-        y=[float(effect[tuple(head)]) for head in heads],
-        mode="markers",
-        marker={
-            "size": look.px(8 if quadrant == "neither" else 12),
-            "symbol": _SYMBOLS[quadrant],
-            "color": colour,
-            "line": {"width": look.px(2.5) if quadrant == "looks" else 0, "color": colour},
-        },
-        hoverinfo="skip",
-        name=QUADRANTS[quadrant],
-    )
-
-
-def _rings(
-    scores: Float[np.ndarray, "n_layers n_heads"], effect: Float[np.ndarray, "n_layers n_heads"], threshold: float, look: Look
-) -> go.Scatter:
-    above = np.argwhere((scores > threshold) & ~np.isnan(effect))
-    return go.Scatter(
-        x=[float(scores[tuple(head)]) for head in above],
-        y=[float(effect[tuple(head)]) for head in above],
-        mode="markers",
-        marker={"size": look.px(20), "symbol": "circle-open", "color": look.ink, "line": {"width": look.px(1.5)}},
-        hoverinfo="skip",
-        name="above the threshold",
-    )
-
-
 def _names(
     parts: dict[Quadrant, np.ndarray],
     scores: Float[np.ndarray, "n_layers n_heads"],
+    score: str,
     effect: Float[np.ndarray, "n_layers n_heads"],
-    x_range: tuple[float, float],
-    y_range: tuple[float, float],
+    floor: float,
     look: Look,
-) -> go.Scatter | None:
+) -> list[Mark]:
     """Names of the heads outside "neither", the largest effect first, as far as there is room."""
-    heads = [tuple(head) for quadrant in ("both", "matters", "looks") for head in parts[quadrant]]  # type: ignore[index]
-    heads = sorted(heads, key=lambda head: -abs(effect[head]))[:_NAMED]
+    (left, right), (low, high) = _score_range(score), _effect_range(effect, floor)
+    outside: list[Quadrant] = ["both", "matters", "looks"]
+    heads = sorted((tuple(head) for quadrant in outside for head in parts[quadrant]), key=lambda head: -abs(effect[head]))
+    heads = heads[:_NAMED]
     points = [
         (
-            (float(scores[head]) - x_range[0]) / (x_range[1] - x_range[0]) * _INNER_WIDTH,
-            (y_range[1] - float(effect[head])) / (y_range[1] - y_range[0]) * look.px(_INNER_HEIGHT),
+            (float(scores[head]) - left) / (right - left) * _INNER_WIDTH,
+            (high - float(effect[head])) / (high - low) * look.px(_INNER_HEIGHT),
         )
         for head in heads
     ]
     names = [head_name(*head) for head in heads]
+    size = look.font_size - 1
     places = placed_labels(points, names, look.font_size, look.px(13), _INNER_WIDTH, look.px(_INNER_HEIGHT))
-    shown = [(head, name, place) for head, name, place in zip(heads, names, places, strict=True) if place is not None]
-    if not shown:
-        return None
-    return go.Scatter(
-        x=[float(scores[head]) for head, _, _ in shown],
-        y=[float(effect[head]) for head, _, _ in shown],
-        mode="markers+text",
-        # An unseen marker as large as the ring keeps the name off it.
-        marker={"size": look.px(20), "opacity": 0},
-        text=[name for _, name, _ in shown],
-        textposition=[place for _, _, place in shown],
-        textfont={"size": look.font_size - 1, "color": look.ink},
-        hoverinfo="skip",
-        name="names",
-    )
+    across, down = look.px(_RING / 2 + 3), look.px(_RING / 2) + 0.6 * size
+    beside: dict[str, tuple[Anchor, float, float]] = {
+        "top center": ("middle", 0, -down),
+        "middle right": ("start", across, 0),
+        "middle left": ("end", -across, 0),
+        "bottom center": ("middle", 0, down),
+    }
+    found = []
+    for head, name, place in zip(heads, names, places, strict=True):
+        if place is not None:
+            anchor, *shift = beside[place]
+            x, y = float(scores[head]), round(float(effect[head]), 4)
+            found.append(words(name, x, y, colour=look.ink, size=size, shift=(shift[0], shift[1]), anchor=anchor))
+    return found
 
 
 def _picked_mark(x: float, y: float, look: Look) -> go.Scatter:
@@ -178,28 +183,24 @@ def _picked_mark(x: float, y: float, look: Look) -> go.Scatter:
     )
 
 
-def _lines(figure: go.Figure, threshold: float, floor: float, look: Look) -> None:
-    figure.add_vline(x=threshold, line={"color": look.accent, "dash": "dash", "width": look.px(2)})
-    for value in (floor, -floor):
-        figure.add_hline(y=value, line={"color": look.second, "dash": "dot", "width": look.px(1.5)})
-
-
-def _corners(figure: go.Figure, parts: dict[Quadrant, np.ndarray], look: Look) -> None:
+def _corners(parts: dict[Quadrant, np.ndarray], look: Look) -> list[Mark]:
     """Each quadrant's name and count, above and below the picture, where no point can hide them."""
-    for quadrant, x, y, anchor in (
-        ("matters", 0.0, 1.0, "left"),
-        ("both", 1.0, 1.0, "right"),
-        ("neither", 0.0, 0.0, "left"),
-        ("looks", 1.0, 0.0, "right"),
-    ):
-        figure.add_annotation(
-            x=x,
-            y=y,
-            xref="paper",
-            yref="paper",
-            xanchor=anchor,
-            yanchor="bottom" if y else "top",
-            yshift=look.px(6) if y else -look.px(66),
-            text=f"<b>{QUADRANTS[quadrant]}: {len(parts[quadrant])}</b>",  # type: ignore[index]
-            showarrow=False,
+    corners: list[tuple[Quadrant, Edge, Edge, Anchor, int]] = [
+        ("matters", "left", "top", "start", -18),
+        ("both", "right", "top", "end", -18),
+        ("neither", "left", "bottom", "start", 78),
+        ("looks", "right", "bottom", "end", 78),
+    ]
+    return [
+        words(
+            f"{QUADRANTS[quadrant]}: {len(parts[quadrant])}",
+            x,
+            y,
+            colour=look.ink,
+            size=look.font_size,
+            shift=(0, look.px(down)),
+            anchor=anchor,
+            bold=True,
         )
+        for quadrant, x, y, anchor, down in corners
+    ]

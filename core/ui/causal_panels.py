@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from core.agreement import QUADRANTS, Agreement, quadrants, rank_agreement
 from core.figures.effect_map import describe_effect_map, effect_map, effect_marks
-from core.figures.score_effect import describe_score_effect, score_effect
+from core.figures.score_effect import describe_score_effect, score_effect, score_effect_marks
 from core.intervention_tables import causal_command, effect_rows, page_json
 from core.interventions import CausalMap
 from core.models.card import ModelCard
@@ -96,17 +96,18 @@ def scatter(page: Page, effects: Effects, source: Source) -> None:
     """The score against the effect: exact where it is known, the estimate before."""
     view = page.view
     values = effects.scores.mean(view.score)
-    parts = (values, view.score, effects.shown, view.threshold, view.experiment.floor)
+    shown, floor = (values, view.score, effects.shown), view.experiment.floor
     if not effects.measured:
         st.caption("These effects are the estimate, until heads are measured.")
     elif effects.measured < effects.exact.size:
         st.caption(f"Only the {effects.measured} of {effects.exact.size} heads that are measured so far.")
     figure_panel(
-        score_effect(*parts, view.head, page.look),
+        score_effect(*shown, floor, view.head, page.look),
         key="score-effect",
-        alt=describe_score_effect(*parts),
+        alt=describe_score_effect(effects.shown, view.score, floor),
         rows=partial(_rows, page, effects),
         source=source,
+        marks=score_effect_marks(*shown, view.threshold, floor, page.look),
     )
 
 

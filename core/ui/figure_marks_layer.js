@@ -39,9 +39,9 @@ function watch(plot) {
   plot.on("plotly_afterplot", plot.headscopeRedraw);
 }
 
-// Pixels in the figure for a place in its coordinates, or for one of its edges.
-function places(plot) {
-  const { xaxis, yaxis, _size } = plot._fullLayout;
+// Pixels in the figure for a place in its coordinates, or for one of its edges; `axes` where it holds several plots.
+function places(plot, [x, y] = ["x", "y"]) {
+  const { _size } = plot._fullLayout, xaxis = axis(plot, x), yaxis = axis(plot, y);
   // The whole figure's edges: where plots stand above each other, a line goes through all of them.
   const left = _size.l, right = left + _size.w, top = _size.t, bottom = top + _size.h;
   const edges = { left, right, top, bottom };
@@ -53,6 +53,11 @@ function places(plot) {
   };
 }
 
+// The axis that plotly calls `x2`, as its layout names it: `xaxis2`.
+function axis(plot, name) {
+  return plot._fullLayout[`${name[0]}axis${name.slice(1)}`];
+}
+
 function draw(plot) {
   const { said, marks } = plot.headscopeMarks;
   const layer = document.createElementNS(SVG, "svg");
@@ -62,8 +67,7 @@ function draw(plot) {
   layer.setAttribute("width", plot._fullLayout.width);
   layer.setAttribute("height", plot._fullLayout.height);
   layer.style.cssText = "position: absolute; inset: 0; pointer-events: none;";
-  const at = places(plot);
-  for (const mark of marks) DRAWN[mark.kind](mark, at, layer, plot._fullLayout.font.family);
+  for (const mark of marks) DRAWN[mark.kind](mark, places(plot, mark.axes), layer, plot._fullLayout.font.family);
   const old = plot.querySelector(".headscope-marks");
   if (old) {
     old.replaceWith(layer);
@@ -81,6 +85,9 @@ function add(layer, name, attributes) {
   return element;
 }
 
+// How far the corners of plotly's diamond are from its middle, in radii of a disc of the same size.
+const DIAMOND = 1.3;
+
 function radius(mark, at) {
   return (mark.pixels ?? mark.cells * at.cell) / 2;
 }
@@ -95,10 +102,16 @@ const DRAWN = {
     add(layer, "line", { ...ends, stroke: mark.colour, "stroke-width": mark.width, "stroke-dasharray": "9 9" });
   },
   discs(mark, at, layer) {
-    const r = radius(mark, at);
+    const r = radius(mark, at), fill = mark.fill ?? "none";
     for (const [x, y] of mark.at) {
+      const cx = at.x(x), cy = at.y(y), d = DIAMOND * r;
       for (const [stroke, width] of mark.strokes) {
-        add(layer, "circle", { cx: at.x(x), cy: at.y(y), r, fill: mark.fill ?? "none", stroke, "stroke-width": width });
+        const look = { fill, stroke, "stroke-width": width };
+        if (mark.shape === "diamond") {
+          add(layer, "path", { d: `M${cx - d},${cy}L${cx},${cy - d}L${cx + d},${cy}L${cx},${cy + d}Z`, ...look });
+        } else {
+          add(layer, "circle", { cx, cy, r, ...look });
+        }
       }
     }
   },
@@ -113,7 +126,7 @@ const DRAWN = {
     const x = at.x(mark.x) + mark.shift[0], y = at.y(mark.y) + mark.shift[1];
     const text = add(layer, "text", {
       x, y, fill: mark.colour, "font-size": mark.size, "font-family": family, "text-anchor": mark.anchor,
-      "dominant-baseline": "central", transform: `rotate(${mark.turned} ${x} ${y})`,
+      "font-weight": mark.bold ? "bold" : "normal", "dominant-baseline": "central", transform: `rotate(${mark.turned} ${x} ${y})`,
     });
     text.textContent = mark.text;
   },
@@ -125,8 +138,10 @@ function whenSaved(plot, event) {
   if (!button || !(button.dataset.attr === "toImage" || button.dataset.title?.startsWith("Download plot"))) return;
   const { data, layout } = plot;
   const { shapes, annotations } = layout;
-  const at = places(plot);
-  const given = plot.headscopeMarks.marks.map((mark) => SAVED[mark.kind](mark, at, plot._fullLayout));
+  const given = plot.headscopeMarks.marks.map((mark) => {
+    const [x, y] = mark.axes ?? ["x", "y"];
+    return SAVED[mark.kind](mark, places(plot, mark.axes), { x, y, xaxis: axis(plot, x), yaxis: axis(plot, y) });
+  });
   layout.shapes = [...(shapes ?? []), ...given.flatMap((each) => each.shapes ?? [])];
   layout.annotations = [...(annotations ?? []), ...given.flatMap((each) => each.annotations ?? [])];
   plot.data = [...data, ...given.flatMap((each) => each.traces ?? [])];
@@ -136,18 +151,22 @@ function whenSaved(plot, event) {
   }, 0);
 }
 
+const EDGES = { left: 0, right: 1, bottom: 0, top: 1 };
+const ANCHORS = { start: "left", middle: "center", end: "right" };
+
 const SAVED = {
-  line(mark) {
-    const other = mark.across === "x" ? "y" : "x";
+  line(mark, at, { x, y }) {
+    const other = mark.across === "x" ? "y" : "x", own = { x, y }[mark.across];
     const ends = { [`${mark.across}0`]: mark.at, [`${mark.across}1`]: mark.at, [`${other}0`]: 0, [`${other}1`]: 1 };
     const line = { color: mark.colour, dash: "dash", width: mark.width };
-    return { shapes: [{ type: "line", [`${other}ref`]: "paper", ...ends, line }] };
+    return { shapes: [{ type: "line", [`${mark.across}ref`]: own, [`${other}ref`]: "paper", ...ends, line }] };
   },
-  discs(mark, at) {
-    const x = mark.at.map((place) => place[0]), y = mark.at.map((place) => place[1]);
-    const symbol = mark.fill ? "circle" : "circle-open", size = 2 * radius(mark, at);
+  discs(mark, at, { x: xaxis, y: yaxis, xaxis: { type, _categories: names } }) {
+    // A trace's places on an axis of names are names.
+    const x = mark.at.map((place) => (type === "category" ? names[place[0]] : place[0])), y = mark.at.map((place) => place[1]);
+    const shape = mark.shape ?? "circle", symbol = mark.fill ? shape : `${shape}-open`, size = 2 * radius(mark, at);
     const traces = mark.strokes.map(([color, width]) => ({
-      type: "scatter", mode: "markers", x, y, marker: { symbol, size, opacity: 1, color: mark.fill ?? color, line: { color, width } },
+      type: "scatter", mode: "markers", x, y, xaxis, yaxis, marker: { symbol, size, opacity: 1, color: mark.fill ?? color, line: { color, width } },
     }));
     return { traces };
   },
@@ -162,15 +181,15 @@ const SAVED = {
   },
   words(mark, at, { xaxis, yaxis }) {
     // An annotation is placed by the logarithm on a logarithmic axis, and beyond the plot by its share of the plot.
-    const place = (axis, name, value, edge) =>
-      value === edge ? { [name]: 1, [`${name}ref`]: "paper" } : { [name]: axis.type === "log" ? Math.log10(value) : value };
+    const place = ({ type }, name, value) =>
+      value in EDGES ? { [name]: EDGES[value], [`${name}ref`]: "paper" } : { [name]: type === "log" ? Math.log10(value) : value };
     return {
       annotations: [
         {
-          ...place(xaxis, "x", mark.x, "right"),
-          ...place(yaxis, "y", mark.y, "top"),
-          text: mark.text, showarrow: false, textangle: mark.turned, yanchor: mark.turned ? "bottom" : "middle",
-          xanchor: mark.anchor === "start" ? "left" : "center", xshift: mark.shift[0], yshift: -mark.shift[1],
+          ...place(xaxis, "x", mark.x),
+          ...place(yaxis, "y", mark.y),
+          text: mark.bold ? `<b>${mark.text}</b>` : mark.text, showarrow: false, textangle: mark.turned, yanchor: mark.turned ? "bottom" : "middle",
+          xanchor: ANCHORS[mark.anchor], xshift: mark.shift[0], yshift: -mark.shift[1],
           font: { color: mark.colour, size: mark.size },
         },
       ],

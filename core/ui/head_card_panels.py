@@ -15,7 +15,7 @@ from core.figures.head_edges import describe_edges, edge_lines
 from core.figures.head_patterns import describe_patterns, pattern_pair, pattern_rows
 from core.figures.heatmap import describe_heatmap, heatmap_marks, score_heatmap
 from core.figures.number_table import number_table_html
-from core.figures.sensitivity import describe_one_head, one_head_panels
+from core.figures.sensitivity import describe_one_head, one_head_marks, one_head_panels
 from core.head_card import HeadCard, PartName
 from core.head_card_page import card_page, card_title, cost_picture
 from core.head_card_parts import PARTS
@@ -260,11 +260,12 @@ def movement_panel(page: Page, card: HeadCard, source: Source) -> None:
     threshold = page.view.threshold
     st.markdown(plain(movement_sentence(card, threshold)))
     _part_panel(
-        one_head_panels(found, card.head, threshold, page.look),
+        one_head_panels(found, card.head, None, page.look),
         key="movement",
-        alt=describe_one_head(found, card.head, threshold),
+        alt=describe_one_head(found, card.head),
         rows=movement_rows(card, threshold),
         source=source,
+        marks=one_head_marks(found, card.head, threshold, page.look),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.figures.sensitivity import describe_sensitivity, sensitivity_panels
+from core.figures.sensitivity import describe_sensitivity, sensitivity_marks, sensitivity_panels
 from core.head_sets import Head
 from core.intervention_tables import page_json
 from core.results import score_key
@@ -59,10 +59,11 @@ def panels(page: Page, found: Sensitivity) -> None:
         f"headscope-{card.name.replace('/', '--')}-sensitivity",
     )
     figure_panel(
-        sensitivity_panels(found, heads, view.threshold, view.head, page.look),
+        sensitivity_panels(found, heads, view.head, page.look),
         key="sensitivity",
-        alt=describe_sensitivity(found, heads, view.threshold),
+        alt=describe_sensitivity(found, heads),
         rows=rows,
         source=source,
+        marks=sensitivity_marks(found, heads, view.threshold, page.look),
         on_pick=None,
     )

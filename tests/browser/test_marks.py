@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import NewPage
+from tests.helpers.screen import finished
 
 pytestmark = pytest.mark.browser
 
@@ -103,3 +104,52 @@ def test_a_saved_picture_holds_the_marks_and_the_figure_on_screen_stays(heads: P
     saved = (tmp_path / "ranked.svg").read_text()
     assert "threshold 0.50" in saved
     assert heads.evaluate(shapes) == before
+
+
+def test_marks_in_one_of_several_plots_lie_on_its_points(server: str, new_page: NewPage) -> None:
+    page = new_page()
+    page.goto(f"{server}/Sensitivity?model=two-layer&length=20&sequences=2&threshold=0.80")
+    expect(layer(page, "sensitivity")).to_have_count(1)
+    # On screen: where each panel's points above the threshold are drawn, and where its marks are.
+    points, drawn = layer(page, "sensitivity").evaluate(
+        """(layer) => {
+            const plot = layer.closest(".js-plotly-plot"), box = plot.getBoundingClientRect();
+            const middle = (element) => {
+                const { x, y, width, height } = element.getBoundingClientRect();
+                return [Math.round(x + width / 2 - box.x), Math.round(y + height / 2 - box.y)];
+            };
+            const points = [...plot.querySelectorAll(".scatterlayer .point")].filter((point) => point.__data__.y > 0.8);
+            return [points.map(middle), [...layer.querySelectorAll("circle")].map(middle)];
+        }"""
+    )
+    assert len(points) > 10
+    assert all(any(abs(x - a) < 2 and abs(y - b) < 2 for a, b in drawn) for x, y in points), (points, drawn)
+    assert len(drawn) == len(points)
+    lines = layer(page, "sensitivity").evaluate(
+        """(layer) => {
+            const { _fullLayout } = layer.closest(".js-plotly-plot");
+            const axes = Object.keys(_fullLayout).filter((name) => /^yaxis\\d*$/.test(name)).map((name) => _fullLayout[name]);
+            return [...layer.querySelectorAll("line")].map((line) => {
+                const y = Number(line.getAttribute("y1"));
+                const own = axes.find(({ _offset, _length }) => y >= _offset && y <= _offset + _length);
+                return own.p2d(y - own._offset);
+            });
+        }"""
+    )
+    assert lines == [pytest.approx(0.8, abs=0.01)] * 3
+
+
+def test_the_scatter_stays_while_its_heads_change_sides(server: str, new_page: NewPage) -> None:
+    page = new_page()
+    page.goto(f"{server}/Causal_map?model=two-layer&length=20&sequences=2")
+    expect(page.get_by_role("heading", name="Measured (exact)")).to_be_visible()
+    finished(page)
+    page.evaluate("() => { document.querySelector('.st-key-panel-score-effect .js-plotly-plot').stayed = true; }")
+    assert place_of_line(page, "score-effect", "x") == pytest.approx(0.5, abs=0.003)
+    expect(layer(page, "score-effect").locator("circle[fill=none]")).to_have_count(4)
+    page.get_by_role("slider", name="Threshold").focus()
+    page.keyboard.press("End")
+    expect(layer(page, "score-effect").get_by_text("looks and matters: 0")).to_be_visible()
+    expect(layer(page, "score-effect").locator("circle[fill=none]")).to_have_count(0)
+    assert place_of_line(page, "score-effect", "x") == pytest.approx(1.0, abs=0.003)
+    assert page.evaluate("() => document.querySelector('.st-key-panel-score-effect .js-plotly-plot').stayed")

@@ -27,6 +27,11 @@ def figures(at: AppTest) -> list[dict[str, Any]]:
     return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
 
 
+def sent(at: AppTest) -> list[bytes]:
+    """What the browser gets for each plotly figure: the same bytes are not sent again."""
+    return [chart.proto.SerializeToString(deterministic=True) for chart in at.get("plotly_chart")]
+
+
 def marks(at: AppTest) -> dict[str, list[dict[str, Any]]]:
     """What is drawn over the page's figures, by the figure's key."""
     found = [part.proto for part in at.get("bidi_component") if part.proto.component_name == "headscope_figure_marks"]

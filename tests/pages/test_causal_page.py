@@ -10,7 +10,7 @@ from core.interventions import causal_map, estimated_map
 from core.results import ScoreRequest, head_scores
 from core.scores import heads_above
 from core.sequences import ProbeOptions
-from tests.helpers.app import SHORT, figures, marks, open_page
+from tests.helpers.app import SHORT, figures, marks, open_page, sent
 
 REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
 
@@ -46,14 +46,18 @@ def test_threshold_and_floor_move_lines_and_compute_nothing(nothing_is_computed:
 
     nothing_is_computed()
     values = head_scores(REQUEST).mean("induction")
-    maps = figures(at)[1:]
+    at.slider(key="threshold").set_value(0.5).run()
+    before = sent(at)
     for threshold in (0.0, 0.83, 1.0):
         at.slider(key="threshold").set_value(threshold).run()
         assert not at.exception and not at.error
-        [rings] = [trace for trace in figures(at)[0]["data"] if trace["name"] == "above the threshold"]
-        assert len(rings["x"]) == len(heads_above(values, threshold))
-        assert all(len(marks(at)[f"map-{key}"][0]["at"]) == len(rings["x"]) for key in ("exact", "estimate"))
-        assert figures(at)[1:] == maps, "only their rings move"
+        above = len(heads_above(values, threshold))
+        drawn = marks(at)
+        assert all(len(drawn[f"map-{key}"][0]["at"]) == above for key in ("exact", "estimate"))
+        line, *_ = drawn["score-effect"]
+        rings = [mark for mark in drawn["score-effect"] if mark["kind"] == "discs"][-1]
+        assert (line["at"], len(rings["at"])) == (threshold, above)
+        assert sent(at) == before, "only marks move"
     at.number_input(key="floor").set_value(5.0).run()
     assert not at.exception and not at.error
     assert {5.0, -5.0} <= {shape.get("y0") for shape in figures(at)[0]["layout"]["shapes"]}

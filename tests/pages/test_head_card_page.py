@@ -14,6 +14,7 @@ from core.head_card_parts import PARTS, head_card
 from core.results import ScoreRequest, head_scores
 from core.sequences import ProbeOptions
 from core.view import View
+from tests.helpers.app import sent
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 SHORT = {"length": "20", "sequences": "2"}
@@ -91,8 +92,11 @@ def test_a_stored_card_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("core.models.load.load_model", lambda *_, **__: pytest.fail("loaded a model"))
     at = page(model="two-layer", head="L1H2")
     assert not at.exception and not at.error and len(figures(at)) == 4
+    at.slider(key="threshold").set_value(0.5).run()
+    before = sent(at)
     at.slider(key="threshold").set_value(0.3).run()
     assert not at.exception and not at.error and len(figures(at)) == 4
+    assert sent(at) == before, "only marks move"
     assert "With the threshold at 0.30" in said(at)
 
 

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from core.results import ScoreRequest, head_scores
 from core.scores import head_name, heads_above
 from core.sequences import ProbeOptions
-from tests.helpers.app import SHORT, figures, marks, open_page
+from tests.helpers.app import SHORT, figures, marks, open_page, sent
 
 
 def request_for(model: str) -> ScoreRequest:
@@ -74,10 +74,10 @@ def test_moving_the_threshold_leaves_every_figure_as_it_is() -> None:
     at = heads(model="two-layer")
     # The second run is the first after the browser has confirmed the controls.
     at.slider(key="threshold").set_value(0.5).run()
-    before = [chart.proto.SerializeToString(deterministic=True) for chart in at.get("plotly_chart")]
+    before = sent(at)
     drawn = marks(at)
     at.slider(key="threshold").set_value(0.0).run()
-    assert [chart.proto.SerializeToString(deterministic=True) for chart in at.get("plotly_chart")] == before
+    assert sent(at) == before
     assert all(marks(at)[key] != drawn[key] for key in ("heatmap", "ranked", "distribution"))
 
 

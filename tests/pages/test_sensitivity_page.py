@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from core.results import ScoreRequest
 from core.sensitivity import measure_sensitivity
 from core.sequences import ProbeOptions
-from tests.helpers.app import SHORT, open_page
+from tests.helpers.app import SHORT, marks, open_page, sent
 
 REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
 
@@ -32,22 +32,34 @@ def figure(at: AppTest) -> dict[str, Any]:
 
 
 def test_panels_threshold_and_sentences() -> None:
-    at = sensitivity(threshold="0.80")
+    at = sensitivity(threshold="0.90")
     assert not at.exception and not at.error
     found = figure(at)
     heads = measure_sensitivity(REQUEST, "induction").top(6)
     assert len(found["data"]) == 3 * len(heads)
-    lines = [shape for shape in found["layout"]["shapes"] if shape["type"] == "line"]
-    assert len(lines) == 3 * len(heads) and {line["y0"] for line in lines} == {0.8}
-    assert str(at.subheader[0].value).startswith("At 0.80,")
+    drawn = marks(at)["sensitivity"]
+    lines = [mark for mark in drawn if mark["kind"] == "line"]
+    assert [(line["at"], line["axes"][1]) for line in lines] == [
+        (0.9, "y" if row == 0 else f"y{row * len(heads) + 1}") for row in range(3)
+    ]
+    # Each panel's filled points are the means above the line, in the order of the panels.
+    filled = [mark for mark in drawn if mark["kind"] == "discs"]
+    for points, trace in zip(filled, found["data"], strict=True):
+        assert points["axes"] == [trace["xaxis"], trace["yaxis"]]
+        assert points["at"] == [[at, pytest.approx(mean, abs=1e-4)] for at, mean in enumerate(trace["y"]) if mean > 0.9]
+    assert any(points["at"] for points in filled) and not all(points["at"] for points in filled)
+    assert str(at.subheader[0].value).startswith("At 0.90,")
     assert any("length" in str(text.value) and "moves most" in str(text.value) for text in at.markdown)
 
 
 def test_the_threshold_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    at = sensitivity()
+    at = sensitivity(threshold="0.50")
+    at.slider(key="threshold").set_value(0.8).run()
+    before = sent(at)
     monkeypatch.setattr("core.ui.sensitivity_panels.measure_sensitivity", lambda *_: pytest.fail("measured again"))
     at.slider(key="threshold").set_value(0.2).run()
     assert not at.exception and not at.error and str(at.subheader[0].value).startswith("At 0.20,")
+    assert sent(at) == before, "only marks move"
 
 
 def test_the_picked_head_has_a_panel() -> None:

@@ -14,7 +14,7 @@ from core.figures.beside_controls import BesideRow, beside_controls, describe_be
 from core.figures.effect_map import describe_effect_map, effect_map, effect_marks
 from core.figures.labels import placed_labels
 from core.figures.positions import describe_positions, position_losses, position_rows
-from core.figures.score_effect import describe_score_effect, score_effect
+from core.figures.score_effect import describe_score_effect, score_effect, score_effect_marks
 from core.figures.single_effects import describe_single_effects, single_effect_bars, single_effect_rows
 from core.figures.style import Look
 from core.figures.sweep import describe_sweep, sweep_curve, sweep_marks
@@ -66,7 +66,7 @@ def all_figures(look: Look):
     band = np.full((5, LAYOUT.n_tokens), 2.0)
     for effect in (EFFECT, PARTIAL, NOTHING):
         yield effect_map(effect, SCORES, "induction", (0, 1), look, title="effect")
-        yield score_effect(SCORES, "induction", effect, 0.5, 0.1, (0, 1), look)
+        yield score_effect(SCORES, "induction", effect, 0.1, (0, 1), look)
     yield beside_controls(
         [BesideRow("2 heads", 6.0, np.linspace(2, 3, 20)), BesideRow("1 head", 3.0, np.empty(0))], CLEAN, look
     )
@@ -97,27 +97,64 @@ def test_the_effect_map_is_symmetric_and_leaves_unmeasured_heads_empty():
 
 
 def test_scatter_points_are_at_their_numbers_and_clicks_name_them():
-    figure = score_effect(SCORES, "induction", EFFECT, 0.5, 0.3, None, Look())
+    figure = score_effect(SCORES, "induction", EFFECT, 0.3, None, Look())
     clicks = figure.data[-1]
     assert len(clicks.customdata) == 12
     for x, y, head in zip(clicks.x, clicks.y, clicks.customdata, strict=True):
         assert (x, y) == (SCORES[parse_head(head)], EFFECT[parse_head(head)])
-    [rings] = [trace for trace in figure.data if trace.name == "above the threshold"]
-    assert sorted(rings.x) == sorted(SCORES[head] for head in heads_above(SCORES, 0.5))
-    lines = figure.layout.shapes
-    assert {line.x0 for line in lines if line.x0 == line.x1} == {0.5}
-    assert {line.y0 for line in lines if line.y0 == line.y1} == {0.3, -0.3}
-    counts = [int(note.text.strip("</b>").rpartition(": ")[2]) for note in figure.layout.annotations]
-    assert sum(counts) == 12
-    assert len(score_effect(SCORES, "induction", PARTIAL, 0.5, 0.3, None, Look()).data[-1].customdata) == 4
-    described = describe_score_effect(SCORES, "induction", EFFECT, 0.5, 0.3)
-    assert all(f"matters: {count}" in described or f": {count}" in described for count in counts)
+    assert {line.y0 for line in figure.layout.shapes} == {0.3, -0.3}
+    assert len(score_effect(SCORES, "induction", PARTIAL, 0.3, None, Look()).data[-1].customdata) == 4
+    assert "for 4 heads" in describe_score_effect(PARTIAL, "induction", 0.3)
+
+
+def test_the_threshold_divides_the_scatter_without_changing_it():
+    marks = score_effect_marks(SCORES, "induction", EFFECT, 0.5, 0.3, Look())
+    [line] = [mark for mark in marks.marks if mark["kind"] == "line"]
+    assert (line["at"], line["across"]) == (0.5, "x")
+    both, looks, rings = [mark for mark in marks.marks if mark["kind"] == "discs"]
+    above = heads_above(SCORES, 0.5)
+    matter = {head for head in above if abs(EFFECT[head]) > 0.3}
+
+    def places(heads):
+        return {(SCORES[head], round(EFFECT[head], 4)) for head in heads}
+
+    assert set(both["at"]) == places(matter) and set(looks["at"]) == places(set(above) - matter)
+    assert set(rings["at"]) == places(above)
+    said = [mark["text"] for mark in marks.marks if mark["kind"] == "words"]
+    counts = {text.rpartition(": ")[0]: int(text.rpartition(": ")[2]) for text in said if ": " in text}
+    assert sum(counts.values()) == 12
+    assert (counts["looks and matters"], counts["looks but does not matter"]) == (len(matter), len(above) - len(matter))
+    assert all(f"{quadrant}: {count}" in marks.said for quadrant, count in counts.items())
+
+
+def test_names_stand_beside_their_points():
+    marks = score_effect_marks(SCORES, "induction", EFFECT, 0.5, 0.3, Look())
+    named = [mark for mark in marks.marks if mark["kind"] == "words" and parse_head(mark["text"]) is not None]
+    assert len(named) > 3
+    for mark in named:
+        head = parse_head(mark["text"])
+        assert (mark["x"], mark["y"]) == (SCORES[head], round(EFFECT[head], 4))
+        right, down = mark["shift"]
+        # Off the ring, and running away from it.
+        assert max(abs(right), abs(down)) >= 10 and {"start": right > 0, "end": right < 0, "middle": right == 0}[mark["anchor"]]
+
+
+@pytest.mark.parametrize("effect", [PARTIAL, NOTHING])
+def test_heads_that_are_not_measured_are_in_no_quadrant(effect):
+    marks = score_effect_marks(SCORES, "induction", effect, 0.5, 0.3, Look())
+    known = int((~np.isnan(effect)).sum())
+    assert sum(int(mark["text"].rpartition(": ")[2]) for mark in marks.marks if mark.get("bold")) == known
+    json.dumps(marks.marks, allow_nan=False)
 
 
 def test_quadrants_differ_by_symbol_not_by_colour_alone():
-    figure = score_effect(SCORES, "induction", EFFECT, 0.5, 0.3, None, Look())
-    marks = [(trace.marker.symbol, trace.marker.size) for trace in figure.data[:4]]
-    assert len(set(marks)) == 4
+    figure = score_effect(SCORES, "induction", EFFECT, 0.3, None, Look())
+    assert [(trace.marker.symbol, trace.marker.size) for trace in figure.data[:2]] == [("circle", 8), ("diamond", 12)]
+    both, looks, rings = [
+        mark for mark in score_effect_marks(SCORES, "induction", EFFECT, 0.5, 0.3, Look()).marks if mark["kind"] == "discs"
+    ]
+    assert both["shape"] == "diamond" != looks["shape"] and both["fill"] == Look().accent != looks["fill"]
+    assert rings["fill"] is None and rings["pixels"] > both["pixels"]
 
 
 def test_labels_do_not_cover_each_other():
