@@ -87,7 +87,7 @@ class AblationBench:
         mode: Mode,
         on_share: Callable[[float], None] | None = None,
         *,
-        targets: Int[np.ndarray, "targets"] | None = None,
+        targets: Int[np.ndarray, " targets"] | None = None,
         apart: bool = False,
     ) -> Float[np.ndarray, "sets sequences targets"]:
         """The loss in nats of the tokens at `targets`, or of every token, with each of `sets` ablated.
@@ -122,7 +122,7 @@ class AblationBench:
                         result[group[member]] = losses[rows]
         return result
 
-    def effects_by_gradient(self, mode: Mode, targets: Int[np.ndarray, "targets"]) -> Float[np.ndarray, "n_layers n_heads"]:
+    def effects_by_gradient(self, mode: Mode, targets: Int[np.ndarray, " targets"]) -> Float[np.ndarray, "n_layers n_heads"]:
         """To first order, the change in the mean loss (nats) over `targets` that each head's ablation would cause.
 
         One pass forward and one back: the loss's gradient at each head's `z`, times what the ablation would change `z` by.

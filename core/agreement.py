@@ -78,9 +78,9 @@ def quadrants(
     }
 
 
-def _correlations(a: Float[np.ndarray, "rows heads"], b: Float[np.ndarray, "rows heads"]) -> Float[np.ndarray, "rows"]:
+def _correlations(a: Float[np.ndarray, "rows heads"], b: Float[np.ndarray, "rows heads"]) -> Float[np.ndarray, " rows"]:
     """The correlation of each row; NaN where a side is constant."""
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: Float[np.ndarray, "rows"] = (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
+        found: Float[np.ndarray, " rows"] = (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
     return found

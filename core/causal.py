@@ -26,7 +26,7 @@ def layer_losses(
     return losses.mean(-1, dtype=np.float64)
 
 
-def clean_losses(bench: AblationBench, layout: Layout) -> Float[np.ndarray, "sequences"]:
+def clean_losses(bench: AblationBench, layout: Layout) -> Float[np.ndarray, " sequences"]:
     """The mean second-copy loss (nats) of each sequence, with nothing ablated."""
     return bench.clean[:, second_copy_targets(layout)].mean(-1, dtype=np.float64)
 

@@ -181,7 +181,7 @@ def token_losses(
     model: LoadedModel,
     final: Hidden,
     tokens: Int[Tensor, "batch tokens"],
-    targets: Int[Tensor, "targets"] | None = None,
+    targets: Int[Tensor, " targets"] | None = None,
 ) -> Float[Tensor, "batch targets"]:
     """Cross-entropy in nats of the tokens at `targets`, or of every token; NaN at position 0, which nothing predicts.
 

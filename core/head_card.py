@@ -58,7 +58,7 @@ class Removal:
     """What taking `heads` away together changes of the second-copy loss: nats, by sequence."""
 
     heads: HeadSet
-    change: Float[np.ndarray, "sequences"]
+    change: Float[np.ndarray, " sequences"]
 
     @property
     def cost(self) -> float:
@@ -144,7 +144,7 @@ class HeadCard:
         """Whether every part is there, or cannot be had."""
         return all(getattr(self, part) is not None or part in self.missing for part in get_args(PartName))
 
-    def random_costs(self, controls: Controls | None) -> Float[np.ndarray, "controls"]:
+    def random_costs(self, controls: Controls | None) -> Float[np.ndarray, " controls"]:
         """What each random set costs (nats); empty where there is none."""
         return np.empty(0) if controls is None else controls.second_copy - self.scores.losses().second_copy
 

@@ -59,17 +59,17 @@ def norm_scale(model: LoadedModel, residual: Float[Tensor, "... d_model"]) -> Fl
     return (moved.pow(2).mean(-1, keepdim=True) + eps).sqrt()
 
 
-def final_gain(model: LoadedModel) -> Float[Tensor, "d_model"]:
+def final_gain(model: LoadedModel) -> Float[Tensor, " d_model"]:
     """The gain of the norm before the unembedding."""
     return _gain(model, model.bridge.ln_final)
 
 
-def input_gain(model: LoadedModel, layer: int) -> Float[Tensor, "d_model"]:
+def input_gain(model: LoadedModel, layer: int) -> Float[Tensor, " d_model"]:
     """The gain of the norm before a layer's attention."""
     return _gain(model, getattr(model.bridge.blocks[layer], "ln1", None))
 
 
-def _gain(model: LoadedModel, norm: torch.nn.Module | None) -> Float[Tensor, "d_model"]:
+def _gain(model: LoadedModel, norm: torch.nn.Module | None) -> Float[Tensor, " d_model"]:
     """A norm's gain; Gemma stores it less one."""
     weights = [] if norm is None else [p for name, p in norm.named_parameters() if name.endswith("weight")]
     if not weights:

@@ -83,7 +83,7 @@ class Controls:
     layout: Layout
 
     @property
-    def second_copy(self) -> Float[np.ndarray, "controls"]:
+    def second_copy(self) -> Float[np.ndarray, " controls"]:
         """Each random set's second-copy loss."""
         return self.token_loss[:, second_copy_targets(self.layout)].mean(-1, dtype=np.float64)
 
@@ -103,7 +103,7 @@ class CausalMap:
 
     mode: Mode
     losses: Float[np.ndarray, "n_layers n_heads sequences"]
-    clean: Float[np.ndarray, "sequences"]
+    clean: Float[np.ndarray, " sequences"]
     engine: str = "hooks"
 
     @property
@@ -258,7 +258,7 @@ def threshold_sweep(
     distinct = sorted(set(sets), key=len)
     alone = ablate_all(request, distinct, mode)
     second_copy = {heads: found.ablated_losses.second_copy for heads, found in zip(distinct, alone, strict=True)}
-    beside: dict[HeadSet, Float[np.ndarray, "controls"]] = {}
+    beside: dict[HeadSet, Float[np.ndarray, " controls"]] = {}
     control.partial(0)
     for done, heads in enumerate(distinct):
         control.checkpoint()
@@ -281,7 +281,7 @@ def stored_sweep(
     """The sweep from what is at hand, bands only where they are; None if a head set's own loss is not. Ablates nothing."""
     scores, sets = _sweep_sets(request, thresholds, mode, score)
     second_copy: dict[HeadSet, float] = {}
-    beside: dict[HeadSet, Float[np.ndarray, "controls"]] = {}
+    beside: dict[HeadSet, Float[np.ndarray, " controls"]] = {}
     for heads in set(sets):
         alone = at_hand(partial(ablate, request, heads, mode, text=None))
         if alone is None:
@@ -293,7 +293,7 @@ def stored_sweep(
     return assemble_sweep(thresholds, sets, second_copy, beside, scores.losses())
 
 
-def single_effects(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode) -> Float[np.ndarray, "heads"]:
+def single_effects(request: ScoreRequest, heads: Sequence[tuple[int, int]], mode: Mode) -> Float[np.ndarray, " heads"]:
     """The change in second-copy loss (nats) when each of `heads` is ablated alone.
 
     Taken from the causal map's layers where they are at hand. Raises BadInput as `ablate` does.
@@ -373,7 +373,7 @@ def _share(what: str) -> Callable[[float], None]:
     return report
 
 
-def _clean_losses(request: ScoreRequest, identity: ModelIdentity, probe: Probe) -> Float[np.ndarray, "sequences"]:
+def _clean_losses(request: ScoreRequest, identity: ModelIdentity, probe: Probe) -> Float[np.ndarray, " sequences"]:
     def compute() -> Stored:
         from core.causal import clean_losses
 

@@ -18,7 +18,7 @@ from core.patterns import FULL
 @torch.no_grad()
 def measure_patterns(
     model: LoadedModel, ids: Sequence[int]
-) -> tuple[UInt16[np.ndarray, "n_layers n_heads cells"], Float[np.ndarray, "tokens"]]:
+) -> tuple[UInt16[np.ndarray, "n_layers n_heads cells"], Float[np.ndarray, " tokens"]]:
     """Every head's lower triangle, row by row, 65535 = all attention, and each token's loss (see `measure_losses`).
 
     Raises BadInput if the attention overflows in the model's number format.
@@ -54,7 +54,7 @@ def measure_head_pattern(model: LoadedModel, ids: Sequence[int], layer: int, hea
 
 
 @torch.no_grad()
-def measure_losses(model: LoadedModel, ids: Sequence[int], hooks: Sequence[Hook] = ()) -> Float[np.ndarray, "tokens"]:
+def measure_losses(model: LoadedModel, ids: Sequence[int], hooks: Sequence[Hook] = ()) -> Float[np.ndarray, " tokens"]:
     """The loss of every token in nats, by target position, NaN at position 0; from one pass with `hooks` attached."""
     tokens = torch.tensor([list(ids)])
     final = run_body(model, tokens, hooks).final

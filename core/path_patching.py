@@ -86,7 +86,7 @@ def _change_of_output(bench: AblationBench, body: Body, sender: Head, mode: Mode
 
 def _prefix_matching(
     model: LoadedModel, body: Body, layer: int, layout: Layout, keys: Tensor | None = None
-) -> Float[Tensor, "n_heads"]:
+) -> Float[Tensor, " n_heads"]:
     """Prefix matching of each head of a layer on its clean input, with `keys` in place of its own if given."""
     queries, attended = (torch.from_numpy(cells).to(model.device) for cells in induction_cells(layout))
     hooks: list[Hook] = [] if keys is None else [(key_hook(layer), _always(keys))]

@@ -42,7 +42,7 @@ class RowPatterns:
         a row that is too long for `grid_limit`.
     """
 
-    token_loss: Float[np.ndarray, "tokens"]
+    token_loss: Float[np.ndarray, " tokens"]
     quantised: UInt16[np.ndarray, "n_layers n_heads cells"] | None = None
 
     def __post_init__(self) -> None:

@@ -75,7 +75,7 @@ def unknown_words(identity: ModelIdentity, text: str) -> str:
     )
 
 
-def whole_and_parts(effects: Float[np.ndarray, "heads"], joint: float) -> str:
+def whole_and_parts(effects: Float[np.ndarray, " heads"], joint: float) -> str:
     """The joint effect against the sum of single ones, and what the difference means."""
     total = float(effects.sum())
     said = f"Together {signed(joint)} nats, one at a time {signed(total)} in sum."

@@ -91,7 +91,7 @@ class ReproducedRow:
     threshold: float | None
     heads: HeadSet
     value: float
-    controls: Float[np.ndarray, "controls"]
+    controls: Float[np.ndarray, " controls"]
     note: str = ""
 
     @property
@@ -246,7 +246,7 @@ class _Run:
         arrays = kept(self._key("report-measured"), self._measure)
         return Measured(**{field.name: arrays[field.name] for field in fields(Measured)})
 
-    def token_loss(self, heads: HeadSet) -> Float[np.ndarray, "tokens"]:
+    def token_loss(self, heads: HeadSet) -> Float[np.ndarray, " tokens"]:
         """Each token's loss in nats with `heads` zeroed, averaged over sequences."""
         current_control().checkpoint()
 

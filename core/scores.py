@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SCORE_VERSION = 2
 PLACEBO_SHIFTS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
-Cells = tuple[Int[np.ndarray, "queries"], Int[np.ndarray, "queries"]]
+Cells = tuple[Int[np.ndarray, " queries"], Int[np.ndarray, " queries"]]
 
 
 @dataclass(frozen=True)
@@ -274,12 +274,12 @@ class Losses:
         return "present" if self.second_copy < self.ln_length else "absent"
 
 
-def first_copy_targets(layout: Layout) -> Int[np.ndarray, "targets"]:
+def first_copy_targets(layout: Layout) -> Int[np.ndarray, " targets"]:
     """Positions `b .. L+b-1` that have a predecessor."""
     return np.arange(max(layout.b, 1), layout.length + layout.b)
 
 
-def second_copy_targets(layout: Layout) -> Int[np.ndarray, "targets"]:
+def second_copy_targets(layout: Layout) -> Int[np.ndarray, " targets"]:
     """Positions `L+b+1 .. 2L+b-1`."""
     return np.arange(layout.length + layout.b + 1, layout.n_tokens)
 
@@ -295,9 +295,9 @@ def head_name(layer: int, head: int) -> str:
     return f"L{layer}H{head}"
 
 
-def _second_copy(layout: Layout) -> Int[np.ndarray, "queries"]:
+def _second_copy(layout: Layout) -> Int[np.ndarray, " queries"]:
     return np.arange(layout.length + layout.b, layout.n_tokens)
 
 
-def _all_but_first(layout: Layout) -> Int[np.ndarray, "queries"]:
+def _all_but_first(layout: Layout) -> Int[np.ndarray, " queries"]:
     return np.arange(1, layout.n_tokens)

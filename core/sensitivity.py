@@ -148,7 +148,7 @@ def _assembled(score: str, base: HeadScores, settings: tuple[Setting, ...], foun
     return Sensitivity(score, base, settings, tuple(found))
 
 
-def mean_interval(values: Float[np.ndarray, "sequences"]) -> tuple[float, float]:
+def mean_interval(values: Float[np.ndarray, " sequences"]) -> tuple[float, float]:
     """The 95 % bootstrap interval of the mean over sequences; the mean itself twice where there is nothing to resample."""
     # Equal values have no spread, and the bootstrap refuses them.
     if len(values) < 2 or np.ptp(values) == 0:
@@ -163,7 +163,7 @@ def mean_interval(values: Float[np.ndarray, "sequences"]) -> tuple[float, float]
     return float(interval.low), float(interval.high)
 
 
-def _spread(setting: Setting, values: Float[np.ndarray, "sequences"]) -> Spread:
+def _spread(setting: Setting, values: Float[np.ndarray, " sequences"]) -> Spread:
     low, high = mean_interval(values)
     return Spread(setting, float(values.mean()), low, high)
 

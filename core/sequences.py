@@ -119,7 +119,7 @@ def longest_length(vocabulary: Vocabulary, policy: BosPolicy = "auto") -> int:
     return max(0, (vocabulary.n_ctx - int(use_bos(vocabulary, policy))) // 2)
 
 
-def candidate_ids(vocabulary: Vocabulary, token_range: tuple[int, int] | None) -> Int[np.ndarray, "candidates"]:
+def candidate_ids(vocabulary: Vocabulary, token_range: tuple[int, int] | None) -> Int[np.ndarray, " candidates"]:
     """The ids a probe may draw from: the range, less the special tokens.
 
     Raises BadInput if the range is empty or leaves the vocabulary.
@@ -185,8 +185,8 @@ def repeated_probe(vocabulary: Vocabulary, options: ProbeOptions) -> Probe:
 
 
 def _fresh_second_half(
-    random: np.random.Generator, r: Int[np.ndarray, "length"], ids: Int[np.ndarray, "candidates"]
-) -> Int[np.ndarray, "length"]:
+    random: np.random.Generator, r: Int[np.ndarray, " length"], ids: Int[np.ndarray, " candidates"]
+) -> Int[np.ndarray, " length"]:
     """A second draw for a small vocabulary, in which no token stands where its first copy would make induction right.
 
     Position `i` of the second half must not hold `r[i]`; swapping with a neighbour removes such a coincidence.

@@ -72,7 +72,7 @@ def assemble_sweep(
     thresholds: Sequence[float],
     sets: Sequence[HeadSet],
     second_copy: dict[HeadSet, float],
-    controls: dict[HeadSet, Float[np.ndarray, "controls"]],
+    controls: dict[HeadSet, Float[np.ndarray, " controls"]],
     clean: Losses,
 ) -> Sweep:
     """Rows from each distinct set's second-copy loss and its controls' losses (nats)."""
@@ -96,7 +96,7 @@ def assemble_sweep(
     return Sweep(tuple(rows), clean, knee(np.asarray(thresholds), np.asarray(losses)))
 
 
-def band(values: Float[np.ndarray, "controls"]) -> tuple[float, float, float]:
+def band(values: Float[np.ndarray, " controls"]) -> tuple[float, float, float]:
     """The 95 % band (2.5th and 97.5th percentile) of control losses, and their mean; NaN where there are none."""
     if len(values) == 0:
         return float("nan"), float("nan"), float("nan")
@@ -109,7 +109,7 @@ def recovered_fraction(ablated_second_copy: float, clean: Losses) -> float:
     return (ablated_second_copy - clean.second_copy) / clean.gain if clean.gain > 0 else float("nan")
 
 
-def knee(thresholds: Float[np.ndarray, "thresholds"], losses: Float[np.ndarray, "thresholds"]) -> float | None:
+def knee(thresholds: Float[np.ndarray, " thresholds"], losses: Float[np.ndarray, " thresholds"]) -> float | None:
     """The threshold where lowering it further stops paying: the point farthest above the chord of the loss curve.
 
     Both axes scaled to 0..1 (Satopaa et al. 2011). None for a curve that is flat, straight or bends the other way.

@@ -47,7 +47,7 @@ def _rows(scores: HeadScores, score: str, threshold: float, heads: Sequence[tupl
 
 def score_bins(
     values: Float[np.ndarray, "n_layers n_heads"], score: str, threshold: float
-) -> tuple[Float[np.ndarray, "edges"], Int[np.ndarray, "bins"], Int[np.ndarray, "bins"]]:
+) -> tuple[Float[np.ndarray, " edges"], Int[np.ndarray, " bins"], Int[np.ndarray, " bins"]]:
     """Edges of bins over the score's fixed scale, and the heads in each: those not above the threshold, those above."""
     low, high = value_range(score)
     edges = np.round(np.linspace(low, high, round((high - low) / BIN_WIDTH) + 1), 6)

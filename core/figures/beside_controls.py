@@ -24,7 +24,7 @@ class BesideRow:
 
     name: str
     ablated: float
-    controls: Float[np.ndarray, "controls"]
+    controls: Float[np.ndarray, " controls"]
 
 
 def beside_controls(rows: Sequence[BesideRow], clean: Losses, look: Look) -> go.Figure:
@@ -90,7 +90,7 @@ def _write(figure: go.Figure, value: float, y: float, look: Look) -> None:
     )
 
 
-def _dots(controls: Float[np.ndarray, "controls"], y: float, look: Look) -> go.Scatter:
+def _dots(controls: Float[np.ndarray, " controls"], y: float, look: Look) -> go.Scatter:
     # Spread up and down, in a fixed order, so that equal losses stay apart.
     spread = y + 0.22 * np.cos(np.arange(len(controls)) * 2.4)
     return go.Scatter(

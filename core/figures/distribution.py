@@ -69,20 +69,20 @@ def distribution_marks(scores: HeadScores, score: str, threshold: float, look: L
     )
 
 
-def _bins(scores: HeadScores, score: str) -> tuple[Float[np.ndarray, "edges"], Int[np.ndarray, "bins"]]:
+def _bins(scores: HeadScores, score: str) -> tuple[Float[np.ndarray, " edges"], Int[np.ndarray, " bins"]]:
     """The bins' edges, and how many heads each holds."""
     edges, below, above = score_bins(scores.mean(score), score, 0.0)
     return edges, below + above
 
 
-def _count_axis(total: Int[np.ndarray, "bins"]) -> dict[str, Any]:
+def _count_axis(total: Int[np.ndarray, " bins"]) -> dict[str, Any]:
     if total.max() > _LINEAR_UP_TO:
         top = float(np.log10(total.max())) * 1.12
         return {"title": "heads (log scale)", "type": "log", "range": [np.log10(0.6), top], "dtick": 1}
     return {"title": "heads", "range": [0, float(total.max()) * 1.15], "rangemode": "tozero"}
 
 
-def _counts_on_bars(centres: Float[np.ndarray, "bins"], total: Int[np.ndarray, "bins"], look: Look) -> list[dict[str, Any]]:
+def _counts_on_bars(centres: Float[np.ndarray, " bins"], total: Int[np.ndarray, " bins"], look: Look) -> list[dict[str, Any]]:
     return [
         {
             "x": float(centre),
@@ -103,6 +103,6 @@ def describe_distribution(scores: HeadScores, score: str) -> str:
     return f"Histogram of {ALL_SCORES[score].title}: {parts}."
 
 
-def _height(count: int, total: Int[np.ndarray, "bins"]) -> float:
+def _height(count: int, total: Int[np.ndarray, " bins"]) -> float:
     """Where a bar's number stands: an annotation on a logarithmic axis is placed by the logarithm."""
     return float(np.log10(count)) if total.max() > _LINEAR_UP_TO else float(count)

@@ -13,8 +13,8 @@ from core.tables import Row
 
 
 def position_losses(
-    clean: Float[np.ndarray, "tokens"],
-    ablated: Float[np.ndarray, "tokens"],
+    clean: Float[np.ndarray, " tokens"],
+    ablated: Float[np.ndarray, " tokens"],
     controls: Float[np.ndarray, "controls tokens"] | None,
     layout: Layout,
     look: Look,
@@ -68,7 +68,7 @@ def position_losses(
 
 
 def describe_positions(
-    clean: Float[np.ndarray, "tokens"], ablated: Float[np.ndarray, "tokens"], with_band: bool, layout: Layout
+    clean: Float[np.ndarray, " tokens"], ablated: Float[np.ndarray, " tokens"], with_band: bool, layout: Layout
 ) -> str:
     """The curves in words, for somebody who cannot see them."""
     second = slice(layout.b + layout.length + 1, None)
@@ -82,8 +82,8 @@ def describe_positions(
 
 
 def position_rows(
-    clean: Float[np.ndarray, "tokens"],
-    ablated: Float[np.ndarray, "tokens"],
+    clean: Float[np.ndarray, " tokens"],
+    ablated: Float[np.ndarray, " tokens"],
     controls: Float[np.ndarray, "controls tokens"] | None,
     layout: Layout,
 ) -> list[Row]:
@@ -104,7 +104,7 @@ def position_rows(
 
 def position_band(
     controls: Float[np.ndarray, "controls tokens"],
-) -> tuple[Float[np.ndarray, "tokens"], Float[np.ndarray, "tokens"]]:
+) -> tuple[Float[np.ndarray, " tokens"], Float[np.ndarray, " tokens"]]:
     """The 2.5th and 97.5th percentile of the random sets at each position."""
     low, high = np.percentile(controls, [2.5, 97.5], axis=0)
     return low, high

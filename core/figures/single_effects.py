@@ -13,7 +13,7 @@ from core.scores import head_name
 from core.tables import Row
 
 
-def single_effect_bars(heads: HeadSet, effects: Float[np.ndarray, "heads"], joint: float, look: Look) -> go.Figure:
+def single_effect_bars(heads: HeadSet, effects: Float[np.ndarray, " heads"], joint: float, look: Look) -> go.Figure:
     """Bars in nats: the heads, largest first, then their sum (hatched) and the joint effect (solid)."""
     order = np.argsort(-effects, kind="stable")
     names = [head_name(*heads[i]) for i in order] + ["sum of<br>these", "all<br>together"]
@@ -43,7 +43,7 @@ def single_effect_bars(heads: HeadSet, effects: Float[np.ndarray, "heads"], join
     return figure
 
 
-def describe_single_effects(heads: HeadSet, effects: Float[np.ndarray, "heads"], joint: float) -> str:
+def describe_single_effects(heads: HeadSet, effects: Float[np.ndarray, " heads"], joint: float) -> str:
     """The bars in words, for somebody who cannot see them."""
     each = ", ".join(f"{head_name(*head)} {signed(effect)}" for head, effect in zip(heads, effects, strict=True))
     return (
@@ -52,7 +52,7 @@ def describe_single_effects(heads: HeadSet, effects: Float[np.ndarray, "heads"],
     )
 
 
-def single_effect_rows(heads: HeadSet, effects: Float[np.ndarray, "heads"], joint: float) -> list[Row]:
+def single_effect_rows(heads: HeadSet, effects: Float[np.ndarray, " heads"], joint: float) -> list[Row]:
     """One row a head, then the sum and the joint effect."""
     rows: list[Row] = [
         {"taken away": head_name(*head), "change in loss": float(effect)} for head, effect in zip(heads, effects, strict=True)

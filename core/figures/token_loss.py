@@ -25,7 +25,7 @@ _STYLE = """<style>
 
 
 def token_loss_html(
-    tokens: list[str], losses: Float[np.ndarray, "tokens"], uniform: float, look: Look, layout: Layout | None = None
+    tokens: list[str], losses: Float[np.ndarray, " tokens"], uniform: float, look: Look, layout: Layout | None = None
 ) -> str:
     """The tokens with their losses in nats (by target position, NaN for the first) as colour and as number, escaped.
 
@@ -50,7 +50,7 @@ def token_loss_html(
 
 
 def token_loss_table(
-    tokens: list[str], losses: Float[np.ndarray, "tokens"], layout: Layout | None = None
+    tokens: list[str], losses: Float[np.ndarray, " tokens"], layout: Layout | None = None
 ) -> list[dict[str, str | int | float | None]]:
     """One row for each token: position, text, part of the sequence, loss in nats (None for the first)."""
     return [

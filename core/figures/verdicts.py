@@ -164,7 +164,7 @@ def describe_intervals(verdicts: Sequence[Verdict], floor: float) -> str:
 def placebo_bars(
     name: str,
     offsets: Sequence[int],
-    values: Float[np.ndarray, "offsets"],
+    values: Float[np.ndarray, " offsets"],
     control: float | None,
     length: int,
     look: Look,
@@ -203,7 +203,7 @@ def placebo_bars(
 
 
 def describe_placebo(
-    name: str, offsets: Sequence[int], values: Float[np.ndarray, "offsets"], control: float | None, length: int
+    name: str, offsets: Sequence[int], values: Float[np.ndarray, " offsets"], control: float | None, length: int
 ) -> str:
     """The bars in words."""
     said = ", ".join(f"{offset}: {value:.2f}" for offset, value in zip(offsets, values, strict=True))

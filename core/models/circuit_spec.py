@@ -96,7 +96,7 @@ def standard_spec(seed: int = 0, *, beta: float = 10.0, positional_offset: int =
     )
 
 
-def expected_induction_pattern(length: int, b: int, beta: float) -> Float[np.ndarray, "length"]:
+def expected_induction_pattern(length: int, b: int, beta: float) -> Float[np.ndarray, " length"]:
     """`A[q, q-L+1]` of an induction head for each second-copy query: `e^beta / (e^beta + e^(beta/2) + q - 1)`.
 
     Without a BOS no key has strength `beta / 2`; and the very first token, which has only itself to look back at, counts
@@ -126,7 +126,7 @@ def expected_second_copy_loss(length: int, b: int, beta: float, d_vocab: int) ->
     return float((np.log(total) - correct).mean())
 
 
-def _partition(length: int, b: int, beta: float) -> Float[np.ndarray, "length"]:
+def _partition(length: int, b: int, beta: float) -> Float[np.ndarray, " length"]:
     """The softmax's denominator for each second-copy query: the matches, a BOS if there is one, other keys at score 0."""
     queries = np.arange(length + b, 2 * length + b, dtype=np.float64)
     partition = math.exp(beta) + b * math.exp(beta / 2) + (queries - b)

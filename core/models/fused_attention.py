@@ -44,7 +44,7 @@ class FusedAttention:
         scores = (self.query[:, :, queries].float() @ self.key[:, :, key].float()[..., None])[..., 0]
         return torch.exp(scores * self.scale - self.log_sum_exp[:, :, queries])
 
-    def scattered(self, queries: Int[Tensor, "cells"], keys: Int[Tensor, "cells"]) -> Float[Tensor, "batch n_heads cells"]:
+    def scattered(self, queries: Int[Tensor, " cells"], keys: Int[Tensor, " cells"]) -> Float[Tensor, "batch n_heads cells"]:
         """`A[q, k]` for any pairs."""
         queries, keys = queries.to(self.query.device), keys.to(self.query.device)
         scores = (self.query[:, :, queries].float() * self.key[:, :, keys].float()).sum(-1)

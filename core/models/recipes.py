@@ -118,7 +118,7 @@ class Recipe:
 
 
 @lru_cache(maxsize=4)
-def bigram_table(rows: Rows, d_vocab: int) -> tuple[Int[Tensor, "d_vocab k"], Float[Tensor, "k"]]:
+def bigram_table(rows: Rows, d_vocab: int) -> tuple[Int[Tensor, "d_vocab k"], Float[Tensor, " k"]]:
     """The fixed random bigram table: each word's possible successors, and their probabilities by rank.
 
     Fixed by `rows.bigram_seed` alone, so that models with different seeds speak the same "language".

@@ -56,7 +56,7 @@ def controls_of(request: ScoreRequest, heads: HeadSet, mode: Mode) -> Controls |
     return _result(_key("controls", request, mode, heads), work, "Taking random heads away, to compare", background=True)
 
 
-def singles_of(request: ScoreRequest, heads: HeadSet, mode: Mode) -> Float[np.ndarray, "heads"] | None:
+def singles_of(request: ScoreRequest, heads: HeadSet, mode: Mode) -> Float[np.ndarray, " heads"] | None:
     """The effect of each head alone; None while it is not there."""
     work = partial(single_effects, request, heads, mode)
     return _result(_key("singles", request, mode, heads), work, "Taking one head away at a time", background=True)
