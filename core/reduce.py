@@ -5,18 +5,16 @@ Two readers of the same table of scores: one for a whole pattern, one for fused 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from core.cell_runs import group_scores, planned, runs_of
 from core.models.fused_attention import FusedAttention
 from core.scores import PLACEBO_SHIFTS, SCORES, Cells, Layout, offset_cells
 
 Reduced = Float[Tensor, "batch n_heads"]
-Reader = Callable[[FusedAttention], Float[Tensor, "batch n_heads queries"]]
 
 
 def wanted_cells(layout: Layout, *, control: bool) -> dict[str, Cells]:
@@ -58,39 +56,42 @@ class PatternReducer:
 
 
 class FusedReducer:
-    """The same numbers from fused attention, a cell at a time.
+    """The same numbers from fused attention, which makes no pattern: only the wanted cells, and their means in one product.
 
     Entropy needs whole rows, which costs a second call of the attention kernel; a control, and whoever asks so, goes
     without.
     """
 
     def __init__(self, layout: Layout, *, control: bool, entropy: bool = True) -> None:
-        self._readers = {name: _reader(*found) for name, found in wanted_cells(layout, control=control).items()}
+        wanted = {name: runs_of(cells) for name, cells in wanted_cells(layout, control=control).items()}
+        self._names = tuple(wanted)
+        # Two scores may be of the same cells.
+        self._groups = planned(tuple({run: None for runs in wanted.values() for run in runs}))
+        pieces = [piece for group in self._groups for piece in group]
+        self._queries = torch.cat([torch.arange(piece.part.start, piece.part.stop) for piece in pieces])
+        # Which cells are whose, as 0 and 1; a placebo without cells stays 0.
+        belongs = torch.tensor([[float(piece.whole in runs) for runs in wanted.values()] for piece in pieces])
+        self._belongs = belongs.repeat_interleave(torch.tensor([piece.part.stop - piece.part.start for piece in pieces]), 0)
+        self._counts = self._belongs.sum(0).clamp_min(1.0)
         self._entropy = entropy and not control
-        self._queries = torch.arange(1, layout.n_tokens)
+        self._uniform = torch.log(torch.arange(1, layout.n_tokens) + 1.0)
 
     def __call__(self, attention: FusedAttention) -> dict[str, Reduced]:
         """Means over each score's queries, in float32."""
-        reduced = {name: _mean(read(attention)) for name, read in self._readers.items()}
+        self._move_to(attention.query.device)
+        scores = torch.cat([part for group in self._groups for part in group_scores(group, attention.query, attention.key)], -1)
+        cells = scores.mul_(attention.scale).sub_(attention.log_sum_exp[:, :, self._queries]).exp_()
+        # Summed before they are divided: many equal cells then have exactly their own mean.
+        means = (cells @ self._belongs / self._counts).cpu()
+        reduced = {name: means[:, :, place] for place, name in enumerate(self._names)}
         if self._entropy:
-            whole = torch.log(self._queries.to(attention.query.device) + 1.0)
-            reduced["entropy"] = (attention.entropy()[:, :, 1:] / whole).mean(-1)
-        return {name: value.cpu() for name, value in reduced.items()}
+            reduced["entropy"] = (attention.entropy()[:, :, 1:] / self._uniform).mean(-1).cpu()
+        return reduced
 
-
-def _reader(queries: np.ndarray, keys: np.ndarray) -> Reader:
-    """What reads some cells in the cheapest way their shape allows: a diagonal, a column, or one by one."""
-    if len(queries) == 0:
-        return lambda attention: attention.query.new_zeros((*attention.query.shape[:2], 0), dtype=torch.float32)
-    first, last = int(queries[0]), int(queries[-1]) + 1
-    if len(queries) == last - first:
-        run, offset, key = slice(first, last), int(queries[0] - keys[0]), int(keys[0])
-        if (queries - keys == offset).all():
-            return lambda attention: attention.cells(run, offset)
-        if (keys == key).all():
-            return lambda attention: attention.column(run, key)
-    every, attended = torch.from_numpy(queries), torch.from_numpy(keys)
-    return lambda attention: attention.scattered(every, attended)
+    def _move_to(self, device: torch.device) -> None:
+        if self._queries.device != device:
+            self._queries, self._belongs = self._queries.to(device), self._belongs.to(device)
+            self._counts, self._uniform = self._counts.to(device), self._uniform.to(device)
 
 
 def _mean(cells: Float[Tensor, "batch n_heads queries"]) -> Reduced:

@@ -22,7 +22,7 @@ from core.sequences import Probe
 if TYPE_CHECKING:
     import torch
 
-SCORE_VERSION = 2
+SCORE_VERSION = 3
 PLACEBO_SHIFTS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
 Cells = tuple[Int[np.ndarray, " queries"], Int[np.ndarray, " queries"]]
 

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 HeadsFirst = Float[Tensor, "batch n_heads tokens d_head"]
@@ -33,21 +33,9 @@ class FusedAttention:
     log_sum_exp: Float[Tensor, "batch n_heads tokens"]
     scale: float
 
-    def cells(self, queries: slice, offset: int) -> Float[Tensor, "batch n_heads queries"]:
-        """`A[q, q - offset]` for a run of queries."""
-        keys = slice(queries.start - offset, queries.stop - offset)
-        scores = (self.query[:, :, queries].float() * self.key[:, :, keys].float()).sum(-1)
-        return torch.exp(scores * self.scale - self.log_sum_exp[:, :, queries])
-
     def column(self, queries: slice, key: int) -> Float[Tensor, "batch n_heads queries"]:
         """`A[q, key]` for a run of queries."""
         scores = (self.query[:, :, queries].float() @ self.key[:, :, key].float()[..., None])[..., 0]
-        return torch.exp(scores * self.scale - self.log_sum_exp[:, :, queries])
-
-    def scattered(self, queries: Int[Tensor, " cells"], keys: Int[Tensor, " cells"]) -> Float[Tensor, "batch n_heads cells"]:
-        """`A[q, k]` for any pairs."""
-        queries, keys = queries.to(self.query.device), keys.to(self.query.device)
-        scores = (self.query[:, :, queries].float() * self.key[:, :, keys].float()).sum(-1)
         return torch.exp(scores * self.scale - self.log_sum_exp[:, :, queries])
 
     def entropy(self) -> Float[Tensor, "batch n_heads tokens"]:
