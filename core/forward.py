@@ -174,7 +174,9 @@ def logits_from(model: LoadedModel, final: Float[Tensor, "... d_model"]) -> Floa
     cap = float(getattr(model.bridge.cfg, "output_logits_soft_cap", 0.0) or 0.0)
     if cap > 0:
         logits = cap * torch.tanh(logits / cap)
-    return logits * _logit_scale(model)
+    scale = _logit_scale(model)
+    # Hardly a model has one, and the logits are many: a product with 1 took a fifth of the time of a loss.
+    return logits if scale == 1.0 else logits * scale
 
 
 def token_losses(
