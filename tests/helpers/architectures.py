@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import nn
@@ -123,25 +124,13 @@ class Pair:
 
 def make_pair(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Pair:
     """A random model of architecture `name`, biases included, and its loaded twin."""
-    torch.manual_seed(seed)
     if name in LIBRARY_CONFIGS:
         config = copy.deepcopy(LIBRARY_CONFIGS[name])
-        bare = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
         architecture = determine_architecture_from_hf_config(config)
         tl_config = build_bridge_config_from_hf(config, architecture, name, dtype)
     else:
-        architecture = "TransformerLensNative"
-        tl_config = TransformerBridgeConfig(
-            d_model=32, d_head=8, n_layers=N_LAYERS, n_heads=N_HEADS, n_ctx=N_CTX, d_vocab=D_VOCAB, d_mlp=48,
-            architecture=architecture, initializer_range=0.3, seed=seed, **NATIVE_SETTINGS[name],
-        )  # fmt: skip
-        bare = NativeModel(tl_config)
-        initialize_native_model(bare, tl_config)
-    for parameter_name, parameter in bare.named_parameters():
-        # Biases start at zero everywhere; a mistake with them would not show.
-        if parameter_name.endswith("bias"):
-            torch.nn.init.normal_(parameter, std=0.3)
-    bare = bare.to(dtype).eval().requires_grad_(False)
+        architecture, tl_config = "TransformerLensNative", _native_config(name, seed)
+    bare = copy.deepcopy(_random_module(name, seed)).to(dtype).eval().requires_grad_(False)
     wrapped = copy.deepcopy(bare)
     twin = bare_twin(wrapped)
     bridge = build_bridge_from_module(wrapped, architecture=architecture, tl_config=tl_config, tokenizer=None, model_name=name)
@@ -162,3 +151,27 @@ def make_pair(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -
         card=card, weights_digest=f"{name}-{seed}-{dtype}", bos_token_id=0, prepends_bos=True, special_ids=frozenset({0})
     )
     return Pair(name=name, bare=bare, loaded=LoadedModel(identity=identity, bridge=bridge, bare=twin))
+
+
+@cache
+def _random_module(name: str, seed: int) -> nn.Module:
+    """The model itself, drawn once: work that an earlier test left behind may draw from the same random numbers meanwhile."""
+    torch.manual_seed(seed)
+    if name in LIBRARY_CONFIGS:
+        module = AutoModelForCausalLM.from_config(copy.deepcopy(LIBRARY_CONFIGS[name]), attn_implementation="eager")
+    else:
+        tl_config = _native_config(name, seed)
+        module = NativeModel(tl_config)
+        initialize_native_model(module, tl_config)
+    for parameter_name, parameter in module.named_parameters():
+        # Biases start at zero everywhere; a mistake with them would not show.
+        if parameter_name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    return module
+
+
+def _native_config(name: str, seed: int) -> TransformerBridgeConfig:
+    return TransformerBridgeConfig(
+        d_model=32, d_head=8, n_layers=N_LAYERS, n_heads=N_HEADS, n_ctx=N_CTX, d_vocab=D_VOCAB, d_mlp=48,
+        architecture="TransformerLensNative", initializer_range=0.3, seed=seed, **NATIVE_SETTINGS[name],
+    )  # fmt: skip
