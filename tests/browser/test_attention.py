@@ -58,7 +58,7 @@ def test_circuitsvis_and_the_grid_are_drawn_offline_in_both_themes(server: str, 
     page = new_page(color_scheme=scheme)
     frame = open_attention(page, f"{server}/Attention?model=two-layer&length=20")
     page.wait_for_function(
-        "() => document.querySelector('iframe').contentDocument.querySelector('#pattern canvas').width > 300"
+        "() => document.querySelector('iframe')?.contentDocument?.querySelector('#pattern canvas')?.width > 300"
     )
     assert drawn_colours(frame, "#pattern canvas") > 20
     assert drawn_colours(page, "canvas.patterns") > 20

@@ -165,7 +165,7 @@ def test_figures_follow_the_theme(server: str, new_page: NewPage, scheme: str) -
     page = new_page(color_scheme=scheme)
     open_heads(page, f"{server}/Heads?model=two-layer")
     background = "() => getComputedStyle(document.querySelector('.stApp')).backgroundColor"
-    paper = f"() => document.querySelector('{HEAT_MAP}')._fullLayout.paper_bgcolor"
+    paper = f"() => document.querySelector('{HEAT_MAP}')?._fullLayout?.paper_bgcolor"
     page.wait_for_function(f"() => ({paper})() === '{'#0e1117' if scheme == 'dark' else '#ffffff'}'")
     assert page.evaluate(background) == ("rgb(14, 17, 23)" if scheme == "dark" else "rgb(255, 255, 255)")
 
@@ -180,5 +180,5 @@ def test_a_head_can_be_picked_with_the_keyboard_alone(heads: Page) -> None:
 
 def test_large_text_enlarges_page_and_figures(heads: Page) -> None:
     heads.get_by_text("Large text").click()
-    heads.wait_for_function(f"() => document.querySelector('{HEAT_MAP}')._fullLayout.font.size === 20")
+    heads.wait_for_function(f"() => document.querySelector('{HEAT_MAP}')?._fullLayout?.font.size === 20")
     assert heads.evaluate("() => getComputedStyle(document.documentElement).fontSize") == "20px"
