@@ -6,6 +6,7 @@ Attention is reduced while the pass runs and never kept: what stays is a few num
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -55,12 +56,17 @@ def _pass(
     """Reduced attention `[n_layers, n_heads, sequences]` by name; token losses `[sequences, tokens]`, none for a control."""
     ids = torch.from_numpy(np.array(tokens))
     rows = rows_per_pass(model, ids.shape[1], patterns=engine == "hooks")
+    reduced_pass: Callable[[Tensor], tuple[Tensor, list[dict[str, Reduced]]]]
+    if engine == "fused":
+        reduced_pass = partial(_fused_pass, model, FusedReducer(layout, control=control))
+    else:
+        reduced_pass = partial(_hooked_pass, model, PatternReducer(layout, control=control))
     batches: list[dict[str, Tensor]] = []
     losses: list[Tensor] = []
     for start in range(0, len(ids), rows):
         batch = ids[start : start + rows]
         with torch.no_grad():
-            final, layers = _reduced_pass(model, batch, layout, engine, control=control)
+            final, layers = reduced_pass(batch)
             losses.append(torch.empty(0) if control else token_losses(model, final, batch).cpu())
         if len(layers) != model.card.n_layers:
             raise RuntimeError(f"only {len(layers)} of {model.card.n_layers} layers showed their attention")
@@ -70,17 +76,16 @@ def _pass(
     return joined, torch.cat(losses).numpy()
 
 
-def _reduced_pass(
-    model: LoadedModel, batch: Tensor, layout: Layout, engine: Engine, *, control: bool
-) -> tuple[Tensor, list[dict[str, Reduced]]]:
+def _fused_pass(model: LoadedModel, reduce: FusedReducer, batch: Tensor) -> tuple[Tensor, list[dict[str, Reduced]]]:
     """The unembedding's input, and every layer's reduced attention."""
     layers: list[dict[str, Reduced]] = []
-    if engine == "fused":
-        reduce_fused = FusedReducer(layout, control=control)
-        return fused_body(model, batch, lambda attention: layers.append(reduce_fused(attention))), layers
+    return fused_body(model, batch, lambda attention: layers.append(reduce(attention))), layers
+
+
+def _hooked_pass(model: LoadedModel, reduce: PatternReducer, batch: Tensor) -> tuple[Tensor, list[dict[str, Reduced]]]:
+    """The same with hooks."""
     found: dict[int, dict[str, Reduced]] = {}
-    reduce_pattern = PatternReducer(layout, control=control)
-    body = run_body(model, batch, [_reducing_hook(layer, found, reduce_pattern) for layer in range(model.card.n_layers)])
+    body = run_body(model, batch, [_reducing_hook(layer, found, reduce) for layer in range(model.card.n_layers)])
     return body.final, [found[layer] for layer in sorted(found)]
 
 

@@ -35,6 +35,12 @@ def threshold_line(threshold: float, across: Literal["x", "y"], look: Look) -> M
     return {"kind": "line", "at": threshold, "across": across, "colour": look.accent, "width": look.px(2)}
 
 
+def name_of_line(threshold: float, look: Look) -> Mark:
+    """The number of a `threshold_line` that goes up, beside its upper end."""
+    number = f"{threshold:.2f}"
+    return words(number, threshold, "top", colour=look.accent, size=look.font_size, shift=(look.px(5), look.px(9)))
+
+
 def rings(heads: Iterable[Head], look: Look) -> Mark:
     """Rings inside the cells of a map of heads, whatever their size on screen; they stand out on every colour."""
     places = [(head, layer) for layer, head in heads]
@@ -44,8 +50,7 @@ def rings(heads: Iterable[Head], look: Look) -> Mark:
 
 def dots(x: Sequence[float], y: Sequence[float], diameter: float, look: Look) -> Mark:
     """Filled marks with a rim."""
-    places = [(across, round(up, 4)) for across, up in zip(x, y, strict=True)]
-    return {"kind": "discs", "at": places, "pixels": diameter, "fill": look.accent, "strokes": [[look.ink, look.px(2)]]}
+    return symbols(x, y, diameter, colour=look.ink, fill=look.accent, width=look.px(2))
 
 
 def symbols(

@@ -13,7 +13,7 @@ from core.agreement import QUADRANTS, Quadrant, quadrants
 from core.figures.effect_map import effect_text
 from core.figures.head_marks import Head, click_markers
 from core.figures.labels import placed_labels
-from core.figures.marks import Anchor, Edge, Mark, Marks, symbols, threshold_line, words
+from core.figures.marks import Anchor, Edge, Mark, Marks, name_of_line, symbols, threshold_line, words
 from core.figures.style import Look, styled
 from core.scores import ALL_SCORES, head_name
 from core.tables import value_range
@@ -73,13 +73,13 @@ def score_effect_marks(
 ) -> Marks:
     """The threshold, which with the floor divides the heads into four: each named with its count, its heads marked."""
     parts = quadrants(scores, effect, threshold, floor)
-    above = [tuple(head) for head in np.argwhere((scores > threshold) & ~np.isnan(effect))]
+    above = [*parts["both"], *parts["looks"]]
     accent = look.accent
     return Marks(
         _said(parts, effect, threshold, floor),
         (
             threshold_line(threshold, "x", look),
-            words(f"{threshold:.2f}", threshold, "top", colour=accent, size=look.font_size, shift=(look.px(5), look.px(9))),
+            name_of_line(threshold, look),
             symbols(*_places(parts["both"], scores, effect), look.px(_LARGE), colour=accent, fill=accent, shape="diamond"),
             symbols(
                 *_places(parts["looks"], scores, effect), look.px(_LARGE), colour=accent, fill=look.paper, width=look.px(2.5)

@@ -50,7 +50,7 @@ def sensitivity_marks(found: Sensitivity, heads: Sequence[Head], threshold: floa
     for row, factor in enumerate(FACTORS):
         marks.append(on_axes(threshold_line(threshold, "y", look), *_axes(row * len(heads))))
         marks += [_filled(found, head, factor, threshold, look, row * len(heads) + at) for at, head in enumerate(heads)]
-    return Marks(f"The line is at {threshold:.2f}; filled points are above it.", tuple(marks))
+    return Marks(_said(threshold), tuple(marks))
 
 
 def one_head_panels(found: Sensitivity, head: Head, threshold: float | None, look: Look) -> go.Figure:
@@ -78,8 +78,7 @@ def one_head_panels(found: Sensitivity, head: Head, threshold: float | None, loo
 def one_head_marks(found: Sensitivity, head: Head, threshold: float, look: Look) -> Marks:
     """The threshold through one head's panels, and the means above it filled."""
     points = [_filled(found, head, factor, threshold, look, panel) for panel, factor in enumerate(FACTORS)]
-    said = f"The line is at {threshold:.2f}; filled points are above it."
-    return Marks(said, (threshold_line(threshold, "y", look), *points))
+    return Marks(_said(threshold), (threshold_line(threshold, "y", look), *points))
 
 
 def describe_sensitivity(found: Sensitivity, heads: Sequence[Head]) -> str:
@@ -125,6 +124,10 @@ def spread_points(found: Sensitivity, head: Head, factor: Factor, threshold: flo
         "(%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra></extra>",
         name=head_name(*head),
     )
+
+
+def _said(threshold: float) -> str:
+    return f"The line is at {threshold:.2f}; filled points are above it."
 
 
 def _filled(found: Sensitivity, head: Head, factor: Factor, threshold: float, look: Look, panel: int) -> Mark:

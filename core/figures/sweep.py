@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.figures.marks import Marks, threshold_line, words
+from core.figures.marks import Marks, name_of_line, threshold_line
 from core.figures.style import Look, see_through, styled
 from core.head_sets import Mode
 from core.sweep import Sweep
@@ -131,20 +131,7 @@ def _add_band(figure: go.Figure, sweep: Sweep, look: Look) -> None:
 
 def sweep_marks(threshold: float, look: Look) -> Marks:
     """The threshold as a line through both parts."""
-    return Marks(
-        f"The line is at {threshold:.2f}.",
-        (
-            threshold_line(threshold, "x", look),
-            words(
-                f"{threshold:.2f}",
-                threshold,
-                "top",
-                colour=look.accent,
-                size=look.font_size,
-                shift=(look.px(5), look.px(9)),
-            ),
-        ),
-    )
+    return Marks(f"The line is at {threshold:.2f}.", (threshold_line(threshold, "x", look), name_of_line(threshold, look)))
 
 
 def _finish(figure: go.Figure, sweep: Sweep, threshold: float | None, others: Mapping[Mode, Sweep], look: Look) -> None:

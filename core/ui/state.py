@@ -130,11 +130,9 @@ def _followed_an_offer() -> bool:
     page = _this_page()
     offered_on, offered = st.session_state.get(_OFFERED, (page, []))
     present = {name: value for name, value in st.query_params.to_dict().items() if name in PARAMETERS}
-    if page == offered_on:
-        st.session_state[_OFFERED] = (page, offered)
-        return False
-    st.session_state[_OFFERED] = (page, [])
-    return present in offered
+    arrived = page != offered_on
+    st.session_state[_OFFERED] = (page, [] if arrived else offered)
+    return arrived and present in offered
 
 
 def _keep(view: View, notes: list[str]) -> None:
