@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: run install install-dev browser models test lint bundled-results bench clean
+.PHONY: run install install-dev browser models test lint bundled-results model-list bench clean
 
 run: install
 	$(BIN)/python -m streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
@@ -47,6 +47,9 @@ lint: install-dev
 
 bundled-results: install
 	store=$$(mktemp -d); HEADSCOPE_STORE=$$store OMP_NUM_THREADS=1 $(BIN)/python -m core.bundle_results; rm -rf $$store
+
+model-list: install
+	$(BIN)/python -m core.models.supported
 
 bench: install-dev models
 	$(BIN)/python -m benchmarks

@@ -5,7 +5,8 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from core.example import InductionExample
-from core.figures.style import Look, styled
+from core.figures.style import Look
+from core.figures.styled import styled
 from core.figures.token_text import numbered_labels, visible_token
 from core.scores import head_name
 

@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from core.figures.pattern_colours import PatternColours, mixed, pattern_colours
-from core.figures.style import Look, styled
+from core.figures.style import Look
+from core.figures.styled import styled
 from core.figures.token_text import numbered_labels, visible_token
 from core.scores import Cells
 

@@ -9,7 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.figures.style import Look, styled
+from core.figures.style import Look
+from core.figures.styled import styled
 from core.scores import Losses
 from core.sweep import band
 

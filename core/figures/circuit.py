@@ -9,7 +9,8 @@ from plotly.subplots import make_subplots
 
 from core.circuits import Circuit, Edge, Pruning
 from core.figures.head_marks import before_and_after, click_markers
-from core.figures.style import Look, styled
+from core.figures.style import Look
+from core.figures.styled import styled
 from core.head_sets import HeadSet
 from core.scores import HeadScores, head_name
 

@@ -13,7 +13,8 @@ from core.circuits import Circuit
 from core.composition import KINDS
 from core.figures.head_map import row_height
 from core.figures.head_marks import Head, all_heads, click_markers
-from core.figures.style import DIVERGING_SCALE, Look, styled
+from core.figures.style import DIVERGING_SCALE, Look
+from core.figures.styled import styled
 from core.head_sets import HeadSet
 from core.number_text import signed
 from core.scores import head_name

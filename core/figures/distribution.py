@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
 from core.figures.marks import Marks, Place, boxes, threshold_line, words
-from core.figures.style import Look, plain_figure
+from core.figures.plain import plain_figure
+from core.figures.style import Look
 from core.scores import ALL_SCORES, HeadScores
 from core.tables import BIN_WIDTH, score_bins, value_range
 

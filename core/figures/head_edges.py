@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 
 from core.circuits import Edge
 from core.figures.head_marks import before_and_after
-from core.figures.style import Look, styled
+from core.figures.style import Look
+from core.figures.styled import styled
 from core.head_card import HeadEdges
 from core.scores import head_name
 

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from jaxtyping import Bool, Float
 
 from core.figures.head_marks import Head, Trace, all_heads, click_markers, cross_markers, ring_markers, scatter
-from core.figures.style import Look, plain_figure
+from core.figures.plain import plain_figure
+from core.figures.style import Look
 from core.number_text import signed
 
 # Cells are written into when there is room for two digits.

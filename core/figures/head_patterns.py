@@ -7,7 +7,8 @@ from plotly.subplots import make_subplots
 
 from core.figures.attention import attention_table, pattern_traces
 from core.figures.pattern_colours import pattern_colours
-from core.figures.style import Look, styled
+from core.figures.style import Look
+from core.figures.styled import styled
 from core.head_card import HeadPatterns
 from core.tables import Row
 

@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.figures.style import Look, see_through, styled
+from core.figures.style import Look, see_through
+from core.figures.styled import styled
 from core.number_text import signed
 from core.scores import Layout
 from core.tables import Row

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 
 from core.figures.head_marks import Head, click_markers, hover_texts, scatter
 from core.figures.marks import Marks, dots, threshold_line, words
-from core.figures.style import Look, plain_figure
+from core.figures.plain import plain_figure
+from core.figures.style import Look
 from core.scores import ALL_SCORES, HeadScores, head_name, heads_above
 from core.tables import value_range
 

@@ -11,7 +11,8 @@ from jaxtyping import Float
 
 from core.figures.head_map import Cells, head_map
 from core.figures.head_marks import all_heads
-from core.figures.style import SCORE_SCALE, Look, see_through, styled
+from core.figures.style import SCORE_SCALE, Look, see_through
+from core.figures.styled import styled
 from core.head_sets import Head
 from core.reproduction import CORRECTIONS, Reproduction
 from core.scores import head_name, heads_above

@@ -14,7 +14,8 @@ from core.figures.effect_map import effect_text
 from core.figures.head_marks import Head, click_markers
 from core.figures.labels import placed_labels
 from core.figures.marks import Anchor, Edge, Mark, Marks, name_of_line, symbols, threshold_line, words
-from core.figures.style import Look, styled
+from core.figures.style import Look
+from core.figures.styled import styled
 from core.scores import ALL_SCORES, head_name
 from core.tables import value_range
 

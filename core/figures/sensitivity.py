@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from core.figures.marks import Mark, Marks, on_axes, symbols, threshold_line
-from core.figures.style import Look, styled
+from core.figures.style import Look
+from core.figures.styled import styled
 from core.head_sets import Head
 from core.scores import ALL_SCORES, head_name
 from core.sensitivity import FACTORS, Factor, Sensitivity, movement

@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.figures.style import Look, styled
+from core.figures.style import Look
+from core.figures.styled import styled
 from core.head_sets import HeadSet
 from core.number_text import signed
 from core.scores import head_name

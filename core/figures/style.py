@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import plotly.graph_objects as go
-
 SCORE_SCALE = "Viridis"
 # Blue is negative, orange positive; grey at zero in the middle.
 DIVERGING_SCALE = [[0.0, "#2166ac"], [0.25, "#92c5de"], [0.5, "#f2f2f2"], [0.75, "#fdb863"], [1.0, "#b35806"]]
@@ -69,37 +67,8 @@ class Look:
         return round(pixels * self.scale)
 
 
-def styled(figure: go.Figure, look: Look, *, height: int, **layout: Any) -> go.Figure:
-    """`figure` with the page's colours, font and `height` in pixels; further layout keywords go to plotly."""
-    figure.update_layout(**_layout(look, height=height, **layout))
-    figure.update_xaxes(**_axis(look))
-    figure.update_yaxes(**_axis(look))
-    return figure
-
-
-def plain_figure(
-    traces: list[dict[str, Any]], look: Look, *, height: int, xaxis: dict[str, Any], yaxis: dict[str, Any], **layout: Any
-) -> go.Figure:
-    """The same from traces and layout given as plain data, which plotly does not check; an axis's title is its words.
-
-    Checking takes ten times as long as drawing up, and these figures are drawn up at every move of a slider; the tests
-    check them.
-    """
-    axes = {name: _with_title(_axis(look) | given) for name, given in (("xaxis", xaxis), ("yaxis", yaxis))}
-    return _PlainFigure(data=traces, layout=_layout(look, height=height, **layout) | axes, _validate=False)
-
-
-class _PlainFigure(go.Figure):  # type: ignore[misc]
-    """A figure that is not changed once it has been shown: its description is worked out once, however often that is."""
-
-    def to_dict(self) -> dict[str, Any]:
-        described: dict[str, Any] | None = self.__dict__.get("_described")
-        if described is None:
-            described = self.__dict__["_described"] = super().to_dict()
-        return described
-
-
-def _layout(look: Look, *, height: int, **layout: Any) -> dict[str, Any]:
+def page_layout(look: Look, *, height: int, **layout: Any) -> dict[str, Any]:
+    """A figure's layout in the page's colours and font, `height` in pixels; further keywords are plotly's."""
     margin = {"l": look.px(50), "r": look.px(16), "t": look.px(24), "b": look.px(44)}
     return {
         "font": {"family": FONT, "size": look.font_size, "color": look.ink},
@@ -116,7 +85,8 @@ def _layout(look: Look, *, height: int, **layout: Any) -> dict[str, Any]:
     }
 
 
-def _axis(look: Look) -> dict[str, Any]:
+def page_axis(look: Look) -> dict[str, Any]:
+    """What every axis shares."""
     return {
         "gridcolor": look.faint,
         "linecolor": look.muted,
@@ -126,13 +96,6 @@ def _axis(look: Look) -> dict[str, Any]:
         # Measuring which labels are cut off takes a third of the time of drawing; none is, margins grow with them.
         "ticklabeloverflow": "allow",
         "title_standoff": look.px(8),
-    }
-
-
-def _with_title(axis: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **{key: value for key, value in axis.items() if not key.startswith("title")},
-        "title": {"text": axis["title"], "standoff": axis["title_standoff"]},
     }
 
 

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from core.figures.marks import Marks, name_of_line, threshold_line
-from core.figures.style import Look, see_through, styled
+from core.figures.style import Look, see_through
+from core.figures.styled import styled
 from core.head_sets import Mode
 from core.sweep import Sweep
 

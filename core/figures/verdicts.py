@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from core.figures.head_map import frame_shapes, row_height
 from core.figures.head_marks import Head, all_heads, click_markers
-from core.figures.style import Look, styled
+from core.figures.style import Look
+from core.figures.styled import styled
 from core.verdict import Label, Verdict
 
 # A letter and a colour for each label (Okabe and Ito's palette), black letters on all of them.

@@ -28,7 +28,7 @@ from core.models.paths import (
     local_folder,
     models_root,
 )
-from core.models.supported import SupportedModel, aliases, stated_size, supported_models
+from core.models.supported import aliases, listed_models, stated_size, supported_models
 from core.models.weights_file import count_weights, weights_files
 
 DEFAULT_MODEL = "mixture"
@@ -145,17 +145,10 @@ def _entries(everything: bool) -> Iterator[CatalogueEntry]:
     yield from _local()
     yield from _families()
     here = _names_in(models_root())
-    for repo_id in dict.fromkeys(aliases().values()):
-        if repo_id in _supported_by_repo():
-            yield _hub_entry(repo_id, _supported_by_repo()[repo_id].architecture, here)
-    for model in supported_models():
-        if everything or model.verified:
-            yield _hub_entry(model.repo_id, model.architecture, here)
-
-
-@lru_cache(maxsize=1)
-def _supported_by_repo() -> dict[str, SupportedModel]:
-    return {model.repo_id: model for model in supported_models()}
+    listed = {model.repo_id: model for model in listed_models()}
+    short = [listed[repo_id] for repo_id in dict.fromkeys(aliases().values()) if repo_id in listed]
+    for model in chain(short, supported_models() if everything else listed.values()):
+        yield _hub_entry(model.repo_id, model.architecture, here)
 
 
 def _bundled() -> list[CatalogueEntry]:

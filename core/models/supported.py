@@ -1,4 +1,8 @@
-"""The hub models that TransformerLens lists, from its own data files: read as JSON, because importing it takes seconds."""
+"""The hub models that TransformerLens lists, from its own data files: read as JSON, because importing it takes seconds.
+
+Its list of fifteen thousand models is 6 MB. Those that are shown without a search travel with the project as a small list,
+which `make model-list` writes again after the pinned library changed: the first screen waits for it.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +23,16 @@ _LEFT_OUT = re.compile(
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 # Repositories whose position embeddings (shortformer) or layout the library's native model does not have.
 _UNSUPPORTED_REPOS = ("Shortformer", "redwood_attn", "Othello")
+_LISTED = Path(__file__).with_name("listed_models.json")
 _SIZE = re.compile(r"(?<![A-Za-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([mMbB])(?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True)
 class SupportedModel:
-    """A hub repository, the kind of model it holds, and whether the library's authors checked it."""
+    """A hub repository and the kind of model it holds."""
 
     repo_id: str
     architecture: str
-    verified: bool
 
 
 def _data(name: str) -> Any:
@@ -55,15 +59,37 @@ def aliases() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
+def listed_models() -> tuple[SupportedModel, ...]:
+    """The models that are shown without a search: those that the library's authors verified, and those with a short name."""
+    table = json.loads(_LISTED.read_text(encoding="utf-8"))
+    return tuple(SupportedModel(repo_id, architecture) for architecture, repo_ids in table.items() for repo_id in repo_ids)
+
+
+def models_to_list() -> dict[str, list[str]]:
+    """What `listed_models` reads, from the library's own list: repositories by architecture."""
+    short = set(aliases().values())
+    table: dict[str, list[str]] = {}
+    for model, verified in _supported():
+        if verified or model.repo_id in short:
+            table.setdefault(model.architecture, []).append(model.repo_id)
+    return dict(sorted(table.items()))
+
+
 def supported_models() -> tuple[SupportedModel, ...]:
     """Every causal model that the library lists and has not seen fail, verified ones first."""
+    return tuple(model for model, _ in _supported())
+
+
+@lru_cache(maxsize=1)
+def _supported() -> tuple[tuple[SupportedModel, bool], ...]:
+    """Each with whether the library's authors verified it."""
     rows = [
-        SupportedModel(row["model_id"], row["architecture_id"], row["status"] == VERIFIED)
+        (SupportedModel(row["model_id"], row["architecture_id"]), row["status"] == VERIFIED)
         for row in _data("supported_models.json").get("models", [])
         if row["status"] != FAILED and row["architecture_id"].endswith(_CAUSAL) and not _LEFT_OUT.search(row["architecture_id"])
     ]
-    unique = {row.repo_id: row for row in reversed(rows)}
-    return tuple(sorted(unique.values(), key=lambda row: (not row.verified, row.architecture, row.repo_id.lower())))
+    unique = {model.repo_id: (model, verified) for model, verified in reversed(rows)}
+    return tuple(sorted(unique.values(), key=lambda row: (not row[1], row[0].architecture, row[0].repo_id.lower())))
 
 
 def stated_size(repo_id: str) -> int | None:
@@ -73,3 +99,7 @@ def stated_size(repo_id: str) -> int | None:
         return None
     experts, number, unit = found.groups()
     return int(int(experts or 1) * float(number) * (1e9 if unit in "bB" else 1e6))
+
+
+if __name__ == "__main__":
+    _LISTED.write_text(json.dumps(models_to_list(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -21,4 +21,5 @@ _marks = st.components.v2.component("headscope_figure_marks", js=(_FOLDER / "fig
 def figure_marks(panel: str, marks: Marks) -> None:
     """Draw `marks` over the figure in the container whose key is `panel`; call it inside that container."""
     _layer(data={"panel": panel}, key=f"{panel}-marks-layer", height=1)
-    _marks(data={"panel": panel, "said": marks.said, "marks": list(marks.marks)}, key=f"{panel}-marks", height=1)
+    # A tuple: in a list Streamlit looks for a data frame, and imports pandas for that before the first picture is there.
+    _marks(data={"panel": panel, "said": marks.said, "marks": marks.marks}, key=f"{panel}-marks", height=1)

@@ -10,9 +10,6 @@ import gc
 import logging
 import threading
 
-# Here and not in the background: a figure that is drawn while another thread imports pandas sees it half imported.
-import pandas  # noqa: F401
-
 from core.errors import HeadScopeError
 from core.jobs import JobControl, default_pool
 from core.models.catalogue import DEFAULT_MODEL

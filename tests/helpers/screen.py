@@ -6,12 +6,23 @@ from playwright.sync_api import Page
 
 
 def click_figure(page: Page, key: str, x: float, y: float) -> None:
-    """Click at a place of a figure, in its own coordinates."""
-    place = page.locator(f".st-key-panel-{key} .js-plotly-plot").evaluate(
-        """(plot, [x, y]) => {
-            plot.scrollIntoView({ block: "center", behavior: "instant" });
-            const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
-            return [box.x + xaxis._offset + xaxis.c2p(x), box.y + yaxis._offset + yaxis.c2p(y)];
+    """Click at a place of a figure, in its own coordinates, once it is drawn and stands still: it may be just replaced."""
+    place = page.locator(f".st-key-panel-{key}").evaluate(
+        """async (panel, [x, y]) => {
+            let before;
+            for (let look = 0; look < 600; look += 1) {
+                const [plot, ...others] = panel.querySelectorAll(".js-plotly-plot");
+                let now;
+                if (plot?._fullLayout?.xaxis?.c2p && !others.length) {
+                    plot.scrollIntoView({ block: "center", behavior: "instant" });
+                    const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+                    now = [box.x + xaxis._offset + xaxis.c2p(x), box.y + yaxis._offset + yaxis.c2p(y)];
+                    if (before?.plot === plot && before.place.join() === now.join()) return now;
+                }
+                before = now && { plot, place: now };
+                await new Promise((resolve) => setTimeout(resolve, 100));
+            }
+            throw new Error("the figure does not come to rest");
         }""",
         [x, y],
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from core.measure import measure_heads
 from core.models.load import load_model
 from core.results import head_scores, score_key, stored_head_scores
 from core.store import BUNDLED_RESULTS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +55,14 @@ def test_the_first_screens_numbers_need_no_torch():
         "assert not {'torch', 'transformers', 'transformer_lens'} & set(sys.modules), 'heavy import'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_the_heat_map_does_not_wait_for_what_it_does_not_need():
+    page = ast.parse((ROOT / "pages" / "1_Heads.py").read_text(encoding="utf-8"))
+    imports = "\n".join(ast.unparse(line) for line in page.body if isinstance(line, ast.Import | ast.ImportFrom))
+    heavy = {"torch", "transformers", "pandas", "scipy"}
+    code = f"{imports}\nimport sys\nassert not {heavy} & set(sys.modules), 'heavy import'\n"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=ROOT)
 
 
 def test_a_result_at_hand_is_the_one_that_would_be_computed():

@@ -1,12 +1,17 @@
 """Figures: right numbers in the right places, fixed scales, readable in every theme and size, nothing by colour alone."""
 
+import copy
 import csv
 import io
 import json
+import sys
 from itertools import product
+from types import ModuleType
 
 import numpy as np
 import plotly.graph_objects as go
+import plotly.io
+import plotly.tools
 import pytest
 
 from core.example import InductionExample
@@ -57,7 +62,7 @@ def test_every_figure_draws_in_every_look(scores: HeadScores, name: str, look: L
         ranked_scores(scores, name, (0, 0), look),
         score_distribution(scores, name, look),
     ):
-        figure.to_json(validate=True)
+        go.Figure(figure.to_dict())  # the check that showing them leaves out
         assert figure.layout.font.size == (20 if look.large else 14)
         assert figure.layout.paper_bgcolor == look.paper
         assert figure.layout.height > 100
@@ -193,6 +198,26 @@ def test_a_kept_figure_is_drawn_once_and_says_the_same_each_time() -> None:
         kept_figure(("other", other), lambda: go.Figure())
     kept_figure(("small", "test"), draw)
     assert len(drawn) == 2, "as many as may be kept came after it"
+
+
+def test_a_figure_is_shown_while_another_thread_imports_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session whose table needs pandas must not break the pictures of the sessions beside it."""
+    monkeypatch.setitem(sys.modules, "pandas", ModuleType("pandas"))
+    with pytest.raises(AttributeError):
+        go.Figure(go.Heatmap(z=[[1.0]]))
+    for draw in (score_heatmap, ranked_scores):
+        figure = draw(SIZES["smollm"], "induction", (0, 0), Look())
+        shown = plotly.tools.return_figure_from_figure_or_data(figure, validate_figure=True)
+        assert json.loads(plotly.io.to_json(shown, validate=False)) == json.loads(json.dumps(figure.to_dict()))
+    assert score_distribution(SIZES["smollm"], "induction", Look()).to_dict()["data"]
+
+
+def test_a_figure_of_plain_data_is_a_whole_figure_to_who_looks_into_it() -> None:
+    figure = score_heatmap(SIZES["small"], "induction", None, Look())
+    copied = copy.deepcopy(figure)
+    assert copied.to_dict() == figure.to_dict() and copied == figure
+    assert figure.layout.yaxis.title.text == "layer" and figure.data[-1].name == "heads"
+    assert not hasattr(figure, "nonsense")
 
 
 @pytest.mark.parametrize("name", ["induction", "contrast"])

@@ -418,6 +418,15 @@ def test_a_size_stated_in_a_name(name: str, size: float | None) -> None:
     assert supported.stated_size(name) == size
 
 
+def test_the_list_of_models_that_travels_is_the_librarys() -> None:
+    """After the pinned library changed: `make model-list`."""
+    listed: dict[str, list[str]] = {}
+    for model in supported.listed_models():
+        listed.setdefault(model.architecture, []).append(model.repo_id)
+    assert listed == supported.models_to_list()
+    assert 500 < len(supported.listed_models()) < len(supported.supported_models()) / 5
+
+
 # Every way a folder can be wrong
 
 
