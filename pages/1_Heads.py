@@ -65,7 +65,7 @@ def heads(page: Page) -> None:
             rows,
         )
     with right:
-        picked_head_panel(scores, view)
+        picked_head_panel(scores, view, look)
 
     st.subheader("Heads above the threshold", anchor=False)
     heads_above_table(scores, view, look)

@@ -1,4 +1,7 @@
-"""Numbers as one aligned table in groups: what each is, in words, then its value, interval, control, chance and place."""
+"""Numbers as tables of the page's own text, which grows with it and can be read aloud; everything in them is escaped.
+
+Streamlit's own tables import pandas first, and a first screen would wait for that.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ _STYLE = """<style>
   vertical-align: baseline; font-weight: 400; }
 .numbers td { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .numbers thead th { color: %(quiet)s; font-size: .85rem; white-space: nowrap; }
+.numbers thead th:first-child { text-align: left; padding-left: 0; }
 .numbers th[scope="row"] { text-align: left; padding-left: 0; white-space: nowrap; }
 .numbers th[scope="rowgroup"] { text-align: left; padding: .6rem 0 .22rem; font-weight: 700; }
 .numbers td.meaning { text-align: left; white-space: normal; color: %(quiet)s; font-size: .85rem; }
@@ -21,20 +25,41 @@ _STYLE = """<style>
 </style>"""
 
 
+def small_table_html(
+    rows: Sequence[Mapping[str, str]], headings: Mapping[str, str], label: str, look: Look, meanings: Mapping[str, str]
+) -> str:
+    """A table of `rows` by the keys of `headings`; the first column names the row.
+
+    `label` names the table for somebody who cannot see it; `meanings` are shown where a heading of that key is pointed at.
+    """
+    name, *others = headings
+    heads = [f'<th scope="col"{_title(meanings.get(key))}>{html.escape(words)}</th>' for key, words in headings.items()]
+    cells = ["".join(f"<td>{html.escape(row[key])}</td>" for key in others) for row in rows]
+    lines = [f'<tr><th scope="row">{html.escape(row[name])}</th>{cell}</tr>' for row, cell in zip(rows, cells, strict=True)]
+    return "".join([*_opened(label, look), "<thead><tr>", *heads, "</tr></thead><tbody>", *lines, "</tbody></table>"])
+
+
 def number_table_html(rows: Sequence[Row], columns: Mapping[str, str], label: str, look: Look) -> str:
-    """An HTML table of `rows` with keys `group`, `what`, `meaning` and those of `columns` (key to heading); all escaped.
+    """A table in groups: `rows` with keys `group`, `what`, `meaning` and those of `columns` (key to heading).
 
     Rows of one group follow each other; `label` names the table for somebody who cannot see it.
     """
-    colours = {"ink": look.ink, "faint": look.faint, "quiet": "#aab2c3" if look.dark else "#5a6275"}
     headings = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in columns.values())
-    parts = [_STYLE % colours, f'<table class="numbers" aria-label="{html.escape(label)}">']
-    parts.append(f"<thead><tr><td></td><td></td>{headings}</tr></thead>")
+    parts = [*_opened(label, look), f"<thead><tr><td></td><td></td>{headings}</tr></thead>"]
     for group in dict.fromkeys(str(row["group"]) for row in rows):
         parts.append(f'<tbody><tr><th scope="rowgroup" colspan="{2 + len(columns)}">{html.escape(group)}</th></tr>')
         parts += [_line(row, columns) for row in rows if row["group"] == group]
         parts.append("</tbody>")
     return "".join([*parts, "</table>"])
+
+
+def _opened(label: str, look: Look) -> tuple[str, str]:
+    colours = {"ink": look.ink, "faint": look.faint, "quiet": "#aab2c3" if look.dark else "#5a6275"}
+    return _STYLE % colours, f'<table class="numbers" aria-label="{html.escape(label)}">'
+
+
+def _title(words: str | None) -> str:
+    return "" if words is None else f' title="{html.escape(words)}"'
 
 
 def _line(row: Row, columns: Mapping[str, str]) -> str:

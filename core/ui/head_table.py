@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.figures.number_table import small_table_html
 from core.figures.style import Look
 from core.scores import ALL_SCORES, HeadScores, head_name
 from core.tables import Row, rows_above
 from core.ui.state import CARD_LINK, link_to
 from core.view import View
 
-# A table in large text longer than this is no longer seen at once.
-_ROWS_IN_LARGE = 12
+# A longer table is no longer seen at once: it gets a grid to scroll and sort in.
+_ROWS_SEEN_AT_ONCE = 12
 
 
-def picked_head_panel(scores: HeadScores, view: View) -> None:
+def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
     """Every score of the picked head beside its chance level, and the way to its attention pattern."""
     if view.head is None:
         st.markdown("**No head picked.** Click one in the picture, or choose one in the sidebar.")
@@ -29,8 +30,8 @@ def picked_head_panel(scores: HeadScores, view: View) -> None:
         }
         for name in scores.names
     ]
-    # A table of the page's own text, which grows with it; a data grid keeps its small letters on a projector.
-    st.table(rows, border="horizontal", hide_index=True)
+    headings = {"score": "score", "value": "value", "chance": "chance"}
+    st.html(small_table_html(rows, headings, f"Scores of {head_name(*view.head)}", look, {}))
     link_to("pages/2_Attention.py", "See where it looks", ":material/visibility:")
     link_to(*CARD_LINK)
 
@@ -44,25 +45,23 @@ def heads_above_table(scores: HeadScores, view: View, look: Look) -> None:
         return
     left_out = ("layer", "head", "above_threshold")
     shown = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
-    if look.large and len(rows) <= _ROWS_IN_LARGE:
-        st.table([_written(row) for row in shown], border="horizontal", hide_index=True)
-        return
     titles = {name: ALL_SCORES[name].title for name in scores.names}
+    meanings = {name: ALL_SCORES[name].meaning for name in scores.names}
+    if len(rows) <= _ROWS_SEEN_AT_ONCE:
+        # A data grid also keeps its small letters on a projector.
+        label = f"Heads above {view.threshold:.2f}"
+        headings = {name: titles.get(name, "head") for name in shown[0]}
+        st.html(small_table_html([_written(row) for row in shown], headings, label, look, meanings))
+        return
     st.dataframe(
         shown,
         hide_index=True,
-        height="content" if len(rows) <= 12 else 460,
+        height=460,
         column_config={"name": st.column_config.TextColumn("head")}
-        | {
-            name: st.column_config.NumberColumn(title, format="%.2f", help=ALL_SCORES[name].meaning)
-            for name, title in titles.items()
-        },
+        | {name: st.column_config.NumberColumn(title, format="%.2f", help=meanings[name]) for name, title in titles.items()},
     )
 
 
 def _written(row: Row) -> dict[str, str]:
-    """A row with titles for names and two digits for numbers."""
-    return {
-        "head" if name == "name" else ALL_SCORES[name].title: value if isinstance(value, str) else f"{value:.2f}"
-        for name, value in row.items()
-    }
+    """A row with two digits for numbers."""
+    return {name: value if isinstance(value, str) else f"{value:.2f}" for name, value in row.items()}

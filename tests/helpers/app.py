@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from streamlit.testing.v1 import AppTest
 
@@ -42,3 +43,12 @@ def marks(at: AppTest) -> dict[str, list[dict[str, Any]]]:
 def said(at: AppTest) -> str:
     """All running text of the page, without the marks that keep it from being read as Markdown."""
     return "\n".join(str(markdown.value).replace("\\", "") for markdown in at.markdown)
+
+
+def tables(at: AppTest) -> dict[str, list[list[str]]]:
+    """The page's own tables, by what they are called: the headings, then the rows."""
+    bodies = [html.proto.body for html in at.get("html")]
+    found = [ElementTree.fromstring(body[body.index("<table") :]) for body in bodies if "<table" in body]
+    return {
+        table.get("aria-label", ""): [["".join(cell.itertext()) for cell in row] for row in table.iter("tr")] for table in found
+    }

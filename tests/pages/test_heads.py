@@ -7,9 +7,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.results import ScoreRequest, head_scores
-from core.scores import head_name, heads_above
+from core.scores import ALL_SCORES, head_name, heads_above
 from core.sequences import ProbeOptions
-from tests.helpers.app import SHORT, figures, marks, open_page, sent
+from tests.helpers.app import SHORT, figures, marks, open_page, sent, tables
 
 
 def request_for(model: str) -> ScoreRequest:
@@ -66,7 +66,9 @@ def test_the_threshold_moves_rings_and_table_and_measures_nothing(monkeypatch: p
         [rings] = marks(at)["heatmap"]
         assert sorted((layer, head) for head, layer in rings["at"]) == sorted(above)
         if above:
-            assert head_name(*above[0]) in str(at.dataframe[0].value)
+            [(heading, *rows)] = tables(at).values()
+            assert heading[:3] == ["head", "Induction (prefix matching)", "Contrast"]
+            assert [row[:2] for row in rows] == [[head_name(*head), f"{values[head]:.2f}"] for head in above]
     assert any("No head is above 1.00" in str(info.value) for info in at.info)
 
 
@@ -83,12 +85,12 @@ def test_moving_the_threshold_leaves_every_figure_as_it_is() -> None:
 
 def test_the_table_behind_a_picture_and_its_files_are_drawn_up_when_they_are_opened() -> None:
     at = heads(model="two-layer")
-    assert len(at.dataframe) == 1 and not at.get("download_button")
+    assert not at.dataframe and not at.get("download_button")
     at.session_state["ranked-table"] = True
     at.session_state["distribution-files"] = True
     at.run()
     assert not at.exception
-    assert [len(frame.value) for frame in at.dataframe][1:] == [8]
+    assert [len(frame.value) for frame in at.dataframe] == [8]
     assert [button.label for button in at.get("download_button")] == ["Table as CSV", "All scores as JSON"]
     assert any("core score --model two-layer" in str(code.value) for code in at.code)
 
@@ -105,11 +107,18 @@ def test_a_model_without_the_behaviour_has_a_banner_before_anything_else() -> No
 def test_the_picked_head_shows_every_score_beside_chance() -> None:
     at = heads(model="two-layer", head="L1H2")
     assert any("L1H2: layer 1, head 2" in str(markdown.value) for markdown in at.markdown)
-    table = at.table[0].value
+    heading, first, *others = tables(at)["Scores of L1H2"]
     value = head_scores(request_for("two-layer")).mean("induction")[1, 2]
-    assert table["value"].iloc[0] == f"{value:.2f}"
-    assert list(table.columns) == ["score", "value", "chance"]
+    assert first[:2] == ["Induction (prefix matching)", f"{value:.2f}"] and len(others) == len(ALL_SCORES) - 1
+    assert heading == ["score", "value", "chance"]
     assert figures(at)[0]["layout"]["shapes"]
+
+
+def test_a_long_table_of_heads_is_a_grid_to_sort_in() -> None:
+    at = heads(model="mixture", threshold="0")
+    assert not at.exception and not tables(at)
+    [grid] = at.dataframe
+    assert list(grid.value.columns)[:3] == ["name", "induction", "contrast"] and len(grid.value) == 24
 
 
 def test_contrast_has_a_scale_around_zero() -> None:

@@ -21,7 +21,7 @@ from core.circuits import circuit
 from core.cli import main
 from core.errors import BadInput
 from core.experiment import Experiment
-from core.figures.number_table import number_table_html
+from core.figures.number_table import number_table_html, small_table_html
 from core.figures.style import Look
 from core.head_card import HeadCard, PartName, Removal
 from core.head_card_page import card_page
@@ -342,6 +342,8 @@ def test_tokens_and_names_are_escaped(trained: HeadCard) -> None:
     assert "<img" not in unescaped and "</script>" not in unescaped
     table = number_table_html([{"group": evil, "what": evil, "meaning": evil, "value": evil}], {"value": evil}, evil, Look())
     assert "<img" not in table and table.count("&lt;img") == 6
+    table = small_table_html([{"what": evil}], {"what": evil}, evil, Look(), {"what": evil})
+    assert "<img" not in table and table.count("&lt;img") == 4
 
 
 def test_absent_behaviour_comes_first_on_the_page(trained: HeadCard) -> None:
