@@ -30,7 +30,7 @@ def markdown(rows: Iterable[Row]) -> str:
     """The rows as a table that can be pasted into a document."""
     lines = ["| what | measured | goal | | beside it |", "|---|---|---|---|---|"]
     for row in rows:
-        goal = "" if row.goal is None else f"{'≥' if row.at_least else '≤'} {row.goal:g} {row.unit}"
+        goal = "" if row.goal is None else f"{'≥' if row.at_least else '≤'} {row.goal:.3g} {row.unit}"
         lines.append(f"| {row.what} | **{row.measured:.2f} {row.unit}** | {goal} | {row.verdict} | {row.beside} |")
     return "\n".join(lines)
 
