@@ -17,6 +17,7 @@ _STYLE = """<style>
   vertical-align: baseline; font-weight: 400; }
 .numbers td { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .numbers thead th { color: %(quiet)s; font-size: .85rem; white-space: nowrap; }
+.numbers thead.wide th { white-space: normal; vertical-align: bottom; }
 .numbers thead th:first-child { text-align: left; padding-left: 0; }
 .numbers th[scope="row"] { text-align: left; padding-left: 0; white-space: nowrap; }
 .numbers th[scope="rowgroup"] { text-align: left; padding: .6rem 0 .22rem; font-weight: 700; }
@@ -36,7 +37,18 @@ def small_table_html(
     heads = [f'<th scope="col"{_title(meanings.get(key))}>{html.escape(words)}</th>' for key, words in headings.items()]
     cells = ["".join(f"<td>{html.escape(row[key])}</td>" for key in others) for row in rows]
     lines = [f'<tr><th scope="row">{html.escape(row[name])}</th>{cell}</tr>' for row, cell in zip(rows, cells, strict=True)]
-    return "".join([*_opened(label, look), "<thead><tr>", *heads, "</tr></thead><tbody>", *lines, "</tbody></table>"])
+    style, opening = _opened(label, look)
+    # A telephone is narrower than eight columns: then the table scrolls, not the page.
+    parts = [
+        style,
+        '<div style="overflow-x: auto">',
+        opening,
+        '<thead class="wide"><tr>',
+        *heads,
+        "</tr></thead><tbody>",
+        *lines,
+    ]
+    return "".join([*parts, "</tbody></table></div>"])
 
 
 def number_table_html(rows: Sequence[Row], columns: Mapping[str, str], label: str, look: Look) -> str:

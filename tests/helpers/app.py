@@ -48,7 +48,7 @@ def said(at: AppTest) -> str:
 def tables(at: AppTest) -> dict[str, list[list[str]]]:
     """The page's own tables, by what they are called: the headings, then the rows."""
     bodies = [html.proto.body for html in at.get("html")]
-    found = [ElementTree.fromstring(body[body.index("<table") :]) for body in bodies if "<table" in body]
+    found = [ElementTree.fromstring(body[body.index("<table") :].removesuffix("</div>")) for body in bodies if "<table" in body]
     return {
         table.get("aria-label", ""): [["".join(cell.itertext()) for cell in row] for row in table.iter("tr")] for table in found
     }
