@@ -145,10 +145,11 @@ def _entries(everything: bool) -> Iterator[CatalogueEntry]:
     yield from _local()
     yield from _families()
     here = _names_in(models_root())
-    listed = {model.repo_id: model for model in listed_models()}
-    short = [listed[repo_id] for repo_id in dict.fromkeys(aliases().values()) if repo_id in listed]
-    for model in chain(short, supported_models() if everything else listed.values()):
-        yield _hub_entry(model.repo_id, model.architecture, here)
+    listed = listed_models()
+    short = (repo_id for repo_id in aliases().values() if repo_id in listed)
+    shown = {model.repo_id: model.architecture for model in supported_models()} if everything else listed
+    for repo_id in dict.fromkeys(chain(short, shown)):
+        yield _hub_entry(repo_id, shown[repo_id], here)
 
 
 def _bundled() -> list[CatalogueEntry]:

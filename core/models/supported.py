@@ -29,10 +29,11 @@ _SIZE = re.compile(r"(?<![A-Za-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([mMbB])(?![A-Za
 
 @dataclass(frozen=True)
 class SupportedModel:
-    """A hub repository and the kind of model it holds."""
+    """A hub repository, the kind of model it holds, and whether the library's authors checked it."""
 
     repo_id: str
     architecture: str
+    verified: bool
 
 
 def _data(name: str) -> Any:
@@ -59,37 +60,28 @@ def aliases() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def listed_models() -> tuple[SupportedModel, ...]:
-    """The models that are shown without a search: those that the library's authors verified, and those with a short name."""
-    table = json.loads(_LISTED.read_text(encoding="utf-8"))
-    return tuple(SupportedModel(repo_id, architecture) for architecture, repo_ids in table.items() for repo_id in repo_ids)
+def listed_models() -> dict[str, str]:
+    """The repositories that are shown without a search, each with its architecture: `models_to_list` as it travels."""
+    listed: dict[str, str] = json.loads(_LISTED.read_text(encoding="utf-8"))
+    return listed
 
 
-def models_to_list() -> dict[str, list[str]]:
-    """What `listed_models` reads, from the library's own list: repositories by architecture."""
+def models_to_list() -> dict[str, str]:
+    """The repositories that the library's authors verified, and those with a short name, from the library's own list."""
     short = set(aliases().values())
-    table: dict[str, list[str]] = {}
-    for model, verified in _supported():
-        if verified or model.repo_id in short:
-            table.setdefault(model.architecture, []).append(model.repo_id)
-    return dict(sorted(table.items()))
-
-
-def supported_models() -> tuple[SupportedModel, ...]:
-    """Every causal model that the library lists and has not seen fail, verified ones first."""
-    return tuple(model for model, _ in _supported())
+    return {model.repo_id: model.architecture for model in supported_models() if model.verified or model.repo_id in short}
 
 
 @lru_cache(maxsize=1)
-def _supported() -> tuple[tuple[SupportedModel, bool], ...]:
-    """Each with whether the library's authors verified it."""
+def supported_models() -> tuple[SupportedModel, ...]:
+    """Every causal model that the library lists and has not seen fail, verified ones first."""
     rows = [
-        (SupportedModel(row["model_id"], row["architecture_id"]), row["status"] == VERIFIED)
+        SupportedModel(row["model_id"], row["architecture_id"], row["status"] == VERIFIED)
         for row in _data("supported_models.json").get("models", [])
         if row["status"] != FAILED and row["architecture_id"].endswith(_CAUSAL) and not _LEFT_OUT.search(row["architecture_id"])
     ]
-    unique = {model.repo_id: (model, verified) for model, verified in reversed(rows)}
-    return tuple(sorted(unique.values(), key=lambda row: (not row[1], row[0].architecture, row[0].repo_id.lower())))
+    unique = {row.repo_id: row for row in reversed(rows)}
+    return tuple(sorted(unique.values(), key=lambda row: (not row.verified, row.architecture, row.repo_id.lower())))
 
 
 def stated_size(repo_id: str) -> int | None:

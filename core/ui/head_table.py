@@ -30,7 +30,7 @@ def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
         }
         for name in scores.names
     ]
-    headings = {"score": "score", "value": "value", "chance": "chance"}
+    headings = {name: name for name in rows[0]}
     st.html(small_table_html(rows, headings, f"Scores of {head_name(*view.head)}", look, {}))
     link_to("pages/2_Attention.py", "See where it looks", ":material/visibility:")
     link_to(*CARD_LINK)

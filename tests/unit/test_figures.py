@@ -205,11 +205,14 @@ def test_a_figure_is_shown_while_another_thread_imports_pandas(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "pandas", ModuleType("pandas"))
     with pytest.raises(AttributeError):
         go.Figure(go.Heatmap(z=[[1.0]]))
-    for draw in (score_heatmap, ranked_scores):
-        figure = draw(SIZES["smollm"], "induction", (0, 0), Look())
+    scores, look = SIZES["smollm"], Look()
+    for figure in (
+        score_heatmap(scores, "induction", (0, 0), look),
+        ranked_scores(scores, "induction", (0, 0), look),
+        score_distribution(scores, "induction", look),
+    ):
         shown = plotly.tools.return_figure_from_figure_or_data(figure, validate_figure=True)
         assert json.loads(plotly.io.to_json(shown, validate=False)) == json.loads(json.dumps(figure.to_dict()))
-    assert score_distribution(SIZES["smollm"], "induction", Look()).to_dict()["data"]
 
 
 def test_a_figure_of_plain_data_is_a_whole_figure_to_who_looks_into_it() -> None:
