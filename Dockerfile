@@ -23,7 +23,7 @@ RUN if [ -n "$TORCH_INDEX" ]; then pip install --index-url "$TORCH_INDEX" $(grep
 COPY --chown=headscope . .
 USER headscope
 # Warm start: byte-code, the attention view's script and the self-check's imports are paid for once, in the image.
-RUN python -c "from core.ui.circuitsvis_frame import install_script; install_script()" && python -m core doctor
+RUN python -c "from core.ui.components.circuitsvis_frame import install_script; install_script()" && python -m core doctor
 
 VOLUME ["/data/models", "/data/results"]
 EXPOSE 8501

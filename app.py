@@ -2,18 +2,18 @@
 
 import streamlit as st
 
-from core.example import induction_example
-from core.figures.arcs import describe_arcs, explain_arcs, induction_arcs
-from core.kept import at_hand
+from core.attention.example import induction_example
+from core.figures.attention.arcs import describe_arcs, explain_arcs, induction_arcs
 from core.models.catalogue import DEFAULT_MODEL
-from core.ui.behaviour import absent_banner, behaviour_numbers
-from core.ui.figure_panel import FIGURE_CONFIG
-from core.ui.page import Page, run_page
-from core.ui.self_check import self_check
-from core.ui.sentences import plain
-from core.ui.state import link_to
-from core.ui.working import awaited, awaited_scores
-from core.view import measured_on
+from core.runtime.cache import at_hand
+from core.settings.view import measured_on
+from core.ui.components.behaviour import absent_banner, behaviour_numbers
+from core.ui.components.figure_panel import FIGURE_CONFIG
+from core.ui.components.self_check import self_check
+from core.ui.frame.page import Page, run_page
+from core.ui.frame.sentences import plain
+from core.ui.frame.state import link_to
+from core.ui.frame.waiting import awaited, awaited_scores
 
 _WHAT_INDUCTION_IS = """
 When a text repeats itself, a language model can predict the second time from the first. Heads that do this are called

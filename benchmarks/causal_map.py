@@ -12,12 +12,12 @@ from benchmarks.rows import Row, report
 from benchmarks.score_pass import bare_body
 from benchmarks.shapes import SHAPES, random_model, repeated_tokens
 from benchmarks.timing import median_ratio, turns
-from core.ablation import AblationBench
-from core.causal import estimated_effects, layer_losses
-from core.controls import control_sets
-from core.forward import token_losses, z_hook
-from core.models.loaded import LoadedModel
-from core.scores import Layout, second_copy_targets
+from core.ablation.ablator import AblationBench
+from core.ablation.baselines import control_sets
+from core.ablation.causal import estimated_effects, layer_losses
+from core.attention.scores import Layout, second_copy_targets
+from core.transformer.loaded import LoadedModel
+from core.transformer.passes.hooks import token_losses, z_hook
 
 LAYOUT = Layout(50, 1)
 SEQUENCES = 4

@@ -20,12 +20,12 @@ from benchmarks.rows import Row, report
 from benchmarks.score_pass import bare_body
 from benchmarks.shapes import model_of, repeated_tokens
 from benchmarks.timing import medians
-from core.ablation import AblationBench
-from core.causal import layer_losses
-from core.measure import measure_heads
-from core.models.loaded import LoadedModel
-from core.scores import Layout
-from core.sequences import given_probe
+from core.ablation.ablator import AblationBench
+from core.ablation.causal import layer_losses
+from core.attention.score_pass import measure_heads
+from core.attention.scores import Layout
+from core.probes.repeated import given_probe
+from core.transformer.loaded import LoadedModel
 
 WORK = ("score pass", "exact map", "bare body")
 

@@ -26,9 +26,9 @@ def peak_above_weights(way: str, n_tokens: int) -> float:
 def _measure(way: str, n_tokens: int) -> float:
     from benchmarks.score_pass import library_diagonals
     from benchmarks.shapes import random_model, repeated_tokens
-    from core.measure import measure_heads
-    from core.scores import Layout
-    from core.sequences import given_probe
+    from core.attention.score_pass import measure_heads
+    from core.attention.scores import Layout
+    from core.probes.repeated import given_probe
 
     model = random_model(SHAPE)
     layout = Layout((n_tokens - 1) // 2, 1)

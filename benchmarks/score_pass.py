@@ -11,11 +11,11 @@ import torch
 from benchmarks.rows import Row, report
 from benchmarks.shapes import SHAPES, random_model, repeated_tokens
 from benchmarks.timing import median_ratio, turns
-from core.fused import can_fuse, fused_body
-from core.models.fused_attention import FusedAttention
-from core.models.loaded import LoadedModel
-from core.reduce import FusedReducer
-from core.scores import Layout
+from core.attention.reduce import FusedReducer
+from core.attention.scores import Layout
+from core.transformer.loaded import LoadedModel
+from core.transformer.passes.fused import can_fuse, fused_body
+from core.transformer.passes.fused_attention import FusedAttention
 
 # tokens: at least this many times faster than cached patterns.
 FASTER = {101: 1.3, 513: None, 2049: 2.0}

@@ -12,10 +12,10 @@ from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_c
 from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig
 
-from core.models.bare import bare_twin
-from core.models.card import ModelCard, ModelIdentity
-from core.models.loaded import LoadedModel
-from core.scores import Layout
+from core.attention.scores import Layout
+from core.transformer.bare import bare_twin
+from core.transformer.card import ModelCard, ModelIdentity
+from core.transformer.loaded import LoadedModel
 
 SHAPES: dict[str, PretrainedConfig] = {
     "SmolLM2-135M shape": LlamaConfig(

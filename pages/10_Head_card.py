@@ -2,9 +2,13 @@
 
 import streamlit as st
 
-from core.head_card_parts import stored_head_card
-from core.ui.behaviour import absent_banner, behaviour_line
-from core.ui.head_card_panels import (
+from core.head_card.cached import stored_head_card
+from core.settings.view import measured_on
+from core.ui.components.behaviour import absent_banner, behaviour_line
+from core.ui.frame.page import Page, run_page
+from core.ui.frame.sentences import plain
+from core.ui.frame.waiting import scores_of
+from core.ui.panels.head_card import (
     card_source,
     choose_in_map,
     edges_panel,
@@ -20,10 +24,6 @@ from core.ui.head_card_panels import (
     title_of,
     tools,
 )
-from core.ui.page import Page, run_page
-from core.ui.sentences import plain
-from core.ui.working import scores_of
-from core.view import measured_on
 
 
 def head_card(page: Page) -> None:

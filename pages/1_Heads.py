@@ -7,21 +7,21 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.figures.distribution import describe_distribution, distribution_marks, score_distribution
-from core.figures.heatmap import describe_heatmap, heatmap_marks, score_heatmap
-from core.figures.kept import kept_figure
-from core.figures.marks import Marks
-from core.figures.ranked import describe_ranked, ranked_marks, ranked_scores
-from core.results import score_key
-from core.scores import ALL_SCORES, heads_above
-from core.tables import bin_rows, head_rows, scores_json
-from core.ui.behaviour import absent_banner, behaviour_line
-from core.ui.figure_panel import Rows, Source, figure_panel
-from core.ui.head_table import heads_above_table, picked_head_panel
-from core.ui.page import Page, run_page
-from core.ui.sentences import plain
-from core.ui.working import scores_of
-from core.view import measured_on, score_command
+from core.attention.cached import score_key
+from core.attention.scores import ALL_SCORES, heads_above
+from core.attention.tables import bin_rows, head_rows, scores_json
+from core.figures.attention.distribution import describe_distribution, distribution_marks, score_distribution
+from core.figures.attention.heatmap import describe_heatmap, heatmap_marks, score_heatmap
+from core.figures.attention.ranked import describe_ranked, ranked_marks, ranked_scores
+from core.figures.base.marks import Marks
+from core.figures.base.memo import kept_figure
+from core.settings.view import measured_on, score_command
+from core.ui.components.behaviour import absent_banner, behaviour_line
+from core.ui.components.figure_panel import Rows, Source, figure_panel
+from core.ui.components.head_table import heads_above_table, picked_head_panel
+from core.ui.frame.page import Page, run_page
+from core.ui.frame.sentences import plain
+from core.ui.frame.waiting import scores_of
 
 
 def heads(page: Page) -> None:

@@ -2,8 +2,15 @@
 
 import streamlit as st
 
-from core.scores import ALL_SCORES, heads_above
-from core.ui.attention_panels import (
+from core.attention.scores import ALL_SCORES, heads_above
+from core.settings.view import measured_on
+from core.ui.components.behaviour import absent_banner
+from core.ui.components.row_picker import pick_row
+from core.ui.frame.page import Page, run_page
+from core.ui.frame.sentences import plain
+from core.ui.frame.state import CARD_LINK, link_to
+from core.ui.frame.waiting import scores_of
+from core.ui.panels.attention import (
     circuitsvis_panel,
     grid_panel,
     head_numbers,
@@ -14,13 +21,6 @@ from core.ui.attention_panels import (
     patterns_of,
     stripe_sentence,
 )
-from core.ui.behaviour import absent_banner
-from core.ui.page import Page, run_page
-from core.ui.row_picker import pick_row
-from core.ui.sentences import plain
-from core.ui.state import CARD_LINK, link_to
-from core.ui.working import scores_of
-from core.view import measured_on
 
 # The grid of more layers is taller than the picked head's pattern: what goes below is put under the shorter of the two.
 FEW_LAYERS = 6

@@ -2,8 +2,14 @@
 
 import streamlit as st
 
-from core.scores import heads_above
-from core.ui.ablation_panels import (
+from core.attention.scores import heads_above
+from core.ui.components.behaviour import absent_banner
+from core.ui.components.experiment_controls import head_set_controls, mode_control
+from core.ui.components.experiments import ablation_of, controls_of
+from core.ui.frame.page import Page, run_page
+from core.ui.frame.sentences import plain
+from core.ui.frame.waiting import scores_of
+from core.ui.panels.ablation import (
     control_sentences,
     keep_only,
     numbers,
@@ -15,12 +21,6 @@ from core.ui.ablation_panels import (
     single_heads,
     source_of,
 )
-from core.ui.behaviour import absent_banner
-from core.ui.experiment_controls import head_set_controls, mode_control
-from core.ui.experiments import ablation_of, controls_of
-from core.ui.page import Page, run_page
-from core.ui.sentences import plain
-from core.ui.working import scores_of
 
 
 def ablation(page: Page) -> None:

@@ -2,15 +2,15 @@
 
 import streamlit as st
 
-from core.interventions import stored_causal_map
-from core.results import score_key
-from core.ui.behaviour import absent_banner
-from core.ui.causal_panels import Effects, exact_wanted, maps, picked_head, scatter, scatter_sentence, source_of
-from core.ui.experiment_controls import floor_control, mode_control
-from core.ui.experiments import estimate_of, map_of
-from core.ui.page import Page, run_page
-from core.ui.sentences import plain
-from core.ui.working import scores_of
+from core.ablation.cached import stored_causal_map
+from core.attention.cached import score_key
+from core.ui.components.behaviour import absent_banner
+from core.ui.components.experiment_controls import floor_control, mode_control
+from core.ui.components.experiments import estimate_of, map_of
+from core.ui.frame.page import Page, run_page
+from core.ui.frame.sentences import plain
+from core.ui.frame.waiting import scores_of
+from core.ui.panels.causal import Effects, exact_wanted, maps, picked_head, scatter, scatter_sentence, source_of
 
 
 def causal(page: Page) -> None:

@@ -2,17 +2,17 @@
 
 import streamlit as st
 
-from core.controls import DEFAULT_CONTROLS
-from core.readings import how_wide
-from core.scores import heads_above
-from core.sweep import DEFAULT_GRID
-from core.ui.behaviour import absent_banner
-from core.ui.experiment_controls import comparison_controls, curves_control, mode_control
-from core.ui.experiments import sweep_of
-from core.ui.page import Page, run_page
-from core.ui.sentences import plain
-from core.ui.sweep_panels import at_the_slider, comparison, curve, other_modes, source_of, sweep_table
-from core.ui.working import scores_of
+from core.ablation.baselines import DEFAULT_CONTROLS
+from core.ablation.sweep import DEFAULT_GRID
+from core.ablation.words import how_wide
+from core.attention.scores import heads_above
+from core.ui.components.behaviour import absent_banner
+from core.ui.components.experiment_controls import comparison_controls, curves_control, mode_control
+from core.ui.components.experiments import sweep_of
+from core.ui.frame.page import Page, run_page
+from core.ui.frame.sentences import plain
+from core.ui.frame.waiting import scores_of
+from core.ui.panels.sweep import at_the_slider, comparison, curve, other_modes, source_of, sweep_table
 
 
 def sweep(page: Page) -> None:

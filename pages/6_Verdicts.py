@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from core.ui.behaviour import absent_banner, behaviour_line
-from core.ui.page import Page, run_page
-from core.ui.sentences import plain
-from core.ui.state import CARD_LINK, link_to
-from core.ui.verdict_panels import (
+from core.ui.components.behaviour import absent_banner, behaviour_line
+from core.ui.frame.page import Page, run_page
+from core.ui.frame.sentences import plain
+from core.ui.frame.state import CARD_LINK, link_to
+from core.ui.frame.waiting import scores_of
+from core.ui.panels.verdicts import (
     absent_at_every_length,
     calls_of,
     costs,
@@ -19,7 +20,6 @@ from core.ui.verdict_panels import (
     sentences,
     table,
 )
-from core.ui.working import scores_of
 
 
 def verdicts(page: Page) -> None:

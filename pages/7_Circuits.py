@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from core.ui.behaviour import absent_banner, behaviour_line
-from core.ui.circuit_panels import circuit_of, composition_panel, edge_table, graph_panel, mode_choice, pruning_panel
-from core.ui.page import Page, run_page
-from core.ui.sentences import plain
-from core.ui.state import CARD_LINK, link_to
-from core.ui.working import scores_of
+from core.ui.components.behaviour import absent_banner, behaviour_line
+from core.ui.frame.page import Page, run_page
+from core.ui.frame.sentences import plain
+from core.ui.frame.state import CARD_LINK, link_to
+from core.ui.frame.waiting import scores_of
+from core.ui.panels.circuits import circuit_of, composition_panel, edge_table, graph_panel, mode_choice, pruning_panel
 
 
 def circuits(page: Page) -> None:

@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from core.report import QUESTIONS
-from core.reproduction import Corrections
-from core.ui.page import Page, run_page
-from core.ui.report_download import download_panel
-from core.ui.report_panels import (
+from core.replication.recipe import Corrections
+from core.replication.report import QUESTIONS
+from core.settings.view import DEFAULT_THRESHOLD
+from core.ui.frame.page import Page, run_page
+from core.ui.frame.sentences import plain
+from core.ui.panels.report import (
     corrections_panel,
     counts_table,
     detector_question,
@@ -20,9 +21,8 @@ from core.ui.report_panels import (
     sweep_question,
     switches,
 )
-from core.ui.scale_panel import scale_question
-from core.ui.sentences import plain
-from core.view import DEFAULT_THRESHOLD
+from core.ui.panels.report_download import download_panel
+from core.ui.panels.report_size import scale_question
 
 _WHAT_IT_IS = """
 A notebook of 2022 measured induction heads in two models, SoLU-8l-old and GPT-2 small, chose a threshold by eye, took the

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from core.scores import ALL_SCORES
-from core.ui.behaviour import absent_banner
-from core.ui.page import Page, run_page
-from core.ui.sensitivity_panels import meaning, panels, sensitivity_of
-from core.ui.sentences import plain
-from core.ui.working import scores_of
+from core.attention.scores import ALL_SCORES
+from core.ui.components.behaviour import absent_banner
+from core.ui.frame.page import Page, run_page
+from core.ui.frame.sentences import plain
+from core.ui.frame.waiting import scores_of
+from core.ui.panels.sensitivity import meaning, panels, sensitivity_of
 
 
 def sensitivity(page: Page) -> None:

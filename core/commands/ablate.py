@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from core.ablation.cached import Ablation, ablate, ablation_controls
+from core.attention.cached import head_scores
+from core.attention.scores import Losses, heads_above
 from core.commands.heads import add_mode, listed, parse_heads
 from core.commands.options import model_facts, probe_facts, request_from
 from core.errors import BadInput
-from core.head_sets import all_but
-from core.interventions import Ablation, ablate, ablation_controls
+from core.heads import all_but
 from core.models.load import model_identity
-from core.results import head_scores
-from core.scores import Losses, heads_above
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,16 +6,16 @@ import argparse
 from dataclasses import asdict, replace
 from typing import Any
 
-from core.calls import Calls, call_heads
+from core.ablation.cached import CausalMap, causal_map, stored_causal_map
+from core.attention.cached import ScoreRequest
 from core.commands.options import add_request, model_facts, probe_facts, request_from
-from core.head_sets import MODES
-from core.interventions import CausalMap, causal_map, stored_causal_map
+from core.heads import MODES
 from core.models.load import model_identity
-from core.results import ScoreRequest
-from core.sequences import ProbeOptions
-from core.verdict import EFFECT_FLOOR, Verdict
-from core.verdict_costs import cost_of, layers_to_measure
-from core.verdict_tables import sentence, told
+from core.probes.repeated import ProbeOptions
+from core.verdicts.cached import Calls, call_heads
+from core.verdicts.costs import cost_of, layers_to_measure
+from core.verdicts.judge import EFFECT_FLOOR, Verdict
+from core.verdicts.tables import sentence, told
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,18 +6,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from core.attention.scores import ALL_SCORES
 from core.commands.heads import add_mode, parse_heads
 from core.commands.options import model_facts, probe_facts, progress, request_from
+from core.documents.standalone import check_replaceable, write_page
 from core.errors import BadInput
-from core.experiment import EFFECT_FLOOR, Experiment
-from core.head_card_parts import checked_head, head_card
-from core.head_card_readings import alone_sentence, call_sentence, edges_sentence, in_set_sentence, movement_sentence
-from core.head_card_tables import card_facts
-from core.head_sets import head_set
+from core.head_card.cached import checked_head, head_card
+from core.head_card.tables import card_facts
+from core.head_card.words import alone_sentence, call_sentence, edges_sentence, in_set_sentence, movement_sentence
+from core.heads import head_set
 from core.models.load import model_identity
-from core.scores import ALL_SCORES
-from core.standalone import check_replaceable, write_page
-from core.view import DEFAULT_THRESHOLD, View
+from core.settings.experiment import EFFECT_FLOOR, Experiment
+from core.settings.view import DEFAULT_THRESHOLD, View
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         check_replaceable(options.html)
     card = head_card(view, progress)
     if options.html is not None:
-        from core.head_card_page import card_page
+        from core.documents.head_card import card_page
 
         write_page(options.html, card_page(card, view, identity))
     facts = {"model": model_facts(identity), "probe": probe_facts(request.probe(identity), request)}

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from core.ablation.cached import causal_map, estimated_map
+from core.attention.cached import head_scores
+from core.attention.scores import head_name
 from core.commands.heads import add_mode
 from core.commands.options import model_facts, probe_facts, request_from
-from core.interventions import causal_map, estimated_map
 from core.models.load import model_identity
-from core.results import head_scores
-from core.scores import head_name
 
 SHOWN = 12
 

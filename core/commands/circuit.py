@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.circuits import CIRCUIT_MODES, Pruning, circuit, prune
+from core.attention.cached import head_scores
+from core.attention.scores import Losses, head_name
+from core.circuits.cached import CIRCUIT_MODES, Pruning, circuit, prune
+from core.circuits.composition import KINDS
 from core.commands.heads import listed, parse_heads
 from core.commands.options import add_request, model_facts, probe_facts, request_from
-from core.composition import KINDS
 from core.errors import BadInput
 from core.models.load import model_identity
-from core.results import head_scores
-from core.scores import Losses, head_name
 
 _LINES = 12
 

@@ -6,8 +6,8 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
+from core.attention.self_check import run_doctor
 from core.commands.options import DTYPES, add_json
-from core.doctor import run_doctor
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,10 @@ import argparse
 import re
 from collections.abc import Sequence
 
+from core.ablation.baselines import DEFAULT_CONTROLS
 from core.commands.options import add_request
-from core.controls import DEFAULT_CONTROLS
 from core.errors import BadInput
-from core.head_sets import MODES
+from core.heads import MODES
 
 
 def add_mode(parser: argparse.ArgumentParser, *, controls: bool = True) -> None:

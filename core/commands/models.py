@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> Any:
         return [asdict(entry) for entry in catalogue(options.name)]
     if not options.name:
         raise BadInput("name the model to add, for example `python -m core models add smollm2-135m`.")
-    from core.models.add import add_model
+    from core.models.fetching.add import add_model
 
     return {"name": options.name, "folder": str(add_model(options.name, progress))}
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from core.attention.cached import ScoreRequest
 from core.errors import BadInput
-from core.models.card import ModelIdentity
 from core.models.catalogue import DEFAULT_MODEL
-from core.results import ScoreRequest
-from core.sequences import BOS_POLICIES, Probe, ProbeOptions
+from core.probes.repeated import BOS_POLICIES, Probe, ProbeOptions
+from core.transformer.card import ModelIdentity
 
 DTYPES = ("float32", "bfloat16", "float16")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from core.commands.heads import add_mode
 from core.commands.options import model_facts, probe_facts, request_from
+from core.documents.standalone import check_replaceable, write_page
 from core.errors import BadInput
 from core.models.load import model_identity
-from core.report import behaviour_of_the_report, report_facts, run_report
-from core.reported import REPORT_THRESHOLDS
-from core.standalone import check_replaceable, write_page
+from core.replication.published import REPORT_THRESHOLDS
+from core.replication.report import behaviour_of_the_report, report_facts, run_report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     found = run_report(request, options.mode, controls=options.controls)
     facts = {"model": model_facts(identity), "probe": probe_facts(request.probe(identity), request), "mode": options.mode}
     if options.html is not None:
-        from core.report_page import report_page
+        from core.documents.replication import report_page
 
         write_page(options.html, report_page(found, identity, REPORT_THRESHOLDS[0], options.mode))
     return facts | report_facts(found) | {"html": None if options.html is None else str(options.html)}

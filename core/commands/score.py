@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from core.attention.cached import head_scores
+from core.attention.scores import ALL_SCORES, chance_levels, head_name, heads_above
 from core.commands.options import add_request, model_facts, probe_facts, progress, request_from
 from core.models.load import model_identity
-from core.results import head_scores
-from core.scores import ALL_SCORES, chance_levels, head_name, heads_above
 
 SHOWN = 10
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.ablation.cached import threshold_sweep
+from core.ablation.sweep import DEFAULT_THRESHOLDS, threshold_grid
+from core.attention.scores import ALL_SCORES
 from core.commands.heads import add_mode, listed
 from core.commands.options import model_facts, probe_facts, request_from
-from core.interventions import threshold_sweep
 from core.models.load import model_identity
-from core.scores import ALL_SCORES
-from core.sweep import DEFAULT_THRESHOLDS, threshold_grid
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.commands.options import add_json, progress
-from core.models.recipes import RECIPES
+from core.models.built_in.recipes import RECIPES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Where the trained model is."""
+    from core.models.built_in.train import train
     from core.models.paths import models_root
-    from core.models.train import train
 
     output = options.output or models_root() / options.recipe
     return {"recipe": options.recipe, "folder": str(train(options.recipe, output, progress))}

@@ -8,11 +8,11 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.figures.head_map import frame_shapes, row_height
-from core.figures.head_marks import Head, all_heads, click_markers
-from core.figures.style import Look
-from core.figures.styled import styled
-from core.verdict import Label, Verdict
+from core.figures.base.head_map import frame_shapes, row_height
+from core.figures.base.head_marks import Head, all_heads, click_markers
+from core.figures.base.style import Look
+from core.figures.base.styled import styled
+from core.verdicts.judge import Label, Verdict
 
 # A letter and a colour for each label (Okabe and Ito's palette), black letters on all of them.
 LETTERS: dict[Label, str] = {

@@ -16,10 +16,10 @@ from itertools import chain
 from pathlib import Path
 
 from core.errors import HeadScopeError, ModelUnavailable
-from core.models import hf_config, smollm2
-from core.models.card import Source
-from core.models.memory import available_bytes, bytes_needed
-from core.models.native_folder import read_about
+from core.models.fetching import smollm2
+from core.models.formats import hf_config
+from core.models.formats.native_folder import read_about
+from core.models.formats.weights_file import count_weights, weights_files
 from core.models.paths import (
     NATIVE_FILE,
     bundled_root,
@@ -29,7 +29,8 @@ from core.models.paths import (
     models_root,
 )
 from core.models.supported import aliases, listed_models, stated_size, supported_models
-from core.models.weights_file import count_weights, weights_files
+from core.transformer.card import Source
+from core.transformer.memory import available_bytes, bytes_needed
 
 DEFAULT_MODEL = "mixture"
 BY_CONSTRUCTION = "by-construction"
@@ -164,7 +165,7 @@ def _bundled_folders() -> list[Path]:
 
 @lru_cache(maxsize=1)
 def _by_construction() -> CatalogueEntry:
-    from core.models.construction import identity
+    from core.models.built_in.construction import identity
 
     card = identity().card
     return CatalogueEntry(

@@ -6,11 +6,11 @@ import threading
 from pathlib import Path
 
 from core.errors import ModelUnavailable
-from core.models.card import ModelIdentity
 from core.models.catalogue import BY_CONSTRUCTION, CatalogueEntry, find_entry, folder_of
-from core.models.hf_folder import hf_identity
-from core.models.native_folder import native_identity
+from core.models.formats.hf_folder import hf_identity
+from core.models.formats.native_folder import native_identity
 from core.models.paths import NATIVE_FILE
+from core.transformer.card import ModelIdentity
 
 _known: dict[tuple[object, ...], ModelIdentity] = {}
 _lock = threading.Lock()
@@ -24,7 +24,7 @@ def model_identity(name: str) -> ModelIdentity:
     """
     entry = find_entry(name)
     if entry.name == BY_CONSTRUCTION:
-        from core.models.construction import identity
+        from core.models.built_in.construction import identity
 
         return identity()
     folder = folder_of(entry)

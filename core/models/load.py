@@ -13,18 +13,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from core.errors import BadInput
-from core.models.add import add_model
-from core.models.card import ModelIdentity
 from core.models.catalogue import BY_CONSTRUCTION, find_entry, folder_of
-from core.models.device import checked_device
-from core.models.hf_folder import read_hf
+from core.models.fetching.add import add_model
+from core.models.formats.hf_folder import read_hf
+from core.models.formats.native_folder import read_native
 from core.models.identity import model_identity
-from core.models.memory import bytes_needed, check_dtype, check_fits, free_bytes
-from core.models.native_folder import read_native
 from core.models.paths import NATIVE_FILE
+from core.transformer.card import ModelIdentity
+from core.transformer.device import checked_device
+from core.transformer.memory import bytes_needed, check_dtype, check_fits, free_bytes
 
 if TYPE_CHECKING:
-    from core.models.loaded import LoadedModel
+    from core.transformer.loaded import LoadedModel
 
 __all__ = ["forget_models", "load_model", "loaded_names", "max_models", "model_identity"]
 
@@ -131,7 +131,7 @@ def _keep(count: int) -> None:
 def _read(identity: ModelIdentity, device: str, dtype: str) -> LoadedModel:
     name = identity.card.name
     if name == BY_CONSTRUCTION:
-        from core.models.construction import build
+        from core.models.built_in.construction import build
 
         return build(device=device, dtype=dtype)
     folder = folder_of(find_entry(name))

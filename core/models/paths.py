@@ -19,7 +19,7 @@ def models_root() -> Path:
 
 def bundled_root() -> Path:
     """The folder of the models that come with HeadScope."""
-    return Path(__file__).with_name("bundled")
+    return Path(__file__).parent / "built_in" / "bundled"
 
 
 def staging_folder(name: str) -> Path:

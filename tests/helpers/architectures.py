@@ -30,9 +30,9 @@ from transformers import (
     Qwen3Config,
 )
 
-from core.models.bare import bare_twin
-from core.models.card import ModelCard, ModelIdentity
-from core.models.loaded import LoadedModel
+from core.transformer.bare import bare_twin
+from core.transformer.card import ModelCard, ModelIdentity
+from core.transformer.loaded import LoadedModel
 
 D_VOCAB = 211
 N_LAYERS = 3

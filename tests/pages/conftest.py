@@ -35,4 +35,4 @@ def nothing_is_computed() -> Iterator[Callable[[], None]]:
         raise AssertionError("nothing may be computed")
 
     with pytest.MonkeyPatch.context() as patch:
-        yield lambda: patch.setattr("core.ui.experiments.awaited", again)
+        yield lambda: patch.setattr("core.ui.components.experiments.awaited", again)

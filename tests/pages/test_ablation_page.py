@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.head_sets import all_but
-from core.interventions import ablate, ablation_controls, single_effects
-from core.results import ScoreRequest, head_scores
-from core.scores import heads_above
-from core.sequences import ProbeOptions
+from core.ablation.cached import ablate, ablation_controls, single_effects
+from core.attention.cached import ScoreRequest, head_scores
+from core.attention.scores import heads_above
+from core.heads import all_but
+from core.probes.repeated import ProbeOptions
 from tests.helpers.app import SHORT, open_page
 
 REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
@@ -106,11 +106,11 @@ def test_the_main_numbers_come_before_the_random_heads() -> None:
 
 
 def test_files_hold_every_number() -> None:
-    from core.figures.style import Look
+    from core.figures.base.style import Look
     from core.models.identity import model_identity
-    from core.ui.ablation_panels import source_of
-    from core.ui.sidebar import Page
-    from core.view import View
+    from core.settings.view import View
+    from core.ui.frame.sidebar import Page
+    from core.ui.panels.ablation import source_of
 
     heads = heads_above(head_scores(REQUEST).mean("induction"), 0.5)
     result, controls = ablate(REQUEST, heads, "mean"), ablation_controls(REQUEST, heads, "mean")

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.attention.cached import ScoreRequest, head_scores
+from core.attention.patterns import head_pattern, row_patterns
+from core.attention.rows import TokenRow, probe_row, text_row
+from core.attention.scores import head_name, heads_above
 from core.models.identity import model_identity
-from core.patterns import head_pattern, row_patterns
-from core.results import ScoreRequest, head_scores
-from core.scores import head_name, heads_above
-from core.sequences import ProbeOptions
-from core.token_rows import TokenRow, probe_row, text_row
-from core.ui.row_picker import EXAMPLE, RowChoice, choice_from, params_of_choice
+from core.probes.repeated import ProbeOptions
+from core.ui.components.row_picker import EXAMPLE, RowChoice, choice_from, params_of_choice
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 REQUEST = ScoreRequest("two-layer", ProbeOptions(length=12, sequences=2))

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.agreement import rank_agreement
-from core.interventions import causal_map, estimated_map
-from core.results import ScoreRequest, head_scores
-from core.scores import heads_above
-from core.sequences import ProbeOptions
+from core.ablation.cached import causal_map, estimated_map
+from core.attention.cached import ScoreRequest, head_scores
+from core.attention.scores import heads_above
+from core.probes.repeated import ProbeOptions
+from core.stats import rank_agreement
 from tests.helpers.app import SHORT, figures, marks, open_page, sent
 
 REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))

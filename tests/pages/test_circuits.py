@@ -3,11 +3,11 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.circuit_readings import circuit_sentence, composition_sentence, edge_rows, pruning_rows, shown_heads
-from core.circuits import circuit, prune
-from core.results import ScoreRequest, head_scores
-from core.scores import head_name
-from core.sequences import ProbeOptions
+from core.attention.cached import ScoreRequest, head_scores
+from core.attention.scores import head_name
+from core.circuits.cached import circuit, prune
+from core.circuits.words import circuit_sentence, composition_sentence, edge_rows, pruning_rows, shown_heads
+from core.probes.repeated import ProbeOptions
 from tests.helpers.app import SHORT, figures, open_page, said
 
 

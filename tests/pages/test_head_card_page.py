@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.calls import call_heads
-from core.head_card import HeadCard
-from core.head_card_parts import PARTS, head_card
-from core.results import ScoreRequest, head_scores
-from core.sequences import ProbeOptions
-from core.view import View
+from core.attention.cached import ScoreRequest, head_scores
+from core.head_card.cached import PARTS, head_card
+from core.head_card.card import HeadCard
+from core.probes.repeated import ProbeOptions
+from core.settings.view import View
+from core.verdicts.cached import call_heads
 from tests.helpers.app import sent
 
 APP = Path(__file__).resolve().parents[2] / "app.py"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.results import ScoreRequest, head_scores
-from core.scores import ALL_SCORES, head_name, heads_above
-from core.sequences import ProbeOptions
+from core.attention.cached import ScoreRequest, head_scores
+from core.attention.scores import ALL_SCORES, head_name, heads_above
+from core.probes.repeated import ProbeOptions
 from tests.helpers.app import SHORT, figures, marks, open_page, sent, tables
 
 
@@ -56,7 +56,7 @@ def test_the_threshold_moves_rings_and_table_and_measures_nothing(monkeypatch: p
         raise AssertionError("the threshold must not start a computation")
 
     at = heads(model="two-layer")
-    monkeypatch.setattr("core.ui.working.head_scores", measured_again)
+    monkeypatch.setattr("core.ui.frame.waiting.head_scores", measured_again)
     values = head_scores(request_for("two-layer")).mean("induction")
     for threshold in (0.0, 0.3, 1.0):
         at.slider(key="threshold").set_value(threshold).run()

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import core.ui.self_check as self_check
-from core.doctor import Check, DoctorReport
-from core.example import induction_example
-from core.results import ScoreRequest, head_scores
-from core.sequences import ProbeOptions
+import core.ui.components.self_check as self_check
+from core.attention.cached import ScoreRequest, head_scores
+from core.attention.example import induction_example
+from core.attention.self_check import Check, DoctorReport
+from core.probes.repeated import ProbeOptions
 from tests.helpers.app import SHORT
 
 APP = Path(__file__).resolve().parents[2] / "app.py"

@@ -11,13 +11,13 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from core.attention.cached import ScoreRequest
+from core.attention.scores import head_name
 from core.models.paths import bundled_root
-from core.report import QUESTIONS, run_report
-from core.reproduction import CORRECTIONS, Corrections, reproduce
-from core.results import ScoreRequest
-from core.scale import sized_models
-from core.scores import head_name
-from core.sequences import ProbeOptions
+from core.probes.repeated import ProbeOptions
+from core.replication.recipe import CORRECTIONS, Corrections, reproduce
+from core.replication.report import QUESTIONS, run_report
+from core.replication.size import sized_models
 from tests.helpers.app import SHORT, open_page, said
 
 MODEL = "by-construction"
@@ -100,7 +100,7 @@ def test_the_page_can_be_taken_along_once_everything_is_measured(monkeypatch: py
     at = report()
     assert [button.label for button in at.get("download_button") if "as one page" in button.label]
     assert any("--html report.html" in str(code.value) for code in at.code)
-    monkeypatch.setattr("core.ui.report_download.at_hand", lambda _: None)
+    monkeypatch.setattr("core.ui.panels.report_download.at_hand", lambda _: None)
     early = report()
     assert any("as soon as everything above is measured" in str(caption.value) for caption in early.caption)
     assert not [button for button in early.get("download_button") if "as one page" in button.label]
@@ -135,7 +135,7 @@ def test_models_that_are_not_measured_are_measured_on_demand(tmp_path: Path, mon
 def test_a_link_to_another_model_is_followed_from_a_run_that_had_not_come_to_its_links(monkeypatch: pytest.MonkeyPatch) -> None:
     at = report()
     # What the person sees and clicks is from the run before: the new one is cut short, as a click does to it.
-    monkeypatch.setattr("core.ui.report_panels.heat_maps", lambda *_: st.stop())
+    monkeypatch.setattr("core.ui.panels.report.heat_maps", lambda *_: st.stop())
     at.run()
     assert not at.exception and not at.error and not at.get("plotly_chart")
     name, (layer, head) = next((model.name, model.top[0]) for model in sized_models() if model.name != MODEL and model.top)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.results import ScoreRequest
-from core.sensitivity import measure_sensitivity
-from core.sequences import ProbeOptions
+from core.attention.cached import ScoreRequest
+from core.attention.sensitivity import measure_sensitivity
+from core.probes.repeated import ProbeOptions
 from tests.helpers.app import SHORT, marks, open_page, sent
 
 REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
@@ -56,7 +56,7 @@ def test_the_threshold_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     at = sensitivity(threshold="0.50")
     at.slider(key="threshold").set_value(0.8).run()
     before = sent(at)
-    monkeypatch.setattr("core.ui.sensitivity_panels.measure_sensitivity", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("core.ui.panels.sensitivity.measure_sensitivity", lambda *_: pytest.fail("measured again"))
     at.slider(key="threshold").set_value(0.2).run()
     assert not at.exception and not at.error and str(at.subheader[0].value).startswith("At 0.20,")
     assert sent(at) == before, "only marks move"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.attention.cached import ScoreRequest, head_scores
 from core.models.catalogue import DEFAULT_MODEL
-from core.results import ScoreRequest, head_scores
-from core.sequences import ProbeOptions
+from core.probes.repeated import ProbeOptions
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -154,7 +154,7 @@ def test_an_unexpected_error_is_one_sentence_with_a_reference(
     def broken(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("core.ui.working.stored_head_scores", broken)
+    monkeypatch.setattr("core.ui.frame.waiting.stored_head_scores", broken)
     at = heads()
     assert not at.exception
     [error] = at.error

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.interventions import threshold_sweep
-from core.results import ScoreRequest, head_scores
-from core.scores import heads_above
-from core.sequences import ProbeOptions
-from core.sweep import DEFAULT_GRID
+from core.ablation.cached import threshold_sweep
+from core.ablation.sweep import DEFAULT_GRID
+from core.attention.cached import ScoreRequest, head_scores
+from core.attention.scores import heads_above
+from core.probes.repeated import ProbeOptions
 from tests.helpers.app import SHORT, figures, marks, open_page, said
 
 REQUEST = ScoreRequest("by-construction", ProbeOptions(length=20, sequences=2))

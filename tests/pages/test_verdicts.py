@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import core.causal
-from core.calls import Calls, call_heads
-from core.interventions import CausalMap, causal_map
-from core.models.circuit_spec import standard_spec
-from core.results import ScoreRequest, head_scores
-from core.scores import head_name
-from core.sequences import ProbeOptions
-from core.verdict_costs import cost_of, layers_to_measure
-from core.verdict_tables import ordered, sentence, told, verdict_rows
+import core.ablation.causal
+from core.ablation.cached import CausalMap, causal_map
+from core.attention.cached import ScoreRequest, head_scores
+from core.attention.scores import head_name
+from core.models.built_in.circuit_spec import standard_spec
+from core.probes.repeated import ProbeOptions
+from core.verdicts.cached import Calls, call_heads
+from core.verdicts.costs import cost_of, layers_to_measure
+from core.verdicts.tables import ordered, sentence, told, verdict_rows
 from tests.helpers.app import SHORT, figures, open_page, said
 
 
@@ -66,7 +66,7 @@ def test_the_floor_moves_the_calls_and_tests_nothing_again(monkeypatch: pytest.M
 
     at = verdicts(model="two-layer")
     assert "4 heads match" in str(at.subheader[0].value)
-    monkeypatch.setattr("core.calls.gather_evidence", tested_again)
+    monkeypatch.setattr("core.verdicts.cached.gather_evidence", tested_again)
     at.slider(key="effect_floor").set_value(0.9).run()
     assert not at.exception and not at.error
     assert "0 heads match" in str(at.subheader[0].value)
@@ -103,13 +103,13 @@ def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: py
     head_scores(request_for("by-construction"))
     call_heads(request_for("by-construction"))
     released = threading.Event()
-    measure = core.causal.layer_losses
+    measure = core.ablation.causal.layer_losses
 
     def slowly(*given: Any, **more: Any) -> np.ndarray:
         assert released.wait(60)
         return measure(*given, **more)
 
-    monkeypatch.setattr("core.causal.layer_losses", slowly)
+    monkeypatch.setattr("core.ablation.causal.layer_losses", slowly)
     at = verdicts(model="by-construction")
     assert not at.exception and not at.error
     assert "L1H3: induction" in said(at) and "removing it costs" not in said(at)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import core.ui.working as working
+import core.ui.frame.waiting as working
 from core.errors import BadInput
-from core.jobs import JobPool
+from core.runtime.jobs import JobPool
 
 
 class Work:
@@ -43,8 +43,8 @@ def waiting_page() -> AppTest:
     def script() -> None:
         import streamlit as st
 
-        import core.ui.working as working
-        from core.ui.sentences import errors_as_sentences
+        import core.ui.frame.waiting as working
+        from core.ui.frame.sentences import errors_as_sentences
 
         with errors_as_sentences():
             st.write("the answer is " + working.result_of("answer", working.work_under_test, "Looking for the answer"))  # type: ignore[attr-defined]

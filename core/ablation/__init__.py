@@ -1,0 +1,1 @@
+"""What the loss becomes without some heads, and what it becomes without random ones."""

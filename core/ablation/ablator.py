@@ -1,0 +1,260 @@
+"""Ablation: what the loss becomes when heads are taken away.
+
+On `z`, per query head, before `W_O`: zeroing a slice of the attention *output* would ablate no head at all. What stands
+in for a head's `z`:
+
+- `zero`: nothing.
+- `mean`: its mean over a reference set of other repeated sequences, for each position.
+- `resample`: its own `z` on another sequence of the probe (a derangement: never its own).
+- `pattern`: pattern-preserving (Olsson et al. 2022): every attention pattern is held at its clean value and the head's
+  output is zeroed, so only what flows through values is lost. Blind to previous-token heads by construction.
+
+Weights are the model's own, never folded: folding `b_V` into `b_O` would leave a part of the head behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from core.errors import BadInput
+from core.heads import MODES, Head, HeadSet, Mode
+from core.transformer.loaded import LoadedModel
+from core.transformer.passes.batching import rows_per_pass
+from core.transformer.passes.blocks import Engine, FusedBlocks, HookedBlocks, LayerEdit, can_edit_fused
+from core.transformer.passes.hooks import Hidden, can_resume, hooks_attached, token_losses
+
+# Rows beyond this many tokens make no matrix product faster, and cost memory.
+CPU_TOKENS_PER_PASS = 2048
+GPU_TOKENS_PER_PASS = 1 << 16
+# Residual streams of different head sets that may wait side by side for their next layer, in bytes.
+WAITING_STREAMS = 1 << 28
+# The clean run, from which every set branches off at its first head.
+CLEAN = -1
+
+
+class AblationBench:
+    """One model on one set of sequences, ready to try many head sets.
+
+    The clean pass is made once. Sets are run side by side, layer by layer: each branches off in its first layer, and sets
+    that agree so far share one run. Thread-safe: hooks, where they are needed, hold the model's lock and are removed
+    whatever happens.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        tokens: np.ndarray,
+        reference: np.ndarray | None = None,
+        *,
+        seed: int = 0,
+        mean_over_positions: bool = False,
+        engine: Engine | None = None,
+    ) -> None:
+        """`tokens` `[sequences, tokens]`; `reference`, for mode `mean`, has rows of the same length.
+
+        With `mean_over_positions` the mean is over the reference's positions too, and its rows may have any length.
+        engine: as for `measure_heads`; by default the fast one where it was found to agree with the other.
+
+        Raises ModelUnavailable if memory does not suffice.
+        """
+        self.model = model
+        self.tokens = torch.from_numpy(np.array(tokens))
+        self._reference = reference
+        self._seed = seed
+        self._mean_axes = (0, 1) if mean_over_positions else (0,)
+        self._replacements: dict[Mode, dict[int, Tensor]] = {}
+        fused = engine == "fused" or (engine is None and not hooks_attached() and can_edit_fused(model))
+        self._nodes_per_pass = self._fitting_nodes(patterns=not fused)
+        self._blocks: FusedBlocks | HookedBlocks = (FusedBlocks if fused else HookedBlocks)(model, self.tokens)
+        self.clean: Float[np.ndarray, "sequences tokens"] = self._losses(self._blocks.body.final, None)
+
+    @property
+    def engine(self) -> Engine:
+        """Which way blocks are run."""
+        return self._blocks.engine
+
+    @torch.no_grad()
+    def token_loss(
+        self,
+        sets: Sequence[HeadSet],
+        mode: Mode,
+        on_share: Callable[[float], None] | None = None,
+        *,
+        targets: Int[np.ndarray, " targets"] | None = None,
+        apart: bool = False,
+    ) -> Float[np.ndarray, "sets sequences targets"]:
+        """The loss in nats of the tokens at `targets`, or of every token, with each of `sets` ablated.
+
+        An empty set gives the clean loss; without `targets` position 0 is NaN, for nothing predicts it. `on_share` is told
+        the share done, after every pass. With `apart` no two sets are in one pass, so a set's bits do not depend on its
+        company: a matrix product may round differently with more rows. Raises BadInput for a mode that is unknown or that
+        these sequences or this architecture cannot have.
+        """
+        if mode not in MODES:
+            raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
+        self._prepare(mode)
+        wanted = None if targets is None else torch.from_numpy(np.array(targets))
+        clean = self.clean if targets is None else self.clean[:, targets]
+        result = np.broadcast_to(clean, (len(sets), *clean.shape)).copy()
+        # Neighbours in this order share the most.
+        order = sorted((index for index, heads in enumerate(sets) if heads), key=lambda index: sorted(sets[index]))
+        size = self._sets_side_by_side()
+        for start in range(0, len(order), size):
+            group = order[start : start + size]
+
+            def report(share: float, start: int = start, count: int = len(group)) -> None:
+                if on_share is not None:
+                    on_share((start + share * count) / len(order))
+
+            run = self._run_side_by_side if can_resume(self.model) else self._run_whole
+            for members, final in run([sets[index] for index in group], mode, 1 if apart else self._nodes_per_pass, report):
+                losses = self._losses(final, wanted)
+                for node, sharing in enumerate(members):
+                    rows = slice(node * len(self.tokens), (node + 1) * len(self.tokens))
+                    for member in sharing:
+                        result[group[member]] = losses[rows]
+        return result
+
+    def effects_by_gradient(self, mode: Mode, targets: Int[np.ndarray, " targets"]) -> Float[np.ndarray, "n_layers n_heads"]:
+        """To first order, the change in the mean loss (nats) over `targets` that each head's ablation would cause.
+
+        One pass forward and one back: the loss's gradient at each head's `z`, times what the ablation would change `z` by.
+        In mode `pattern` no gradient flows through attention patterns. Raises BadInput as `token_loss`, and for an
+        architecture whose layers cannot be run one by one.
+        """
+        if not can_resume(self.model):
+            raise BadInput(f"No estimate is possible for {self.model.card.name}: measure the exact map instead.")
+        self._prepare(mode)
+        seen: dict[int, Tensor] = {}
+
+        def keep(layer: int, z: Float[Tensor, "sequences tokens n_heads d_head"]) -> None:
+            z.retain_grad()
+            seen[layer] = z
+
+        with torch.enable_grad():
+            # The graph starts here: the weights themselves need no gradient.
+            hidden = self._blocks.body.inputs[0].detach().requires_grad_(True)
+            for layer in range(self.model.card.n_layers):
+                edit = replace(self._edit([()], "zero", layer), frozen=mode == "pattern", watch=partial(keep, layer))
+                hidden = self._blocks.run(layer, hidden, edit)
+            final = self._blocks.finish(hidden)
+            token_losses(self.model, final, self.tokens, torch.from_numpy(np.array(targets))).mean().backward()
+        effects = np.zeros((self.model.card.n_layers, self.model.card.n_heads))
+        for layer, z in seen.items():
+            stand_in = self.stand_in(mode, layer)
+            change = (torch.zeros_like(z) if stand_in is None else stand_in.to(z.dtype)) - z.detach()
+            assert z.grad is not None
+            effects[layer] = (z.grad.float() * change.float()).sum(dim=(0, 1, 3)).cpu().numpy()
+        return effects
+
+    def stand_in(self, mode: Mode, layer: int) -> Float[Tensor, "sequences tokens n_heads d_head"] | None:
+        """What `mode` puts in the place of `z` in `layer`, by sequence or the same for all; None for nothing."""
+        self._prepare(mode)
+        return self._replacements.get(mode, {}).get(layer)
+
+    def _run_side_by_side(
+        self, sets: Sequence[HeadSet], mode: Mode, at_once: int, report: Callable[[float], None]
+    ) -> Iterator[tuple[list[list[int]], Hidden]]:
+        """Run non-empty `sets`; yields, `at_once` at a time, which sets share each run, and the unembedding's inputs.
+
+        A node is one run: the sets that have lost the same heads so far are in the same node.
+        """
+        first = min(layer for heads in sets for layer, _ in heads)
+        node_of = [CLEAN] * len(sets)
+        ends: list[Hidden] = []
+        n_layers = self.model.card.n_layers
+        for layer in range(first, n_layers):
+            branches: dict[tuple[int, tuple[Head, ...]], int] = {}
+            for index, heads in enumerate(sets):
+                here = tuple(sorted(head for head in heads if head[0] == layer))
+                if node_of[index] != CLEAN or here:
+                    node_of[index] = branches.setdefault((node_of[index], here), len(branches))
+            ends = self._one_layer(list(branches), ends, mode, layer, at_once)
+            report((layer - first + 1) / (n_layers - first))
+        for start in range(0, len(ends), at_once):
+            nodes = range(start, min(start + at_once, len(ends)))
+            members = [[index for index, node in enumerate(node_of) if node == wanted] for wanted in nodes]
+            yield members, self._blocks.finish(torch.cat([ends[node] for node in nodes]))
+
+    def _run_whole(
+        self, sets: Sequence[HeadSet], mode: Mode, at_once: int, report: Callable[[float], None]
+    ) -> Iterator[tuple[list[list[int]], Hidden]]:
+        """The same by whole passes, for models whose blocks cannot be run on their own."""
+        assert isinstance(self._blocks, HookedBlocks)
+        for start in range(0, len(sets), at_once):
+            piece = range(start, min(start + at_once, len(sets)))
+            edits = {
+                layer: self._edit([[head for head in sets[index] if head[0] == layer] for index in piece], mode, layer)
+                for layer in range(self.model.card.n_layers)
+            }
+            yield [[index] for index in piece], self._blocks.whole_pass(edits, len(piece))
+            report(piece.stop / len(sets))
+
+    def _one_layer(
+        self, branches: list[tuple[int, tuple[Head, ...]]], ends: list[Hidden], mode: Mode, layer: int, at_once: int
+    ) -> list[Hidden]:
+        """Each branch's stream after `layer`: its parent's (or the clean one) through the block, its heads replaced."""
+        found: list[Hidden] = []
+        clean = self._blocks.body.inputs[layer]
+        for start in range(0, len(branches), at_once):
+            piece = branches[start : start + at_once]
+            hidden = torch.cat([clean if parent == CLEAN else ends[parent] for parent, _ in piece])
+            edit = self._edit([heads for _, heads in piece], mode, layer)
+            found += self._blocks.run(layer, hidden, edit).split(len(self.tokens))
+        return found
+
+    def _edit(self, heads_of_nodes: Sequence[Sequence[Head]], mode: Mode, layer: int) -> LayerEdit:
+        ablated = torch.zeros(len(heads_of_nodes), self.model.card.n_heads, dtype=torch.bool)
+        for node, heads in enumerate(heads_of_nodes):
+            for _, head in heads:
+                ablated[node, head] = True
+        return LayerEdit(ablated, self.stand_in(mode, layer), frozen=mode == "pattern")
+
+    def _fitting_nodes(self, *, patterns: bool) -> int:
+        sequences, n_tokens = self.tokens.shape
+        on_gpu = self.model.device.type == "cuda"
+        by_speed = (GPU_TOKENS_PER_PASS if on_gpu else CPU_TOKENS_PER_PASS) // (sequences * n_tokens)
+        by_memory = rows_per_pass(self.model, n_tokens, patterns=patterns) // sequences
+        return max(1, min(by_speed, by_memory))
+
+    def _sets_side_by_side(self) -> int:
+        one = 4 * self.tokens.numel() * self.model.card.d_model
+        return max(1, WAITING_STREAMS // one)
+
+    def _prepare(self, mode: Mode) -> None:
+        """Make, once, what `mode` puts in the place of a head's output."""
+        if mode == "mean" and mode not in self._replacements:
+            if self._reference is None:
+                raise BadInput("Mean ablation needs reference sequences; choose another mode for these tokens.")
+            reference = torch.from_numpy(np.array(self._reference))
+            self._replacements[mode] = self._blocks.heads_of(reference, lambda z: z.float().mean(self._mean_axes, keepdim=True))
+        elif mode == "resample" and mode not in self._replacements:
+            order = torch.from_numpy(derangement(len(self.tokens), self._seed)).to(self.model.device)
+            self._replacements[mode] = self._blocks.heads_of(self.tokens, lambda z: z[order])
+        elif mode == "pattern":
+            self._blocks.prepare_frozen()
+
+    def _losses(self, final: Hidden, targets: Tensor | None) -> np.ndarray:
+        rows = self.tokens.repeat(len(final) // len(self.tokens), 1)
+        with torch.no_grad():
+            return token_losses(self.model, final, rows, targets).cpu().numpy()
+
+
+def derangement(count: int, seed: int) -> np.ndarray:
+    """A random order of `0 .. count-1` in which nothing stays in its place: one cycle through a random order.
+
+    Raises BadInput for fewer than two, which have none.
+    """
+    if count < 2:
+        raise BadInput("Resample ablation needs at least 2 sequences: a head's output must come from another one.")
+    order = np.random.default_rng(seed).permutation(count)
+    moved = np.empty(count, dtype=np.int64)
+    moved[order] = np.roll(order, 1)
+    return moved

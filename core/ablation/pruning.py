@@ -1,0 +1,30 @@
+"""Pruning one head: what it costs, and what every other head's prefix matching becomes without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from core.ablation.ablator import AblationBench
+from core.attention.score_pass import measure_heads
+from core.attention.scores import HeadScores
+from core.heads import Head, Mode
+from core.probes.repeated import Probe
+from core.transformer.passes.hooks import attached, z_hook
+
+
+def scores_without(bench: AblationBench, probe: Probe, head: Head, mode: Mode) -> HeadScores:
+    """Every score and loss on `probe` with `head` replaced by nothing (`zero`) or its mean (`mean`), for every position."""
+    layer, place = head
+    stand_in = bench.stand_in(mode, layer)
+
+    def prune(z: Tensor) -> Tensor:
+        changed = z.clone()
+        changed[:, :, place] = 0.0 if stand_in is None else stand_in[:, :, place].to(z.dtype)
+        return changed
+
+    # Tried, once for each model, on short sequences that the stand-in would not fit.
+    with torch.no_grad(), attached(bench.model, [(z_hook(layer), prune)]):
+        return measure_heads(bench.model, replace(probe, control=None))

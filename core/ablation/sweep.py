@@ -1,0 +1,123 @@
+"""The threshold sweep: what each threshold keeps, what ablating it costs, and what random heads cost beside it.
+
+A threshold is never one number: the curve shows what it buys. Equal head sets are computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from core.attention.scores import Losses, heads_above
+from core.errors import BadInput
+from core.heads import HeadSet
+
+MAX_THRESHOLDS = 200
+DEFAULT_THRESHOLDS = (0.05, 0.95, 0.05)
+
+
+def threshold_grid(start: float, stop: float, step: float) -> tuple[float, ...]:
+    """`start`, `start + step`, ... up to and with `stop`, free of rounding dust.
+
+    Raises BadInput for a grid that is empty, too long, or leaves 0 to 1.
+    """
+    if not (0 <= start <= stop <= 1 and step > 0):
+        raise BadInput(f"Thresholds {start}:{stop}:{step} must go up from START to STOP within 0 to 1, by a positive STEP.")
+    count = int(np.floor((stop - start) / step + 1e-9)) + 1
+    if count > MAX_THRESHOLDS:
+        raise BadInput(f"{count} thresholds are more than {MAX_THRESHOLDS}: choose a larger step.")
+    return tuple(round(start + i * step, 10) for i in range(count))
+
+
+DEFAULT_GRID = threshold_grid(*DEFAULT_THRESHOLDS)
+
+
+def sets_by_threshold(scores: Float[np.ndarray, "n_layers n_heads"], thresholds: Sequence[float]) -> tuple[HeadSet, ...]:
+    """The head set of each threshold, in layer order; strict: `score > t`."""
+    return tuple(tuple(sorted(heads_above(scores, threshold))) for threshold in thresholds)
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """One threshold. `step` is the rise in second-copy loss since the next higher threshold; controls in nats, NaN if none."""
+
+    threshold: float
+    heads: HeadSet
+    second_copy: float
+    recovered_fraction: float
+    control_mean: float
+    control_low: float
+    control_high: float
+    step: float
+
+    @property
+    def n_heads(self) -> int:
+        """Heads kept."""
+        return len(self.heads)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All thresholds, lowest first, and where the curve bends."""
+
+    rows: tuple[SweepRow, ...]
+    clean: Losses
+    knee: float | None
+
+
+def assemble_sweep(
+    thresholds: Sequence[float],
+    sets: Sequence[HeadSet],
+    second_copy: dict[HeadSet, float],
+    controls: dict[HeadSet, Float[np.ndarray, " controls"]],
+    clean: Losses,
+) -> Sweep:
+    """Rows from each distinct set's second-copy loss and its controls' losses (nats)."""
+    losses = [second_copy[heads] for heads in sets]
+    rows = []
+    for index, (threshold, heads) in enumerate(zip(thresholds, sets, strict=True)):
+        low, high, mean = band(controls.get(heads, np.empty(0)))
+        above = losses[index + 1] if index + 1 < len(losses) else clean.second_copy
+        rows.append(
+            SweepRow(
+                threshold=threshold,
+                heads=heads,
+                second_copy=losses[index],
+                recovered_fraction=recovered_fraction(losses[index], clean),
+                control_mean=mean,
+                control_low=low,
+                control_high=high,
+                step=losses[index] - above,
+            )
+        )
+    return Sweep(tuple(rows), clean, knee(np.asarray(thresholds), np.asarray(losses)))
+
+
+def band(values: Float[np.ndarray, " controls"]) -> tuple[float, float, float]:
+    """The 95 % band (2.5th and 97.5th percentile) of control losses, and their mean; NaN where there are none."""
+    if len(values) == 0:
+        return float("nan"), float("nan"), float("nan")
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high), float(np.mean(values))
+
+
+def recovered_fraction(ablated_second_copy: float, clean: Losses) -> float:
+    """`(l2_ablated - l2) / (l1 - l2)`: 0 = no damage, 1 = the second copy is as hard as the first. NaN without a gain."""
+    return (ablated_second_copy - clean.second_copy) / clean.gain if clean.gain > 0 else float("nan")
+
+
+def knee(thresholds: Float[np.ndarray, " thresholds"], losses: Float[np.ndarray, " thresholds"]) -> float | None:
+    """The threshold where lowering it further stops paying: the point farthest above the chord of the loss curve.
+
+    Both axes scaled to 0..1 (Satopaa et al. 2011). None for a curve that is flat, straight or bends the other way.
+    """
+    rise = float(losses[0] - losses[-1])
+    if len(losses) < 3 or rise < 0.05:
+        return None
+    lowered = (thresholds[-1] - thresholds) / (thresholds[-1] - thresholds[0])
+    above = (losses - losses[-1]) / rise - lowered
+    best = int(above.argmax())
+    return float(thresholds[best]) if above[best] > 0.05 else None

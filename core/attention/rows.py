@@ -1,0 +1,120 @@
+"""Rows of tokens to look at: one sequence of a probe, its control, or a typed text, and where induction would look in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from core.attention.cached import ScoreRequest
+from core.attention.scores import Cells, Layout, induction_cells
+from core.errors import BadInput
+from core.models.identity import model_identity
+from core.probes.repeated import BosPolicy, use_bos
+from core.transformer.card import ModelIdentity
+from core.transformer.tokenizer import ModelTokenizer
+
+MAX_TEXT_CHARACTERS = 1000
+MAX_TOKENS = 513
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """One row of ids to look at, used as they are, and which cells of its pattern induction would light up.
+
+    cells: queries and keys of the induction stripe; empty where no token comes back.
+    layout: where the copies are, for a probe or its control; None for typed text.
+    warnings: sentences for the person who asked for this row.
+    """
+
+    ids: tuple[int, ...]
+    cells: Cells
+    layout: Layout | None = None
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        queries, keys = self.cells
+        if len(self.ids) < 2 or queries.shape != keys.shape or (keys > queries).any() or (queries >= len(self.ids)).any():
+            raise ValueError(f"{len(self.ids)} ids cannot have the cells {self.cells}")
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens in the row, BOS included."""
+        return len(self.ids)
+
+    def mean_on_cells(self, pattern: Float[np.ndarray, "tokens tokens"]) -> float | None:
+        """The mean attention on the marked cells, None where there are none: on a probe's row, its induction score."""
+        queries, keys = self.cells
+        return float(pattern[queries, keys].mean(dtype=np.float64)) if len(queries) else None
+
+    def chance_on_cells(self) -> float | None:
+        """What uniform attention would give the marked cells."""
+        queries, _ = self.cells
+        return float(np.mean(1.0 / (queries + 1.0))) if len(queries) else None
+
+
+def probe_row(request: ScoreRequest, sequence: int, *, control: bool = False) -> TokenRow:
+    """Row `sequence` of the request's probe, or of its control, with the cells that the induction score averages.
+
+    Raises BadInput if there is no such row, or if it is too long to look at.
+    """
+    probe = request.probe(model_identity(request.model))
+    if not 0 <= sequence < probe.n_sequences:
+        raise BadInput(f"There is no sequence {sequence}: this probe has 0 to {probe.n_sequences - 1}.")
+    if probe.n_tokens > MAX_TOKENS:
+        raise BadInput(
+            f"A pattern of {probe.n_tokens} tokens is too large to look at: choose a length of at most "
+            f"{(MAX_TOKENS - probe.bos_tokens) // 2}."
+        )
+    tokens = probe.control if control else probe.tokens
+    if tokens is None:
+        raise BadInput("This probe has no control: its tokens leave too few others for a fresh second half.")
+    layout = Layout.of(probe)
+    return TokenRow(tuple(int(i) for i in tokens[sequence]), induction_cells(layout), layout)
+
+
+def text_row(identity: ModelIdentity, text: str, bos: BosPolicy = "auto") -> TokenRow:
+    """Typed text as ids: tokenized once, by the model's own tokenizer, with a BOS in front as `bos` says.
+
+    Raises BadInput for a model without a tokenizer, a text that is empty or too long, or ids that the model lacks.
+    """
+    if identity.tokenizer is None:
+        raise BadInput("This model came without a tokenizer, so it cannot read a text: look at a probe sequence instead.")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise BadInput(f"The text has {len(text)} characters; at most {MAX_TEXT_CHARACTERS} can be looked at.")
+    words = identity.tokenizer.encode(text.strip(), special_tokens=False)
+    if not words:
+        raise BadInput("Type at least one word.")
+    vocabulary = identity.vocabulary
+    front = [vocabulary.bos_token_id] if use_bos(vocabulary, bos) and vocabulary.bos_token_id is not None else []
+    ids = tuple(front + words)
+    limit = min(vocabulary.n_ctx, MAX_TOKENS)
+    if not 2 <= len(ids) <= limit:
+        raise BadInput(f"The text is {len(ids)} tokens for this model; it can be looked at with 2 to {limit}.")
+    if max(ids) >= vocabulary.size:
+        raise BadInput(f"The tokenizer gives the id {max(ids)}, but this model's ids go from 0 to {vocabulary.size - 1}.")
+    unknown = unknown_id(identity.tokenizer)
+    count = 0 if unknown is None else words.count(unknown)
+    warning = (
+        f"{count} of the text's {len(words)} tokens are not in this model's vocabulary, so it sees the same unknown token."
+    )
+    return TokenRow(ids, repeated_token_cells(ids, unknown), warnings=(warning,) if count else ())
+
+
+def unknown_id(tokenizer: ModelTokenizer) -> int | None:
+    """The id that stands for every word outside the vocabulary, where the tokenizer has one."""
+    name = getattr(tokenizer.backend.model, "unk_token", None)
+    return None if name is None else tokenizer.backend.token_to_id(name)
+
+
+def repeated_token_cells(ids: tuple[int, ...], unknown: int | None = None) -> Cells:
+    """For every token that came before, the token after each earlier occurrence: where induction would look.
+
+    On `[BOS] + r + r` with distinct tokens these are the cells of the induction score. Two `unknown` tokens need not be
+    the same word, so they are no repetition.
+    """
+    row = np.asarray(ids)
+    same = np.tril((row[:, None] == row[None, :]) & (row != unknown), k=-1)
+    queries, earlier = np.nonzero(same)
+    return queries, earlier + 1

@@ -1,0 +1,96 @@
+"""The scoring pass: every score of every head, and every token's loss, from one pass over the model and one over its control.
+
+Attention is reduced while the pass runs and never kept: what stays is a few numbers for each head and sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.attention.reduce import FusedReducer, PatternReducer, Reduced, placebo_name
+from core.attention.scores import PLACEBO_SHIFTS, SCORES, HeadScores, Layout
+from core.probes.repeated import Probe
+from core.transformer.loaded import LoadedModel
+from core.transformer.passes.batching import rows_per_pass
+from core.transformer.passes.blocks import Engine
+from core.transformer.passes.fused import can_fuse, fused_body
+from core.transformer.passes.hooks import Hook, hooks_attached, pattern_hook, run_body, token_losses
+
+Progress = Callable[[float, str], None]
+
+
+def measure_heads(
+    model: LoadedModel, probe: Probe, progress: Progress | None = None, *, engine: Engine | None = None
+) -> HeadScores:
+    """All scores of all heads on `probe`, and the loss of each of its tokens (nats).
+
+    engine: "fused" makes no pattern and needs memory linear in tokens; "hooks" is right for every architecture and is what
+    the fast path is held to. By default the fast one where it was found to agree, which the result says; inside `attached`
+    always the other, for only that one sees what the hooks do.
+    """
+    layout = Layout.of(probe)
+    chosen: Engine = engine or ("fused" if not hooks_attached() and can_fuse(model) else "hooks")
+    report = progress or (lambda fraction, message: None)
+    passes = 2 if probe.control is not None else 1
+    scores, token_loss = _pass(
+        model, probe.tokens, layout, chosen, lambda done: report(done / passes, "measuring the probe"), control=False
+    )
+    per_sequence = {name: scores[name] for name in SCORES}
+    if probe.control is not None:
+        control, _ = _pass(
+            model, probe.control, layout, chosen, lambda done: report(0.5 + done / 2, "measuring the control"), control=True
+        )
+        per_sequence["induction_control"] = control["induction"]
+    placebo = np.stack([scores[placebo_name(shift)] for shift in PLACEBO_SHIFTS])
+    return HeadScores(per_sequence=per_sequence, placebo=placebo, token_loss=token_loss, layout=layout, engine=chosen)
+
+
+def _pass(
+    model: LoadedModel, tokens: np.ndarray, layout: Layout, engine: Engine, report: Callable[[float], None], *, control: bool
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Reduced attention `[n_layers, n_heads, sequences]` by name; token losses `[sequences, tokens]`, none for a control."""
+    ids = torch.from_numpy(np.array(tokens))
+    rows = rows_per_pass(model, ids.shape[1], patterns=engine == "hooks")
+    reduced_pass: Callable[[Tensor], tuple[Tensor, list[dict[str, Reduced]]]]
+    if engine == "fused":
+        reduced_pass = partial(_fused_pass, model, FusedReducer(layout, control=control))
+    else:
+        reduced_pass = partial(_hooked_pass, model, PatternReducer(layout, control=control))
+    batches: list[dict[str, Tensor]] = []
+    losses: list[Tensor] = []
+    for start in range(0, len(ids), rows):
+        batch = ids[start : start + rows]
+        with torch.no_grad():
+            final, layers = reduced_pass(batch)
+            losses.append(torch.empty(0) if control else token_losses(model, final, batch).cpu())
+        if len(layers) != model.card.n_layers:
+            raise RuntimeError(f"only {len(layers)} of {model.card.n_layers} layers showed their attention")
+        batches.append({name: torch.stack([layer[name].T for layer in layers]) for name in layers[0]})
+        report(min(1.0, (start + rows) / len(ids)))
+    joined = {name: torch.cat([batch[name] for batch in batches], dim=-1).numpy() for name in batches[0]}
+    return joined, torch.cat(losses).numpy()
+
+
+def _fused_pass(model: LoadedModel, reduce: FusedReducer, batch: Tensor) -> tuple[Tensor, list[dict[str, Reduced]]]:
+    """The unembedding's input, and every layer's reduced attention."""
+    layers: list[dict[str, Reduced]] = []
+    return fused_body(model, batch, lambda attention: layers.append(reduce(attention))), layers
+
+
+def _hooked_pass(model: LoadedModel, reduce: PatternReducer, batch: Tensor) -> tuple[Tensor, list[dict[str, Reduced]]]:
+    """The same with hooks."""
+    found: dict[int, dict[str, Reduced]] = {}
+    body = run_body(model, batch, [_reducing_hook(layer, found, reduce) for layer in range(model.card.n_layers)])
+    return body.final, [found[layer] for layer in sorted(found)]
+
+
+def _reducing_hook(layer: int, found: dict[int, dict[str, Reduced]], reduce: PatternReducer) -> Hook:
+    def keep_reduced(pattern: Tensor) -> None:
+        found[layer] = reduce(pattern)
+
+    return pattern_hook(layer), keep_reduced

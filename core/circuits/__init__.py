@@ -1,0 +1,1 @@
+"""Which heads work together: by their weights, and by cutting paths."""

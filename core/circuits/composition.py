@@ -1,0 +1,115 @@
+"""K-, Q- and V-composition: how much of what one head writes a later head reads as key, query or value (Elhage et al. 2021).
+
+Weights act on row vectors here: a head adds `x W_OV` with `W_OV = W_V W_O`, and scores `x_q W_QK x_k^T` with
+`W_QK = W_Q W_K^T`. What an earlier head wrote, `x W_OV^e`, is read
+
+- on the key side by `M = W_QK^T`, as query by `M = W_QK`, as value by `M = W_OV`,
+
+and the composition is `||W_OV^e M||_F / (||W_OV^e||_F ||M||_F)`. Two random matrices of these shapes have some, too: that
+is the baseline, to be subtracted. Only `d_head x d_head` products are formed for a pair, never `d_model x d_model`.
+
+Gains of the input norms, and LayerNorm's centring, are in the weights; scales that depend on the token are not. Rotary
+positions, norms of queries and keys, norms after the attention and biases are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from core.heads import Head
+from core.transformer.loaded import LoadedModel
+from core.transformer.passes.weights import query_and_key, reads, value_and_output
+
+KINDS = ("k", "q", "v")
+BASELINE_DRAWS = 16
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A matrix `left @ right` of rank `d_head`, by what its norms and products need."""
+
+    left: Float[Tensor, "d_model d_head"]
+    right: Float[Tensor, "d_head d_model"]
+
+    @property
+    def left_gram(self) -> Float[Tensor, "d_head d_head"]:
+        """`left^T left`."""
+        return self.left.T @ self.left
+
+    @property
+    def right_gram(self) -> Float[Tensor, "d_head d_head"]:
+        """`right right^T`."""
+        return self.right @ self.right.T
+
+    @property
+    def norm(self) -> Float[Tensor, ""]:
+        """Frobenius norm of the whole matrix."""
+        return _root((self.left_gram * self.right_gram).sum())
+
+
+def composition(written: Factors, read: Factors) -> float:
+    """`||E M||_F / (||E||_F ||M||_F)` for `E = written`, `M = read`; 0 where either is zero."""
+    between = written.right @ read.left
+    product = _root(((written.left_gram @ between @ read.right_gram) * between).sum())
+    size = float(written.norm * read.norm)
+    return float(product) / size if size > 0 else 0.0
+
+
+@torch.no_grad()
+def compositions(model: LoadedModel, receiver: Head) -> Float[Tensor, "kinds n_layers n_heads"]:
+    """K-, Q- and V-composition of every head in an earlier layer with `receiver`; NaN elsewhere."""
+    found = torch.full((len(KINDS), model.card.n_layers, model.card.n_heads), float("nan"), dtype=torch.float64)
+    read = [_reader(model, receiver, kind) for kind in KINDS]
+    for layer in range(receiver[0]):
+        for head in range(model.card.n_heads):
+            written = writer(model, (layer, head))
+            for kind, matrix in enumerate(read):
+                found[kind, layer, head] = composition(written, matrix)
+    return found
+
+
+@torch.no_grad()
+def baseline(d_model: int, d_head: int, seed: int = 0, draws: int = BASELINE_DRAWS) -> float:
+    """The mean composition of random Gaussian matrices of these shapes; the same for all three kinds."""
+    random = torch.Generator().manual_seed(seed)
+
+    def drawn() -> Factors:
+        left = torch.randn(d_model, d_head, generator=random, dtype=torch.float64)
+        return Factors(left, torch.randn(d_head, d_model, generator=random, dtype=torch.float64))
+
+    return sum(composition(drawn(), drawn()) for _ in range(draws)) / draws
+
+
+def writer(model: LoadedModel, head: Head) -> Factors:
+    """`W_OV` of a head, from the residual stream to the residual stream."""
+    value, output = value_and_output(model, *head)
+    return Factors(_exact(reads(model, head[0], value)), _exact(output))
+
+
+def _reader(model: LoadedModel, head: Head, kind: str) -> Factors:
+    """What a head reads as key (`W_QK^T`), query (`W_QK`) or value (`W_OV`)."""
+    if kind == "v":
+        return writer(model, head)
+    query, key = (_exact(reads(model, head[0], matrix)) for matrix in query_and_key(model, *head))
+    return Factors(key, query.T) if kind == "k" else Factors(query, key.T)
+
+
+def _exact(matrix: Tensor) -> Tensor:
+    """Double precision: traces of products of four matrices cancel."""
+    return matrix.double()
+
+
+def _root(square: Tensor) -> Tensor:
+    # Rounding can leave a square a hair below zero.
+    return square.clamp(min=0).sqrt()
+
+
+def all_compositions(model: LoadedModel, receivers: Sequence[Head]) -> Float[Tensor, "receivers kinds n_layers n_heads"]:
+    """`compositions` of several receivers."""
+    empty = torch.empty(0, len(KINDS), model.card.n_layers, model.card.n_heads, dtype=torch.float64)
+    return torch.stack([compositions(model, head) for head in receivers]) if receivers else empty

@@ -1,0 +1,57 @@
+"""The report as one standalone page: published numbers beside a live run, with live figures."""
+
+from __future__ import annotations
+
+from core.documents.standalone import Picture, Section, standalone_page
+from core.figures.ablation.sweep import describe_sweep, sweep_curve
+from core.figures.base.style import Look
+from core.figures.replication import correction_steps, describe_steps, describe_values, value_map
+from core.heads import Mode
+from core.replication.published import COUNTED_THRESHOLDS, reported_models
+from core.replication.report import QUESTIONS, ReportRun, behaviour_of_the_report
+from core.replication.tables import scale_notes, scale_rows, step_rows, table_rows
+from core.settings.view import measured_on
+from core.transformer.card import ModelIdentity
+
+
+def report_page(run: ReportRun, identity: ModelIdentity, threshold: float, mode: Mode) -> str:
+    """The whole page as HTML; `threshold` puts rings on the maps, `mode` is the one of the sweep and of pruning."""
+    look = Look()
+    own, best, name = run.steps[0], run.steps[-1], identity.card.name
+    answers = run.answers()
+    ours = f"Measured on {measured_on(run.request.probe(identity), identity)}; {mode} ablation."
+    recipe = f"Measured on {measured_on(own.recipe.probe, identity)}."
+    maps = [
+        Picture(value_map(values, title, threshold, look), describe_values(values, title, threshold))
+        for title, values in [
+            *((f"{found.title}, recorded", found.induction) for found in reported_models().values()),
+            (f"{name}, live, the report's convention", own.scores),
+            (f"{name}, live, corrected", best.scores),
+        ]
+    ]
+    previous = [
+        Picture(value_map(values, title, threshold, look), describe_values(values, title, threshold))
+        for title, values in [
+            *((f"{found.title}, recorded, previous token", found.previous_token) for found in reported_models().values()),
+            (f"{name}, live, previous token", own.measured.previous),
+        ]
+    ]
+    counts = [
+        {"threshold": f"{t:.2f}"}
+        | {found.title: found.counts()[t] for found in reported_models().values()}
+        | {name: int((own.scores > t).sum())}
+        for t in COUNTED_THRESHOLDS
+    ]
+    steps = Picture(correction_steps(run.steps, look), describe_steps(run.steps))
+    curve = Picture(sweep_curve(run.sweep, mode, threshold, look), describe_sweep(run.sweep, mode))
+    sections = [
+        Section("Induction scores", ("Recorded heat maps, and the same from a live run.",), pictures=maps, notes=(recipe,)),
+        Section("Previous-token scores", pictures=previous, notes=("Recorded: on one English paragraph. Live: " + recipe,)),
+        Section("Heads strictly above a threshold, in the report's convention", rows=counts, notes=own.recipe.notes),
+        Section("The table", (behaviour_of_the_report(),), rows=table_rows(own, best, name), notes=(recipe,)),
+        Section("What each correction changes", rows=step_rows(run.steps), pictures=(steps,), notes=best.control_notes),
+        Section(QUESTIONS["sweep"], (answers["sweep"],), pictures=(curve,), notes=(ours,)),
+        *(Section(QUESTIONS[key], (answers[key],)) for key in ("pruning", "detector")),
+        Section(QUESTIONS["scale"], (answers["scale"],), rows=scale_rows(run.models), notes=scale_notes(run.models)),
+    ]
+    return standalone_page(f"Induction heads: the report beside {name}", sections)

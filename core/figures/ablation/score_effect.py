@@ -1,0 +1,207 @@
+"""Score against effect, a point a head: does looking mean mattering?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from core.attention.scores import ALL_SCORES, head_name
+from core.attention.tables import value_range
+from core.figures.ablation.effect_map import effect_text
+from core.figures.base.head_marks import Head, click_markers
+from core.figures.base.labels import placed_labels
+from core.figures.base.marks import Anchor, Edge, Mark, Marks, name_of_line, symbols, threshold_line, words
+from core.figures.base.style import Look
+from core.figures.base.styled import styled
+from core.stats import QUADRANTS, Quadrant, quadrants
+
+_HEIGHT = 480
+# The picture's inner size on a usual screen, for deciding which names have room.
+_INNER_WIDTH, _INNER_HEIGHT = 820, 380
+_NAMED = 24
+# Pixels, at the usual text size.
+_SMALL, _LARGE, _RING = 8, 12, 20
+
+
+def score_effect(
+    scores: Float[np.ndarray, "n_layers n_heads"],
+    score: str,
+    effect: Float[np.ndarray, "n_layers n_heads"],
+    floor: float,
+    picked: Head | None,
+    look: Look,
+) -> go.Figure:
+    """`scores` across, `effect` (nats) up, with the floor from which a head matters; diamonds are heads that do.
+
+    Heads not measured yet (NaN) are left out. A click is reported by the last trace, `customdata` the head's name.
+    """
+    low, high = _effect_range(effect, floor)
+    left, right = _score_range(score)
+    known = [(int(layer), int(head)) for layer, head in np.argwhere(~np.isnan(effect))]
+    # With no threshold that a score could pass, what is left is divided by the floor alone.
+    parts = quadrants(scores, effect, math.inf, floor)
+    figure = go.Figure()
+    for heads, symbol, size, colour in (
+        (parts["neither"], "circle", _SMALL, look.muted),
+        (parts["matters"], "diamond", _LARGE, look.second),
+    ):
+        marker = {"size": look.px(size), "symbol": symbol, "color": colour}
+        x, y = _places(heads, scores, effect)
+        figure.add_trace(go.Scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip"))
+    if picked is not None and not np.isnan(effect[picked]):
+        figure.add_trace(_picked_mark(scores[picked], effect[picked], look))
+    for value in (floor, -floor):
+        figure.add_hline(y=value, line={"color": look.second, "dash": "dot", "width": look.px(1.5)})
+    texts = [effect_text(head, effect, scores, score) for head in known]
+    figure.add_trace(click_markers(*_places(known, scores, effect), known, texts, look.px(16)))
+    styled(figure, look, height=look.px(_HEIGHT), margin={"t": look.px(56), "b": look.px(96), "r": look.px(24)})
+    figure.update_xaxes(title=f"{ALL_SCORES[score].title} (dashed: the threshold)", range=[left, right])
+    figure.update_yaxes(title=f"effect (nats); dotted: ±{floor:.2f}", range=[low, high])
+    return figure
+
+
+def score_effect_marks(
+    scores: Float[np.ndarray, "n_layers n_heads"],
+    score: str,
+    effect: Float[np.ndarray, "n_layers n_heads"],
+    threshold: float,
+    floor: float,
+    look: Look,
+) -> Marks:
+    """The threshold, which with the floor divides the heads into four: each named with its count, its heads marked."""
+    parts = quadrants(scores, effect, threshold, floor)
+    above = [*parts["both"], *parts["looks"]]
+    accent = look.accent
+    return Marks(
+        _said(parts, effect, threshold, floor),
+        (
+            threshold_line(threshold, "x", look),
+            name_of_line(threshold, look),
+            symbols(*_places(parts["both"], scores, effect), look.px(_LARGE), colour=accent, fill=accent, shape="diamond"),
+            symbols(
+                *_places(parts["looks"], scores, effect), look.px(_LARGE), colour=accent, fill=look.paper, width=look.px(2.5)
+            ),
+            symbols(*_places(above, scores, effect), look.px(_RING), colour=look.ink, fill=None, width=look.px(1.5)),
+            *_names(parts, scores, score, effect, floor, look),
+            *_corners(parts, look),
+        ),
+    )
+
+
+def describe_score_effect(effect: Float[np.ndarray, "n_layers n_heads"], score: str, floor: float) -> str:
+    """The scatter in words, for somebody who cannot see it; its marks say the rest."""
+    known = int((~np.isnan(effect)).sum())
+    return (
+        f"Scatter of {ALL_SCORES[score].title} against the change in second-copy loss when a head is taken away alone, for "
+        f"{known} heads, a point each; diamonds are heads that change it by more than {floor:.2f} nats."
+    )
+
+
+def _said(
+    parts: dict[Quadrant, np.ndarray], effect: Float[np.ndarray, "n_layers n_heads"], threshold: float, floor: float
+) -> str:
+    said = []
+    for quadrant, heads in parts.items():
+        names = [head_name(*head) for head in sorted(map(tuple, heads), key=lambda head: -abs(effect[head]))[:5]]
+        listed = f" ({', '.join(names)}{' and others' if len(heads) > 5 else ''})" if quadrant != "neither" and names else ""
+        said.append(f"{QUADRANTS[quadrant]}: {len(heads)}{listed}")
+    return f"Divided at score {threshold:.2f} and effect {floor:.2f} nats. " + "; ".join(said) + "."
+
+
+def _places(
+    heads: Iterable[Sequence[int]],
+    scores: Float[np.ndarray, "n_layers n_heads"],
+    effect: Float[np.ndarray, "n_layers n_heads"],
+) -> tuple[list[float], list[float]]:
+    listed = [tuple(head) for head in heads]
+    return [float(scores[head]) for head in listed], [float(effect[head]) for head in listed]
+
+
+def _score_range(score: str) -> tuple[float, float]:
+    left, right = value_range(score)
+    return left - 0.03, right + 0.03
+
+
+def _effect_range(effect: Float[np.ndarray, "n_layers n_heads"], floor: float) -> tuple[float, float]:
+    """Room for all effects and for the floor's lines on both sides of zero."""
+    known = effect[~np.isnan(effect)]
+    least, most = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    least, most = min(least, -2 * floor, 0.0), max(most, 2 * floor, 0.1)
+    return least - 0.06 * (most - least), most + 0.1 * (most - least)
+
+
+def _names(
+    parts: dict[Quadrant, np.ndarray],
+    scores: Float[np.ndarray, "n_layers n_heads"],
+    score: str,
+    effect: Float[np.ndarray, "n_layers n_heads"],
+    floor: float,
+    look: Look,
+) -> list[Mark]:
+    """Names of the heads outside "neither", the largest effect first, as far as there is room."""
+    (left, right), (low, high) = _score_range(score), _effect_range(effect, floor)
+    outside: list[Quadrant] = ["both", "matters", "looks"]
+    heads = sorted((tuple(head) for quadrant in outside for head in parts[quadrant]), key=lambda head: -abs(effect[head]))
+    heads = heads[:_NAMED]
+    points = [
+        (
+            (float(scores[head]) - left) / (right - left) * _INNER_WIDTH,
+            (high - float(effect[head])) / (high - low) * look.px(_INNER_HEIGHT),
+        )
+        for head in heads
+    ]
+    names = [head_name(*head) for head in heads]
+    size = look.font_size - 1
+    places = placed_labels(points, names, look.font_size, look.px(13), _INNER_WIDTH, look.px(_INNER_HEIGHT))
+    across, down = look.px(_RING / 2 + 3), look.px(_RING / 2) + 0.6 * size
+    beside: dict[str, tuple[Anchor, float, float]] = {
+        "top center": ("middle", 0, -down),
+        "middle right": ("start", across, 0),
+        "middle left": ("end", -across, 0),
+        "bottom center": ("middle", 0, down),
+    }
+    found = []
+    for head, name, place in zip(heads, names, places, strict=True):
+        if place is not None:
+            anchor, *shift = beside[place]
+            x, y = float(scores[head]), round(float(effect[head]), 4)
+            found.append(words(name, x, y, colour=look.ink, size=size, shift=(shift[0], shift[1]), anchor=anchor))
+    return found
+
+
+def _picked_mark(x: float, y: float, look: Look) -> go.Scatter:
+    return go.Scatter(
+        x=[float(x)],
+        y=[float(y)],
+        mode="markers",
+        marker={"size": look.px(24), "symbol": "square-open", "color": look.ink, "line": {"width": look.px(3)}},
+        hoverinfo="skip",
+        name="picked",
+    )
+
+
+def _corners(parts: dict[Quadrant, np.ndarray], look: Look) -> list[Mark]:
+    """Each quadrant's name and count, above and below the picture, where no point can hide them."""
+    corners: list[tuple[Quadrant, Edge, Edge, Anchor, int]] = [
+        ("matters", "left", "top", "start", -18),
+        ("both", "right", "top", "end", -18),
+        ("neither", "left", "bottom", "start", 78),
+        ("looks", "right", "bottom", "end", 78),
+    ]
+    return [
+        words(
+            f"{QUADRANTS[quadrant]}: {len(parts[quadrant])}",
+            x,
+            y,
+            colour=look.ink,
+            size=look.font_size,
+            shift=(0, look.px(down)),
+            anchor=anchor,
+            bold=True,
+        )
+        for quadrant, x, y, anchor, down in corners
+    ]

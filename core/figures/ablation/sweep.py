@@ -1,0 +1,202 @@
+"""The sweep: what each threshold buys, beside random heads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from core.ablation.sweep import Sweep
+from core.figures.base.marks import Marks, name_of_line, threshold_line
+from core.figures.base.style import Look, see_through
+from core.figures.base.styled import styled
+from core.heads import Mode
+
+_DASHES: dict[Mode, str] = {"zero": "dash", "mean": "solid", "resample": "dot", "pattern": "dashdot"}
+
+
+def sweep_curve(
+    sweep: Sweep, mode: Mode, threshold: float | None, look: Look, others: Mapping[Mode, Sweep] | None = None
+) -> go.Figure:
+    """Second-copy loss (nats) by threshold above, heads taken away below; `threshold` is a line through both.
+
+    threshold: None where the line is drawn by `sweep_marks` and moves by itself.
+    `others`: sweeps of other modes over the same thresholds, as thin lines.
+    """
+    figure = make_subplots(
+        rows=2,
+        cols=1,
+        shared_xaxes=True,
+        row_heights=[0.74, 0.26],
+        vertical_spacing=0.05,
+        specs=[[{"secondary_y": True}], [{}]],
+    )
+    x = [row.threshold for row in sweep.rows]
+    _add_band(figure, sweep, look)
+    for name, other in (others or {}).items():
+        figure.add_trace(
+            go.Scatter(
+                x=x,
+                y=[row.second_copy for row in other.rows],
+                mode="lines+markers",
+                marker={"size": look.px(4)},
+                line={"color": look.muted, "width": look.px(1.5), "dash": _DASHES[name]},
+                hovertemplate=f"{name}: threshold %{{x:.2f}}, %{{y:.2f}} nats<extra></extra>",
+                name=name,
+            ),
+            row=1,
+            col=1,
+        )
+    figure.add_trace(
+        go.Scatter(
+            x=x,
+            y=[row.second_copy for row in sweep.rows],
+            mode="lines+markers",
+            line={"color": look.accent, "width": look.px(3)},
+            marker={"size": look.px(9)},
+            hovertemplate="threshold %{x:.2f}: %{y:.2f} nats<extra></extra>",
+            name=f"without the heads above it ({mode})",
+        ),
+        row=1,
+        col=1,
+    )
+    figure.add_trace(
+        go.Bar(
+            x=x,
+            y=[row.n_heads for row in sweep.rows],
+            width=0.6 * _spacing(x),
+            marker={"color": look.muted},
+            text=[row.n_heads for row in sweep.rows],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="threshold %{x:.2f}: %{y} heads<extra></extra>",
+            showlegend=False,
+            name="heads",
+        ),
+        row=2,
+        col=1,
+    )
+    _finish(figure, sweep, threshold, others or {}, look)
+    return figure
+
+
+def describe_sweep(sweep: Sweep, mode: Mode) -> str:
+    """The curve in words, for somebody who cannot see it."""
+    lowest, highest = sweep.rows[0], sweep.rows[-1]
+    knee = f" The curve bends most at {sweep.knee:.2f}." if sweep.knee is not None else " The curve has no bend."
+    return (
+        f"Second-copy loss by threshold, {mode} ablation: {lowest.second_copy:.2f} nats at {lowest.threshold:.2f} "
+        f"({lowest.n_heads} heads) to {highest.second_copy:.2f} at {highest.threshold:.2f} ({highest.n_heads} heads); "
+        f"untouched {sweep.clean.second_copy:.2f}.{knee}"
+    )
+
+
+def _add_band(figure: go.Figure, sweep: Sweep, look: Look) -> None:
+    """The band where it is known; thresholds that keep no head have none."""
+    known = [row for row in sweep.rows if not math.isnan(row.control_low)]
+    if not known:
+        return
+    x = [row.threshold for row in known]
+    figure.add_trace(
+        go.Scatter(
+            x=x + x[::-1],
+            y=[row.control_high for row in known] + [row.control_low for row in known][::-1],
+            fill="toself",
+            fillcolor=see_through(look.second),
+            line={"color": look.second, "width": look.px(1.5)},
+            hoverinfo="skip",
+            name="without random heads (95 % band)",
+        ),
+        row=1,
+        col=1,
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=x,
+            y=[row.control_mean for row in known],
+            mode="markers",
+            marker={"size": look.px(7), "symbol": "circle-open", "color": look.second},
+            customdata=[[row.control_low, row.control_high] for row in known],
+            hovertemplate="threshold %{x:.2f}: random heads %{y:.2f} "
+            "(%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>",
+            showlegend=False,
+            name="random heads",
+        ),
+        row=1,
+        col=1,
+    )
+
+
+def sweep_marks(threshold: float, look: Look) -> Marks:
+    """The threshold as a line through both parts."""
+    return Marks(f"The line is at {threshold:.2f}.", (threshold_line(threshold, "x", look), name_of_line(threshold, look)))
+
+
+def _finish(figure: go.Figure, sweep: Sweep, threshold: float | None, others: Mapping[Mode, Sweep], look: Look) -> None:
+    if threshold is not None:
+        figure.add_vline(x=threshold, line={"color": look.accent, "dash": "dash", "width": look.px(2)}, row="all", col=1)
+    figure.add_hline(y=sweep.clean.second_copy, line={"color": look.ink, "dash": "dot", "width": look.px(1.5)}, row=1, col=1)
+    if sweep.knee is not None:
+        _mark_knee(figure, sweep, look)
+    losses = [row.second_copy for one in (sweep, *others.values()) for row in one.rows]
+    highs = [row.control_high for row in sweep.rows if not math.isnan(row.control_high)]
+    top = max([*losses, *highs, sweep.clean.second_copy + 0.1])
+    most = max(row.n_heads for row in sweep.rows)
+    styled(
+        figure,
+        look,
+        height=look.px(560),
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"color": look.ink}},
+        margin={"t": look.px(64 if not look.large else 84)},
+    )
+    figure.update_layout(showlegend=True)
+    x = [row.threshold for row in sweep.rows]
+    figure.update_xaxes(range=[min(x) - 0.04, max(x) + 0.04], showgrid=False)
+    dashed = "the slider's" if threshold is None else f"{threshold:.2f}"
+    figure.update_xaxes(title=f"threshold (dashed: {dashed})", row=2, col=1)
+    figure.update_yaxes(title="loss on second copy (nats)", range=[0, 1.08 * top], row=1, col=1, secondary_y=False)
+    if sweep.clean.gain > 0:
+        _recovered_axis(figure, sweep, 1.08 * top)
+    figure.update_yaxes(title="heads", range=[0, 1.35 * max(1, most)], row=2, col=1)
+
+
+def _recovered_axis(figure: go.Figure, sweep: Sweep, top: float) -> None:
+    """The same curve read as a share of the gain that is lost, at the right edge."""
+    ends = [(loss - sweep.clean.second_copy) / sweep.clean.gain for loss in (0.0, top)]
+    # An axis is drawn only if something lies on it.
+    nothing = go.Scatter(x=[sweep.rows[0].threshold], y=[0.0], mode="markers", marker={"opacity": 0}, showlegend=False)
+    figure.add_trace(nothing.update(hoverinfo="skip"), row=1, col=1, secondary_y=True)
+    figure.update_yaxes(
+        title="gain lost",
+        range=ends,
+        tickformat=".0%",
+        tick0=0,
+        dtick=0.25 if ends[1] < 1.6 else 0.5,
+        showgrid=False,
+        row=1,
+        col=1,
+        secondary_y=True,
+    )
+
+
+def _mark_knee(figure: go.Figure, sweep: Sweep, look: Look) -> None:
+    [row] = [row for row in sweep.rows if row.threshold == sweep.knee]
+    figure.add_annotation(
+        x=row.threshold,
+        y=row.second_copy,
+        text=f"<b>knee {row.threshold:.2f}</b>",
+        ax=look.px(58),
+        ay=-look.px(30),
+        arrowcolor=look.ink,
+        arrowwidth=look.px(1.5),
+        bgcolor=look.paper,
+        row=1,
+        col=1,
+    )
+
+
+def _spacing(x: list[float]) -> float:
+    return float(np.diff(x).min()) if len(x) > 1 else 0.05

@@ -1,0 +1,1 @@
+"""Figures of scores, patterns and losses of tokens."""

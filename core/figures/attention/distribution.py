@@ -1,0 +1,109 @@
+"""How many heads have which score; its marks: the threshold line and the heads above it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float, Int
+
+from core.attention.scores import ALL_SCORES, HeadScores
+from core.attention.tables import BIN_WIDTH, score_bins, value_range
+from core.figures.base.marks import Marks, Place, boxes, threshold_line, words
+from core.figures.base.plain import plain_figure
+from core.figures.base.style import Look
+
+# With more heads than this in one bar, single heads would be too low to see on a linear axis.
+_LINEAR_UP_TO = 30
+# The part of its bin that a bar fills.
+_BAR = 0.92
+
+
+def score_distribution(scores: HeadScores, score: str, look: Look) -> go.Figure:
+    """A histogram; which of its heads are above the threshold is drawn by its marks."""
+    edges, total = _bins(scores, score)
+    centres = (edges[:-1] + edges[1:]) / 2
+    low, high = value_range(score)
+    bars = {
+        "type": "bar",
+        "x": centres,
+        "y": total,
+        "width": BIN_WIDTH * _BAR,
+        "marker": {"color": look.muted},
+        "customdata": [f"{start:.2f} to {end:.2f}" for start, end in pairwise(edges)],
+        "hovertemplate": "%{y} heads from %{customdata}<extra></extra>",
+        "name": "heads",
+    }
+    return plain_figure(
+        [bars],
+        look,
+        height=look.px(300),
+        margin={"t": look.px(36)},
+        xaxis={"title": ALL_SCORES[score].title, "range": [low - 0.01, high + 0.01], "showgrid": False},
+        yaxis=_count_axis(total),
+        annotations=_counts_on_bars(centres, total, look),
+    )
+
+
+def distribution_marks(scores: HeadScores, score: str, threshold: float, look: Look) -> Marks:
+    """The threshold line; the part of each bar that is above it is coloured, and rimmed for those who see no colours."""
+    edges, below, above = score_bins(scores.mean(score), score, threshold)
+    half = BIN_WIDTH * _BAR / 2
+    corners: list[tuple[float, float, Place, Place]] = [
+        (float(centre) - half, float(centre) + half, int(rest) if rest else "bottom", int(rest + count))
+        for centre, rest, count in zip((edges[:-1] + edges[1:]) / 2, below, above, strict=True)
+        if count
+    ]
+    name = words(
+        f"threshold {threshold:.2f}",
+        threshold,
+        "top",
+        colour=look.accent,
+        size=look.font_size,
+        shift=(0, -look.px(10)),
+        anchor="middle",
+    )
+    return Marks(
+        f"{above.sum()} heads are above {threshold:.2f}.", (boxes(corners, look), threshold_line(threshold, "x", look), name)
+    )
+
+
+def _bins(scores: HeadScores, score: str) -> tuple[Float[np.ndarray, " edges"], Int[np.ndarray, " bins"]]:
+    """The bins' edges, and how many heads each holds."""
+    edges, below, above = score_bins(scores.mean(score), score, 0.0)
+    return edges, below + above
+
+
+def _count_axis(total: Int[np.ndarray, " bins"]) -> dict[str, Any]:
+    if total.max() > _LINEAR_UP_TO:
+        top = float(np.log10(total.max())) * 1.12
+        return {"title": "heads (log scale)", "type": "log", "range": [np.log10(0.6), top], "dtick": 1}
+    return {"title": "heads", "range": [0, float(total.max()) * 1.15], "rangemode": "tozero"}
+
+
+def _counts_on_bars(centres: Float[np.ndarray, " bins"], total: Int[np.ndarray, " bins"], look: Look) -> list[dict[str, Any]]:
+    return [
+        {
+            "x": float(centre),
+            "y": _height(count, total),
+            "text": str(count),
+            "showarrow": False,
+            "yanchor": "bottom",
+            "yshift": look.px(2),
+        }
+        for centre, count in zip(centres[total > 0], total[total > 0], strict=True)
+    ]
+
+
+def describe_distribution(scores: HeadScores, score: str) -> str:
+    """The histogram in words, for somebody who cannot see it."""
+    edges, total = _bins(scores, score)
+    parts = ", ".join(f"{count} from {edges[i]:.2f} to {edges[i + 1]:.2f}" for i, count in enumerate(total) if count)
+    return f"Histogram of {ALL_SCORES[score].title}: {parts}."
+
+
+def _height(count: int, total: Int[np.ndarray, " bins"]) -> float:
+    """Where a bar's number stands: an annotation on a logarithmic axis is placed by the logarithm."""
+    return float(np.log10(count)) if total.max() > _LINEAR_UP_TO else float(count)

@@ -1,0 +1,142 @@
+"""All heads in the order of a score, with the chance level; its marks: the threshold line and the heads above it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from core.attention.scores import ALL_SCORES, HeadScores, head_name, heads_above
+from core.attention.tables import value_range
+from core.figures.base.head_marks import Head, click_markers, hover_texts, scatter
+from core.figures.base.marks import Marks, dots, threshold_line, words
+from core.figures.base.plain import plain_figure
+from core.figures.base.style import Look
+
+# Up to this many heads every one is named on the axis; above it only the highest are named, in the picture.
+_NAMED_ON_AXIS = 40
+_NAMED_ON_AXIS_LARGE = 16
+_NAMED_IN_PICTURE = 12
+_TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+
+def ranked_scores(scores: HeadScores, score: str, picked: Head | None, look: Look) -> go.Figure:
+    """Each head's score, highest first. A click is reported by the last trace, `customdata` the head's name."""
+    values = scores.mean(score)
+    heads = heads_above(values, -2.0)
+    places = list(range(1, len(heads) + 1))
+    ordered = [float(values[head]) for head in heads]
+    named = _named_on_axis(len(heads), look)
+    size = _mark_size(len(heads), look)
+    low, high = value_range(score)
+    marker = {"size": size, "color": look.muted}
+    traces = [scatter(x=places, y=ordered, mode="markers", marker=marker, hoverinfo="skip", name="all heads")]
+    if picked in heads:
+        place = heads.index(picked)
+        square = {"size": size + look.px(14), "symbol": "square-open", "color": look.ink, "line": {"width": look.px(3)}}
+        traces.append(
+            scatter(x=[places[place]], y=[ordered[place]], mode="markers", marker=square, hoverinfo="skip", name="picked")
+        )
+    traces.append(click_markers(places, ordered, heads, hover_texts(scores, heads), size + look.px(6)))
+    xaxis: dict[str, Any]
+    if named:
+        xaxis = {
+            "title": "heads, highest first",
+            "range": [0.4, len(heads) + 0.6],
+            "showgrid": False,
+            "tickvals": places,
+            "ticktext": [head_name(*head) for head in heads],
+        }
+    else:
+        # On a linear axis the few heads that matter would stand on top of each other at the left edge.
+        xaxis = {
+            "title": "heads, highest first (place, log scale)",
+            "type": "log",
+            "range": [np.log10(0.9), np.log10(len(heads) * 1.05)],
+            "showgrid": False,
+            "tickvals": [place for place in _TICKS if place <= len(heads)],
+        }
+    return plain_figure(
+        traces,
+        look,
+        height=look.px(340),
+        # Names in the picture stand above their marks and need room there.
+        margin={"t": look.px(24 if named else 64), "r": look.px(120)},
+        xaxis=xaxis,
+        yaxis={"title": ALL_SCORES[score].title, "range": [low - 0.02, high + 0.03]},
+        **_chance_line(ALL_SCORES[score].chance(scores.layout), look),
+    )
+
+
+def ranked_marks(scores: HeadScores, score: str, threshold: float, look: Look) -> Marks:
+    """The threshold line, and the heads above it; where the axis cannot name them, the highest are named beside them."""
+    values = scores.mean(score)
+    heads = heads_above(values, threshold)
+    ordered = [float(values[head]) for head in heads]
+    low, high = value_range(score)
+    chance = ALL_SCORES[score].chance(scores.layout)
+    # The two lines are named at the same edge: where they would run into each other, the threshold's name makes way.
+    near = abs(threshold - chance) < 0.06 * (high - low)
+    aside = look.px(18) * (-1 if threshold >= chance else 1) if near else 0
+    marks = [
+        threshold_line(threshold, "y", look),
+        words(
+            f"threshold {threshold:.2f}",
+            "right",
+            threshold,
+            colour=look.accent,
+            size=look.font_size,
+            shift=(look.px(4), aside),
+        ),
+        dots(range(1, len(heads) + 1), ordered, _mark_size(values.size, look) + look.px(3), look),
+    ]
+    if not _named_on_axis(values.size, look):
+        marks += [
+            words(
+                head_name(*head),
+                place + 1,
+                value,
+                colour=look.ink,
+                size=look.font_size - 2,
+                shift=(look.px(5), -look.px(14)),
+                turned=-60,
+            )
+            for place, (head, value) in enumerate(zip(heads[:_NAMED_IN_PICTURE], ordered, strict=False))
+        ]
+    return Marks(f"{len(heads)} heads are above the threshold line at {threshold:.2f}.", tuple(marks))
+
+
+def describe_ranked(scores: HeadScores, score: str) -> str:
+    """The ranking in words, for somebody who cannot see it."""
+    values = scores.mean(score)
+    heads = heads_above(values, -2.0)
+    first = ", ".join(f"{head_name(*head)} {values[head]:.2f}" for head in heads[:5])
+    return (
+        f"All {len(heads)} heads in the order of their score, from {first} down to {values[heads[-1]]:.2f}. "
+        f"Chance is {ALL_SCORES[score].chance(scores.layout):.2f}."
+    )
+
+
+def _named_on_axis(n_heads: int, look: Look) -> bool:
+    return n_heads <= (_NAMED_ON_AXIS_LARGE if look.large else _NAMED_ON_AXIS)
+
+
+def _mark_size(n_heads: int, look: Look) -> int:
+    return look.px(11 if _named_on_axis(n_heads, look) else 8)
+
+
+def _chance_line(chance: float, look: Look) -> dict[str, Any]:
+    """The chance level, named at the right edge where no mark can hide the words."""
+    stroke = {"color": look.second, "dash": "dot", "width": look.px(2)}
+    name = {
+        "x": 1.005,
+        "xref": "paper",
+        "y": chance,
+        "text": f"chance {chance:.2f}",
+        "showarrow": False,
+        "xanchor": "left",
+        "font": {"color": look.second},
+    }
+    shape = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "y0": chance, "y1": chance, "line": stroke}
+    return {"shapes": [shape], "annotations": [name]}

@@ -1,0 +1,140 @@
+"""What every map of heads shares: layers down, heads across, rings, crosses, a frame round the picked head, clicks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Bool, Float
+
+from core.figures.base.head_marks import Head, Trace, all_heads, click_markers, cross_markers, ring_markers, scatter
+from core.figures.base.plain import plain_figure
+from core.figures.base.style import Look
+from core.numbers import signed
+
+# Cells are written into when there is room for two digits.
+_ROW_TO_WRITE_IN = 28
+_HEADS_TO_WRITE_IN = 16
+# Pixels across on a usual screen, beside other things or alone; the figure itself takes the width it is given.
+_USUAL_WIDTH = 430
+_LARGE_WIDTH = 600
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What the cells of a map show: values between `low` and `high` as `colours`, and what hovering a head says.
+
+    light: where the colour is so light that numbers on it are written in black. signed: numbers carry a sign.
+    NaN cells stay empty.
+    """
+
+    values: Float[np.ndarray, "n_layers n_heads"]
+    low: float
+    high: float
+    colours: Any
+    light: Bool[np.ndarray, "n_layers n_heads"]
+    texts: list[str]
+    signed: bool = False
+
+
+def head_map(
+    cells: Cells,
+    look: Look,
+    *,
+    title: str,
+    axis_title: str = "head",
+    ringed: Sequence[Head] = (),
+    crossed: Sequence[Head] = (),
+    picked: Head | None = None,
+) -> go.Figure:
+    """The map; a click is reported by the last trace, whose points carry `customdata` the head's name."""
+    values = cells.values
+    n_layers, n_heads = values.shape
+    row = row_height(n_layers, look)
+    traces: list[Trace] = [
+        {
+            "type": "heatmap",
+            "z": values,
+            "zmin": cells.low,
+            "zmax": cells.high,
+            "colorscale": cells.colours,
+            "xgap": 1,
+            "ygap": 1,
+            "hoverinfo": "skip",
+            "colorbar": {"thickness": look.px(14), "outlinewidth": 0, "tickfont": {"color": look.ink}},
+        }
+    ]
+    # A ring wider than its cell would seem to belong to the neighbours, too.
+    size = 0.84 * min(row, (_LARGE_WIDTH if look.large else _USUAL_WIDTH) / n_heads)
+    traces += ring_markers([head for _, head in ringed], [layer for layer, _ in ringed], size, look)
+    if crossed:
+        # Beside the number, not through it.
+        traces += cross_markers([h - 0.32 for _, h in crossed], [layer - 0.28 for layer, _ in crossed], size / 3, look)
+    heads = all_heads(values)
+    if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= _HEADS_TO_WRITE_IN:
+        traces.append(_numbers(cells, heads, look))
+    traces.append(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, cells.texts, row * 0.9))
+    return plain_figure(
+        traces,
+        look,
+        height=round(n_layers * row) + look.px(96),
+        title={
+            "text": title,
+            "font": {"size": look.font_size},
+            "x": 0,
+            "xref": "paper",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 8},
+        },
+        margin={"t": look.px(40)},
+        shapes=[] if picked is None else frame_shapes(picked, look),
+        xaxis={"title": axis_title, "range": [-0.5, n_heads - 0.5], "showgrid": False, "dtick": 1 if n_heads <= 16 else 4},
+        yaxis={
+            "title": "layer",
+            "range": [n_layers - 0.5, -0.5],
+            "showgrid": False,
+            "dtick": 1 if row >= look.px(24) else 5,
+        },
+    )
+
+
+def row_height(n_layers: int, look: Look) -> float:
+    """Pixels a layer: few layers get tall rows, many stay legible."""
+    return look.scale * min(84.0, max(18.0, 480.0 / n_layers))
+
+
+def _numbers(cells: Cells, heads: list[Head], look: Look) -> Trace:
+    """The values written into their cells, black on the scale's light colours and white on its dark ones."""
+    known = [head for head in heads if not np.isnan(cells.values[head])]
+    return scatter(
+        x=[head for _, head in known],
+        y=[layer for layer, _ in known],
+        mode="text",
+        # Adding zero turns the -0.0 that rounding leaves into 0.0.
+        text=[
+            signed(cells.values[head]) if cells.signed else f"{round(float(cells.values[head]), 2) + 0.0:.2f}" for head in known
+        ],
+        textfont={"size": look.font_size, "color": ["#000000" if cells.light[head] else "#ffffff" for head in known]},
+        hoverinfo="skip",
+        name="values",
+    )
+
+
+def frame_shapes(picked: Head, look: Look) -> list[dict[str, Any]]:
+    """A frame round one cell, to be seen on every colour."""
+    layer, head = picked
+    return [
+        {
+            "type": "rect",
+            "x0": head - 0.5,
+            "x1": head + 0.5,
+            "y0": layer - 0.5,
+            "y1": layer + 0.5,
+            "line": {"color": colour, "width": look.px(width)},
+        }
+        for colour, width in (("#000000", 7), (look.accent if look.dark else "#ff8c1a", 4))
+    ]

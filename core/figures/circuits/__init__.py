@@ -1,0 +1,1 @@
+"""Figures of heads that work together."""

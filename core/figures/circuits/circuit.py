@@ -1,0 +1,218 @@
+"""A circuit as a picture: previous-token heads on the left, induction heads on the right; and heads without one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from core.attention.scores import HeadScores, head_name
+from core.circuits.cached import Circuit, Edge, Pruning
+from core.figures.base.head_marks import before_and_after, click_markers
+from core.figures.base.style import Look
+from core.figures.base.styled import styled
+from core.heads import HeadSet
+
+_ROW = 64
+_PRUNED_ROW = 30
+_WIDEST = 14.0
+# An edge matters from this drop on; drops are written on edges that lose at least a quarter as much as the first.
+_WRITTEN_DROP = 0.05
+_WRITTEN_SHARE = 0.25
+_MOST_WRITTEN = 12
+# Where on an edge its number may stand, the best first, and the room it takes, in the picture's own units.
+_PLACES = (0.5, 0.35, 0.65, 0.2, 0.8, 0.27, 0.43, 0.57, 0.73)
+_NUMBER_WIDTH = 0.1
+_NUMBER_HEIGHT = 0.6
+
+
+def circuit_graph(circuit: Circuit, scores: HeadScores, look: Look) -> go.Figure:
+    """Edges as wide as what cutting them costs, orange where that matters; dotted where the weights are no more than random.
+
+    The last trace takes clicks.
+    """
+    left, right = _heights(len(circuit.previous)), _heights(len(circuit.induction))
+    figure = go.Figure()
+    widest = max((edge.drop for edge in circuit.edges), default=0.0)
+    # The edges that matter lie on top.
+    for edge in reversed(circuit.edges):
+        _draw(
+            figure,
+            edge,
+            left[circuit.previous.index(edge.previous)],
+            right[circuit.induction.index(edge.induction)],
+            widest,
+            look,
+        )
+    least = max(_WRITTEN_DROP, _WRITTEN_SHARE * circuit.edges[0].drop) if circuit.edges else 0.0
+    written = [edge for edge in circuit.edges if edge.drop >= least][:_MOST_WRITTEN] or list(circuit.edges[:1])
+    rows = max(len(left), len(right), 2)
+    taken: list[tuple[float, float]] = []
+    for edge in written:
+        i, j = circuit.previous.index(edge.previous), circuit.induction.index(edge.induction)
+        place = _free_place(left[i], right[j], taken, rows)
+        taken.append(place)
+        _write(figure, edge, place, look)
+    _middles(figure, circuit, left, right)
+    _nodes(figure, circuit, scores, left, right, look)
+    styled(figure, look, height=look.px(_ROW * rows + 70), margin={"l": look.px(8), "r": look.px(8), "t": look.px(44), "b": 8})
+    figure.update_xaxes(visible=False, range=[-0.42, 1.42])
+    figure.update_yaxes(visible=False, range=[-0.12, 1.12])
+    for x, word in ((0, "<b>previous-token heads</b>"), (1, "<b>induction heads</b>")):
+        figure.add_annotation(x=x, y=1, yref="paper", yanchor="bottom", text=word, showarrow=False)
+    return figure
+
+
+def describe_circuit(circuit: Circuit) -> str:
+    """The picture in words, for somebody who cannot see it."""
+    said = "; ".join(
+        f"{head_name(*edge.previous)} to {head_name(*edge.induction)}: prefix matching {edge.clean:.2f} to {edge.patched:.2f}, "
+        f"K-composition {edge.k_composition:.3f}, random {edge.baseline:.3f}"
+        for edge in circuit.edges[:_MOST_WRITTEN]
+    )
+    return f"{len(circuit.previous)} previous-token heads, {len(circuit.induction)} induction heads, edges: {said or 'none'}."
+
+
+def pruned_matching(
+    prunings: Sequence[Pruning], heads: HeadSet, called: HeadSet, titles: Sequence[str], look: Look
+) -> go.Figure:
+    """One panel for each pruned head: prefix matching of `heads` before (ring) and without it (diamond); bold: called."""
+    columns = 1 if look.large else len(prunings)
+    rows = len(prunings) if look.large else 1
+    # Between panels below each other: the numbers of one and the title of the next.
+    gap = look.px(70)
+    body = rows * look.px(_PRUNED_ROW * len(heads)) + (rows - 1) * gap
+    figure = make_subplots(
+        rows,
+        columns,
+        shared_yaxes=True,
+        subplot_titles=list(titles),
+        horizontal_spacing=0.03,
+        vertical_spacing=gap / body if rows > 1 else 0,
+    )
+    places = list(range(len(heads)))[::-1]
+    for index, pruning in enumerate(prunings):
+        at = {"row": index + 1, "col": 1} if look.large else {"row": 1, "col": index + 1}
+        words = ("before", f"without {head_name(*pruning.head)}")
+        traces = before_and_after(
+            [float(pruning.before[head]) for head in heads],
+            [float(pruning.after[head]) for head in heads],
+            places,
+            look,
+            words=words,
+            sizes=(13, 10),
+            hovers=(_moved_hover(words[0]), _moved_hover(words[1])),
+            customdata=[head_name(*head) for head in heads],
+        )
+        for trace in traces:
+            figure.add_trace(trace, **at)
+    # Room for the camera above the last title.
+    styled(figure, look, height=body + look.px(110), margin={"t": look.px(60)})
+    figure.update_annotations(font={"size": look.font_size, "color": look.ink})
+    figure.update_xaxes(range=[-0.04, 1.04])
+    figure.update_xaxes(title="prefix matching", row=rows)
+    names = [f"<b>{head_name(*head)}</b>" if head in called else head_name(*head) for head in heads]
+    figure.update_yaxes(tickvals=places, ticktext=names, range=[-0.7, len(heads) - 0.3])
+    return figure
+
+
+def _moved_hover(word: str) -> str:
+    return f"%{{customdata}} {word}: %{{x:.3f}}<extra></extra>"
+
+
+def describe_pruned(prunings: Sequence[Pruning], heads: HeadSet) -> str:
+    """The panels in words."""
+    parts = []
+    for pruning in prunings:
+        said = ", ".join(f"{head_name(*head)} {pruning.before[head]:.2f} to {pruning.after[head]:.2f}" for head in heads)
+        parts.append(f"without {head_name(*pruning.head)}: {said}")
+    return f"Prefix matching of {len(heads)} heads before and after pruning. {'. '.join(parts)}."
+
+
+def _heights(count: int) -> list[float]:
+    """Places from the top down, spread evenly; a single one in the middle."""
+    return [1 - (i + 0.5) / count for i in range(count)]
+
+
+def _matters(edge: Edge) -> bool:
+    return edge.drop >= _WRITTEN_DROP
+
+
+def _draw(figure: go.Figure, edge: Edge, y0: float, y1: float, widest: float, look: Look) -> None:
+    # The widest is as wide as it gets only if it matters: a circuit without strong edges looks like one.
+    width = look.px(1.5 + _WIDEST * max(0.0, edge.drop) / max(widest, _WRITTEN_DROP))
+    colour = look.accent if _matters(edge) else look.muted
+    line = {"color": colour, "width": width, "dash": "solid" if edge.k_composition > edge.baseline else "dot"}
+    opacity = 0.3 + 0.6 * min(1.0, max(0.0, edge.drop / edge.clean)) if edge.clean > 0 else 0.3
+    figure.add_trace(go.Scatter(x=[0, 1], y=[y0, y1], mode="lines", line=line, opacity=opacity, hoverinfo="skip", name="edge"))
+
+
+def _free_place(y0: float, y1: float, taken: list[tuple[float, float]], rows: int) -> tuple[float, float]:
+    """Where on an edge its number covers none that is written already; the middle if there is no such place."""
+    places = [(at, y0 + (y1 - y0) * at) for at in _PLACES]
+    free = [
+        (x, y) for x, y in places if all(abs(x - u) > _NUMBER_WIDTH or abs(y - v) > _NUMBER_HEIGHT / rows for u, v in taken)
+    ]
+    return (free or places)[0]
+
+
+def _write(figure: go.Figure, edge: Edge, place: tuple[float, float], look: Look) -> None:
+    text = f"−{edge.drop:.2f}" if edge.drop >= 0.005 else f"{abs(edge.drop):.2f}"
+    figure.add_annotation(
+        x=place[0],
+        y=place[1],
+        text=f"<b>{text}</b>",
+        showarrow=False,
+        bgcolor=look.paper,
+        bordercolor=look.accent if _matters(edge) else look.muted,
+        borderpad=2,
+        font={"color": look.ink},
+    )
+
+
+def _middles(figure: go.Figure, circuit: Circuit, left: list[float], right: list[float]) -> None:
+    """Points along every edge that say both numbers when they are hovered."""
+    x, y, texts = [], [], []
+    for edge in circuit.edges:
+        y0, y1 = left[circuit.previous.index(edge.previous)], right[circuit.induction.index(edge.induction)]
+        for at in (0.2, 0.35, 0.5, 0.65, 0.8):
+            x.append(at)
+            y.append(y0 + (y1 - y0) * at)
+            texts.append(_hover(edge))
+    figure.add_trace(
+        go.Scatter(x=x, y=y, mode="markers", marker={"size": 16, "opacity": 0}, hovertext=texts, hoverinfo="text", name="edges")
+    )
+
+
+def _hover(edge: Edge) -> str:
+    return (
+        f"<b>{head_name(*edge.previous)} → {head_name(*edge.induction)}</b><br>prefix matching {edge.clean:.3f} → "
+        f"{edge.patched:.3f} when this path is cut<br>K-composition {edge.k_composition:.3f}, random {edge.baseline:.3f}"
+        f"<br>rank {edge.rank} of {edge.earlier} earlier heads"
+    )
+
+
+def _nodes(figure: go.Figure, circuit: Circuit, scores: HeadScores, left: list[float], right: list[float], look: Look) -> None:
+    previous, matching = scores.mean("previous_token"), scores.mean("induction")
+    for heads, x, heights, symbol, side, values in (
+        (circuit.previous, 0, left, "square", "middle left", previous),
+        (circuit.induction, 1, right, "circle", "middle right", matching),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=[x] * len(heads),
+                y=heights,
+                mode="markers+text",
+                marker={"size": look.px(20), "symbol": symbol, "color": look.second, "line": {"color": look.ink, "width": 1}},
+                text=[f"<b>{head_name(*head)}</b>  {values[head]:.2f}  " for head in heads],
+                textposition=side,
+                textfont={"size": look.font_size + 1, "color": look.ink},
+                hoverinfo="skip",
+                name="heads",
+            )
+        )
+    nodes = [*circuit.previous, *circuit.induction]
+    texts = [f"<b>{head_name(*head)}</b><br>click to pick it" for head in nodes]
+    across = [0.0] * len(left) + [1.0] * len(right)
+    figure.add_trace(click_markers(across, [*left, *right], nodes, texts, look.px(30)))

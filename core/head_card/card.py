@@ -1,0 +1,195 @@
+"""Everything that is known of one head, on one card: what it is, and what that rests on.
+
+Each part is a result of the module that defines it; one that is missing leaves the rest of the card as it is. How parts come
+about is in `core.head_card.cached`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from core.ablation.cached import Controls
+from core.attention.rows import TokenRow
+from core.attention.scores import ALL_SCORES, HeadScores, head_name
+from core.attention.sensitivity import Sensitivity, mean_interval
+from core.circuits.cached import Edge
+from core.heads import Head, HeadSet, Mode
+from core.verdicts.cached import Calls
+from core.verdicts.judge import OWN_SCORES, Verdict
+
+_ROUNDING = 1e-6
+PartName = Literal["calls", "patterns", "alone", "alone_controls", "in_set", "in_set_controls", "edges", "movement"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One score of the head: its mean over sequences and the 95 % bootstrap interval of that mean.
+
+    control: the same cells where the second half is fresh tokens; None for a score without such a control.
+    chance: what attending uniformly would give. place: 1 for the highest of all heads.
+    """
+
+    score: str
+    mean: float
+    low: float
+    high: float
+    control: float | None
+    chance: float
+    place: int
+
+
+@dataclass(frozen=True)
+class HeadPatterns:
+    """The head's attention on one repeated sequence, and on the same sequence with a fresh second half (None without one)."""
+
+    row: TokenRow
+    tokens: tuple[str, ...]
+    repeated: Float[np.ndarray, "tokens tokens"]
+    fresh: Float[np.ndarray, "tokens tokens"] | None
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What taking `heads` away together changes of the second-copy loss: nats, by sequence."""
+
+    heads: HeadSet
+    change: Float[np.ndarray, " sequences"]
+
+    @property
+    def cost(self) -> float:
+        """The mean change: positive where the heads help."""
+        return float(self.change.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % bootstrap interval of the cost, over sequences."""
+        return mean_interval(self.change)
+
+
+@dataclass(frozen=True)
+class InSet:
+    """The head among the heads it is taken away with: the whole set, and the set without it (None if it is alone there)."""
+
+    whole: Removal
+    rest: Removal | None
+
+    @property
+    def share(self) -> Removal | None:
+        """What the head adds to the cost of the rest: large where others only stood in for it, small where they do its work."""
+        if self.rest is None:
+            return None
+        [head] = set(self.whole.heads) - set(self.rest.heads)
+        return Removal((head,), self.whole.change - self.rest.change)
+
+
+@dataclass(frozen=True)
+class HeadEdges:
+    """Edges that end in the head, and edges that start from it, the largest drop first (see `core.circuits.cached.Edge`)."""
+
+    mode: Mode
+    into: tuple[Edge, ...]
+    out: tuple[Edge, ...]
+
+
+@dataclass(frozen=True)
+class HeadCard:
+    """One head and everything at hand about it.
+
+    A part is None while it is not measured; `missing` says in a sentence why a part cannot be had at all.
+    """
+
+    head: Head
+    scores: HeadScores
+    calls: Calls | None = None
+    patterns: HeadPatterns | None = None
+    alone: Removal | None = None
+    alone_controls: Controls | None = None
+    in_set: InSet | None = None
+    in_set_controls: Controls | None = None
+    edges: HeadEdges | None = None
+    movement: Sensitivity | None = None
+    missing: Mapping[PartName, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """`L5H7`."""
+        return head_name(*self.head)
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """Every score that was measured, in the table's order."""
+        return tuple(_reading(self.scores, score, self.head) for score in self.scores.names)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """This head's label and the numbers that gave it."""
+        if self.calls is None:
+            return None
+        return next(found for found in self.calls.verdicts if (found.layer, found.head) == self.head)
+
+    @property
+    def own_movement(self) -> Sensitivity | None:
+        """How the score that its label is about moves: a previous-token head's induction score is 0 everywhere."""
+        if self.movement is None or self.verdict is None:
+            return self.movement
+        return replace(self.movement, score=OWN_SCORES.get(self.verdict.label, self.movement.score))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every part is there, or cannot be had."""
+        return all(getattr(self, part) is not None or part in self.missing for part in get_args(PartName))
+
+    def random_costs(self, controls: Controls | None) -> Float[np.ndarray, " controls"]:
+        """What each random set costs (nats); empty where there is none."""
+        return np.empty(0) if controls is None else controls.second_copy - self.scores.losses().second_copy
+
+    @property
+    def sentence(self) -> str | None:
+        """The verdict in one sentence that a student can read, with what removing the head costs once that is known."""
+        if self.verdict is None:
+            return None
+        return self.verdict.sentence(None if self.alone is None else _told(self.alone.cost), self._cost_of_others())
+
+    @property
+    def called_among_random(self) -> tuple[Head, ...]:
+        """Heads that were drawn at random beside this one and are called themselves: they make the comparison harder."""
+        if self.calls is None or self.alone_controls is None:
+            return ()
+        called = {(found.layer, found.head) for found in self.calls.called}
+        return tuple(sorted({head for heads in self.alone_controls.sets for head in heads} & called))
+
+    def _cost_of_others(self) -> float | None:
+        """The median cost of the random heads that are not called, as on the verdicts page; None where there are none."""
+        if self.alone_controls is None:
+            return None
+        sets = self.alone_controls.sets
+        costs = {head: cost for [head], cost in zip(sets, self.random_costs(self.alone_controls), strict=True)}
+        others = [cost for head, cost in costs.items() if head not in self.called_among_random]
+        return _told(float(np.median(others))) if others else None
+
+
+def _told(cost: float) -> float:
+    """As many digits as a sentence has, and no sign on what rounds to nothing."""
+    return round(cost, 2) + 0.0
+
+
+def _reading(scores: HeadScores, score: str, head: Head) -> Reading:
+    values = scores.sequences(score)
+    low, high = mean_interval(values[head])
+    means = values.mean(-1)
+    control = scores.per_sequence["induction_control"][head].mean() if score == "induction" and scores.has_control else None
+    return Reading(
+        score=score,
+        mean=float(means[head]),
+        low=low,
+        high=high,
+        control=None if control is None else float(control),
+        chance=ALL_SCORES[score].chance(scores.layout),
+        # Heads that differ by rounding alone share a place.
+        place=1 + int((means > means[head] + _ROUNDING).sum()),
+    )

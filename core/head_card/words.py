@@ -1,0 +1,141 @@
+"""A head's card in sentences that a person can repeat."""
+
+from __future__ import annotations
+
+from core.ablation.cached import Controls
+from core.ablation.sweep import band
+from core.attention.scores import ALL_SCORES, head_name
+from core.attention.sensitivity import FACTORS, movement
+from core.circuits.cached import Edge
+from core.circuits.words import SMALL_DROP
+from core.head_card.card import HeadCard, Removal
+from core.numbers import interval, signed, unsigned
+from core.verdicts.judge import MATCHING, SIGNIFICANCE
+
+# Below this many sequences a bootstrap interval of a mean is too narrow.
+FEW_SEQUENCES = 16
+# Costs that are written with the same digits are told as equal.
+_SAME = 0.005
+
+
+def call_sentence(card: HeadCard) -> str:
+    """Why the head is called or not; empty while it is not judged."""
+    verdict, calls = card.verdict, card.calls
+    if verdict is None or calls is None:
+        return ""
+    above, sure = verdict.low > calls.floor, verdict.q < SIGNIFICANCE
+    numbers = (
+        f"Contrast {unsigned(verdict.contrast)} (95 % interval {interval(verdict.low, verdict.high)}), q = {verdict.q:.4f}, "
+        f"over {calls.sequences} sequences of {_lengths(calls.lengths)}"
+    )
+    if verdict.label in MATCHING:
+        return f"Called: its whole interval lies above the effect floor {calls.floor:.2f}, q below {SIGNIFICANCE}. {numbers}."
+    why = [
+        *([] if above else [f"the interval does not lie wholly above the effect floor {calls.floor:.2f}"]),
+        *([] if sure else [f"q is not below {SIGNIFICANCE}"]),
+    ]
+    return f"Not called: {' and '.join(why)}. {numbers}."
+
+
+def interval_note(card: HeadCard) -> str:
+    """What the columns are, and how far the intervals can be trusted."""
+    count = card.scores.token_loss.shape[0]
+    said = f"Interval: 95 % bootstrap over {count} sequence{'' if count == 1 else 's'}"
+    few = f"; so few make it too narrow, {FEW_SEQUENCES} or more give a better one" if count < FEW_SEQUENCES else ""
+    return (
+        f"{said}{few}. Control: the same cells on fresh tokens, or the 95 % band of random heads. Chance: attention to all "
+        "tokens equally. Place: 1 is the highest of all heads."
+    )
+
+
+def alone_sentence(card: HeadCard) -> str:
+    """What taking the head away alone costs, against random heads of its layer; empty while it is not measured."""
+    if card.alone is None:
+        return ""
+    said = f"Taking {card.name} away alone costs {signed(card.alone.cost)} nats"
+    return f"{said}{_against(card, card.alone, card.alone_controls, 'a random head of its layer')}."
+
+
+def in_set_sentence(card: HeadCard) -> str:
+    """What its set costs, and the head's share in it; empty while it is not measured."""
+    if card.in_set is None:
+        return ""
+    whole, rest, share = card.in_set.whole, card.in_set.rest, card.in_set.share
+    if rest is None or share is None:
+        return f"No other head is in the set that is taken away, so the set is {card.name} alone."
+    said = f"Its set of {len(whole.heads)} costs {signed(whole.cost)} nats"
+    others = "the other head costs" if len(rest.heads) == 1 else f"the other {len(rest.heads)} cost"
+    return (
+        f"{said}{_against(card, whole, card.in_set_controls, f'a random set of {len(whole.heads)}')}. Without {card.name} "
+        f"{others} {signed(rest.cost)}, so its share of the set is {signed(share.cost)}."
+    )
+
+
+def control_note(card: HeadCard) -> str:
+    """What to know of the random heads: how few differ, how the match was relaxed, and which of them are called."""
+    said = []
+    for controls, what in ((card.alone_controls, "heads"), (card.in_set_controls, "sets")):
+        if controls is not None and len(set(controls.sets)) < len(controls.sets):
+            said.append(f"Of {len(controls.sets)} random {what} {len(set(controls.sets))} differ.")
+        if controls is not None and controls.note not in ("", *said):
+            said.append(controls.note)
+    if card.called_among_random:
+        names = ", ".join(head_name(*head) for head in card.called_among_random)
+        said.append(f"The random heads include some that are called themselves: {names}.")
+    return " ".join(said)
+
+
+def edges_sentence(card: HeadCard) -> str:
+    """What comes in and what goes out, strongest first; empty while it is not measured."""
+    if card.edges is None:
+        return ""
+    into, out = card.edges.into, card.edges.out
+    if not into and not out:
+        return f"No edge of {card.name} was found: no previous-token head lies before it and no called head after it."
+    parts = []
+    if into:
+        parts.append(_strongest(into[0], f"finds what it looks for through {head_name(*into[0].previous)}", card.name))
+    if out:
+        parts.append(_strongest(out[0], f"feeds {head_name(*out[0].induction)}", card.name))
+    return " ".join(parts)
+
+
+def movement_sentence(card: HeadCard, threshold: float) -> str:
+    """How far the score moves with each factor, and whether it crosses the threshold; empty while it is not measured."""
+    found = card.own_movement
+    if found is None:
+        return ""
+    moved = []
+    for factor in FACTORS:
+        spreads = found.of(card.head, factor)
+        if len(spreads) > 1:
+            means = [spread.mean for spread in spreads]
+            word = "the BOS" if factor == "bos" else factor
+            moved.append(f"with {word} by {movement(spreads):.2f} ({unsigned(min(means))} to {unsigned(max(means))})")
+    every = found.means()[:, card.head[0], card.head[1]]
+    above = int((every > threshold).sum())
+    side = "above it at every setting" if above == len(every) else f"above it at {above} of {len(every)} settings"
+    title = ALL_SCORES[found.score].title
+    return f"{title} moves {', '.join(moved)}. With the threshold at {threshold:.2f}, {card.name} is {side}."
+
+
+def _against(card: HeadCard, removal: Removal, controls: Controls | None, what: str) -> str:
+    random = card.random_costs(controls)
+    if not len(random):
+        return ""
+    low, high, _ = band(random)
+    more, less = removal.cost > high + _SAME, removal.cost < low - _SAME
+    verdict = "more than" if more else "less than" if less else "no more than"
+    return f", {verdict} {what} ({signed(low)} to {signed(high)}, 95 % band)"
+
+
+def _strongest(edge: Edge, does: str, name: str) -> str:
+    numbers = f"prefix matching {unsigned(edge.clean)} with that path, {unsigned(edge.patched)} without it"
+    if edge.drop > SMALL_DROP:
+        return f"{name} {does}: {numbers}."
+    return f"No path matters by itself; the strongest: {name} {does}, {numbers}."
+
+
+def _lengths(lengths: tuple[int, ...]) -> str:
+    *most, last = map(str, lengths)
+    return f"lengths {', '.join(most)} and {last}" if most else f"length {last}"

@@ -1,0 +1,1 @@
+"""Bringing a model in from outside. Loading never does: it is asked for."""

@@ -1,0 +1,1 @@
+"""What is in a model folder, read without running any of it."""

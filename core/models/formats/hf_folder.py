@@ -1,0 +1,151 @@
+"""A folder in the Hugging Face format: config.json and safetensors, with or without a tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ModelUnavailable
+from core.models.formats import hf_config
+from core.models.formats.digest import weights_digest
+from core.models.formats.tokenizer_files import read_tokenizer
+from core.models.formats.weights_file import count_weights, weights_files
+from core.models.paths import shown
+from core.transformer.card import ModelCard, ModelIdentity, Source
+
+if TYPE_CHECKING:
+    from core.transformer.loaded import LoadedModel
+
+
+def hf_identity(folder: Path, name: str, source: Source, *, title: str = "", description: str = "") -> ModelIdentity:
+    """Who a model in the Hugging Face format is, without torch and without the model library.
+
+    Raises ModelUnavailable if a file is missing or broken, or the model has no attention heads.
+    """
+    whole = hf_config.read_config(folder)
+    config = hf_config.text_config(whole)
+    n_heads, d_model = hf_config.size(config, "n_heads", folder), hf_config.size(config, "d_model", folder)
+    d_vocab = hf_config.size(config, "d_vocab", folder)
+    files = weights_files(folder)
+    bos = config.get("bos_token_id")
+    facts = read_tokenizer(folder, d_vocab, bos if isinstance(bos, int) and 0 <= bos < d_vocab else None)
+    card = ModelCard(
+        name=name,
+        family=str(whole.get("model_type", "local")),
+        n_layers=hf_config.size(config, "n_layers", folder),
+        n_heads=n_heads,
+        d_model=d_model,
+        d_head=hf_config.d_head(config, d_model, n_heads),
+        d_vocab=d_vocab,
+        n_ctx=hf_config.size(config, "n_ctx", folder),
+        n_params=count_weights(files),
+        source=source,
+        title=title or name,
+        description=description,
+        n_key_value_heads=hf_config.key_value_heads(config, n_heads),
+        positional=hf_config.positional(config),
+    )
+    special = facts.special_ids | {i for i in hf_config.special_token_ids(config) if 0 <= i < d_vocab}
+    bos_ids = frozenset() if facts.bos_token_id is None else frozenset({facts.bos_token_id})
+    return ModelIdentity(
+        card=card,
+        weights_digest=weights_digest(whole, files),
+        tokenizer=facts.tokenizer,
+        bos_token_id=facts.bos_token_id,
+        prepends_bos=facts.prepends_bos,
+        special_ids=special | bos_ids,
+    )
+
+
+def read_hf(folder: Path, identity: ModelIdentity, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
+    """Load a model in the Hugging Face format, on `device` in number format `dtype`, with eager attention.
+
+    Never runs code that came with the weights, never reads a pickle, never looks at the network.
+
+    Raises ModelUnavailable if the kind of model is not supported or the weights do not fit the config.
+    """
+    import torch
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+    from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
+
+    from core.transformer.bare import bare_twin
+    from core.transformer.loaded import LoadedModel
+
+    name = identity.card.name
+    architecture = supported_architecture(folder)
+    model = _pretrained(folder, name, getattr(torch, dtype)).to(device).eval().requires_grad_(False)
+    config = build_bridge_config_from_hf(model.config, architecture, name, getattr(torch, dtype))
+    bare = bare_twin(model)
+    try:
+        bridge = build_bridge_from_module(model, architecture=architecture, tl_config=config, tokenizer=None, model_name=name)
+    except (ValueError, KeyError, AttributeError, NotImplementedError, TypeError) as error:
+        raise ModelUnavailable(f"TransformerLens cannot wrap {name} ({architecture}): {error}.") from error
+    if (bridge.cfg.n_layers, bridge.cfg.n_heads) != (identity.card.n_layers, identity.card.n_heads):
+        raise ModelUnavailable(f"The config.json of {name} does not say how many layers and heads the model has.")
+    return LoadedModel(identity=identity, bridge=bridge, bare=bare)
+
+
+def supported_architecture(folder: Path) -> str:
+    """The library's name for the model's architecture, found from its config alone.
+
+    Raises ModelUnavailable if the library has no adapter for it, or it needs code of its own.
+    """
+    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
+    from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    raw = hf_config.read_config(folder)
+    kind = raw.get("model_type", "unknown")
+    try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        if raw.get("auto_map"):
+            raise ModelUnavailable(
+                f"{shown(folder)} needs code that comes with its weights (trust_remote_code), which HeadScope never runs."
+            ) from error
+        raise _unsupported(folder, kind) from error
+    try:
+        architecture = determine_architecture_from_hf_config(config)
+    except ValueError as error:
+        raise _unsupported(folder, kind) from error
+    if architecture not in SUPPORTED_ARCHITECTURES or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise _unsupported(folder, kind)
+    hf_config.size(hf_config.text_config(raw), "n_heads", folder)
+    return architecture
+
+
+def _unsupported(folder: Path, kind: str) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"{shown(folder)} is of type {kind!r}, which TransformerLens does not support as a causal language model."
+    )
+
+
+def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
+    """The model library's model from local safetensors; weights that are missing or left over are an error."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="eager",
+            dtype=dtype,
+            output_loading_info=True,
+        )
+    except Exception as error:  # the library raises many kinds for one thing: files it cannot use
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelUnavailable(f"{name} could not be loaded: {reason.rstrip('.')}.") from error
+    finally:
+        logging.enable_progress_bar()
+    model, report = loaded
+    missing = sorted(report.get("missing_keys", ()))
+    if missing:
+        raise ModelUnavailable(
+            f"The weights of {name} are incomplete: {len(missing)} tensors are missing, the first is {missing[0]}."
+        )
+    return model

@@ -1,0 +1,146 @@
+"""The project's own format: a small model of the library's native kind, with its recipe and training checkpoints.
+
+`headscope.json` {format, name, title, description, family, config, bos_token_id, special_ids, recipe, training},
+`model.safetensors` with the native model's own parameter names, `tokenizer.json`, `checkpoints/step-XXXXXX.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ModelUnavailable
+from core.models.formats.digest import weights_digest
+from core.models.formats.tokenizer_files import read_tokenizer
+from core.models.formats.weights_file import count_weights, weights_files
+from core.models.paths import NATIVE_FILE, model_file, shown
+from core.transformer.card import ModelCard, ModelIdentity, Source
+
+if TYPE_CHECKING:
+    from core.transformer.loaded import LoadedModel
+
+FORMAT = 1
+CHECKPOINTS = "checkpoints"
+# Parts of the library's config that say nothing about what the model computes.
+_NAMES_ONLY = ("model_name", "seed", "device", "dtype", "tokenizer_name")
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """The contents of `headscope.json`.
+
+    Raises ModelUnavailable if it is missing, broken, or of a format this version does not know.
+    """
+    path = model_file(folder, NATIVE_FILE)
+    try:
+        about = json.loads(path.read_text(encoding="utf-8")) if path else None
+        if not isinstance(about, dict) or not isinstance(about["config"], dict):
+            raise ValueError("no config")
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelUnavailable(f"The file {NATIVE_FILE} of {shown(folder)} is missing or broken.") from error
+    if about.get("format") != FORMAT:
+        raise ModelUnavailable(
+            f"{shown(folder)} is of format {about.get('format')!r}; this version of HeadScope reads format {FORMAT}."
+        )
+    return about
+
+
+def list_checkpoints(folder: Path) -> tuple[str, ...]:
+    """The names of a model's training checkpoints, such as `step-000300`, earliest first."""
+    return tuple(sorted(path.stem for path in (folder / CHECKPOINTS).glob("*.safetensors")))
+
+
+def native_identity(folder: Path, name: str, source: Source, checkpoint: str | None = None) -> ModelIdentity:
+    """Who a native model is, without torch.
+
+    Raises ModelUnavailable if a file is missing or broken.
+    """
+    about = read_about(folder)
+    config = about["config"]
+    files = _weights(folder, checkpoint)
+    try:
+        d_vocab, bos = int(config["d_vocab"]), about.get("bos_token_id")
+        facts = read_tokenizer(folder, d_vocab, bos)
+        card = ModelCard(
+            name=name if checkpoint is None else f"{name}@{checkpoint}",
+            family=about.get("family", "local"),
+            n_layers=int(config["n_layers"]),
+            n_heads=int(config["n_heads"]),
+            d_model=int(config["d_model"]),
+            d_head=int(config.get("d_head") or config["d_model"] // config["n_heads"]),
+            d_vocab=d_vocab,
+            n_ctx=int(config["n_ctx"]),
+            n_params=count_weights(files),
+            source=source,
+            title=about.get("title", name),
+            description=about.get("description", ""),
+            n_key_value_heads=int(config.get("n_key_value_heads") or 0),
+            positional="rotary" if config.get("positional_embedding_type") == "rotary" else "learned",
+            has_mlp=not config.get("attn_only", False),
+        )
+        special = {i for i in about.get("special_ids", []) if 0 <= i < d_vocab}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelUnavailable(f"The config in {NATIVE_FILE} of {shown(folder)} is incomplete: {error}.") from error
+    bos_ids = frozenset() if facts.bos_token_id is None else frozenset({facts.bos_token_id})
+    return ModelIdentity(
+        card=card,
+        weights_digest=weights_digest({key: v for key, v in config.items() if key not in _NAMES_ONLY}, files),
+        tokenizer=facts.tokenizer,
+        bos_token_id=facts.bos_token_id,
+        prepends_bos=facts.prepends_bos,
+        special_ids=facts.special_ids | special | bos_ids,
+    )
+
+
+def read_native(
+    folder: Path,
+    device: str = "cpu",
+    dtype: str = "float32",
+    checkpoint: str | None = None,
+    *,
+    identity: ModelIdentity | None = None,
+) -> LoadedModel:
+    """Load a native model, or one of its training checkpoints, on `device` in number format `dtype`.
+
+    Raises ModelUnavailable if a file is missing or broken, or the weights do not fit the config.
+    """
+    import torch
+    from safetensors.torch import load_file
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+    from transformer_lens.model_bridge.sources.native.model import NativeModel
+
+    from core.transformer.bare import bare_twin
+    from core.transformer.loaded import LoadedModel
+
+    identity = identity or native_identity(folder, folder.name, "local", checkpoint)
+    weights = load_file(_weights(folder, checkpoint)[0])
+    try:
+        config = TransformerBridgeConfig(**read_about(folder)["config"] | {"architecture": "TransformerLensNative"})
+        # The layers draw random weights when they are made: they must not disturb anybody else's random numbers.
+        with torch.random.fork_rng(devices=[]):
+            module = NativeModel(config)
+        if "head.bias" in weights:  # some old checkpoints have an unembedding bias; the native model has none by default
+            module.head.bias = torch.nn.Parameter(torch.zeros(module.head.out_features))
+        module.load_state_dict(weights, strict=True)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ModelUnavailable(f"The weights of {shown(folder)} do not fit its config: {reason}.") from error
+    module = module.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
+    bare = bare_twin(module)
+    bridge = build_bridge_from_module(
+        module, architecture="TransformerLensNative", tl_config=config, tokenizer=None, model_name=identity.card.name
+    )
+    return LoadedModel(identity=identity, bridge=bridge, bare=bare)
+
+
+def _weights(folder: Path, checkpoint: str | None) -> list[Path]:
+    if checkpoint is None:
+        return weights_files(folder)
+    known = list_checkpoints(folder)
+    if checkpoint not in known:
+        raise ModelUnavailable(
+            f"{shown(folder)} has no checkpoint {checkpoint!r}: "
+            + (f"it has {known[0]} to {known[-1]} ({len(known)} of them)." if known else "it has none.")
+        )
+    return [folder / CHECKPOINTS / f"{checkpoint}.safetensors"]

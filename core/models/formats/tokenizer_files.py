@@ -1,0 +1,77 @@
+"""A model folder's tokenizer, and what probes must know of it: special ids, and whether it prepends a BOS."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from core.errors import ModelUnavailable
+from core.models.paths import model_file, shown
+from core.transformer.tokenizer import ModelTokenizer
+
+TOKENIZER_FILE = "tokenizer.json"
+
+
+@dataclass(frozen=True, eq=False)
+class TokenizerFacts:
+    """`special_ids`: ids never drawn: added tokens flagged special, and ids below `d_vocab` that are no token at all."""
+
+    tokenizer: ModelTokenizer | None
+    special_ids: frozenset[int]
+    bos_token_id: int | None
+    prepends_bos: bool
+
+
+def read_tokenizer(folder: Path, d_vocab: int, bos_token_id: int | None) -> TokenizerFacts:
+    """Read `tokenizer.json`; a folder without one is fine, ids then stand for token names.
+
+    Args:
+        folder: the model folder.
+        d_vocab: the model's number of ids, often padded beyond the tokenizer's.
+        bos_token_id: the BOS id of the model's config; else that of `tokenizer_config.json` is used.
+
+    Raises ModelUnavailable if `tokenizer.json` cannot be read.
+    """
+    path = model_file(folder, TOKENIZER_FILE)
+    if path is None:
+        return TokenizerFacts(None, frozenset(), bos_token_id, prepends_bos=False)
+    try:
+        backend = Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise ModelUnavailable(f"The file {TOKENIZER_FILE} of {shown(folder)} is not a readable tokenizer.") from error
+    backend.no_truncation()
+    backend.no_padding()
+    if bos_token_id is None:
+        bos_token_id = _named_bos(folder, backend)
+    if bos_token_id is not None and not 0 <= bos_token_id < d_vocab:
+        bos_token_id = None
+    special = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}
+    special |= set(range(d_vocab)) - set(backend.get_vocab(with_added_tokens=True).values())
+    return TokenizerFacts(
+        tokenizer=ModelTokenizer(backend),
+        special_ids=frozenset(i for i in special if 0 <= i < d_vocab),
+        bos_token_id=bos_token_id,
+        prepends_bos=bos_token_id is not None and _prepends(backend, bos_token_id),
+    )
+
+
+def _prepends(backend: Tokenizer, bos_token_id: int) -> bool:
+    """Whether the tokenizer's own post-processor puts the BOS in front of a text."""
+    ids = backend.encode("a", add_special_tokens=True).ids
+    return len(ids) > 1 and ids[0] == bos_token_id
+
+
+def _named_bos(folder: Path, backend: Tokenizer) -> int | None:
+    """The BOS that `tokenizer_config.json` names, for models whose config does not give its id."""
+    path = model_file(folder, "tokenizer_config.json")
+    if path is None:
+        return None
+    try:
+        token = json.loads(path.read_text(encoding="utf-8")).get("bos_token")
+    except (ValueError, AttributeError):
+        return None
+    token = token.get("content") if isinstance(token, dict) else token
+    return backend.token_to_id(token) if isinstance(token, str) else None

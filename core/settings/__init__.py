@@ -1,0 +1,1 @@
+"""What a person asked for: the request, the view, the choices on a page."""

@@ -1,0 +1,1 @@
+"""Ordinary text, for what random tokens cannot tell."""

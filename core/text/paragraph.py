@@ -1,0 +1,32 @@
+"""Ordinary text, for specificity: an ablation that hurts induction should leave plain text mostly alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int
+
+from core.errors import BadInput
+from core.transformer.card import ModelIdentity
+
+MAX_TEXT_TOKENS = 512
+# Written for HeadScope. Everyday words, little repetition of phrases, so that induction has little to do in it.
+PARAGRAPH = (
+    "The old house stood near the river at the edge of the village. In the morning a young girl walked along the road with "
+    "her brother and a small brown dog. They carried bread, cheese and a bottle of milk for their grandfather, who worked in "
+    "the garden behind the school. Rain had fallen during the night, and the stones were still wet. A man on a horse passed "
+    "them slowly and lifted his hat. Nobody spoke until they reached the bridge, where the water ran fast and cold below."
+)
+
+
+def text_tokens(identity: ModelIdentity, text: str) -> Int[np.ndarray, "1 tokens"]:
+    """The ids of `text` by the model's own tokenizer, cut to what fits; a BOS in front where the model has one.
+
+    Raises BadInput for a model without a tokenizer, or a text of fewer than two tokens.
+    """
+    if identity.tokenizer is None:
+        raise BadInput(f"{identity.card.name} came without a tokenizer, so plain text cannot be measured on it.")
+    ids = identity.tokenizer.encode(text, special_tokens=False)
+    if len(ids) < 2:
+        raise BadInput("The text must be at least two tokens long.")
+    front = [] if identity.bos_token_id is None else [identity.bos_token_id]
+    return np.asarray([(front + ids)[: min(MAX_TEXT_TOKENS, identity.card.n_ctx)]], dtype=np.int64)

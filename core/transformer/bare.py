@@ -1,0 +1,82 @@
+"""A model's module without the bridge's wrappers, sharing every weight, with its attention replaced by the fused one.
+
+Two thin adapters: library models call it through the model library's attention interface, native ones through their
+attention module's `forward`.
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from core.transformer.passes.fused_attention import HeadsFirst, NotFused, seen_attention
+
+INTERFACE = "headscope"
+
+
+def bare_twin(module: nn.Module) -> Any:
+    """The same module without the bridge's wrappers, sharing every weight; None where its attention cannot be replaced.
+
+    Must be called before the module is wrapped, which changes it in place.
+    """
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    twin: Any = copy.deepcopy(module, shared)
+    if hasattr(twin, "layers") and hasattr(twin, "ln_out"):
+        for block in twin.layers:
+            block.attn.forward = types.MethodType(_native_attention, block.attn)
+        return twin
+    try:
+        _register()
+        twin.set_attn_implementation(INTERFACE)
+    except (ValueError, AttributeError, ImportError, KeyError):
+        return None
+    return twin
+
+
+def _library_attention(
+    module: nn.Module,
+    query: HeadsFirst,
+    key: HeadsFirst,
+    value: HeadsFirst,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **more: Any,
+) -> tuple[Float[Tensor, "batch tokens n_heads d_head"], None]:
+    """What the model library calls in place of its own attention function."""
+    unusual = [name for name in ("softcap", "s_aux", "position_bias", "head_mask") if more.get(name) is not None]
+    if attention_mask is not None or unusual or not getattr(module, "is_causal", True):
+        raise NotFused
+    output = seen_attention(query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling)
+    return output.transpose(1, 2).contiguous(), None
+
+
+def _register() -> None:
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(INTERFACE, _library_attention)
+    # Gives no mask where attention is simply causal, which is the only kind that is fused.
+    AttentionMaskInterface.register(INTERFACE, sdpa_mask)
+
+
+def _native_attention(
+    attention: Any, hidden_states: Tensor, attention_mask: None = None, position_ids: Tensor | None = None, **more: Any
+) -> tuple[Tensor, None]:
+    """A native attention module's forward, up to its pattern the module's own."""
+    if not attention.causal or attention.attn_scores_soft_cap > 0:
+        raise NotFused
+    batch, tokens, _ = hidden_states.shape
+
+    def heads(projection: nn.Module, count: int) -> HeadsFirst:
+        return projection(hidden_states).view(batch, tokens, count, attention.d_head).transpose(1, 2)
+
+    query, key = heads(attention.q, attention.n_heads), heads(attention.k, attention.n_kv_heads)
+    if attention.rotary is not None:
+        query, key = attention.rotary.apply_rope(query, key, position_ids=position_ids)
+    output = seen_attention(query, key, heads(attention.v, attention.n_kv_heads), 1.0 / attention.scale)
+    return attention.o(output.transpose(1, 2).reshape(batch, tokens, -1)), None

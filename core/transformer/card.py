@@ -1,0 +1,70 @@
+"""What is known of a model without loading its weights. Imports no torch, so that a first screen need not wait for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from core.probes.repeated import Vocabulary
+
+if TYPE_CHECKING:
+    from core.transformer.tokenizer import ModelTokenizer
+
+Source = Literal["bundled", "pypi", "hub", "local"]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model's sizes and origin. `n_params` counts weights; `n_ctx` is in tokens."""
+
+    name: str
+    family: str
+    n_layers: int
+    n_heads: int
+    d_model: int
+    d_head: int
+    d_vocab: int
+    n_ctx: int
+    n_params: int
+    source: Source
+    title: str = ""
+    description: str = ""
+    n_key_value_heads: int = 0
+    positional: str = "learned"
+    has_mlp: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.n_layers, self.n_heads, self.d_model, self.d_vocab) < 1:
+            raise ValueError(f"a model card needs positive sizes: {self}")
+        if not self.n_key_value_heads:
+            object.__setattr__(self, "n_key_value_heads", self.n_heads)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelIdentity:
+    """Everything that a result's key, a probe and a page need of a model: no weights, no torch.
+
+    `weights_digest` is a sha256 of the weights and the configuration themselves, not of the name they came under.
+    """
+
+    card: ModelCard
+    weights_digest: str
+    tokenizer: ModelTokenizer | None = None
+    bos_token_id: int | None = None
+    prepends_bos: bool = False
+    special_ids: frozenset[int] = frozenset()
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What a probe must know of this model's tokens."""
+        return Vocabulary(
+            size=self.card.d_vocab,
+            special_ids=self.special_ids,
+            bos_token_id=self.bos_token_id,
+            prepends_bos=self.prepends_bos,
+            n_ctx=self.card.n_ctx,
+        )
+
+    def token_text(self, token_id: int) -> str:
+        """The token's text, unescaped; the id itself where the model came without a tokenizer."""
+        return str(token_id) if self.tokenizer is None else self.tokenizer.text(token_id)

@@ -1,0 +1,74 @@
+"""The controls of what is taken away: how, which heads, and what it is compared with."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.ablation.words import MODE_MEANINGS
+from core.heads import MODES, Head
+from core.settings.experiment import MAX_FLOOR, MAX_PARAGRAPH, SOURCES
+from core.ui.frame.page import Page
+from core.ui.frame.state import change_experiment
+
+_SOURCE_LABELS = {"threshold": "above the threshold", "picked": "picked by hand", "both": "both"}
+_CURVE_LABELS = {"one": "this mode", "all": "all four modes"}
+
+
+def mode_control(page: Page) -> None:
+    """What stands in for a head that is taken away, and what that means."""
+    st.radio(
+        "What stands in for a head that is taken away", list(MODES), key="mode", horizontal=True, format_func=str.capitalize
+    )
+    st.caption(MODE_MEANINGS[page.view.experiment.mode])
+
+
+def head_set_controls() -> None:
+    """Where the head set comes from, and the names of heads that are picked by hand."""
+    st.radio("Which heads", list(SOURCES), key="set", horizontal=True, format_func=_SOURCE_LABELS.__getitem__)
+    st.text_input(
+        "Heads picked by hand",
+        key="heads",
+        placeholder="L1H0, L1H2",
+        disabled=st.session_state["set"] == "threshold",
+        help="Names between commas; or click heads on the map, which adds a head to the set or takes it out.",
+    )
+
+
+def toggle_head(head: Head, above: tuple[Head, ...]) -> None:
+    """Add a clicked head to the set, or take it out. For callbacks."""
+    change_experiment(lambda experiment: experiment.toggled(head, above))
+
+
+def paragraph_control() -> None:
+    """The plain text that specificity is measured on."""
+    st.text_area(
+        "Plain text",
+        key="paragraph",
+        max_chars=MAX_PARAGRAPH,
+        height=120,
+        help="Ordinary text with little repetition. Taking induction heads away should leave it mostly alone.",
+    )
+
+
+def floor_control() -> None:
+    """From how many nats on a head matters."""
+    st.number_input(
+        "A head matters from (nats)",
+        0.0,
+        MAX_FLOOR,
+        step=0.05,
+        key="floor",
+        help="Smaller changes of the loss, up or down, count as nothing. Changing this computes nothing.",
+    )
+
+
+def curves_control() -> None:
+    """One mode's curve, or all of them."""
+    st.radio("Curves", list(_CURVE_LABELS), key="curves", horizontal=True, format_func=_CURVE_LABELS.__getitem__)
+
+
+def comparison_controls() -> None:
+    """The two thresholds that are compared."""
+    left, right = st.columns(2)
+    for place, label, key in ((left, "First threshold", "first"), (right, "Second threshold", "second")):
+        place.number_input(label, 0.0, 1.0, step=0.05, key=key)

@@ -1,0 +1,139 @@
+"""A figure with everything that belongs to it: alt text, what it was measured on, the table behind it, downloads.
+
+Pictures are drawn and saved in the browser: no picture leaves the machine, and the server needs no browser of its own.
+The table and the files are drawn up when they are opened: most are not, and a slider's every move would send them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.attention.tables import Row, csv_text
+from core.figures.base.marks import Marks
+from core.ui.components.figure_clicks import OnPick, fresh_chart, tell_click, tell_pick
+from core.ui.components.figure_marks import figure_marks
+from core.ui.frame.sentences import plain
+from core.ui.frame.state import pick_head
+
+_FOLDER = Path(__file__).parent
+_image_buttons = st.components.v2.component(
+    "headscope_figure_image",
+    html=(_FOLDER / "figure_image.html").read_text(encoding="utf-8"),
+    css=(_FOLDER / "figure_image.css").read_text(encoding="utf-8"),
+    js=(_FOLDER / "figure_image.js").read_text(encoding="utf-8"),
+)
+# Figures have fixed scales, so there is nothing to zoom: the camera and the full screen stay.
+FIGURE_CONFIG = {
+    "displayModeBar": True,
+    "modeBarButtonsToRemove": ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"],
+}
+
+
+Rows = list[Row] | Callable[[], list[Row]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What stands behind the figures of a page: how the numbers came about, and all of them as JSON, or what writes it.
+
+    stem: how names of downloaded files begin.
+    """
+
+    measured_on: str
+    command: str
+    json_text: str | Callable[[], str]
+    stem: str
+
+
+def figure_panel(
+    figure: go.Figure,
+    *,
+    key: str,
+    alt: str,
+    rows: Rows,
+    source: Source,
+    marks: Marks | None = None,
+    on_pick: OnPick | None = pick_head,
+    click_again: bool = False,
+    compact: bool = False,
+) -> None:
+    """Show `figure` under `key`, unique on its page, with its description, table and downloads.
+
+    rows: the table behind the picture, or what makes it.
+    marks: what moves while the figure stays, drawn over it.
+    compact: for a page of many small figures: everything that belongs to this one is behind one button.
+    on_pick: called with the head whose marker was clicked, before the page runs again; None where a click means nothing.
+    click_again: whether a second click on the same head means something, too.
+    """
+    filename = f"{source.stem}-{key}"
+    with st.container(key=f"panel-{key}"):
+        chart = fresh_chart(key) if click_again else key
+        selecting: dict[str, Any] = {}
+        if on_pick is not None:
+            tell = partial(tell_click, key, chart, on_pick) if click_again else partial(tell_pick, chart, on_pick)
+            selecting = {"on_select": tell, "selection_mode": "points"}
+        config = {**FIGURE_CONFIG, "toImageButtonOptions": {"format": "png", "filename": filename, "scale": 2}}
+        with st.container(gap=None):
+            st.plotly_chart(figure, key=chart, theme=None, config=config, alt=alt, **selecting)
+            if marks is not None:
+                figure_marks(f"panel-{key}", marks)
+        measured = plain(f"Measured on {source.measured_on}.")
+        if compact:
+            files = st.popover("Table and files", icon=":material/table:", key=f"{key}-files", on_change="rerun")
+            if files.open:
+                with files:
+                    _table(rows)
+                    st.caption(measured)
+                    _downloads(key, filename, rows, source)
+            return
+        st.caption(measured)
+        with st.container(horizontal=True, vertical_alignment="top"):
+            table = st.expander("Table behind this picture", icon=":material/table:", key=f"{key}-table", on_change="rerun")
+            if table.open:
+                with table:
+                    _table(rows)
+            files = st.popover("Download", icon=":material/download:", key=f"{key}-files", on_change="rerun")
+            if files.open:
+                with files:
+                    _downloads(key, filename, rows, source)
+
+
+def _table(rows: Rows) -> None:
+    shown = rows_of(rows)
+    st.dataframe(shown, hide_index=True, height="content" if len(shown) <= 10 else 380)
+
+
+def _downloads(key: str, filename: str, rows: Rows, source: Source) -> None:
+    _image_buttons(data={"panel": f"panel-{key}", "filename": filename}, key=f"{key}-image")
+    st.download_button(
+        "Table as CSV",
+        lambda: csv_text(rows_of(rows)),
+        f"{filename}.csv",
+        "text/csv",
+        key=f"{key}-csv",
+        on_click="ignore",
+        width="stretch",
+    )
+    st.download_button(
+        "All scores as JSON",
+        source.json_text,
+        f"{source.stem}.json",
+        "application/json",
+        key=f"{key}-json",
+        on_click="ignore",
+        width="stretch",
+    )
+    st.caption("The same numbers without a browser:")
+    st.code(source.command, language="bash", wrap_lines=True)
+
+
+def rows_of(rows: Rows) -> list[Row]:
+    """The rows, made now if they are not made yet."""
+    return rows() if callable(rows) else rows

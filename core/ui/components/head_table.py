@@ -1,0 +1,67 @@
+"""Tables of heads on screen: the picked head beside chance, and the heads above the threshold."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.attention.scores import ALL_SCORES, HeadScores, head_name
+from core.attention.tables import Row, rows_above
+from core.figures.base.number_table import small_table_html
+from core.figures.base.style import Look
+from core.settings.view import View
+from core.ui.frame.state import CARD_LINK, link_to
+
+# A longer table is no longer seen at once: it gets a grid to scroll and sort in.
+_ROWS_SEEN_AT_ONCE = 12
+
+
+def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
+    """Every score of the picked head beside its chance level, and the way to its attention pattern."""
+    if view.head is None:
+        st.markdown("**No head picked.** Click one in the picture, or choose one in the sidebar.")
+        st.caption("A ring marks each head above the threshold; a frame marks the picked one.")
+        return
+    st.markdown(f"#### {head_name(*view.head)}: layer {view.head[0]}, head {view.head[1]}")
+    rows = [
+        {
+            "score": ALL_SCORES[name].title,
+            "value": f"{scores.mean(name)[view.head]:.2f}",
+            "chance": f"{ALL_SCORES[name].chance(scores.layout):.2f}",
+        }
+        for name in scores.names
+    ]
+    headings = {name: name for name in rows[0]}
+    st.html(small_table_html(rows, headings, f"Scores of {head_name(*view.head)}", look, {}))
+    link_to("pages/2_Attention.py", "See where it looks", ":material/visibility:")
+    link_to(*CARD_LINK)
+
+
+def heads_above_table(scores: HeadScores, view: View, look: Look) -> None:
+    """The heads above the threshold, highest first, contrast beside the score."""
+    rows = rows_above(scores, view.score, view.threshold)
+    if not rows:
+        best = float(scores.mean(view.score).max())
+        st.info(f"No head is above {view.threshold:.2f}; the highest score is {best:.2f}.", icon=":material/info:")
+        return
+    left_out = ("layer", "head", "above_threshold")
+    shown = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
+    titles = {name: ALL_SCORES[name].title for name in scores.names}
+    meanings = {name: ALL_SCORES[name].meaning for name in scores.names}
+    if len(rows) <= _ROWS_SEEN_AT_ONCE:
+        # A data grid also keeps its small letters on a projector.
+        label = f"Heads above {view.threshold:.2f}"
+        headings = {name: titles.get(name, "head") for name in shown[0]}
+        st.html(small_table_html([_written(row) for row in shown], headings, label, look, meanings))
+        return
+    st.dataframe(
+        shown,
+        hide_index=True,
+        height=460,
+        column_config={"name": st.column_config.TextColumn("head")}
+        | {name: st.column_config.NumberColumn(title, format="%.2f", help=meanings[name]) for name, title in titles.items()},
+    )
+
+
+def _written(row: Row) -> dict[str, str]:
+    """A row with two digits for numbers."""
+    return {name: value if isinstance(value, str) else f"{value:.2f}" for name, value in row.items()}

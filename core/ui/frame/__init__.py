@@ -1,0 +1,1 @@
+"""What every page has: the sidebar, the address, waiting, errors as sentences."""

@@ -1,0 +1,50 @@
+"""A model that is known but not on this machine: say so, and bring it in when the person asks for it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.attention.cached import Progress
+from core.errors import HeadScopeError, ModelUnavailable
+from core.models.catalogue import CatalogueEntry, find_entry
+from core.ui.frame.sentences import plain
+from core.ui.frame.waiting import awaited
+
+_WANTED = "models_wanted"
+
+
+def offer_to_bring_in(name: str, reason: ModelUnavailable) -> None:
+    """Show why the model cannot be used, and a button that fetches it where that would help."""
+    entry = _missing(name)
+    if entry is None:
+        st.error(plain(str(reason)), icon=":material/error:")
+        return
+    wanted: set[str] = st.session_state.setdefault(_WANTED, set())
+    if entry.name not in wanted:
+        st.warning(plain(str(reason)), icon=":material/cloud_off:")
+        st.button(
+            f"Bring in {entry.name} now",
+            on_click=wanted.add,
+            args=(entry.name,),
+            icon=":material/download:",
+            help="Fetches the model over the network and keeps it on this machine.",
+        )
+        return
+    if awaited(f"bring in {entry.name}", lambda progress: _bring_in(entry.name, progress), f"Bringing in {plain(entry.name)}"):
+        wanted.discard(entry.name)
+        st.rerun()
+
+
+def _missing(name: str) -> CatalogueEntry | None:
+    """The catalogue's entry, if the model is known and not here."""
+    try:
+        entry = find_entry(name)
+    except HeadScopeError:
+        return None
+    return None if entry.available else entry
+
+
+def _bring_in(name: str, progress: Progress) -> str:
+    from core.models.fetching.add import add_model
+
+    return str(add_model(name, progress))

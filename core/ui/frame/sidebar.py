@@ -1,0 +1,144 @@
+"""The sidebar that every page has: where to go, whose scores on what, which score, the threshold, the picked head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from core.attention.scores import ALL_SCORES, head_name
+from core.errors import HeadScopeError
+from core.figures.base.style import Look
+from core.models.identity import model_identity
+from core.probes.repeated import BOS_POLICIES, MAX_LENGTH, MAX_SEQUENCES
+from core.settings.view import MAX_SEED, View
+from core.transformer.card import ModelIdentity
+from core.ui.frame.model_picker import pick_model
+from core.ui.frame.sentences import plain
+from core.ui.frame.state import current_view, fitted_view, link_to, write_address
+from core.ui.frame.theme import LARGE_TEXT, current_look
+
+_ROOT = Path(__file__).resolve().parents[3]
+_ICONS = {
+    "Heads": ":material/grid_on:",
+    "Attention": ":material/visibility:",
+    "Ablation": ":material/content_cut:",
+    "Causal map": ":material/bolt:",
+    "Sweep": ":material/show_chart:",
+    "Verdicts": ":material/gavel:",
+    "Circuits": ":material/account_tree:",
+    "Report": ":material/article:",
+    "Sensitivity": ":material/tune:",
+    "Head card": ":material/badge:",
+}
+_BOS_LABELS = {"auto": "as the model's tokenizer does", "always": "always", "never": "never"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page's body is given: the view, who the model is, and how figures look."""
+
+    view: View
+    identity: ModelIdentity
+    look: Look
+
+
+def draw_sidebar() -> Page:
+    """Draw the sidebar and make the address agree with it.
+
+    Raises ModelUnavailable, after drawing everything, if nothing is known of the chosen model.
+    """
+    view = current_view()
+    identity: ModelIdentity | None = None
+    problem: HeadScopeError | None = None
+    try:
+        identity = model_identity(view.request.model)
+        view = fitted_view(view, identity)
+    except HeadScopeError as error:
+        problem = error
+    with st.sidebar:
+        _navigation()
+        pick_model(view.request.model)
+        _threshold_controls(view, identity)
+        _probe_controls(identity)
+        st.toggle("Large text", key=LARGE_TEXT, persist_state="session", help="For a projector: larger text everywhere.")
+    write_address(view)
+    if identity is None:
+        raise problem or AssertionError("no identity and no reason")
+    return Page(view, identity, current_look())
+
+
+def _navigation() -> None:
+    st.markdown("### HeadScope")
+    link_to("app.py", "Home", ":material/home:")
+    # By number: 10 comes after 9.
+    for file in sorted((_ROOT / "pages").glob("*.py"), key=lambda file: int(file.stem.partition("_")[0])):
+        label = file.stem.partition("_")[2].replace("_", " ")
+        link_to(f"pages/{file.name}", label, _ICONS.get(label, ":material/insights:"))
+
+
+def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:
+    st.selectbox(
+        "Score",
+        list(ALL_SCORES),
+        key="score",
+        format_func=lambda name: ALL_SCORES[name].title,
+        help=f"{ALL_SCORES[view.score].title}: {ALL_SCORES[view.score].meaning}.",
+    )
+    st.slider(
+        "Threshold",
+        0.0,
+        1.0,
+        step=0.01,
+        key="threshold",
+        help="Heads whose score is above this line are ringed and counted. Moving it computes nothing again.",
+    )
+    st.selectbox(
+        "Picked head",
+        _head_options(view, identity),
+        key="head",
+        format_func=lambda name: name or "none",
+        help="Click a head in a picture, or choose it here: L5H7 is head 7 of layer 5, both counted from 0.",
+    )
+
+
+def _head_options(view: View, identity: ModelIdentity | None) -> list[str]:
+    if identity is None:
+        return ["", *([head_name(*view.head)] if view.head else [])]
+    card = identity.card
+    return ["", *(head_name(layer, head) for layer in range(card.n_layers) for head in range(card.n_heads))]
+
+
+def _probe_controls(identity: ModelIdentity | None) -> None:
+    with st.expander("What it is measured on", expanded=True):
+        left, right = st.columns(2)
+        left.number_input(
+            "Length", 2, MAX_LENGTH, step=1, key="length", help="Random tokens in a sequence, before it is repeated."
+        )
+        right.number_input("Sequences", 1, MAX_SEQUENCES, step=1, key="sequences", help="How many random sequences.")
+        left.number_input("Seed", 0, MAX_SEED, step=1, key="seed", help="Another seed draws other random sequences.")
+        right.text_input(
+            "Token ids",
+            key="tokens",
+            placeholder="all",
+            help="The ids that tokens are drawn from, as 1000:10000 (the second is left out). Empty: the whole "
+            "vocabulary. Special tokens are never drawn.",
+        )
+        st.selectbox(
+            "Start with a BOS token",
+            list(BOS_POLICIES),
+            key="bos",
+            format_func=_BOS_LABELS.__getitem__,
+            help="BOS is the special token that some models expect at the beginning of every text.",
+        )
+        if identity is not None:
+            st.caption(plain(_bos_sentence(identity)))
+
+
+def _bos_sentence(identity: ModelIdentity) -> str:
+    vocabulary = identity.vocabulary
+    if vocabulary.bos_token_id is None:
+        return f"{identity.card.name} has no BOS token."
+    habit = "puts its BOS in front of a text" if vocabulary.prepends_bos else "puts no BOS in front of a text"
+    return f"The tokenizer of {identity.card.name} {habit} ({identity.token_text(vocabulary.bos_token_id)})."

@@ -1,0 +1,167 @@
+"""The view that the address, the controls and the session agree on.
+
+The address is read when a session starts and when the browser goes back or forward; otherwise the controls decide, and
+the address follows them. The parameters are not bound to the widgets by Streamlit's own binding, because it would put
+display labels in the address and drop what it cannot use without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from core.attention.scores import head_name
+from core.settings.experiment import Experiment
+from core.settings.view import PARAMETERS, View, all_params_of, fit_view, params_of, view_from
+from core.transformer.card import ModelIdentity
+
+# The picked head's card, for every page that shows one head: file, label, icon.
+CARD_LINK = ("pages/10_Head_card.py", "Open its card", ":material/badge:")
+_VIEW = "view"
+_NOTES = "view_notes"
+_NOTED_FOR = "view_noted_for"
+_POLLED = "polled"
+_UNCONFIRMED = "controls_unconfirmed"
+_OFFERED = "views_offered"
+_PAGE = "page_of_the_controls"
+_WHOLE_NUMBERS = ("length", "sequences", "seed")
+_FRACTIONS = ("threshold", "floor", "effect_floor", "first", "second")
+
+
+def current_view() -> View:
+    """The view as the controls, or at a session's start the address, say; fills the controls' session state."""
+    state = st.session_state
+    polled, followed = bool(state.pop(_POLLED, False)), _followed_an_offer()
+    if _VIEW not in state or followed or went_through_history():
+        view, notes = view_from(st.query_params.to_dict())
+        _set_controls(view)
+        state[_UNCONFIRMED] = True
+    elif polled and state[_UNCONFIRMED]:
+        view, notes = state[_VIEW], state[_NOTES]
+        _set_controls(view)
+    else:
+        # Streamlit forgets the controls of a page that is left; the session's view remembers them.
+        arrived = state.get(_PAGE) != _this_page()
+        state[_UNCONFIRMED] = arrived or any(name not in state for name in PARAMETERS)
+        _set_controls(state[_VIEW], only_missing=True)
+        view, notes = view_from({name: str(state[name]) for name in PARAMETERS})
+        if arrived:
+            # Values that the page before has left are read, but never reach the new page's controls by themselves.
+            _set_controls(view)
+    _keep(view, notes)
+    return view
+
+
+def note_poll() -> None:
+    """Say that the run to come is no doing of the person's: the browser polled and something is there to show.
+
+    The values of new controls reach the browser once. If the next run comes before a slow browser has drawn them, they
+    are lost, and it would answer with every control at its lowest value. So until the person does something, runs that
+    follow a poll send them again.
+    """
+    st.session_state[_POLLED] = True
+
+
+def fitted_view(view: View, identity: ModelIdentity) -> View:
+    """`view` with what does not fit the model corrected, in the controls, too: call it before they are drawn."""
+    fitted, notes = fit_view(view, identity)
+    if fitted != view:
+        _set_controls(fitted)
+        _keep(fitted, st.session_state[_NOTES] + notes)
+    return fitted
+
+
+def corrections() -> list[str]:
+    """One sentence for each thing that was corrected, until a control is moved."""
+    return list(st.session_state.get(_NOTES, []))
+
+
+def pick_head(head: tuple[int, int] | None) -> None:
+    """Pick a head. For callbacks: a control that is already drawn cannot be set any more."""
+    st.session_state["head"] = "" if head is None else head_name(*head)
+
+
+def change_experiment(change: Callable[[Experiment], Experiment]) -> None:
+    """Set the controls of what is ablated to what `change` makes of the present view's. For callbacks, as `pick_head`."""
+    view = st.session_state[_VIEW]
+    values = all_params_of(replace(view, experiment=change(view.experiment)))
+    for name in ("set", "heads"):
+        st.session_state[name] = values[name]
+
+
+def link_to(path: str, label: str, icon: str, view: View | None = None) -> None:
+    """A link to another page that shows the same view, or `view`.
+
+    It carries the view: a bare one would leave a step in the browser's history that goes back to the defaults.
+    """
+    params = params_of(st.session_state[_VIEW] if view is None else view)
+    if view is not None:
+        offered = st.session_state[_OFFERED][1]
+        if params not in offered:
+            offered.append(params)
+    st.page_link(path, label=label, icon=icon, query_params=params)
+
+
+def write_address(view: View) -> None:
+    """Make the address one that shows `view` again; parameters of others are left alone. Call it once controls are drawn."""
+    # Not sooner: a run that is interrupted before it has drawn the controls has not arrived.
+    st.session_state[_PAGE] = _this_page()
+    wanted = params_of(view)
+    present = st.query_params.to_dict()
+    for name in PARAMETERS:
+        if name in present and name not in wanted:
+            del st.query_params[name]
+    changed = {name: value for name, value in wanted.items() if present.get(name) != value}
+    if changed:
+        st.query_params.update(changed)
+
+
+def _followed_an_offer() -> bool:
+    """Whether this run follows a link to another view, which then decides, not the controls.
+
+    Such a link is known by its address, and by the page having changed: an address alone can be a late one, from before
+    a control was moved. What a page offers is remembered until another page is opened: a click can come while a run has
+    not drawn its links again yet.
+    """
+    page = _this_page()
+    offered_on, offered = st.session_state.get(_OFFERED, (page, []))
+    present = {name: value for name, value in st.query_params.to_dict().items() if name in PARAMETERS}
+    arrived = page != offered_on
+    st.session_state[_OFFERED] = (page, [] if arrived else offered)
+    return arrived and present in offered
+
+
+def _keep(view: View, notes: list[str]) -> None:
+    """Remember the view; notes stay as long as it is the same, so that a rerun by itself does not take them away."""
+    state = st.session_state
+    if notes or state.get(_NOTED_FOR) != view:
+        state[_NOTES], state[_NOTED_FOR] = notes, view
+    state[_VIEW] = view
+
+
+def _set_controls(view: View, *, only_missing: bool = False) -> None:
+    for name, text in all_params_of(view).items():
+        if not (only_missing and name in st.session_state):
+            st.session_state[name] = _control_value(name, text)
+
+
+def _control_value(name: str, text: str) -> Any:
+    if name in _WHOLE_NUMBERS:
+        return int(text)
+    return float(text) if name in _FRACTIONS else text
+
+
+def _this_page() -> str:
+    """Which page's script runs."""
+    context = get_script_run_ctx()
+    return "" if context is None else context.page_script_hash
+
+
+def went_through_history() -> bool:
+    """Whether this run follows the browser's back or forward: the address then decides, not the controls."""
+    context = get_script_run_ctx()
+    return context is not None and bool(getattr(context, "is_history_navigation", False))

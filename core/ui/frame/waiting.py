@@ -1,0 +1,142 @@
+"""Waiting for shared work: a stored result at once, otherwise a job with progress, time left and a way to cancel.
+
+However many sessions ask for the same thing, it is computed once; cancelling takes back one session's interest.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+import streamlit as st
+
+from core.attention.cached import Progress, ScoreRequest, head_scores, score_key, stored_head_scores
+from core.attention.scores import HeadScores
+from core.runtime.jobs import Job, JobControl, default_pool
+from core.runtime.store import default_store
+from core.ui.frame.state import note_poll
+
+T = TypeVar("T")
+_ASKED = "asked_for"
+_CANCELLED = "cancelled"
+_VIEWER = "viewer"
+# Work shorter than this shows no progress bar, which would only flicker.
+_PATIENCE_SECONDS = 0.6
+_POLL_SECONDS = 0.5
+
+
+def scores_of(request: ScoreRequest) -> HeadScores:
+    """As `awaited_scores`, but this run of the page ends here while the scores are not there yet."""
+    scores = awaited_scores(request)
+    if scores is None:
+        st.stop()
+    return scores
+
+
+def awaited_scores(request: ScoreRequest) -> HeadScores | None:
+    """The scores of every head: stored ones at once; otherwise None, with progress shown in this place.
+
+    Raises BadInput or ModelUnavailable with one clear sentence.
+    """
+    stored = stored_head_scores(request)
+    if stored is not None:
+        return stored
+    return awaited(
+        f"scores {score_key(request)}",
+        lambda progress: head_scores(request, progress),
+        "Measuring every head; this happens once for these settings",
+    )
+
+
+def result_of(key: str, work: Callable[[Progress], T], doing: str) -> T:
+    """As `awaited`, but this run of the page ends here while the result is not there yet."""
+    result = awaited(key, work, doing)
+    if result is None:
+        st.stop()
+    return result
+
+
+def awaited(key: str, work: Callable[[Progress], T], doing: str, *, background: bool = False, live: bool = False) -> T | None:
+    """The result of `work`, as a job that everybody who asks for `key` shares; None while it is not there.
+
+    Meanwhile its progress is shown in this place, and when it is finished the page runs again.
+
+    Args:
+        key: says what is computed; equal keys must mean equal results.
+        work: the work; it gets a function to report progress to (fraction, message). Its result is not None.
+        doing: what is being done, shown above the progress bar.
+        background: make way for other people's short work.
+        live: the page also runs again when the job has a new partial result to show.
+
+    Raises:
+        HeadScopeError: what the work raised for the person to read.
+    """
+    asked, cancelled = _keys(_ASKED), _keys(_CANCELLED)
+    if key in cancelled:
+        st.info("You cancelled this computation.", icon=":material/info:")
+        st.button("Start again", key=f"start {key}", on_click=cancelled.discard, args=(key,), icon=":material/refresh:")
+        return None
+    job = default_pool().get(key) if key in asked else None
+    if job is not None and job.finished and job.error is not None:
+        # Not started again by itself: work that fails would be repeated for ever.
+        st.button("Try again", key=f"again {key}", on_click=asked.discard, args=(key,), icon=":material/refresh:")
+        raise job.error
+    if job is None:
+        job = default_pool().submit(key, lambda control: work(_reporter(control)), viewer=_viewer(), background=background)
+        asked.add(key)
+    try:
+        result = job.result(timeout=0 if background else _PATIENCE_SECONDS)
+    except TimeoutError:
+        _watch(job, key, doing, job.partial_value, live)
+        return None
+    asked.discard(key)
+    return result
+
+
+def storage_warning() -> str | None:
+    """One sentence when results cannot be kept on disk, else None."""
+    return default_store().warning
+
+
+@st.fragment(run_every=_POLL_SECONDS)
+def _watch(job: Job[T], key: str, doing: str, shown: object, live: bool) -> None:
+    """Poll the job; when it is finished, or if `live` has a partial result other than `shown`, the whole page runs again."""
+    if job.finished or key in _keys(_CANCELLED) or (live and job.partial_value is not shown):
+        note_poll()
+        st.rerun()
+    st.markdown(doing)
+    st.progress(job.fraction, text=_how_far(job))
+    st.button("Cancel", key=f"cancel {key}", on_click=_cancel, args=(job, key), icon=":material/close:")
+
+
+def _cancel(job: Job[T], key: str) -> None:
+    job.cancel(_viewer())
+    _keys(_ASKED).discard(key)
+    _keys(_CANCELLED).add(key)
+
+
+def _keys(name: str) -> set[str]:
+    found: set[str] = st.session_state.setdefault(name, set())
+    return found
+
+
+def _how_far(job: Job[T]) -> str:
+    if job.state == "queued":
+        return "waiting for other work on this machine to finish"
+    left = job.eta_seconds
+    message = job.message or "starting"
+    return f"{message}: {job.fraction:.0%}" + ("" if left is None else f", about {max(1, round(left))} s left")
+
+
+def _reporter(control: JobControl) -> Progress:
+    def report(fraction: float, message: str) -> None:
+        control.raise_if_cancelled()
+        control.progress(fraction, message)
+
+    return report
+
+
+def _viewer() -> str:
+    viewer: str = st.session_state.setdefault(_VIEWER, uuid.uuid4().hex)
+    return viewer

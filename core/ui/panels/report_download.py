@@ -1,0 +1,37 @@
+"""The whole report as one page that needs no server and no network."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from core.documents.replication import report_page
+from core.replication.report import REPORT_MODE, ReportRun, run_report
+from core.runtime.cache import at_hand
+from core.settings.view import command_line
+from core.ui.frame.page import Page
+
+
+def download_panel(page: Page) -> None:
+    """A button for the page, once everything that it holds is measured; and the command that writes the same."""
+    run = at_hand(partial(run_report, page.view.request))
+    if run is None:
+        st.caption("The page can be downloaded here as soon as everything above is measured.")
+        return
+    st.download_button(
+        "The report as one page",
+        partial(_whole_page, run, page),
+        f"headscope-{page.identity.card.name.replace('/', '--')}-report.html",
+        "text/html",
+        key="report-page",
+        on_click="ignore",
+        icon=":material/download:",
+    )
+    st.caption("One file of about 5 MB with live figures, which needs no network. The same without a browser:")
+    st.code(command_line(page.view, "report", "--html", "report.html"), language="bash", wrap_lines=True)
+
+
+def _whole_page(run: ReportRun, page: Page) -> bytes:
+    """Made only when somebody asks for it: it holds the whole figure library."""
+    return report_page(run, page.identity, page.view.threshold, REPORT_MODE).encode()

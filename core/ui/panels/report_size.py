@@ -1,0 +1,69 @@
+"""The report's last question: scores beside size, for the models of this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import streamlit as st
+
+from core.attention.cached import score_key
+from core.replication.recipe import Reproduction
+from core.replication.report import scale_answer
+from core.replication.size import SizedModel, measure_models, missing, scale_request, sized_models
+from core.replication.tables import scale_notes, scale_rows
+from core.settings.view import View
+from core.ui.frame.page import Page
+from core.ui.frame.sentences import plain
+from core.ui.frame.state import link_to
+from core.ui.frame.waiting import awaited
+
+_ASKED = "scale_asked_for"
+_PROBLEMS = "scale_problems"
+
+
+def scale_question(page: Page, own: Reproduction) -> None:
+    """What is known about scale here, what is missing, and what it would take."""
+    models = sized_models()
+    st.markdown(plain(scale_answer(page.view.request.model, own, models)))
+    st.table(scale_rows(models), border="horizontal", hide_index=True)
+    for note in scale_notes(models):
+        st.caption(plain(note))
+    _measure_missing(models)
+    st.markdown("Open a model in **Heads**, with its highest head picked where it is known and everything else as it is:")
+    with st.container(horizontal=True):
+        for model in models:
+            link_to("pages/1_Heads.py", plain(model.name), ":material/grid_on:", _showing(page.view, model))
+
+
+def _showing(view: View, model: SizedModel) -> View:
+    """The same view of another model; a head of this one would mean nothing there."""
+    head = None if model.top is None else model.top[0]
+    return replace(view, request=replace(view.request, model=model.name), head=head)
+
+
+def _measure_missing(models: tuple[SizedModel, ...]) -> None:
+    state = st.session_state
+    names = missing(models)
+    if _ASKED in state:
+        # The names that were asked for, not those that are still missing: it stays one job while the table fills in.
+        asked: tuple[str, ...] = state[_ASKED]
+        key = " ".join(["scale", *(score_key(scale_request(name)) for name in asked)])
+        doing = "Measuring each model on the default probe; the table fills in as they come"
+        problems = awaited(key, lambda _: measure_models(asked), doing, background=True, live=True)
+        if problems is None:
+            return
+        state[_PROBLEMS] = problems
+        del state[_ASKED]
+    for name, problem in state.get(_PROBLEMS, {}).items():
+        st.caption(plain(f"{name} could not be measured: {problem}"))
+    if names:
+        count = "the one that is" if len(names) == 1 else f"the {len(names)} that are"
+        st.button(
+            f"Measure {count} missing", key="measure_missing", on_click=partial(_ask, names), icon=":material/play_arrow:"
+        )
+
+
+def _ask(names: tuple[str, ...]) -> None:
+    st.session_state.pop(_PROBLEMS, None)
+    st.session_state[_ASKED] = names

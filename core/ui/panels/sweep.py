@@ -1,0 +1,158 @@
+"""The parts of the sweep page: the curve beside random heads, its table, and two thresholds compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import streamlit as st
+
+from core.ablation.cached import ablation_controls
+from core.ablation.sweep import DEFAULT_GRID, Sweep, SweepRow
+from core.ablation.tables import page_json, sweep_command, sweep_row, sweep_rows
+from core.ablation.words import head_count
+from core.attention.tables import Row
+from core.figures.ablation.beside_baselines import BesideRow, beside_controls, describe_beside
+from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_marks
+from core.figures.base.style import Look
+from core.heads import MODES, HeadSet, Mode
+from core.numbers import signed
+from core.runtime.cache import at_hand
+from core.settings.view import measured_on
+from core.ui.components.experiments import sweep_of
+from core.ui.components.figure_panel import Source, figure_panel
+from core.ui.frame.page import Page
+
+_TITLES = {
+    "threshold": "threshold",
+    "heads": "heads",
+    "second_copy": "second copy (nats)",
+    "step": "step (nats)",
+    "recovered_fraction": "gain lost",
+    "random": "random heads, 95 % band",
+    "names": "which heads",
+}
+
+
+def other_modes(page: Page, score: str) -> dict[Mode, Sweep]:
+    """Sweeps of the other modes, without random sets, when the person asked for them; as many as are there."""
+    experiment = page.view.experiment
+    if experiment.curves == "one":
+        return {}
+    found: dict[Mode, Sweep] = {}
+    for mode in MODES:
+        if mode != experiment.mode:
+            sweep = sweep_of(page.view.request, DEFAULT_GRID, mode, score, controls=0)
+            if sweep is None:
+                # One at a time: a second progress bar would say nothing more.
+                break
+            found[mode] = sweep
+    return found
+
+
+def curve(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep], source: Source) -> None:
+    """The loss at every threshold, with the slider's threshold as a line."""
+    mode = page.view.experiment.mode
+    figure_panel(
+        sweep_curve(sweep, mode, None, page.look, others),
+        key="sweep",
+        alt=describe_sweep(sweep, mode),
+        rows=sweep_rows(sweep, others),
+        source=source,
+        marks=sweep_marks(page.view.threshold, page.look),
+        on_pick=None,
+    )
+
+
+def at_the_slider(page: Page, sweep: Sweep, heads: HeadSet) -> str:
+    """What the slider's threshold, which keeps `heads`, buys: read off a point of the sweep that keeps the same heads."""
+    threshold = page.view.threshold
+    here = f"**At the slider's threshold, {threshold:.2f}:** {head_count(len(heads))}"
+    same = next((row for row in sweep.rows if set(row.heads) == set(heads)), None)
+    if same is None:
+        return f"{here}, a set that lies between two points of this sweep."
+    beside = "" if np.isnan(same.control_low) else f"; without as many random heads {_band(same)}"
+    return f"{here}, second-copy loss {sweep.clean.second_copy:.2f} → **{same.second_copy:.2f} nats**{beside}."
+
+
+def sweep_table(sweep: Sweep, look: Look) -> None:
+    """One row a threshold, in words and numbers; the knee is marked."""
+    rows = [_written(row, sweep.knee) for row in sweep.rows]
+    if look.large:
+        st.table([{name: text for name, text in row.items() if name != "which heads"} for row in rows], hide_index=True)
+    else:
+        st.dataframe(rows, hide_index=True, height="content")
+
+
+def comparison(page: Page, sweep: Sweep, source: Source) -> None:
+    """Two thresholds beside each other, each beside random heads."""
+    rows = list(sweep.rows)
+    beside = [
+        BesideRow(f"{row.threshold:.2f}: {head_count(row.n_heads)}", row.second_copy, _control_losses(page, row))
+        for row in rows
+    ]
+    st.table([_compared(row, sweep) for row in rows], border="horizontal", hide_index=True)
+    figure_panel(
+        beside_controls(beside, sweep.clean, page.look),
+        key="comparison",
+        alt=describe_beside(beside, sweep.clean),
+        rows=[sweep_row(row) for row in rows],
+        source=source,
+        on_pick=None,
+    )
+
+
+def source_of(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep]) -> Source:
+    """What the files of this page say."""
+    view, identity = page.view, page.identity
+    numbers = page_json(
+        view,
+        identity,
+        loss={"first_copy": sweep.clean.first_copy, "second_copy": sweep.clean.second_copy},
+        rows=sweep_rows(sweep),
+        knee=sweep.knee,
+        other_modes={mode: [row.second_copy for row in other.rows] for mode, other in others.items()},
+    )
+    stem = f"headscope-{identity.card.name.replace('/', '--')}-sweep"
+    return Source(measured_on(view.request.probe(identity), identity), sweep_command(view), numbers, stem)
+
+
+def _control_losses(page: Page, row: SweepRow) -> np.ndarray:
+    """Each random set's loss, as far as it is known."""
+    if not row.heads:
+        return np.empty(0)
+    view = page.view
+    found = at_hand(lambda: ablation_controls(view.request, row.heads, view.experiment.mode))
+    return np.empty(0) if found is None else found.second_copy
+
+
+def _compared(row: SweepRow, sweep: Sweep) -> Row:
+    return {
+        "threshold": f"{row.threshold:.2f}",
+        "heads taken away": row.n_heads,
+        "before (nats)": f"{sweep.clean.second_copy:.2f}",
+        "after (nats)": f"{row.second_copy:.2f}",
+        "gain lost": _fraction(row),
+        "random heads, 95 % band": _band(row),
+    }
+
+
+def _written(row: SweepRow, knee: float | None) -> Row:
+    values = sweep_row(row)
+    knee_mark = " (knee)" if row.threshold == knee else ""
+    values |= {
+        "threshold": f"{row.threshold:.2f}{knee_mark}",
+        "second_copy": f"{row.second_copy:.2f}",
+        "step": signed(row.step),
+        "recovered_fraction": _fraction(row),
+        "random": _band(row),
+    }
+    return {title: values[name] for name, title in _TITLES.items()}
+
+
+def _fraction(row: SweepRow) -> str:
+    return "no gain" if np.isnan(row.recovered_fraction) else f"{row.recovered_fraction:.0%}"
+
+
+def _band(row: SweepRow) -> str:
+    return "–" if np.isnan(row.control_low) else f"{row.control_low:.2f} to {row.control_high:.2f}"

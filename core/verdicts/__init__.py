@@ -1,0 +1,1 @@
+"""What each head is called, by which test, and what it writes."""

@@ -1,0 +1,72 @@
+"""The results that travel with the project are there, are right, and need no heavy library to be read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.attention.bundle import bundled_requests
+from core.attention.cached import head_scores, score_key, stored_head_scores
+from core.attention.score_pass import measure_heads
+from core.models.load import load_model
+from core.runtime.store import BUNDLED_RESULTS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def empty_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "store"))
+
+
+@pytest.mark.parametrize("request_", bundled_requests(), ids=lambda request: request.model)
+def test_each_bundled_model_has_its_first_result_and_it_is_right(request_):
+    """A stale file (a retrained model, a mended score without a new version) must not be served: `make bundled-results`."""
+    stored = stored_head_scores(request_)
+    assert stored is not None, f"{request_.model} has no bundled result: run `make bundled-results`"
+    model = load_model(request_.model)
+    fresh = measure_heads(model, request_.probe(model.identity))
+    for name, values in fresh.per_sequence.items():
+        assert np.allclose(stored.per_sequence[name], values, atol=1e-5), name
+    assert np.allclose(stored.token_loss, fresh.token_loss, atol=1e-4, equal_nan=True)
+
+
+def test_nothing_else_travels():
+    files = list(BUNDLED_RESULTS.glob("??/*.safetensors"))
+    keys = {score_key(request) for request in bundled_requests()}
+    assert keys <= {file.stem for file in files} and len(files) <= len(keys) + 4
+    assert sum(file.stat().st_size for file in files) < 1_000_000
+
+
+def test_the_first_screens_numbers_need_no_torch():
+    code = (
+        "import sys\n"
+        "from core.attention.bundle import bundled_requests\n"
+        "from core.attention.example import induction_example\n"
+        "from core.runtime.cache import at_hand\n"
+        "from core.attention.cached import stored_head_scores\n"
+        "assert all(stored_head_scores(r) is not None for r in bundled_requests())\n"
+        "assert at_hand(induction_example) is not None\n"
+        "assert not {'torch', 'transformers', 'transformer_lens'} & set(sys.modules), 'heavy import'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_the_first_screen_imports_nothing_that_it_could_do_without():
+    code = (
+        "import sys\n"
+        "from tests.helpers.app import open_page\n"
+        "at = open_page('pages/1_Heads.py', head='L1H3')\n"
+        "assert not at.exception and len(at.get('plotly_chart')) == 3\n"
+        "assert not {'torch', 'transformers', 'transformer_lens', 'pandas', 'scipy'} & set(sys.modules), 'heavy import'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=ROOT)
+
+
+def test_a_result_at_hand_is_the_one_that_would_be_computed():
+    request = bundled_requests()[0]
+    assert np.array_equal(head_scores(request).mean("induction"), stored_head_scores(request).mean("induction"))

@@ -1,0 +1,119 @@
+"""SmolLM2-135M: the known answers of a real language model, fp32, length 50, with a BOS."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from core.ablation.ablator import AblationBench
+from core.ablation.baselines import control_sets
+from core.attention.score_pass import measure_heads
+from core.attention.scores import Layout, Losses, heads_above
+from core.models.load import load_model
+from core.probes.repeated import ProbeOptions, repeated_probe
+
+pytestmark = pytest.mark.real_model
+REPORT_RANGE = (1000, 10_000)
+# Induction heads and previous-token heads: (layer, head) to (tokens 1000..9999, whole vocabulary). L18H7 was once noted as
+# .67 on 1000..9999; it varies by .05 from sequence to sequence and 24 sequences give .59, by a pass that is held to the
+# library's own eager attention below, so .60 stands here for both ranges.
+INDUCTION = {
+    (18, 6): (0.91, 0.895),
+    (17, 3): (0.81, 0.76),
+    (17, 4): (0.76, 0.725),
+    (17, 5): (0.68, 0.65),
+    (18, 7): (0.60, 0.60),
+    (23, 2): (0.53, 0.51),
+}
+PREVIOUS = {(16, 0): (0.89, 0.885), (11, 1): (0.83, 0.86), (2, 1): (0.74, 0.735)}
+TOLERANCE = 0.04
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("smollm2-135m")
+
+
+def measured(model, token_range, seeds):
+    """Scores and losses averaged over seeds, 8 sequences each: one draw alone moves a score by some hundredths."""
+    found = [
+        measure_heads(model, repeated_probe(model.vocabulary, ProbeOptions(50, 8, seed, "always", token_range)))
+        for seed in seeds
+    ]
+    scores = {name: np.mean([one.mean(name) for one in found], axis=0) for name in ("induction", "previous_token", "contrast")}
+    return scores, np.mean([[one.losses().first_copy, one.losses().second_copy] for one in found], axis=0), found
+
+
+@pytest.mark.parametrize("column,token_range,first,second", [(0, REPORT_RANGE, 12.8, 2.0), (1, None, 14.2, 3.05)])
+def test_the_known_heads_and_losses(model, column, token_range, first, second):
+    scores, losses, found = measured(model, token_range, (0, 1, 2))
+    assert losses[0] == pytest.approx(first, abs=0.3) and losses[1] == pytest.approx(second, abs=0.3)
+    assert all(one.losses().behaviour == "present" for one in found)
+    for place, known in INDUCTION.items():
+        assert scores["induction"][place] == pytest.approx(known[column], abs=TOLERANCE), place
+        assert scores["contrast"][place] == pytest.approx(scores["induction"][place], abs=0.03)
+    for place, known in PREVIOUS.items():
+        assert scores["previous_token"][place] == pytest.approx(known[column], abs=TOLERANCE), place
+    top = heads_above(scores["induction"], 0.0)[:5]
+    assert set(top) == set(list(INDUCTION)[:5])
+    assert set(heads_above(scores["previous_token"], 0.0)[:3]) == set(PREVIOUS)
+
+
+def test_scores_equal_the_librarys_eager_attention(model):
+    """The model library alone, loaded from the same folder: nothing of the project's in the way."""
+    from transformers import AutoModelForCausalLM
+
+    from core.models.paths import models_root
+
+    probe = repeated_probe(model.vocabulary, ProbeOptions(50, 2, 1, "always"))
+    own = measure_heads(model, probe)
+    library = AutoModelForCausalLM.from_pretrained(
+        models_root() / "smollm2-135m", attn_implementation="eager", dtype=torch.float32, local_files_only=True
+    ).eval()
+    with torch.no_grad():
+        patterns = torch.stack(library(torch.from_numpy(probe.tokens.copy()), output_attentions=True).attentions).numpy()
+    queries = np.arange(51, 101)
+    expected = patterns[..., queries, queries - 49].mean(-1).transpose(0, 2, 1)
+    worst = float(np.abs(own.per_sequence["induction"] - expected).max())
+    print(f"worst disagreement with eager attention, smollm2-135m: {worst:.2e}")
+    assert worst < 1e-5
+
+
+@pytest.fixture(scope="module")
+def bench(model):
+    options = ProbeOptions(50, 4, 0, "always", REPORT_RANGE)
+    reference = repeated_probe(model.vocabulary, ProbeOptions(50, 8, 77, "always", REPORT_RANGE)).tokens
+    probe = repeated_probe(model.vocabulary, options)
+    return AblationBench(model, probe.tokens, reference), measure_heads(model, probe)
+
+
+def second_copy(token_loss: np.ndarray) -> float:
+    return Losses.of(token_loss, Layout(50, 1)).second_copy
+
+
+def test_one_previous_token_head_carries_the_circuit_and_its_equals_do_not(bench):
+    """L16H0 breaks it; L11H1 and L2H1, whose previous-token scores are as high, do nothing: attention is not effect."""
+    ablation, _ = bench
+    clean = second_copy(ablation.clean)
+    for mode, known in (("mean", 7.2), ("zero", 7.7), ("resample", 8.9)):
+        carrier, one, other = (second_copy(loss) for loss in ablation.token_loss([((16, 0),), ((11, 1),), ((2, 1),)], mode))
+        assert carrier == pytest.approx(known, abs=1.2), mode
+        assert abs(one - clean) < 0.3 and abs(other - clean) < 0.3, mode
+
+
+def test_attention_is_not_effect(bench):
+    ablation, _ = bench
+    clean = second_copy(ablation.clean)
+    strong, weak = (second_copy(loss) - clean for loss in ablation.token_loss([((18, 6),), ((17, 4),)], "zero"))
+    assert strong > 0.8 and abs(weak) < 0.25
+
+
+def test_five_heads_beside_random_ones(bench):
+    ablation, scores = bench
+    heads = tuple(sorted(heads_above(scores.mean("induction"), 0.6)))
+    assert 4 <= len(heads) <= 6
+    controls = control_sets(heads, 30, 9, count=4).sets
+    own, *random = (second_copy(loss) for loss in ablation.token_loss([heads, *controls], "mean"))
+    assert own == pytest.approx(9.5, abs=1.2)
+    assert max(random) < 4.0

@@ -1,0 +1,103 @@
+"""How scores move: the settings that are tried, and what is said about them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.attention.cached import ScoreRequest
+from core.attention.sensitivity import (
+    FACTORS,
+    MIN_SEQUENCES,
+    SEEDS,
+    measure_sensitivity,
+    movement,
+    sensitivity_sentences,
+    sensitivity_settings,
+    spread_rows,
+    stored_sensitivity,
+)
+from core.errors import BadInput
+from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
+from core.models.load import model_identity
+from core.probes.repeated import ProbeOptions
+
+REQUEST = ScoreRequest("by-construction", ProbeOptions(length=30, sequences=2))
+[INDUCTION] = standard_spec().of_kind("induction")
+PLACE = (INDUCTION.layer, INDUCTION.head)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_store(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def found(own_store):
+    assert stored_sensitivity(REQUEST, "induction") is None
+    return measure_sensitivity(REQUEST, "induction")
+
+
+def test_settings_vary_one_thing_and_fit_the_model():
+    settings = sensitivity_settings(REQUEST, model_identity(REQUEST.model))
+    by_factor = {factor: [s for s in settings if s.factor == factor] for factor in FACTORS}
+    assert [s.label for s in by_factor["length"]] == ["10", "25", "30", "50", "100"]  # 200 does not fit a context of 208
+    assert len(by_factor["seed"]) == SEEDS and [s.label for s in by_factor["bos"]] == ["with", "without"]
+    for setting in settings:
+        assert setting.request.options.sequences == MIN_SEQUENCES
+    assert {s.request.options.seed for s in by_factor["length"]} == {0}
+    assert {s.request.options.length for s in by_factor["seed"]} == {30}
+
+
+def test_the_circuit_moves_as_its_closed_form(found):
+    for spread in found.of(PLACE, "length"):
+        exact = expected_prefix_matching(int(spread.setting.label), 1, INDUCTION.strength)
+        assert spread.mean == pytest.approx(exact, abs=1e-5)
+        assert spread.low - 1e-9 <= spread.mean <= spread.high + 1e-9
+    assert movement(found.of(PLACE, "seed")) < 1e-5
+
+
+def test_intervals_hold_the_mean_and_come_from_sequences():
+    trained = measure_sensitivity(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2)), "induction")
+    head = trained.top(1)[0]
+    for spread in trained.of(head, "seed"):
+        assert spread.low < spread.mean < spread.high
+    values = trained.scores[0].sequences("induction")[head]
+    assert len(values) == MIN_SEQUENCES
+    assert trained.of(head, "length")[0].mean == pytest.approx(float(np.mean(values)))
+
+
+def test_heads_on_both_sides_of_the_threshold(found):
+    means = found.means()[:, PLACE[0], PLACE[1]]
+    between = (means.min() + means.max()) / 2
+    always, sometimes = found.steady(float(between))
+    assert PLACE in sometimes and PLACE not in always
+    always, sometimes = found.steady(float(means.min()) - 0.01)
+    assert PLACE in always
+
+
+def test_the_picked_head_is_shown(found):
+    quiet = next((1, head) for head in range(4) if (1, head) not in found.top(2))
+    assert quiet in found.top(2, quiet) and len(found.top(2, quiet)) == 2
+    assert PLACE in found.top(2)
+
+
+def test_what_is_kept_is_there_at_once(found):
+    again = stored_sensitivity(REQUEST, "induction")
+    assert again is not None
+    np.testing.assert_array_equal(again.means(), found.means())
+
+
+def test_rows_and_sentences(found):
+    rows = spread_rows(found, [PLACE], 0.5)
+    assert len(rows) == len(found.settings) and {row["varied"] for row in rows} == set(FACTORS)
+    said = sensitivity_sentences(found, [PLACE], 0.5)
+    assert "at every setting" in said[0] and "length 100" in said[1]
+
+
+def test_given_tokens_have_no_settings():
+    given = ScoreRequest("by-construction", ProbeOptions(length=2), tokens=((0, 5, 6, 5, 6),))
+    with pytest.raises(BadInput, match="drawn tokens"):
+        measure_sensitivity(given, "induction")

@@ -1,0 +1,339 @@
+"""Composition, path patching and pruning: exact on circuits by construction, and against full matrices and long ways round."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from core.ablation import cached as interventions
+from core.ablation.ablator import AblationBench
+from core.ablation.pruning import scores_without
+from core.attention.cached import ScoreRequest, head_scores
+from core.attention.scores import Layout, head_name
+from core.circuits.cached import circuit, heads_to_prune, prune
+from core.circuits.composition import KINDS, Factors, baseline, composition, compositions, writer
+from core.circuits.path_patching import path_patch
+from core.circuits.words import composition_rows, composition_sentence
+from core.cli import main
+from core.errors import BadInput
+from core.figures.base.style import Look
+from core.figures.circuits.circuit import circuit_graph
+from core.figures.circuits.composition import composition_maps, describe_composition
+from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
+from core.models.built_in.construction import build
+from core.probes.repeated import ProbeOptions, repeated_probe
+from core.transformer.passes.hooks import logits_from, run_body, z_hook
+from core.transformer.passes.weights import query_and_key, reads
+from tests.helpers.architectures import ARCHITECTURES, N_HEADS, make_pair
+from tests.helpers.planted import random_spec
+
+BETA = 10.0
+SPEC = standard_spec()
+[PREVIOUS] = [(head.layer, head.head) for head in SPEC.of_kind("previous_token")]
+[INDUCTION] = [(head.layer, head.head) for head in SPEC.of_kind("induction")]
+REQUEST = ScoreRequest("by-construction", ProbeOptions(length=16, sequences=3))
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "store"))
+    interventions._benches.clear()
+
+
+def bench_of(model, length=12, sequences=3, seed=5):
+    probe = repeated_probe(model.vocabulary, ProbeOptions(length, sequences, seed))
+    reference = repeated_probe(model.vocabulary, ProbeOptions(length, 4, seed + 99)).tokens
+    return AblationBench(model, probe.tokens, reference), probe
+
+
+def full_composition(model, sender, receiver, kind):
+    """The definition, with whole `d_model x d_model` matrices."""
+    query, key = (reads(model, receiver[0], matrix).double() for matrix in query_and_key(model, *receiver))
+    written, value = (factors.left @ factors.right for factors in (writer(model, sender), writer(model, receiver)))
+    read = {"k": (query @ key.T).T, "q": query @ key.T, "v": value}[kind]
+    sizes = torch.linalg.matrix_norm(written) * torch.linalg.matrix_norm(read)
+    return float(torch.linalg.matrix_norm(written @ read) / sizes)
+
+
+def test_the_constructed_circuit_composes_through_keys_alone():
+    """The previous-token head's output fills what the induction head's keys read but for the BOS row: 1 / sqrt(V + 1/4)."""
+    model = build(SPEC)
+    k, q, v = compositions(model, INDUCTION)
+    random = baseline(SPEC.d_model, SPEC.d_head)
+    assert float(k[PREVIOUS]) == pytest.approx(1 / math.sqrt(SPEC.d_vocab + 0.25), rel=1e-6)
+    assert float(k[PREVIOUS]) > 2 * random
+    assert float(q[PREVIOUS]) == float(v[PREVIOUS]) == 0.0
+    others = [head for head in range(SPEC.n_heads) if head != PREVIOUS[1]]
+    assert (k[0, others] == 0).all() and k[1].isnan().all()
+
+
+def test_the_wrong_way_round_finds_nothing():
+    """Reading `W_QK` where `W_QK^T` is meant gives the circuit's edge no K-composition: the mistake shows."""
+    model = build(SPEC)
+    query, key = query_and_key(model, *INDUCTION)
+    right, wrong = Factors(key.double(), query.T.double()), Factors(query.double(), key.T.double())
+    written = writer(model, PREVIOUS)
+    assert composition(written, right) > 0.08 and composition(written, wrong) == 0.0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_planted_circuits(seed):
+    """Heads at random places: the previous-token head is the only one that composes with any matching head."""
+    spec, truth = random_spec(seed)
+    model = build(spec)
+    [previous] = [place for place, label in truth.items() if label == "previous token"]
+    bench, probe = bench_of(model, length=16)
+    matching = [place for place, label in truth.items() if label in ("induction", "anti-induction", "matching, non-copying")]
+    layers = sorted({layer for layer, _ in matching})
+    found = path_patch(bench, Layout.of(probe), [previous], layers, "zero")
+    for place in matching:
+        k, q, v = (values.nan_to_num() for values in compositions(model, place))
+        assert int(k.argmax()) == previous[0] * spec.n_heads + previous[1]
+        assert (k > 0).sum() == 1 and q[previous] == v[previous] == 0
+        assert found.clean[place] - found.patched[0][place] > 0.5 * found.clean[place]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_small_products_give_the_full_matrices_norms(name):
+    """Grouped queries, centring and gains included: by definition, with `d_model x d_model` matrices."""
+    model = make_pair(name).loaded
+    receiver = (2, 3)
+    found = compositions(model, receiver)
+    for kind, values in zip(KINDS, found, strict=True):
+        for sender in ((0, 0), (1, 2), (1, N_HEADS - 1)):
+            assert float(values[sender]) == pytest.approx(full_composition(model, sender, receiver, kind), rel=1e-6)
+    assert found[:, 2].isnan().all()
+
+
+def test_grouped_queries_use_their_groups_keys():
+    model = make_pair("llama_grouped").loaded
+    keys = model.bridge.blocks[1].attn.W_K
+    assert [int(torch.equal(query_and_key(model, 1, head)[1], keys[1])) for head in range(N_HEADS)] == [0, 0, 1, 1]
+
+
+def test_the_baseline_is_what_random_matrices_have():
+    assert baseline(64, 16) == baseline(64, 16) != baseline(64, 16, seed=1)
+    assert baseline(64, 16) == pytest.approx(1 / math.sqrt(64), rel=0.1)
+
+
+@pytest.mark.parametrize("has_bos", [True, False])
+def test_cutting_the_constructed_path_leaves_what_the_bos_leaves(has_bos):
+    """Without its predecessor's mark every key but the BOS scores 0: `A = 1 / (e^(beta/2) + q)`."""
+    model = build(SPEC)
+    probe = repeated_probe(model.vocabulary, ProbeOptions(16, 3, bos="always" if has_bos else "never"))
+    bench, layout = AblationBench(model, probe.tokens), Layout.of(probe)
+    found = path_patch(bench, layout, [PREVIOUS], [1], "zero")
+    b = int(has_bos)
+    queries = np.arange(16 + b, 32 + b)
+    left = (1 / (b * math.exp(BETA / 2) + queries + 1 - b)).mean()
+    assert float(found.clean[INDUCTION]) == pytest.approx(expected_prefix_matching(16, b, BETA), abs=1e-5)
+    assert float(found.patched[0][INDUCTION]) == pytest.approx(left, abs=1e-5)
+    others = [head for head in range(SPEC.n_heads) if head != INDUCTION[1]]
+    assert torch.allclose(found.patched[0][1, others], found.clean[1, others], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_path_patching_against_the_long_way_round(name):
+    """Whole passes: keys read where the sender's output is replaced and every layer between is held clean."""
+    model = make_pair(name).loaded
+    bench, probe = bench_of(model)
+    sender, layer = (0, 2), 2
+    for mode in ("zero", "mean"):
+        found = path_patch(bench, Layout.of(probe), [sender], [1, layer], mode)
+        patched = long_way_round(bench, sender, layer, mode, Layout.of(probe))
+        assert torch.allclose(found.patched[0][layer], patched, atol=2e-5)
+        assert (found.patched[0][layer] - found.clean[layer]).abs().max() > 1e-4
+        assert found.patched[0][0].isnan().all()
+
+
+def long_way_round(bench, sender, layer, mode, layout):
+    """Three whole passes with hooks on the residual stream, head by head."""
+    model, tokens = bench.model, bench.tokens
+    stand_in = bench.stand_in(mode, sender[0])
+    kept = {}
+
+    def keep(name):
+        return lambda activation: kept.__setitem__(name, activation.clone())
+
+    def replaced(z):
+        z = z.clone()
+        z[:, :, sender[1]] = 0 if stand_in is None else stand_in[:, :, sender[1]]
+        return z
+
+    output, stream, keys = f"blocks.{sender[0]}.hook_attn_out", f"blocks.{layer}.hook_resid_pre", f"blocks.{layer}.attn.hook_k"
+    with torch.no_grad():
+        run_body(model, tokens, [(output, keep("clean"))])
+        run_body(model, tokens, [(z_hook(sender[0]), replaced), (output, keep("changed"))])
+        change = kept["changed"] - kept["clean"]
+        run_body(model, tokens, [(stream, lambda residual: residual + change), (keys, keep("keys"))])
+        own = {}
+        for head in range(N_HEADS):
+            group = head * kept["keys"].shape[2] // N_HEADS
+
+            def swap(key, group=group):
+                key = key.clone()
+                key[:, :, group] = kept["keys"][:, :, group]
+                return key
+
+            run_body(model, tokens, [(keys, swap), (f"blocks.{layer}.attn.hook_pattern", keep("pattern"))])
+            q = np.arange(layout.length + layout.b, layout.n_tokens)
+            own[head] = kept["pattern"][:, head, q, q - layout.length + 1].mean()
+    return torch.stack([own[head] for head in range(N_HEADS)])
+
+
+def test_hooks_are_gone_afterwards():
+    model = make_pair("native_attention_only").loaded
+    bench, probe = bench_of(model)
+    before = logits_from(model, run_body(model, bench.tokens).final)
+    path_patch(bench, Layout.of(probe), [(0, 1)], [1, 2], "mean")
+    scores_without(bench, probe, (0, 1), "mean")
+    assert torch.equal(before, logits_from(model, run_body(model, bench.tokens).final))
+    assert not any(point.fwd_hooks for point in model.bridge.hook_dict.values())
+
+
+@pytest.mark.parametrize("mode", ["zero", "mean"])
+def test_pruning_the_constructed_circuit(mode):
+    """Without the previous-token head nothing matches and the gain is gone; without the induction head all else stays."""
+    scores = head_scores(REQUEST)
+    collapsed = prune(REQUEST, PREVIOUS, mode)
+    assert collapsed.before[INDUCTION] == pytest.approx(expected_prefix_matching(16, 1, BETA), abs=1e-5)
+    assert collapsed.after[INDUCTION] < 0.1
+    assert collapsed.recovered_fraction > 0.85 and collapsed.pruned.second_copy > math.log(16)
+    unaffected = prune(REQUEST, INDUCTION, mode)
+    np.testing.assert_allclose(unaffected.after, scores.mean("induction"), atol=1e-6)
+    # It writes all that the unembedding reads: without it, nothing (zero) says the same of every token.
+    assert unaffected.pruned.second_copy > math.log(16)
+    if mode == "zero":
+        assert unaffected.pruned.second_copy == pytest.approx(math.log(SPEC.d_vocab), abs=1e-5)
+    untouched = prune(REQUEST, (0, 3 if PREVIOUS[1] != 3 else 2), mode)
+    assert untouched.pruned.second_copy == pytest.approx(untouched.clean.second_copy, abs=1e-4)
+
+
+def test_pruning_to_zero_is_exact():
+    left = (1 / (math.exp(BETA / 2) + np.arange(17, 33))).mean()
+    assert prune(REQUEST, PREVIOUS, "zero").after[INDUCTION] == pytest.approx(left, abs=1e-5)
+
+
+def test_pruning_costs_what_ablating_costs():
+    request = ScoreRequest("two-layer", ProbeOptions(length=12, sequences=3))
+    for mode in ("zero", "mean"):
+        ablated = interventions.ablate(request, [(0, 2)], mode, text=None)
+        assert prune(request, (0, 2), mode).pruned.second_copy == pytest.approx(ablated.ablated_losses.second_copy, abs=1e-4)
+
+
+def test_the_kept_circuit_is_the_measured_one():
+    found = circuit(REQUEST, "zero")
+    assert (found.previous, found.induction) == ((PREVIOUS,), (INDUCTION,))
+    [edge] = found.edges
+    assert edge.rank == 1 and edge.earlier == 4 and edge.drop > 0.9 and edge.q_composition == edge.v_composition == 0
+    assert circuit(REQUEST, "zero").edges == found.edges
+    assert circuit(REQUEST, previous=(INDUCTION,), induction=(INDUCTION,)).edges == ()
+
+
+def test_every_earlier_head_is_compared_with_random_matrices():
+    found = circuit(REQUEST)
+    rows = composition_rows(found, INDUCTION)
+    assert rows[0]["earlier"] == head_name(*PREVIOUS) and len(rows) == 4
+    measured = compositions(build(SPEC), INDUCTION).numpy()
+    for row in rows:
+        head = (0, int(row["earlier"][3:]))
+        for kind, values in zip(KINDS, measured, strict=True):
+            assert row[f"{kind}_composition"] == pytest.approx(values[head], abs=1e-9)
+            assert row[f"{kind}_above_random"] == pytest.approx(values[head] - found.baseline, abs=1e-9)
+    assert [row["previous_token_head"] for row in rows] == [True, False, False, False]
+    said = composition_sentence(found, INDUCTION)
+    assert f"its keys from {head_name(*PREVIOUS)} (+" in said and "its queries from none; its values from none" in said
+
+
+@pytest.mark.parametrize("look", [Look(), Look(dark=True, large=True)])
+def test_the_composition_maps_show_what_the_rows_say(look):
+    found = circuit(REQUEST)
+    figure = composition_maps(found, INDUCTION, look)
+    maps = [trace for trace in figure.data if trace.type == "heatmap"]
+    assert [trace.name for trace in maps] == list(KINDS)
+    by_head = {row["earlier"]: row for row in composition_rows(found, INDUCTION)}
+    for trace in maps:
+        shown = {head_name(0, head): trace.z[0][head] for head in range(4)}
+        assert shown == pytest.approx({name: row[f"{trace.name}_above_random"] for name, row in by_head.items()})
+    # Two lines round the previous-token head in each of the three maps.
+    frames = [shape for shape in figure.layout.shapes if shape.x0 < PREVIOUS[1] < shape.x1]
+    assert len(frames) == len(figure.layout.shapes) == 6
+    assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
+    assert f"K: {head_name(*PREVIOUS)} +" in describe_composition(found, INDUCTION)
+
+
+def test_the_wider_edge_is_the_one_that_costs_more():
+    heads = ((0, 0), (0, 1), (0, 2))
+    found = circuit(REQUEST, previous=heads, induction=(INDUCTION,))
+    # The one that costs nothing gets the largest K-composition: it must stay thin all the same.
+    composition = found.composition.copy()
+    composition[0][KINDS.index("k")][0, 0] = 0.9
+    figure = circuit_graph(replace(found, composition=composition), head_scores(REQUEST), Look())
+    drawn = {trace.y[0]: trace.line.width for trace in figure.data if trace.name == "edge"}
+    widths = [drawn[height] for height in sorted(drawn, reverse=True)]
+    drops = {edge.previous: edge.drop for edge in found.edges}
+    assert widths.index(max(widths)) == max(range(3), key=lambda i: drops[heads[i]]) == PREVIOUS[1]
+    assert widths[0] < max(widths) / 4
+
+
+def test_numbers_on_crossing_edges_do_not_cover_each_other():
+    found = circuit(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2)))
+    figure = circuit_graph(found, head_scores(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))), Look())
+    written = [(note.x, note.y) for note in figure.layout.annotations if note.bgcolor]
+    assert len(written) >= 4
+    for i, (x, y) in enumerate(written):
+        assert all(abs(x - u) > 0.09 or abs(y - v) > 0.14 for u, v in written[:i])
+
+
+def test_a_model_without_called_heads_has_no_edges():
+    found = circuit(ScoreRequest("one-layer", ProbeOptions(length=12, sequences=2)))
+    assert found.induction == () and found.edges == ()
+
+
+def test_the_heads_beside_a_pruned_one_have_the_nearest_score():
+    scores = head_scores(REQUEST)
+    found = heads_to_prune(scores, circuit(REQUEST).edges, None, (INDUCTION,))
+    assert found[0] == PREVIOUS and len(set(found)) == 3 and INDUCTION not in found
+    assert heads_to_prune(scores, (), (0, 1), (INDUCTION,))[0] == (0, 1)
+
+
+def test_modes_that_make_no_sense_here_are_refused():
+    for ask in (
+        lambda: circuit(REQUEST, "pattern"),
+        lambda: prune(REQUEST, PREVIOUS, "resample"),
+        lambda: prune(REQUEST, (9, 0)),
+    ):
+        with pytest.raises(BadInput):
+            ask()
+
+
+def test_an_architecture_that_ignores_its_keys_is_refused(monkeypatch):
+    model = make_pair("native_attention_only").loaded
+    bench, probe = bench_of(model)
+    monkeypatch.setattr("core.circuits.path_patching.key_hook", lambda layer: f"blocks.{layer}.attn.hook_z")
+    with pytest.raises(BadInput, match="changing its keys changes nothing"):
+        path_patch(bench, Layout.of(probe), [(0, 1)], [1], "zero")
+
+
+def test_the_command_keeps_its_contract(capsys):
+    shared = ["circuit", "--model", "by-construction", "--length", "16", "--sequences", "2", "--json"]
+    assert main(shared) == 0
+    result = json.loads(capsys.readouterr().out)
+    [edge] = result["edges"]
+    assert {"previous", "induction", "k_composition", "baseline", "path_patch_drop"} <= set(edge)
+    assert (edge["previous"], edge["induction"]) == (head_name(*PREVIOUS), head_name(*INDUCTION))
+    [composed] = result["composition"]
+    assert composed["k"][PREVIOUS[0]][PREVIOUS[1]] == edge["k_composition"] and composed["induction"] == edge["induction"]
+    assert composed["q"][1] == [None] * 4
+    assert main([*shared, "--prune", head_name(*PREVIOUS)]) == 0
+    pruned = json.loads(capsys.readouterr().out)
+    assert {"head", "loss", "recovered_fraction", "prefix_matching"} <= set(pruned)
+    assert len(pruned["prefix_matching"]) == 8 and set(pruned["prefix_matching"][0]) == {"head", "before", "after"}
+    assert main([*shared, "--prune", "L0H0,L0H1"]) == 2
+    assert main([*shared, "--prune", "L7H0"]) == 2
+    assert main([*shared, "--mode", "pattern"]) == 2

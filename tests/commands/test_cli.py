@@ -1,0 +1,140 @@
+"""The command line's contract: one JSON value on stdout, one `error:` line and exit 2 for bad input, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from core.cli import main
+from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "store"))
+
+
+def run(capsys, *words: str):
+    status = main(words)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_score_prints_the_contract(capsys):
+    status, out, _ = run(
+        capsys, "score", "--model", "by-construction", "--length", "50", "--sequences", "2", "--seed", "3", "--json"
+    )
+    assert status == 0
+    result = json.loads(out)
+    assert {"model", "probe", "loss", "behaviour", "scores", "chance"} <= set(result)
+    assert {"name", "n_layers", "n_heads"} <= set(result["model"])
+    assert {"length", "sequences", "seed", "bos", "has_bos", "n_tokens"} <= set(result["probe"])
+    assert set(result["loss"]) == {"first_copy", "second_copy", "gain", "ln_length"}
+    names = {"induction", "previous_token", "duplicate_token", "current_token", "sink", "entropy", "contrast"}
+    assert set(result["scores"]) == set(result["chance"]) == names
+    assert all(np.shape(matrix) == (2, 4) for matrix in result["scores"].values())
+    [head] = standard_spec().of_kind("induction")
+    assert result["scores"]["induction"][head.layer][head.head] == pytest.approx(
+        expected_prefix_matching(50, 1, 10.0), abs=1e-5
+    )
+    assert result["behaviour"] == "present" and result["probe"]["n_tokens"] == 101 and result["probe"]["has_bos"] is True
+
+
+def test_stdout_holds_nothing_but_the_json():
+    """A fresh process: whatever libraries print at import must not reach stdout."""
+    done = subprocess.run(
+        [sys.executable, "-m", "core", "score", "--model", "by-construction", "--sequences", "1", "--json"],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model"]["name"] == "by-construction"
+    assert done.stdout.count("\n") == 1
+
+
+def test_given_tokens(capsys, tmp_path):
+    file = tmp_path / "tokens.json"
+    file.write_text(json.dumps([[0, 5, 6, 7, 5, 6, 7]]))
+    status, out, _ = run(capsys, "score", "--model", "by-construction", "--tokens", str(file), "--length", "3", "--json")
+    probe = json.loads(out)["probe"]
+    assert status == 0 and probe["has_bos"] is True and probe["n_tokens"] == 7 and probe["seed"] is None
+
+
+@pytest.mark.parametrize(
+    "words,says",
+    [
+        (["score", "--model", "nobody"], "nobody"),
+        (["score", "--model", "../../etc"], "etc"),
+        (["score", "--model", "by-construction", "--length", "500"], "longest length that fits is 103"),
+        (["score", "--model", "by-construction", "--length", "zero"], "invalid int value"),
+        (["score", "--model", "by-construction", "--token-range", "5"], "two whole numbers"),
+        (["score", "--model", "by-construction", "--token-range", "5:9"], "holds only 4"),
+        (["score", "--model", "by-construction", "--tokens", "missing.json"], "cannot be read"),
+        (["score", "--model", "by-construction", "--device", "tpu"], "auto, cpu or cuda"),
+        (["score", "--nonsense"], "nonsense"),
+        (["fly"], "fly"),
+        ([], "name a command"),
+        (["train", "nothing"], "nothing"),
+        (["models", "add"], "name the model"),
+        (["models", "add", "nobody-at-all"], "nobody-at-all"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(capsys, words, says):
+    status, out, err = run(capsys, *words)
+    assert status == 2 and out == ""
+    lines = err.strip().splitlines()
+    assert lines[-1].startswith("error: ") and says in lines[-1]
+    assert "Traceback" not in err
+
+
+def test_a_tokens_file_that_is_not_json(capsys, tmp_path):
+    file = tmp_path / "tokens.json"
+    for text in ("not json", '{"a": 1}', "[1, 2]", '[["a"]]', "[[1, 2], [1]]"):
+        file.write_text(text)
+        status, _, err = run(capsys, "score", "--model", "by-construction", "--tokens", str(file), "--length", "2")
+        assert status == 2 and err.startswith("error: "), text
+
+
+def test_models_lists_bundled_first(capsys):
+    status, out, _ = run(capsys, "models", "--json")
+    rows = json.loads(out)
+    assert status == 0 and rows[0]["source"] == "bundled"
+    assert {"by-construction", "mixture", "two-layer", "solu", "one-layer", "smollm2-135m", "solu-8l-old", "gpt2-small"} <= {
+        row["name"] for row in rows
+    }
+    assert {"name", "family", "n_layers", "n_heads", "d_model", "n_params", "source", "available"} <= set(rows[0])
+
+
+def test_called_heads_gain_what_they_cost(capsys):
+    words = ("call", "--model", "by-construction", "--length", "20", "--mode", "zero")
+    status, out, _ = run(capsys, *words, "--json")
+    before = json.loads(out)
+    assert status == 0 and before["costs"] is None
+    assert all(row["effect"] is None and "removing it" not in row["sentence"] for row in before["heads"])
+    assert run(capsys, *words, "--costs", "--json")[0] == 0
+    # What is at hand is used without being asked for.
+    status, out, _ = run(capsys, *words, "--json")
+    result = json.loads(out)
+    called = result["heads"][0]
+    assert status == 0 and called["label"] == "induction" and called["effect"] > 3 and abs(called["random_heads"]) < 0.1
+    assert f"removing it costs {called['effect']:.2f} nats (random heads: 0.00)" in called["sentence"]
+    assert result["costs"]["mode"] == "zero" and result["costs"]["probe"]["length"] == 20
+    status, out, _ = run(capsys, *words)
+    assert status == 0 and called["sentence"] in out and "zero ablation of one head alone" in out
+
+
+def test_doctor(capsys):
+    status, out, _ = run(capsys, "doctor", "--json")
+    assert status == 0 and json.loads(out)["ok"] is True
+
+
+def test_text_output_names_what_was_measured(capsys):
+    status, out, _ = run(capsys, "score", "--model", "by-construction", "--sequences", "2")
+    assert status == 0 and "behaviour PRESENT" in out and "2 sequences of length 50" in out and "chance" in out

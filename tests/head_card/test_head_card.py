@@ -1,0 +1,428 @@
+"""The head card: its numbers are those of the modules that define them, and planted heads are told for what they are."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+import core.head_card.cached as head_card_parts
+from core.ablation.cached import Controls, ablate, causal_map
+from core.attention.cached import ScoreRequest, head_scores
+from core.attention.scores import HeadScores, Losses
+from core.attention.sensitivity import mean_interval
+from core.circuits.cached import circuit
+from core.cli import main
+from core.documents.head_card import card_page
+from core.errors import BadInput
+from core.figures.base.number_table import number_table_html, small_table_html
+from core.figures.base.style import Look
+from core.head_card.cached import PARTS, head_card, its_set, stored_head_card
+from core.head_card.card import HeadCard, PartName, Removal
+from core.head_card.tables import COLUMNS, card_command, card_facts, card_rows
+from core.head_card.words import alone_sentence, call_sentence, control_note, edges_sentence, in_set_sentence, interval_note
+from core.models.built_in.circuit_spec import PlantedHead, expected_prefix_matching, standard_spec
+from core.models.load import model_identity
+from core.probes.repeated import ProbeOptions
+from core.settings.experiment import Experiment
+from core.settings.view import View, params_of, view_from
+from core.verdicts.cached import call_heads
+
+TRAINED = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=3))
+# The planted positional head looks 49 back: at this length it scores like an induction head.
+PLANTED = ScoreRequest("by-construction", ProbeOptions(length=50, sequences=2))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(own_store: None) -> HeadCard:
+    """The whole card of a trained induction head."""
+    return head_card(View(request=TRAINED, head=(1, 2)))
+
+
+def planted(kind: str) -> PlantedHead:
+    [head] = standard_spec().of_kind(kind)
+    return head
+
+
+def judged(kind: str) -> HeadCard:
+    """A planted head's card with its verdict and what taking it away alone costs."""
+    head = planted(kind)
+    view = View(request=PLANTED, head=(head.layer, head.head))
+    scores = head_scores(PLANTED)
+    return HeadCard((head.layer, head.head), scores, calls=PARTS["calls"].measure(view), alone=PARTS["alone"].measure(view))
+
+
+def test_every_score_is_the_score_of_that_head_and_no_other(trained: HeadCard) -> None:
+    scores = head_scores(TRAINED)
+    assert [reading.score for reading in trained.readings] == list(scores.names)
+    for reading in trained.readings:
+        values = scores.sequences(reading.score)[1, 2]
+        assert reading.mean == pytest.approx(float(values.mean()), abs=1e-7)
+        assert values.min() - 1e-7 <= reading.low <= reading.mean <= reading.high <= values.max() + 1e-7
+        assert reading.place == 1 + sum(scores.mean(reading.score).ravel() > scores.mean(reading.score)[1, 2] + 1e-6)
+    induction = trained.readings[0]
+    assert induction.control == pytest.approx(float(scores.per_sequence["induction_control"][1, 2].mean()))
+    assert induction.low < induction.mean < induction.high and induction.chance < 0.1
+
+
+def test_layer_and_head_are_not_swapped() -> None:
+    """L0H1 and L1H0 have nothing in common, in any part of the card."""
+    scores = head_scores(TRAINED).mean("induction")
+    assert abs(scores[0, 1] - scores[1, 0]) > 0.3, "this test would not see a swap"
+    first, second = (head_card(View(request=TRAINED, head=head)) for head in ((0, 1), (1, 0)))
+    for card, (layer, head) in ((first, (0, 1)), (second, (1, 0))):
+        assert card.name == f"L{layer}H{head}"
+        assert card.readings[0].mean == pytest.approx(scores[layer, head], abs=1e-7)
+        assert card.verdict is not None and (card.verdict.layer, card.verdict.head) == (layer, head)
+        alone = ablate(TRAINED, [(layer, head)], "mean", text=None)
+        assert card.alone is not None
+        assert card.alone.cost == pytest.approx(alone.ablated_losses.second_copy - alone.clean_losses.second_copy, abs=1e-6)
+        assert card.patterns is not None and card.movement is not None and card.edges is not None
+        on_stripe = card.patterns.row.mean_on_cells(card.patterns.repeated)
+        # Kept patterns may be quantised to 16 bits.
+        assert on_stripe == pytest.approx(float(head_scores(TRAINED).sequences("induction")[layer, head, 0]), abs=1e-4)
+        assert card.alone_controls is not None
+        assert {place[0] for sets in card.alone_controls.sets for place in sets} == {layer}
+        assert (layer, head) not in {place for sets in card.alone_controls.sets for place in sets}
+    assert second.edges is not None and {edge.induction for edge in second.edges.into} == {(1, 0)} and not second.edges.out
+    assert first.edges is not None and not first.edges.into
+
+
+def test_the_planted_induction_head_meets_its_closed_form() -> None:
+    card = judged("induction")
+    head = planted("induction")
+    assert card.readings[0].mean == pytest.approx(expected_prefix_matching(50, 1, head.strength), abs=1e-5)
+    assert card.verdict is not None and card.verdict.label == "induction"
+    assert card.readings[0].place <= 2
+    assert card.sentence is not None and card.sentence.startswith(f"{card.name}: induction.")
+    assert "removing it costs" in card.sentence
+    assert call_sentence(card).startswith("Called:")
+    assert card.alone is not None and card.alone.cost > 1
+
+
+def test_the_planted_impostor_is_called_one_although_its_score_is_the_highest() -> None:
+    card = judged("positional")
+    by_score = {reading.score: reading for reading in card.readings}
+    assert by_score["induction"].place == 1 and by_score["induction"].mean > 0.9
+    assert by_score["induction"].control == pytest.approx(by_score["induction"].mean, abs=1e-4)
+    assert abs(by_score["contrast"].mean) < 1e-4
+    assert card.verdict is not None and card.verdict.label == "positional impostor"
+    assert card.sentence is not None and "it looks at a position, not at a copy" in card.sentence
+    assert call_sentence(card).startswith("Not called:")
+    assert card.alone is not None and card.alone.cost == pytest.approx(0, abs=1e-5)
+
+
+def test_an_impostor_among_random_heads_that_matter_does_not_matter_less_than_they() -> None:
+    """Random heads of its layer include the induction head; equal costs that differ by rounding are told as equal."""
+    card = judged("positional")
+    view = View(request=PLANTED, head=card.head)
+    card = replace(card, alone_controls=PARTS["alone_controls"].measure(view))
+    assert "no more than a random head" in alone_sentence(card)
+    assert "include some that are called themselves" in control_note(card)
+    assert "Of 20 random heads 3 differ." in control_note(card)
+    assert card.sentence is not None and "(random heads: 0.00)" in card.sentence
+
+
+@pytest.mark.parametrize(
+    "beside,verdict", [(0.003, "no more than"), (0.02, "less than"), (-0.003, "no more than"), (-0.02, "more than")]
+)
+def test_costs_that_read_the_same_are_told_as_equal(trained: HeadCard, beside: float, verdict: str) -> None:
+    layout = trained.scores.layout
+    loss = np.full((20, layout.n_tokens), trained.scores.losses().second_copy + beside)
+    controls = Controls((((1, 0),),) * 20, "", loss, layout)
+    card = replace(trained, alone=Removal(((1, 2),), np.zeros(3)), alone_controls=controls)
+    assert f"costs 0.00 nats, {verdict} a random head" in alone_sentence(card)
+
+
+@pytest.mark.parametrize(
+    "change,parts",
+    [
+        ({"head": (1, 1)}, {"patterns", "alone", "alone_controls", "in_set", "edges"}),
+        ({"threshold": 0.99}, {"in_set", "in_set_controls"}),
+        ({"score": "previous_token"}, {"in_set", "in_set_controls", "movement"}),
+        ({"experiment": Experiment(mode="zero")}, {"alone", "alone_controls", "in_set", "in_set_controls", "edges"}),
+        ({"experiment": Experiment(effect_floor=0.9)}, {"calls"}),
+    ],
+)
+def test_only_people_who_ask_for_the_same_share_a_job(change: dict, parts: set[str]) -> None:
+    """What a part depends on names its job: too little, and one person would be given another's head."""
+    view = View(request=TRAINED, head=(1, 2))
+    other = replace(view, **change)
+    assert {name for name, part in PARTS.items() if part.depends(view) != part.depends(other)} == parts
+
+
+def test_the_interval_is_the_bootstrap_of_the_mean() -> None:
+    values = np.array([0.1, 0.4, 0.5, 0.9])
+    every = [np.mean(chosen) for chosen in itertools.product(values, repeat=4)]
+    low, high = mean_interval(values)
+    assert (low, high) == pytest.approx(tuple(np.percentile(every, [2.5, 97.5])), abs=0.03)
+    assert mean_interval(np.array([0.3])) == (0.3, 0.3) and mean_interval(np.full(5, 0.25)) == (0.25, 0.25)
+
+
+def test_the_share_is_what_the_set_costs_with_it_less_without_it(trained: HeadCard) -> None:
+    view = View(request=TRAINED, head=(1, 2))
+    heads = its_set(view)
+    assert (1, 2) in heads and len(heads) > 1
+    rest = tuple(head for head in heads if head != (1, 2))
+    whole, without = (ablate(TRAINED, found, "mean", text=None).ablated_losses.second_copy for found in (heads, rest))
+    assert trained.in_set is not None and trained.in_set.share is not None
+    assert trained.in_set.whole.heads == heads
+    assert trained.in_set.share.cost == pytest.approx(whole - without, abs=1e-6)
+    assert f"Its set of {len(heads)} costs" in in_set_sentence(trained)
+
+
+def test_a_head_that_is_not_in_the_set_is_added_to_it_and_one_alone_has_no_set() -> None:
+    view = View(request=TRAINED, head=(0, 3))
+    assert (0, 3) in its_set(view) and len(its_set(view)) > 1
+    picked = replace(view, experiment=Experiment(source="picked", heads=((1, 1),)))
+    assert its_set(picked) == ((0, 3), (1, 1))
+    alone = replace(view, threshold=0.99)
+    assert its_set(alone) == ((0, 3),)
+    in_set = PARTS["in_set"].measure(alone)
+    assert in_set.rest is None and in_set.share is None
+    card = HeadCard((0, 3), head_scores(TRAINED), in_set=in_set)
+    assert "so the set is L0H3 alone" in in_set_sentence(card)
+
+
+def test_what_another_page_has_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = replace(TRAINED, options=ProbeOptions(length=20, sequences=3, seed=4))
+    view = View(request=request, head=(1, 1))
+    measured = PARTS["alone"].measure(view)
+    known = causal_map(request, "mean")
+    monkeypatch.setattr(head_card_parts, "ablate", lambda *_, **__: pytest.fail("ablated again"))
+    taken = PARTS["alone"].measure(view)
+    np.testing.assert_allclose(taken.change, known.losses[1, 1] - known.clean)
+    np.testing.assert_allclose(taken.change, measured.change, atol=1e-6)
+
+
+def test_a_whole_card_is_at_hand_and_costs_no_model(trained: HeadCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.models.load.load_model", lambda *_, **__: pytest.fail("loaded a model"))
+    view = View(request=TRAINED, head=(1, 2))
+    again = stored_head_card(view, head_scores(TRAINED))
+    assert again.complete and card_facts(again, view) == card_facts(trained, view)
+
+
+def test_a_card_of_nothing_but_scores_is_a_card(trained: HeadCard) -> None:
+    view = View(request=replace(TRAINED, options=ProbeOptions(length=20, sequences=3, seed=77)), head=(1, 2))
+    card = stored_head_card(view, head_scores(view.request))
+    assert not card.complete and card.sentence is None and not card.missing
+    assert {row["what"] for row in card_rows(card)} == {"Induction", "Previous token", "Duplicate token", "Current token"} | {
+        "First token",
+        "Entropy",
+        "Contrast",
+    }
+    text = card_page(card, view, model_identity("two-layer"))
+    assert "Not measured yet." in text and "<h1>L1H2 of two-layer</h1>" in text
+
+
+def test_one_part_that_cannot_be_had_leaves_the_others() -> None:
+    request = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=1))
+    card = head_card(View(request=request, head=(1, 2), experiment=Experiment(mode="resample")))
+    assert set(card.missing) == {"alone", "alone_controls", "in_set", "in_set_controls"}
+    assert all("at least 2 sequences" in why for why in card.missing.values())
+    assert card.complete and card.verdict is not None and card.edges is not None and card.edges.mode == "mean"
+    assert "at least 2 sequences" in card_page(card, View(request=request, head=(1, 2)), model_identity("two-layer"))
+    assert "over 1 sequence;" in interval_note(card)
+
+
+def test_edges_are_those_of_the_circuit(trained: HeadCard) -> None:
+    found = circuit(TRAINED)
+    assert trained.edges is not None
+    assert trained.edges.into == tuple(edge for edge in found.edges if edge.induction == (1, 2)) != ()
+    previous = head_card(View(request=TRAINED, head=found.previous[0]))
+    assert previous.edges is not None and not previous.edges.into
+    assert previous.edges.out == tuple(edge for edge in found.edges if edge.previous == found.previous[0])
+    assert previous.edges.out[0].drop > 0.3 and "feeds" in edges_sentence(previous)
+
+
+def test_a_head_that_is_in_no_circuit_has_its_edges_measured() -> None:
+    called = {(v.layer, v.head) for v in call_heads(TRAINED).called}
+    found = circuit(TRAINED)
+    head = next((0, head) for head in range(4) if (0, head) not in (*found.previous, *called))
+    edges = PARTS["edges"].measure(View(request=TRAINED, head=head))
+    assert {edge.induction for edge in edges.out} == called and all(edge.previous == head for edge in edges.out)
+    assert max(edge.drop for edge in edges.out) < 0.2
+
+
+def test_a_previous_token_heads_own_score_is_followed() -> None:
+    view = View(request=TRAINED, head=circuit(TRAINED).previous[0])
+    card = head_card(view)
+    assert card.verdict is not None and card.verdict.label == "previous token"
+    assert card.own_movement is not None and card.own_movement.score == "previous_token"
+    assert card.own_movement.of(card.head, "seed")[0].mean > 0.5
+
+
+@pytest.mark.parametrize(
+    "view,says",
+    [
+        (View(request=TRAINED), "name it"),
+        (View(request=TRAINED, head=(5, 7)), "There is no head L5H7"),
+        (View(request=TRAINED, head=(1, 4)), "There is no head L1H4"),
+        (View(request=replace(TRAINED, tokens=((0, 5, 6, 5, 6),)), head=(1, 2)), "drawn tokens"),
+    ],
+)
+def test_what_no_card_can_be_about_is_said(view: View, says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        head_card(view)
+
+
+def test_every_part_has_its_place_on_the_card() -> None:
+    assert tuple(PARTS) == get_args(PartName)
+    assert set(PARTS) <= set(HeadCard.__dataclass_fields__)
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes, and the text inside and outside of scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.inside = ""
+        self.attributes: list[tuple[str, str, str]] = []
+        self.scripts: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside = tag
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        (self.scripts if self.inside == "script" else self.text).append(data)
+
+
+def test_the_page_stands_alone_and_says_everything(trained: HeadCard) -> None:
+    view = View(request=TRAINED, head=(1, 2))
+    text = card_page(trained, view, model_identity("two-layer"))
+    page = Page(text)
+    for tag, name, value in page.attributes:
+        assert name not in ("src", "href", "srcset", "action", "data"), (tag, name, value)
+        assert "//" not in value, (tag, name, value)
+    library = max(page.scripts, key=len)
+    assert all(not re.search(r"https?://|import\s*\(", script) for script in page.scripts if script is not library)
+    assert "default-src 'none'" in text
+    assert sum(script.count("Plotly.newPlot(") for script in page.scripts if script is not library) == 4
+    said = " ".join(page.text)
+    assert trained.sentence is not None and trained.sentence in said
+    for row in card_rows(trained):
+        assert row["what"] in said and row["value"] in said
+    address = re.search(r"/Head_card\?(\S+)", said)
+    assert address is not None
+    assert view_from(dict(pair.split("=") for pair in address[1].split("&"))) == (view, [])
+    assert params_of(view)["head"] == "L1H2"
+
+
+def test_tokens_and_names_are_escaped(trained: HeadCard) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    assert trained.patterns is not None
+    patterns = replace(trained.patterns, tokens=(evil, "</script>", *trained.patterns.tokens[2:]))
+    identity = model_identity("two-layer")
+    named = replace(identity, card=replace(identity.card, name=evil))
+    page = Page(card_page(replace(trained, patterns=patterns), View(request=TRAINED, head=(1, 2)), named))
+    assert not any(tag == "img" or name == "onerror" for tag, name, _ in page.attributes)
+    figures = "".join(script for script in page.scripts if "Plotly.newPlot(" in script and len(script) < 1_000_000)
+    assert re.search(r"img.{1,6}src=x", figures), "the token must be in the figure"
+    # Plotly reads labels as HTML: the token must be escaped for it, and the script must not end early.
+    unescaped = figures.replace("\\u003c", "<").replace("\\u003e", ">")
+    assert "<img" not in unescaped and "</script>" not in unescaped
+    table = number_table_html([{"group": evil, "what": evil, "meaning": evil, "value": evil}], {"value": evil}, evil, Look())
+    assert "<img" not in table and table.count("&lt;img") == 6
+    table = small_table_html([{"what": evil}], {"what": evil}, evil, Look(), {"what": evil})
+    assert "<img" not in table and table.count("&lt;img") == 4
+
+
+def test_absent_behaviour_comes_first_on_the_page(trained: HeadCard) -> None:
+    scores = trained.scores
+    loss = np.full_like(scores.token_loss, 9.0)
+    absent = HeadScores(scores.per_sequence, scores.placebo, loss, scores.layout)
+    assert Losses.of(loss, scores.layout).behaviour == "absent"
+    page = Page(card_page(replace(trained, scores=absent), View(request=TRAINED, head=(1, 2)), model_identity("two-layer")))
+    said = " ".join(page.text)
+    assert said.index("does not do induction on this probe") < said.index("What it is")
+    present = Page(card_page(trained, View(request=TRAINED, head=(1, 2)), model_identity("two-layer")))
+    assert "does not do induction" not in " ".join(present.text)
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    status = main(words)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_the_command_prints_the_card_and_writes_the_page(
+    trained: HeadCard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    view = View(request=TRAINED, head=(1, 2))
+    words = shlex.split(card_command(trained, view, "--html", str(tmp_path / "card.html")))
+    assert words[:4] == ["python", "-m", "core", "card"]
+    status, out, _ = run(capsys, *words[3:])
+    assert status == 0 and out.count("\n") == 1
+    result = json.loads(out)
+    facts = json.loads(json.dumps(card_facts(trained, view), default=lambda value: value.tolist()))
+    assert {name: result[name] for name in facts} == facts
+    assert result["label"] == "induction" and result["model"]["name"] == "two-layer" and result["missing"] == {}
+    assert result["html"] == str(tmp_path / "card.html")
+    assert trained.sentence is not None and trained.sentence in Page((tmp_path / "card.html").read_text()).text
+    assert list(tmp_path.iterdir()) == [tmp_path / "card.html"]
+    status, out, _ = run(capsys, *[word for word in words[3:] if word != "--json"])
+    assert status == 0 and trained.sentence in out and "chance" in out
+
+
+def test_the_command_repeats_what_is_not_at_its_default(trained: HeadCard) -> None:
+    experiment = Experiment(mode="zero", source="picked", heads=((1, 1),), effect_floor=0.3)
+    view = View(request=TRAINED, head=(1, 2), score="contrast", threshold=0.25, experiment=experiment)
+    command = card_command(trained, view)
+    assert trained.in_set is not None
+    named = ",".join(f"L{layer}H{head}" for layer, head in trained.in_set.whole.heads)
+    for words in ("--head L1H2", "--mode zero", "--threshold 0.25", "--score contrast", "--floor 0.30", f"--set {named}"):
+        assert words in command
+
+
+@pytest.mark.parametrize(
+    "words,says",
+    [
+        ("", "--head"),
+        ("--head seven", "named like"),
+        ("--head L9H9", "There is no head L9H9"),
+        ("--head L1H2,L1H1", "about one head"),
+        ("--head L1H2 --threshold 7", "--threshold must be"),
+        ("--head L1H2 --floor nan", "--floor must be"),
+        ("--head L1H2 --set L8H8", "There is no head L8H8"),
+        ("--head L1H2 --html /", "is a folder"),
+        ("--head L1H2 --tokens missing.json", "cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line(words: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "card", "--model", "two-layer", "--json", *words.split())
+    lines = err.strip().splitlines()
+    assert status == 2 and not out and len(lines) == 1 and lines[0].startswith("error: ") and says in lines[0]
+
+
+def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "notes.html"
+    mine.write_text("<p>my notes</p>")
+    status, _, err = run(capsys, "card", "--model", "two-layer", "--head", "L1H2", "--html", str(mine))
+    assert status == 2 and "left alone" in err and mine.read_text() == "<p>my notes</p>"
+
+
+def test_columns_are_those_of_every_row(trained: HeadCard) -> None:
+    for row in card_rows(trained):
+        assert {"group", "what", "meaning", *COLUMNS} == set(row) and all(isinstance(cell, str) for cell in row.values())
+    by_name = {row["what"]: row for row in card_rows(trained)}
+    assert by_name["Induction"]["control"] != "–" and by_name["Previous token"]["control"] == "–"
+    assert " to " in by_name["Alone"]["interval"] and " to " in by_name["Alone"]["control"]

@@ -1,0 +1,150 @@
+"""`report`: its JSON, its answers, and the page that stands alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+
+from core.cli import main
+from core.documents.standalone import MARK, Picture, Section, standalone_page, write_page
+from core.errors import BadInput
+from core.replication.report import QUESTIONS
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, str]:
+    """What the command prints and the page it writes, from one run."""
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(folder / "store"))
+        path, out = folder / "report.html", folder / "out.json"
+        import contextlib
+
+        words = ["report", "--model", "by-construction", "--length", "20", "--controls", "3", "--json", "--html", str(path)]
+        with out.open("w") as file, contextlib.redirect_stdout(file):
+            assert main(words) == 0
+        return json.loads(out.read_text()), path.read_text(encoding="utf-8")
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order, and collects attributes and the text of scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.scripts: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        (self.scripts if self.open and self.open[-1] == "script" else self.text).append(data)
+
+
+def parsed(text: str) -> Page:
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    return page
+
+
+def test_json_holds_published_and_live(written: tuple[dict, str]) -> None:
+    result, _ = written
+    assert set(result["published"]["models"]) == {"solu-8l-old", "gpt2-small"}
+    assert [row["log_probability"] for row in result["published"]["table"]] == [
+        -6.096261024475098,
+        -8.345271110534668,
+        -9.745206832885742,
+    ]
+    assert result["published"]["models"]["gpt2-small"]["heads_above"]["0.5"] == 5
+    steps = result["run"]["steps"]
+    assert [len(step["corrections"]) for step in steps] == [0, 1, 2, 3, 4, 5]
+    assert steps[0]["rows"][0]["value"] == -steps[1]["rows"][0]["value"]
+    assert [item["question"] for item in result["questions"]] == list(QUESTIONS.values())
+    assert all(len(item["answer"]) > 80 for item in result["questions"])
+    assert len(result["run"]["induction"]["whole_diagonal"]) == 2
+
+
+def test_the_page_parses_and_asks_the_network_for_nothing(written: tuple[dict, str]) -> None:
+    page = parsed(written[1])
+    for tag, name, value in page.attributes:
+        assert name not in ("src", "href", "srcset", "action", "data"), (tag, name, value)
+        assert "//" not in value, (tag, name, value)
+    library = max(page.scripts, key=len)
+    assert len(library) > 1_000_000, "the figure library must be inside"
+    assert sum(len(script) > 1_000_000 for script in page.scripts) == 1, "once"
+    for script in page.scripts:
+        if script is not library:
+            assert not re.search(r"https?://|import\s*\(", script)
+    assert "default-src 'none'" in written[1] and "@import" not in written[1].split("<script")[0]
+
+
+def test_the_page_has_live_figures_and_every_answer(written: tuple[dict, str]) -> None:
+    result, text = written
+    page = parsed(text)
+    assert text.count("Plotly.newPlot(") - page.scripts[0].count("Plotly.newPlot(") >= 9
+    said = " ".join(page.text)
+    for item in result["questions"]:
+        assert item["answer"] in said
+    assert "-9.745" in said and "9.745" in said
+    # What travels with the project is at hand.
+    assert "by-construction (set by hand)" in said and "one-layer" in said
+    assert {model["name"]: model["behaviour"] for model in result["models"]}["one-layer"] == "absent"
+
+
+def test_text_is_escaped() -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    figure = go.Figure(go.Scatter(x=[1], y=[2], name=evil))
+    page = parsed(standalone_page(evil, [Section(evil, (evil,), [{evil: evil}], [Picture(figure, evil)], (evil,))]))
+    assert not any(tag == "img" or name == "onerror" for tag, name, _ in page.attributes)
+    assert sum("alert(1)" in script for script in page.scripts) == 1, "only inside the figure's own JSON"
+    assert all("</script" not in script for script in page.scripts)
+
+
+def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / "notes.html"
+    mine.write_text("<p>my notes</p>")
+    with pytest.raises(BadInput, match="left alone"):
+        write_page(mine, MARK)
+    assert mine.read_text() == "<p>my notes</p>"
+    with pytest.raises(BadInput, match="is a folder"):
+        write_page(tmp_path, MARK)
+    with pytest.raises(BadInput, match="does not exist"):
+        write_page(tmp_path / "nowhere" / "page.html", MARK)
+
+
+def test_a_page_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "page.html"
+    write_page(path, standalone_page("one", []))
+    write_page(path, standalone_page("two", []))
+    assert "<h1>two</h1>" in path.read_text() and list(tmp_path.iterdir()) == [path]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("core.documents.standalone.os.fsync", full)
+    with pytest.raises(BadInput, match="No space left"):
+        write_page(path, standalone_page("three", []))
+    assert "<h1>two</h1>" in path.read_text() and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("words,says", [(["--tokens", "x.json"], "cannot be read"), (["--html", "/"], "is a folder")])
+def test_bad_input_is_one_line(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--model", "by-construction", *words]) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert err[-1].startswith("error: ") and says in err[-1]

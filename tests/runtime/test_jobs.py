@@ -1,0 +1,608 @@
+"""Jobs: shared by key, cancelled by interest, short work before long work, and nothing waits for ever."""
+
+import faulthandler
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from core.errors import Busy, JobCancelled
+from core.runtime.jobs import Job, JobControl, JobPool, current_control, default_pool
+from core.runtime.store import Store, Stored, result_key
+
+PROJECT = Path(__file__).resolve().parents[2]
+SOON = 10
+
+
+@pytest.fixture(autouse=True)
+def fail_when_hanging():
+    faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.002)
+
+
+class Blocker:
+    """Work that holds its turn until it is let go."""
+
+    def __init__(self) -> None:
+        self.started = threading.Event()
+        self.let_go = threading.Event()
+
+    def __call__(self, control: JobControl) -> str:
+        self.started.set()
+        assert self.let_go.wait(SOON)
+        return "blocker"
+
+
+@pytest.fixture
+def blocker():
+    blocker = Blocker()
+    yield blocker
+    blocker.let_go.set()
+
+
+def occupy(pool: JobPool, blocker: Blocker) -> Job[str]:
+    job = pool.submit("blocker", blocker)
+    assert blocker.started.wait(SOON)
+    return job
+
+
+def until_cancelled(control: JobControl) -> None:
+    while True:
+        control.checkpoint()
+        time.sleep(0.001)
+
+
+# Sharing
+
+
+def test_thirty_threads_share_one_run(blocker):
+    pool = JobPool()
+    runs = []
+
+    def work(control):
+        runs.append(1)
+        return blocker(control)
+
+    def ask(n):
+        return pool.submit("same", work, viewer=str(n))
+
+    with ThreadPoolExecutor(30) as threads:
+        jobs = list(threads.map(ask, range(30)))
+        blocker.let_go.set()
+        assert set(threads.map(lambda job: job.result(SOON), jobs)) == {"blocker"}
+    assert len({id(job) for job in jobs}) == 1
+    assert runs == [1]
+    assert jobs[0].state == "done"
+
+
+def test_a_queued_job_is_shared_and_runs_once(blocker):
+    pool = JobPool()
+    occupy(pool, blocker)
+    runs = []
+    jobs = [pool.submit("queued", lambda _: runs.append(1)) for _ in range(5)]
+    assert {job.state for job in jobs} == {"queued"}
+    blocker.let_go.set()
+    for job in jobs:
+        job.result(SOON)
+    time.sleep(0.05)
+    assert runs == [1]
+
+
+def test_a_finished_job_can_be_picked_up_until_it_is_forgotten():
+    pool = JobPool(keep_finished=3)
+    jobs = [pool.submit(str(n), lambda _, n=n: n) for n in range(6)]
+    assert [job.result(SOON) for job in jobs] == list(range(6))
+    assert pool.submit("5", lambda _: "computed again").result(SOON) == 5
+    wait_until(lambda: pool.get("0") is None)
+    kept = [n for n in range(6) if pool.get(str(n)) is not None]
+    assert kept == [3, 4, 5]
+    assert pool.submit("0", lambda _: "computed again").result(SOON) == "computed again"
+
+
+def test_finished_jobs_are_forgotten_in_time():
+    pool = JobPool(keep_seconds=0.05)
+    pool.submit("a", lambda _: 1).result(SOON)
+    time.sleep(0.1)
+    assert pool.get("a") is None
+
+
+def test_one_job_computes_at_a_time():
+    pool = JobPool()
+    inside = []
+    most = []
+
+    def work(control):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.005)
+        control.checkpoint()
+        inside.pop()
+
+    for job in [pool.submit(str(n), work) for n in range(20)]:
+        job.result(SOON)
+    assert max(most) == 1
+
+
+def test_two_workers_compute_two_at_a_time():
+    pool = JobPool(workers=2)
+    together = threading.Barrier(2)
+    jobs = [pool.submit(str(n), lambda _: together.wait(SOON)) for n in range(2)]
+    assert sorted(job.result(SOON) for job in jobs) == [0, 1]
+
+
+# Progress
+
+
+def test_progress_partial_results_and_time_left():
+    pool = JobPool()
+    step, seen = threading.Semaphore(0), threading.Semaphore(0)
+
+    def work(control):
+        for n in range(5):
+            control.progress(n / 4, f"step {n}")
+            control.partial(list(range(n)))
+            seen.release()
+            assert step.acquire(timeout=SOON)
+        return "all"
+
+    job = pool.submit("progress", work)
+    assert seen.acquire(timeout=SOON)
+    assert (job.state, job.fraction, job.message, job.partial_value) == ("running", 0.0, "step 0", [])
+    assert job.eta_seconds is None
+    time.sleep(0.2)
+    step.release()
+    assert seen.acquire(timeout=SOON)
+    assert (job.fraction, job.message, job.partial_value) == (0.25, "step 1", [0])
+    assert 0.3 < job.eta_seconds <= 0.2 * 3 * 2
+    for _ in range(4):
+        step.release()
+    assert job.result(SOON) == "all"
+    assert (job.state, job.fraction, job.eta_seconds) == ("done", 1.0, None)
+
+
+def test_resumed_work_does_not_count_old_work_in_its_pace():
+    pool = JobPool()
+    reported, end = threading.Event(), threading.Event()
+
+    def work(control):
+        control.progress(0.8, "resumed")
+        time.sleep(0.2)
+        control.progress(0.9, "on")
+        reported.set()
+        assert end.wait(SOON)
+
+    job = pool.submit("resumed", work)
+    assert reported.wait(SOON)
+    assert 0.1 < job.eta_seconds < 0.5
+    end.set()
+    job.result(SOON)
+
+
+def test_fractions_stay_between_0_and_1():
+    pool = JobPool()
+    seen = []
+
+    def work(control):
+        for fraction in (-1, 2):
+            control.progress(fraction)
+            seen.append(pool.get("f").fraction)
+
+    pool.submit("f", work).result(SOON)
+    assert seen == [0.0, 1.0]
+
+
+# Failure
+
+
+def test_a_failure_reaches_everybody_and_the_next_submit_tries_again():
+    pool = JobPool()
+
+    def fail(control):
+        raise ZeroDivisionError("by design")
+
+    job = pool.submit("fails", fail)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError, match="by design"):
+            job.result(SOON)
+    assert job.state == "failed"
+    assert isinstance(job.error, ZeroDivisionError)
+    assert pool.submit("fails", lambda _: "fine now").result(SOON) == "fine now"
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, MemoryError, JobCancelled])
+def test_whatever_is_raised_the_turn_comes_back(error):
+    pool = JobPool()
+
+    def fail(control):
+        raise error
+
+    job = pool.submit("fails", fail)
+    with pytest.raises(error):
+        job.result(SOON)
+    assert job.state == "failed"
+    assert pool.submit("next", lambda _: 1).result(SOON) == 1
+
+
+def test_a_failed_job_holds_no_memory_of_its_work():
+    import weakref
+
+    class Activation:
+        pass
+
+    references = []
+
+    def fail(control):
+        activation = Activation()
+        references.append(weakref.ref(activation))
+        raise ZeroDivisionError
+
+    job = JobPool().submit("fails", fail)
+    with pytest.raises(ZeroDivisionError):
+        job.result(SOON)
+    assert references[0]() is None
+
+
+def test_result_waits_no_longer_than_asked(blocker):
+    pool = JobPool()
+    job = occupy(pool, blocker)
+    started = time.monotonic()
+    with pytest.raises(TimeoutError, match="blocker"):
+        job.result(0.05)
+    assert time.monotonic() - started < 1
+    assert job.state == "running"
+    blocker.let_go.set()
+    assert job.result(SOON) == "blocker"
+
+
+# Cancelling
+
+
+def test_a_running_job_stops_at_its_next_checkpoint():
+    pool = JobPool()
+    job = pool.submit("long", until_cancelled, background=True)
+    wait_until(lambda: job.state == "running")
+    assert job.cancel()
+    with pytest.raises(JobCancelled, match="start it again"):
+        job.result(SOON)
+    assert job.state == "cancelled"
+    assert pool.submit("next", lambda _: 1).result(SOON) == 1
+
+
+def test_a_queued_job_is_cancelled_without_running(blocker):
+    pool = JobPool()
+    occupy(pool, blocker)
+    ran = []
+    job = pool.submit("queued", lambda _: ran.append(1))
+    assert job.cancel()
+    with pytest.raises(JobCancelled):
+        job.result(SOON)
+    assert job.state == "cancelled"
+    assert ran == []
+
+
+def test_a_job_goes_on_while_anybody_wants_it():
+    pool = JobPool()
+    job = pool.submit("long", until_cancelled, viewer="ada", background=True)
+    assert pool.submit("long", until_cancelled, viewer="bob", background=True) is job
+    assert not job.cancel("ada")
+    assert not job.cancel("ada")
+    assert not job.cancel("somebody else")
+    time.sleep(0.03)
+    assert job.state == "running"
+    assert job.cancel("bob")
+    with pytest.raises(JobCancelled):
+        job.result(SOON)
+
+
+def test_a_job_that_is_stopping_is_not_shared(blocker):
+    pool = JobPool()
+    first = occupy(pool, blocker)
+    assert first.cancel()
+    second = pool.submit("blocker", lambda _: "fresh")
+    assert second is not first
+    blocker.let_go.set()
+    assert second.result(SOON) == "fresh"
+    assert pool.get("blocker") is second
+
+
+def test_cancelling_after_the_end_changes_nothing():
+    job = JobPool().submit("a", lambda _: 1)
+    assert job.result(SOON) == 1
+    assert not job.cancel()
+    assert job.state == "done"
+    assert job.result() == 1
+
+
+# Short work before long work
+
+
+def test_interactive_work_does_not_wait_for_the_end_of_background_work():
+    pool = JobPool()
+    steps = []
+
+    def long(control):
+        for n in range(200):
+            control.checkpoint()
+            time.sleep(0.005)
+            steps.append(n)
+        return "long"
+
+    job = pool.submit("long", long, background=True)
+    wait_until(lambda: len(steps) > 2)
+    waits = []
+    for n in range(10):
+        before = len(steps)
+        # Counted when the short job runs, not when this thread is woken: a busy machine may let that wait.
+        waits.append(pool.submit(f"short {n}", lambda _: len(steps)).result(SOON) - before)
+    assert min(waits) <= 2
+    assert job.state == "running"
+    assert job.result(SOON) == "long"
+    assert steps == list(range(200))
+
+
+def test_interactive_work_overtakes_queued_background_work(blocker):
+    pool = JobPool()
+    occupy(pool, blocker)
+    order = []
+
+    def submit(name, background):
+        return pool.submit(name, lambda _: order.append(name), background=background)
+
+    jobs = [submit("b1", True), submit("i1", False), submit("b2", True), submit("i2", False), submit("b3", True)]
+    submit("b3", False)
+    blocker.let_go.set()
+    for job in jobs:
+        job.result(SOON)
+    assert order == ["i1", "i2", "b3", "b1", "b2"]
+
+
+def test_background_work_is_finished_in_order():
+    pool = JobPool()
+    order = []
+
+    def work(control):
+        for _ in range(5):
+            control.checkpoint()
+            time.sleep(0.002)
+            order.append(threading.current_thread().name)
+
+    jobs = [pool.submit(name, work, background=True) for name in ("a", "b")]
+    for n in range(5):
+        pool.submit(str(n), lambda _: None).result(SOON)
+    for job in jobs:
+        job.result(SOON)
+    assert order == ["job a"] * 5 + ["job b"] * 5
+
+
+def test_background_work_goes_on_while_interactive_work_waits(blocker):
+    pool = JobPool(max_queued=1000, patience=0.03)
+    occupy(pool, blocker)
+    steps = []
+
+    def long(control):
+        for n in range(3):
+            control.checkpoint()
+            steps.append(n)
+
+    job = pool.submit("long", long, background=True)
+    shorts = [pool.submit(str(n), lambda _: time.sleep(0.003)) for n in range(150)]
+    blocker.let_go.set()
+    job.result(SOON)
+    assert shorts[-1].state == "queued"
+    for short in shorts:
+        short.result(SOON)
+
+
+def test_queued_background_work_does_not_slip_in_before_interactive_work():
+    pool = JobPool(patience=0.02)
+    steps, order = [], []
+
+    def long(control):
+        for n in range(60):
+            control.checkpoint()
+            steps.append(n)
+            time.sleep(0.005)
+
+    first = pool.submit("first", long, background=True)
+    second = pool.submit("second", lambda _: order.append("second"), background=True)
+    wait_until(lambda: len(steps) > 10)
+    pool.submit("short", lambda _: order.append("short")).result(SOON)
+    assert first.state == "running"
+    first.result(SOON)
+    second.result(SOON)
+    assert order == ["short", "second"]
+
+
+def test_too_much_waiting_work_is_refused_in_a_sentence(blocker):
+    pool = JobPool(max_queued=3)
+    occupy(pool, blocker)
+    jobs = [pool.submit(str(n), lambda _, n=n: n) for n in range(3)]
+    with pytest.raises(Busy, match=r"^3 other computations are already waiting .* try again in a minute"):
+        pool.submit("one too many", lambda _: None)
+    assert pool.submit("2", lambda _: "shared, so not refused") is jobs[2]
+    jobs[0].cancel()
+    pool.submit("room again", lambda _: None)
+    blocker.let_go.set()
+    assert jobs[1].result(SOON) == 1
+    assert pool.get("one too many") is None
+
+
+# Work that waits for other work
+
+
+def test_a_job_that_waits_for_another_gives_it_the_turn():
+    pool = JobPool()
+    outer = pool.submit("outer", lambda _: pool.submit("inner", lambda _: 20).result(SOON) + 1)
+    assert outer.result(SOON) == 21
+
+
+def test_a_job_that_waits_can_be_cancelled():
+    pool = JobPool()
+    inner = pool.submit("inner", until_cancelled, background=True)
+    outer = pool.submit("outer", lambda _: inner.result())
+    wait_until(lambda: outer.state == "running")
+    outer.cancel()
+    with pytest.raises(JobCancelled):
+        outer.result(SOON)
+    assert outer.state == "cancelled"
+    assert inner.state == "running"
+    inner.cancel()
+
+
+def test_a_stored_result_wanted_by_a_short_job_while_a_long_one_computes_it(tmp_path):
+    """The short job gets the turn at the long one's checkpoint, then needs the result that the long one computes."""
+    pool, store, key = JobPool(), Store(tmp_path), result_key("shared")
+    computing, asked = threading.Event(), threading.Event()
+
+    def compute():
+        computing.set()
+        assert asked.wait(SOON)
+        for _ in range(20):
+            current_control().checkpoint()
+            time.sleep(0.002)
+        return Stored({}, {"by": "long"})
+
+    def fail():
+        raise AssertionError("it is computed already")
+
+    long = pool.submit("long", lambda _: store.get_or_compute(key, compute), background=True)
+    assert computing.wait(SOON)
+    short = pool.submit("short", lambda _: store.get_or_compute(key, fail))
+    asked.set()
+    assert short.result(SOON).meta == {"by": "long"}
+    assert long.result(SOON).meta == {"by": "long"}
+
+
+def test_waiting_for_a_stored_result_can_be_cancelled(tmp_path):
+    pool, store, key = JobPool(), Store(tmp_path), result_key("shared")
+    computing, end = threading.Event(), threading.Event()
+
+    def compute():
+        computing.set()
+        assert end.wait(SOON)
+        return Stored({}, {})
+
+    outside = threading.Thread(target=store.get_or_compute, args=(key, compute))
+    outside.start()
+    assert computing.wait(SOON)
+    job = pool.submit("waits", lambda _: store.get_or_compute(key, compute))
+    wait_until(lambda: job.state == "running")
+    assert pool.submit("other", lambda _: 1).result(SOON) == 1
+    job.cancel()
+    with pytest.raises(JobCancelled):
+        job.result(SOON)
+    end.set()
+    outside.join(SOON)
+    assert store.get_or_compute(key, compute).meta == {}
+
+
+def test_a_job_cancelled_between_a_store_lock_and_its_turn_holds_up_nobody(tmp_path, blocker):
+    pool, store, key = JobPool(), Store(tmp_path), result_key("shared")
+    computing, end = threading.Event(), threading.Event()
+
+    def fail():
+        computing.set()
+        assert end.wait(SOON)
+        raise ZeroDivisionError
+
+    def compute_and_fail():
+        with pytest.raises(ZeroDivisionError):
+            store.get_or_compute(key, fail)
+
+    outside = threading.Thread(target=compute_and_fail)
+    outside.start()
+    assert computing.wait(SOON)
+    job = pool.submit("waits", lambda _: store.get_or_compute(key, lambda: Stored({}, {"by": "job"})))
+    wait_until(lambda: job.state == "running")
+    occupy(pool, blocker)
+    end.set()
+    outside.join(SOON)
+    # Long enough for the job to get the lock; the turn, it cannot get.
+    time.sleep(0.2)
+    answers = []
+    following = threading.Thread(
+        target=lambda: answers.append(store.get_or_compute(key, lambda: Stored({}, {"by": "next"}))), daemon=True
+    )
+    following.start()
+    time.sleep(0.05)
+    job.cancel()
+    with pytest.raises(JobCancelled):
+        job.result(SOON)
+    following.join(SOON)
+    assert [answer.meta for answer in answers] == [{"by": "next"}]
+
+
+def test_random_loads_of_nested_cancelled_and_failing_jobs_always_end():
+    pool = JobPool(workers=2, max_queued=1000, patience=0.01)
+
+    def leaf(control):
+        for _ in range(3):
+            control.checkpoint()
+            time.sleep(0.0005)
+        return 1
+
+    def work(control, n):
+        control.checkpoint()
+        if n % 7 == 0:
+            raise ValueError
+        inner = pool.submit(f"leaf {n % 5}", leaf, viewer=str(n), background=n % 2 == 0)
+        return inner.result(SOON) + 1
+
+    jobs = [pool.submit(str(n), lambda c, n=n: work(c, n), background=n % 3 == 0) for n in range(120)]
+    for job in jobs[::4]:
+        job.cancel()
+    for n, job in enumerate(jobs):
+        try:
+            assert job.result(SOON) == 2
+        except ValueError:
+            assert n % 7 == 0
+        except JobCancelled:
+            assert n % 4 == 0
+    # Both turns are free again.
+    together = threading.Barrier(2)
+    for job in [pool.submit(f"last {n}", lambda _: together.wait(SOON)) for n in range(2)]:
+        job.result(SOON)
+
+
+# Outside a pool
+
+
+def test_work_runs_without_a_pool():
+    control = current_control()
+    control.progress(0.5, "half")
+    control.partial([1])
+    control.raise_if_cancelled()
+    control.checkpoint()
+    with control.waiting():
+        pass
+
+
+def test_the_default_pool_is_one():
+    with ThreadPoolExecutor(8) as threads:
+        assert len({id(pool) for pool in threads.map(lambda _: default_pool(), range(16))}) == 1
+
+
+def test_exit_does_not_wait_for_jobs():
+    script = """
+import time
+from core.runtime.jobs import default_pool
+job = default_pool().submit("for ever", lambda _: time.sleep(1000))
+waiting = default_pool().submit("waiting", lambda _: 1)
+while job.state != "running":
+    time.sleep(.001)
+print("end", waiting.state)
+"""
+    output = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True)
+    assert (output.stdout, output.stderr) == ("end queued\n", "")

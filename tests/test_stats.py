@@ -1,0 +1,67 @@
+"""Rank agreement against scipy and known answers; quadrants partition the heads."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from scipy.stats import spearmanr
+
+from core.stats import QUADRANTS, quadrants, rank_agreement
+
+
+def test_it_is_spearman_with_an_interval_around_it():
+    random = np.random.default_rng(0)
+    a = random.normal(size=(6, 10))
+    b = a + random.normal(size=(6, 10))
+    found = rank_agreement(a, b)
+    assert found.rho == pytest.approx(spearmanr(a.ravel(), b.ravel()).statistic)
+    assert found.low < found.rho < found.high and found.n_heads == 60 and found.known
+    # Fisher's approximation of the interval, which a bootstrap of 60 points should be near.
+    error = 1.06 / np.sqrt(60 - 3)
+    fisher = np.tanh(np.arctanh(found.rho) + 1.96 * error * np.array([-1, 1]))
+    assert (found.low, found.high) == pytest.approx(tuple(fisher), abs=0.1)
+    assert rank_agreement(a, b) == found, "the same numbers give the same interval"
+
+
+def test_only_the_order_matters():
+    values = np.arange(12.0).reshape(3, 4)
+    up, down = rank_agreement(values, np.exp(values)), rank_agreement(values, -values)
+    assert (up.rho, up.low, up.high) == pytest.approx((1, 1, 1))
+    assert (down.rho, down.low, down.high) == pytest.approx((-1, -1, -1))
+
+
+def test_heads_that_are_not_measured_are_left_out():
+    a, b = np.arange(9.0).reshape(3, 3), np.arange(9.0).reshape(3, 3)
+    b[0] = np.nan
+    assert rank_agreement(a, b).n_heads == 6
+
+
+@pytest.mark.parametrize("a", [np.zeros((1, 2)), np.zeros((2, 2)), np.full((2, 2), np.nan)])
+def test_no_correlation_is_no_number_and_no_warning(a, recwarn):
+    found = rank_agreement(a, np.arange(float(a.size)).reshape(a.shape))
+    assert not found.known and np.isnan(found.low)
+    assert not recwarn.list
+
+
+def test_other_heads_are_an_error():
+    with pytest.raises(ValueError, match="same heads"):
+        rank_agreement(np.zeros((2, 2)), np.zeros((2, 3)))
+
+
+numbers = some.lists(some.floats(-1, 1) | some.just(float("nan")), min_size=6, max_size=6)
+
+
+@given(some.lists(some.floats(0, 1), min_size=6, max_size=6), numbers, some.floats(0, 1), some.floats(0, 1))
+def test_quadrants_hold_every_measured_head_once(scores, effects, threshold, floor):
+    values, effect = np.reshape(scores, (2, 3)), np.reshape(effects, (2, 3))
+    found = quadrants(values, effect, threshold, floor)
+    assert set(found) == set(QUADRANTS)
+    places = [tuple(place) for heads in found.values() for place in heads]
+    assert sorted(places) == sorted(map(tuple, np.argwhere(~np.isnan(effect))))
+    for layer, head in found["both"]:
+        assert values[layer, head] > threshold and abs(effect[layer, head]) > floor
+
+
+def test_a_head_whose_removal_helps_matters_too():
+    found = quadrants(np.array([[0.9, 0.1]]), np.array([[-0.5, -0.05]]), 0.5, 0.1)
+    assert found["both"].tolist() == [[0, 0]] and found["neither"].tolist() == [[0, 1]]

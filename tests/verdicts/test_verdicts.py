@@ -1,0 +1,249 @@
+"""Verdicts against planted truth, and on models that cannot do induction."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from core.attention.cached import ScoreRequest
+from core.cli import main
+from core.errors import BadInput
+from core.models.built_in.circuit_spec import standard_spec
+from core.models.built_in.construction import build
+from core.models.load import load_model
+from core.probes.repeated import ProbeOptions, repeated_probe
+from core.transformer.passes.hooks import attached, z_hook
+from core.verdicts.cached import call_heads, gather_evidence
+from core.verdicts.copying import direct_logit_attribution, eigenvalue_copying, logit_copying
+from core.verdicts.judge import SIGNIFICANCE, Evidence, called_heads, contrast_intervals, contrast_q_values, judge, relabel
+from tests.helpers.architectures import N_HEADS, N_LAYERS, make_pair
+from tests.helpers.planted import random_spec
+
+PLANTED_MODELS = 200
+# One run judges all heads of a model; with q < .05 and a floor of .2, no more than this share of runs may call any head.
+FALSE_ALARM_RATE = 0.05
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "store"))
+
+
+def probes_for(model, seed, lengths=(8, 12, 16), each=22):
+    return [repeated_probe(model.vocabulary, ProbeOptions(n, each, seed + i)) for i, n in enumerate(lengths)]
+
+
+def test_planted_truth():
+    """Heads planted at random places and strengths: precision and recall of every label over 200 models."""
+    right, given, planted = Counter(), Counter(), Counter()
+    for seed in range(PLANTED_MODELS):
+        spec, truth = random_spec(seed)
+        model = build(spec)
+        evidence, _ = gather_evidence(model, probes_for(model, seed))
+        for verdict in judge(evidence, seed=seed):
+            true = truth.get((verdict.layer, verdict.head), "none")
+            given[verdict.label] += 1
+            planted[true] += 1
+            right[verdict.label] += verdict.label == true
+    for label in sorted(planted):
+        precision, recall = right[label] / max(1, given[label]), right[label] / planted[label]
+        print(f"planted truth, {label}: precision {precision:.3f}, recall {recall:.3f}, {planted[label]} planted")
+        assert recall > 0.97 and precision > 0.97, label
+    assert right["induction"] == given["induction"] == planted["induction"] >= PLANTED_MODELS
+    assert right["positional impostor"] == planted["positional impostor"] > 50
+
+
+@pytest.mark.parametrize("kind", ["random weights", "one-layer", "bigram"])
+def test_no_false_alarms(kind):
+    """Models with no induction at all: the share of runs in which any head is called, over 200 runs in all."""
+    runs, alarms = {"random weights": 100, "one-layer": 60, "bigram": 60}[kind], 0
+    model = None if kind == "random weights" else load_model(kind)
+    for seed in range(runs):
+        subject = model or make_pair("native_attention_only", seed=seed).loaded
+        evidence, _ = gather_evidence(subject, probes_for(subject, 1000 * seed))
+        alarms += any(v.label in ("induction", "anti-induction", "matching, non-copying") for v in judge(evidence, seed=seed))
+    print(f"false alarms, {kind}: {alarms} of {runs} runs")
+    assert alarms <= FALSE_ALARM_RATE * runs
+
+
+def test_the_test_keeps_its_level():
+    """Under a symmetric null the share of false discoveries stays at the stated rate, before any effect floor."""
+    random = np.random.default_rng(0)
+    alarms = sum((contrast_q_values(random.normal(size=(2, 5, 30)), seed) < SIGNIFICANCE).any() for seed in range(60))
+    assert alarms <= 8
+
+
+def test_a_call_needs_significance_and_size():
+    random = np.random.default_rng(1)
+    steady_small = 0.05 + 0.001 * random.normal(size=64)
+    large = 0.6 + 0.1 * random.normal(size=64)
+    by_accident = np.where(np.arange(64) < 3, 1.0, 0.0)
+    contrast = np.stack([steady_small, large, by_accident])[None]
+    q, (low, high) = contrast_q_values(contrast), contrast_intervals(contrast)
+    assert q[0, 0] < 0.05 and low[0, 0] < 0.2
+    assert called_heads(q, low).tolist() == [[False, True, False]]
+    assert low[0, 1] < large.mean() < high[0, 1] and high[0, 1] - low[0, 1] < 0.1
+
+
+@pytest.mark.parametrize(
+    "copying,attribution,label,said",
+    [
+        (0.8, 0.5, "induction", "copies what it sees (+0.8), and adds +0.50 to the right token's logit"),
+        (-0.8, -0.5, "anti-induction", "lowers the right token's logit (-0.50; copying -0.8)"),
+        (0.8, -0.5, "anti-induction", "lowers the right token's logit (-0.50; although its weights copy what it sees +0.8)"),
+        (-0.8, 0.0, "anti-induction", "its weights suppress what it sees (copying -0.8; right token's logit +0.00)"),
+        # What was measured counts: a head that adds to the right token is no suppressor, whatever its weights alone say.
+        (-0.8, 0.5, "matching, non-copying", "do not copy what it sees (-0.8); still it adds +0.50 to the right token's logit"),
+        (
+            0.8,
+            0.0,
+            "matching, non-copying",
+            "writes next to nothing of it into the prediction itself (right token's logit +0.00",
+        ),
+        (0.0, 0.0, "matching, non-copying", "writes next to nothing of it into the prediction itself"),
+    ],
+)
+def test_what_a_matching_head_does_decides_its_label(copying, attribution, label, said):
+    one = np.ones((1, 1))
+    evidence = Evidence(
+        contrast=0.9 + np.zeros((1, 1, 64)), induction=0.95 * one, previous_token=0 * one, duplicate_token=0 * one,
+        sink=0 * one, copying=copying * one, logit_copying=copying * one, attribution=attribution * one,
+    )  # fmt: skip
+    [verdict] = relabel(evidence, q=0.001 * one, low=0.8 * one, high=0.95 * one, floor=0.2)
+    assert verdict.label == label
+    assert said in verdict.sentence() and verdict.sentence().startswith(f"L0H0: {label}. Looks at the token after")
+
+
+# Copying and attribution.
+
+
+def test_copying_of_the_circuit_is_one():
+    model = build()
+    [head] = standard_spec().of_kind("induction")
+    assert eigenvalue_copying(model)[head.layer, head.head] == pytest.approx(1.0, abs=1e-6)
+    assert logit_copying(model)[head.layer, head.head] == pytest.approx(1.0, abs=1e-6)
+    others = np.ones((2, 4), bool)
+    others[head.layer, head.head] = False
+    assert np.abs(eigenvalue_copying(model)[others]).max() < 1e-6 and np.abs(logit_copying(model)[others]).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["llama_grouped", "gpt2", "native_attention_only", "llama_multi_query"])
+def test_eigenvalue_copying_equals_the_whole_matrix(name):
+    """Eigenvalues of the `d_vocab x d_vocab` product itself, with the norms' gains and centring applied as matrices."""
+    pair = make_pair(name)
+    bare, d_model, d_head = pair.bare, 32, pair.loaded.card.d_head
+    measured = eigenvalue_copying(pair.loaded)
+    layer, head = 1, 2
+    if name.startswith("llama"):
+        block = bare.model.layers[layer]
+        group = head // (N_HEADS // pair.loaded.card.n_key_value_heads)
+        w_v = block.self_attn.v_proj.weight[group * d_head : (group + 1) * d_head].T
+        w_o = block.self_attn.o_proj.weight[:, head * d_head : (head + 1) * d_head].T
+        centre, g1, g2 = torch.eye(d_model), block.input_layernorm.weight, bare.model.norm.weight
+        w_e, w_u = bare.model.embed_tokens.weight, bare.lm_head.weight.T
+    elif name == "gpt2":
+        block = bare.transformer.h[layer]
+        w_v = block.attn.c_attn.weight[:, 2 * d_model + head * d_head : 2 * d_model + (head + 1) * d_head]
+        w_o = block.attn.c_proj.weight[head * d_head : (head + 1) * d_head]
+        centre = torch.eye(d_model) - 1 / d_model
+        g1, g2, w_e, w_u = block.ln_1.weight, bare.transformer.ln_f.weight, bare.transformer.wte.weight, bare.lm_head.weight.T
+    else:
+        block = bare.layers[layer]
+        w_v = block.attn.v.weight[head * d_head : (head + 1) * d_head].T
+        w_o = block.attn.o.weight[:, head * d_head : (head + 1) * d_head].T
+        centre = torch.eye(d_model) - 1 / d_model
+        g1, g2, w_e, w_u = block.ln1.weight, bare.ln_out.weight, bare.tok_embed.weight, bare.head.weight.T
+    whole = (w_e @ centre @ torch.diag(g1) @ w_v @ w_o @ centre @ torch.diag(g2) @ w_u).double()
+    eigenvalues = torch.linalg.eigvals(whole)
+    assert measured[layer, head] == pytest.approx(float(eigenvalues.real.sum() / eigenvalues.abs().sum()), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["llama_grouped", "gpt2", "native_solu"])
+def test_attribution_equals_what_the_head_adds_with_the_norm_held(name):
+    """By differences: scale one head's output a little, hold the final norm's scale, and look at the logits."""
+    pair = make_pair(name)
+    model = pair.loaded
+    probe = repeated_probe(model.vocabulary, ProbeOptions(length=6, sequences=2))
+    measured = direct_logit_attribution(model, probe)
+    layer, head = N_LAYERS - 1, 1
+    tokens = torch.from_numpy(probe.tokens.copy())
+    attention_out: list[torch.Tensor] = []
+    residual: list[torch.Tensor] = []
+
+    def only(z):
+        kept = torch.zeros_like(z)
+        kept[:, :, head] = z[:, :, head]
+        return kept
+
+    def run(hooks):
+        attention_out.clear()
+        residual.clear()
+        handles = [
+            model.bridge.hook_dict[f"blocks.{layer}.attn.hook_out"].register_forward_hook(
+                lambda m, i, o: attention_out.append(o.detach().clone())
+            ),
+            model.bridge.ln_final.register_forward_pre_hook(lambda m, i: residual.append(i[0])),
+        ]
+        with torch.no_grad(), attached(model, hooks):
+            model.bridge(tokens, return_type="logits", use_cache=False)
+        for handle in handles:
+            handle.remove()
+        return attention_out[0], residual[0]
+
+    _, final = run([])
+    alone, _ = run([(z_hook(layer), only)])
+    nothing, _ = run([(z_hook(layer), torch.zeros_like)])
+    output = alone - nothing
+    norm = {"llama_grouped": lambda b: b.model.norm, "gpt2": lambda b: b.transformer.ln_f, "native_solu": lambda b: b.ln_out}[
+        name
+    ](pair.bare)
+    unembed = {"llama_grouped": lambda b: b.lm_head, "gpt2": lambda b: b.lm_head, "native_solu": lambda b: b.head}[name](
+        pair.bare
+    ).weight
+    if name == "llama_grouped":
+        scaled = output / (final.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt()
+    else:
+        scaled = (output - output.mean(-1, keepdim=True)) / (final.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    logits = (scaled * norm.weight) @ unembed.T
+    queries = np.arange(7, 12)
+    correct = logits[:, queries].gather(-1, tokens[:, queries + 1, None])[..., 0]
+    expected = float((correct - logits[:, queries].mean(-1)).mean())
+    assert measured[layer, head] == pytest.approx(expected, abs=1e-4)
+
+
+# The kept call and the command.
+
+
+def test_calls_on_the_circuit(capsys):
+    calls = call_heads(ScoreRequest("by-construction"), (25, 50), per_length=32)
+    [head] = standard_spec().of_kind("induction")
+    assert [(v.layer, v.head, v.label) for v in calls.called] == [(head.layer, head.head, "induction")]
+    labels = {(v.layer, v.head): v.label for v in calls.verdicts}
+    [impostor] = standard_spec().of_kind("positional")
+    assert labels[impostor.layer, impostor.head] == "positional impostor"
+    assert "looks at a position" in next(v for v in calls.verdicts if v.label == "positional impostor").sentence()
+    sentence = calls.called[0].sentence(effect=4.8, control=0.02)
+    assert "induction" in sentence and "4.80 nats (random heads: 0.02)" in sentence
+    assert call_heads(ScoreRequest("by-construction"), (25, 50), 0.995, per_length=32).called == ()
+    assert main(["call", "--model", "by-construction", "--length", "50", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {"head", "label", "induction", "contrast", "q", "ci", "copying", "dla"} <= set(result["heads"][0])
+    assert result["sequences"] >= 64 and result["heads"][0]["label"] == "induction"
+
+
+def test_absent_behaviour_is_said():
+    calls = call_heads(ScoreRequest("one-layer"), (25,), per_length=64)
+    assert calls.behaviour == "absent" and calls.called == ()
+
+
+def test_bad_input(capsys):
+    with pytest.raises(BadInput, match="effect floor"):
+        call_heads(ScoreRequest("by-construction"), floor=2)
+    with pytest.raises(BadInput, match="longest length"):
+        call_heads(ScoreRequest("by-construction"), (25, 5000))
+    assert main(["call", "--length", "a,b"]) == 2
+    assert "25,50,100" in capsys.readouterr().err
