@@ -36,8 +36,9 @@ browser: install-dev
 models: install
 	$(BIN)/python -m core models add smollm2-135m
 
+# Workers take work from each other when they have none left; the slowest forty are printed.
 test: install-dev browser models
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --timeout 600 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal --timeout 600 --durations 40 $(PYTEST_ARGS)
 
 lint: install-dev
 	$(BIN)/ruff check .
@@ -51,8 +52,10 @@ bundled-results: install
 model-list: install
 	$(BIN)/python -m core.models.supported
 
+# The ratios, and the simulations of the verdicts at full size: `make test` runs them on 60 models, this on 200.
 bench: install-dev models
 	$(BIN)/python -m benchmarks
+	HEADSCOPE_SIMULATIONS=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) tests/verdicts
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

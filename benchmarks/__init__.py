@@ -1,1 +1,1 @@
-"""Benchmarks: side by side with what a user would run instead, printed as ratios. `make bench` runs them all."""
+"""Benchmarks: side by side with what a user would run instead, printed as ratios. `make ablator` runs them all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,12 +13,14 @@ from benchmarks.rows import Row, report
 from benchmarks.score_pass import bare_body
 from benchmarks.shapes import SHAPES, random_model, repeated_tokens
 from benchmarks.timing import median_ratio, turns
-from core.ablation.ablator import AblationBench
-from core.ablation.baselines import control_sets
+from core.ablation.ablator import Ablator
+from core.ablation.baselines import baseline_sets
 from core.ablation.causal import estimated_effects, layer_losses
-from core.attention.scores import Layout, second_copy_targets
+from core.heads import Head
+from core.probes.layout import Layout
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.hooks import token_losses, z_hook
+from core.transformer.passes.hooks import z_hook
+from core.transformer.passes.readout import token_losses
 
 LAYOUT = Layout(50, 1)
 SEQUENCES = 4
@@ -28,15 +31,15 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
     """Rows of one shape. Three layers stand for all: the first, the middle and the last, whose mean cost is that of all."""
     model = random_model(shape, device, dtype)
     tokens = repeated_tokens(model, SEQUENCES, LAYOUT)
-    bench = AblationBench(model, tokens.numpy())
+    ablator = Ablator(model, tokens.numpy())
     ids = tokens.to(device)
     n_layers, n_heads = model.card.n_layers, model.card.n_heads
     layers = (0, n_layers // 2, n_layers - 1)
     final = bare_body(model, ids)
-    targets = torch.from_numpy(second_copy_targets(LAYOUT))
+    targets = torch.from_numpy(LAYOUT.second_copy_targets)
     start = n_layers * 3 // 5
-    heads = tuple((layer, 0) for layer in range(start, min(start + 3, n_layers)))
-    sets = control_sets(heads, n_layers, n_heads, CONTROLS).sets
+    heads = tuple(Head(layer, 0) for layer in range(start, min(start + 3, n_layers)))
+    sets = baseline_sets(heads, n_layers, n_heads, CONTROLS).sets
 
     @torch.no_grad()
     def unembed() -> torch.Tensor:
@@ -48,9 +51,9 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
             "unembed": unembed,
             "forward": lambda: _forward(model, ids),
             "loop": lambda: _one_hooked_forward(model, ids),
-            "estimate": lambda: estimated_effects(bench, "zero", LAYOUT),
-            "controls": lambda: bench.token_loss(sets, "zero"),
-            **{f"map {layer}": lambda layer=layer: layer_losses(bench, layer, "zero", LAYOUT) for layer in layers},
+            "estimate": lambda: estimated_effects(ablator, "zero", LAYOUT),
+            "baselines": lambda: ablator.token_loss(sets, "zero"),
+            **{f"map {layer}": partial(layer_losses, ablator, layer, "zero", LAYOUT) for layer in layers},
         },
         repeats,
     )
@@ -64,7 +67,7 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
     )
     loop = found["loop"] * n_heads * len(layers)
     faster = 8.0 if device.startswith("cuda") and shape.startswith("GPT-2") else 1.7
-    controls = median_ratio(times["controls"], times["forward"]) / CONTROLS
+    baselines = median_ratio(times["baselines"], times["forward"]) / CONTROLS
     from_layer = f"from layer {start} of {n_layers}"
     return [
         Row(f"{probe}: exact map over its floor", measured / floor, 1.2, beside=whole),
@@ -72,14 +75,15 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
         Row(
             f"{probe}: gradient estimate of all heads, in bare forwards", median_ratio(times["estimate"], times["forward"]), 4.0
         ),
-        Row(f"{probe}: {CONTROLS} controls over {CONTROLS} full forwards", controls, 0.7, beside=from_layer),
+        Row(f"{probe}: {CONTROLS} baselines over {CONTROLS} full forwards", baselines, 0.7, beside=from_layer),
     ]
 
 
 @torch.no_grad()
 def _forward(model: LoadedModel, ids: torch.Tensor) -> torch.Tensor:
     """A bare forward with all logits."""
-    return model.bridge.unembed(bare_body(model, ids))
+    found: torch.Tensor = model.bridge.unembed(bare_body(model, ids))
+    return found
 
 
 @torch.no_grad()

@@ -45,7 +45,9 @@ def _one_start(playwright: Playwright) -> float:
         store = stack.enter_context(tempfile.TemporaryDirectory())
         profile = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         debugging, port = _free_port(), _free_port()
-        browser = [find_browser(), "--headless", *FLAGS, f"--remote-debugging-port={debugging}", f"--user-data-dir={profile}"]
+        executable = find_browser()
+        assert executable is not None, "no Chromium"
+        browser = [executable, "--headless", *FLAGS, f"--remote-debugging-port={debugging}", f"--user-data-dir={profile}"]
         stack.enter_context(_running([*browser, "about:blank"]))
         _answer_of(f"http://127.0.0.1:{debugging}/json/version")
         time.sleep(1)

@@ -20,11 +20,11 @@ from benchmarks.rows import Row, report
 from benchmarks.score_pass import bare_body
 from benchmarks.shapes import model_of, repeated_tokens
 from benchmarks.timing import medians
-from core.ablation.ablator import AblationBench
+from core.ablation.ablator import Ablator
 from core.ablation.causal import layer_losses
 from core.attention.score_pass import measure_heads
-from core.attention.scores import Layout
-from core.probes.repeated import given_probe
+from core.probes.given import given_probe
+from core.probes.layout import Layout
 from core.transformer.loaded import LoadedModel
 
 WORK = ("score pass", "exact map", "bare body")
@@ -73,18 +73,18 @@ def seconds(setting: Setting, repeats: int) -> dict[str, float]:
     layout = Layout((setting.tokens - 1) // 2, 1)
     tokens = repeated_tokens(model, setting.sequences, layout)
     probe = given_probe(model.vocabulary, tuple(map(tuple, tokens.tolist())), layout.length)
-    bench = AblationBench(model, tokens.numpy())
+    ablator = Ablator(model, tokens.numpy())
     work = {
         "score pass": lambda: measure_heads(model, probe),
-        "exact map": lambda: _whole_map(model, bench, layout),
+        "exact map": lambda: _whole_map(model, ablator, layout),
         "bare body": lambda: bare_body(model, tokens),
     }
     return medians(work, repeats)
 
 
-def _whole_map(model: LoadedModel, bench: AblationBench, layout: Layout) -> None:
+def _whole_map(model: LoadedModel, ablator: Ablator, layout: Layout) -> None:
     for layer in range(model.card.n_layers):
-        layer_losses(bench, layer, "zero", layout)
+        layer_losses(ablator, layer, "zero", layout)
 
 
 def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:

@@ -27,8 +27,8 @@ def _measure(way: str, n_tokens: int) -> float:
     from benchmarks.score_pass import library_diagonals
     from benchmarks.shapes import random_model, repeated_tokens
     from core.attention.score_pass import measure_heads
-    from core.attention.scores import Layout
-    from core.probes.repeated import given_probe
+    from core.probes.given import given_probe
+    from core.probes.layout import Layout
 
     model = random_model(SHAPE)
     layout = Layout((n_tokens - 1) // 2, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -12,7 +13,7 @@ from benchmarks.rows import Row, report
 from benchmarks.shapes import SHAPES, random_model, repeated_tokens
 from benchmarks.timing import median_ratio, turns
 from core.attention.reduce import FusedReducer
-from core.attention.scores import Layout
+from core.probes.layout import Layout
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused import can_fuse, fused_body
 from core.transformer.passes.fused_attention import FusedAttention
@@ -36,10 +37,10 @@ def run(shape: str, device: str, dtype: torch.dtype, lengths: tuple[int, ...], r
         cells, with_entropy = FusedReducer(layout, control=False, entropy=False), FusedReducer(layout, control=False)
         found = turns(
             {
-                "body": lambda tokens=tokens: bare_body(model, tokens),
-                "scores": lambda tokens=tokens, cells=cells: fused_body(model, tokens, _shown_to(cells)),
-                "entropy": lambda tokens=tokens, reduce=with_entropy: fused_body(model, tokens, _shown_to(reduce)),
-                "library": lambda tokens=tokens, layout=layout: library_diagonals(model, tokens, layout),
+                "body": partial(bare_body, model, tokens),
+                "scores": partial(fused_body, model, tokens, _shown_to(cells)),
+                "entropy": partial(fused_body, model, tokens, _shown_to(with_entropy)),
+                "library": partial(library_diagonals, model, tokens, layout),
             },
             repeats if n_tokens > LONG else 3 * repeats,
         )
@@ -59,7 +60,8 @@ def bare_body(model: LoadedModel, tokens: torch.Tensor) -> torch.Tensor:
     model.bare.set_attn_implementation("sdpa")
     try:
         with torch.no_grad():
-            return model.bare.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+            found: torch.Tensor = model.bare.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+            return found
     finally:
         model.bare.set_attn_implementation("headscope")
 

@@ -7,15 +7,14 @@ from pathlib import Path
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformer_lens.model_bridge.sources import build_bridge_from_module
 from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
 from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig
 
-from core.attention.scores import Layout
-from core.transformer.bare import bare_twin
+from core.probes.layout import Layout
 from core.transformer.card import ModelCard, ModelIdentity
 from core.transformer.loaded import LoadedModel
+from core.transformer.wrap import wrap
 
 SHAPES: dict[str, PretrainedConfig] = {
     "SmolLM2-135M shape": LlamaConfig(
@@ -49,10 +48,8 @@ def model_of(config: PretrainedConfig, shape: str, device: str = "cpu", dtype: t
     torch.manual_seed(0)
     module = AutoModelForCausalLM.from_config(config, attn_implementation="eager").to(device=device, dtype=dtype).eval()
     module.requires_grad_(False)
-    bare = bare_twin(module)
     architecture = determine_architecture_from_hf_config(config)
     tl_config = build_bridge_config_from_hf(config, architecture, shape, dtype)
-    bridge = build_bridge_from_module(module, architecture=architecture, tl_config=tl_config, tokenizer=None, model_name=shape)
     card = ModelCard(
         name=shape,
         family="random",
@@ -65,7 +62,8 @@ def model_of(config: PretrainedConfig, shape: str, device: str = "cpu", dtype: t
         n_params=sum(parameter.numel() for parameter in module.parameters()),
         source="local",
     )
-    return LoadedModel(ModelIdentity(card, weights_digest=shape, bos_token_id=0, special_ids=frozenset({0})), bridge, bare)
+    identity = ModelIdentity(card, weights_digest=shape, bos_token_id=0, special_ids=frozenset({0}))
+    return wrap(module, identity, architecture=architecture, config=tl_config)
 
 
 def twelve_by_twelve_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from benchmarks.rows import Row, report
 from benchmarks.timing import medians
 from core.models.catalogue import find_entry, folder_of
 from core.models.formats.hf_folder import read_hf
-from core.models.load import model_identity
+from core.models.identity import model_identity
 
 NAME = "smollm2-135m"
 

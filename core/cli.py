@@ -1,6 +1,6 @@
 """The command line's contract for scripts.
 
-With `--json`: one JSON value on stdout and nothing else; logs and progress on stderr. Exit 0; bad input: exit 2 and one
+With `--json`: one JSON object on stdout and nothing else; logs and progress on stderr. Exit 0; bad input: exit 2 and one
 line `error: ...` that says what was wrong and what would be right; never a traceback.
 """
 
@@ -11,17 +11,22 @@ import contextlib
 import importlib
 import json
 import logging
-import math
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import NoReturn
 
+from core.commands.progress import PrintedProgress
 from core.errors import BadInput, HeadScopeError
+from core.runtime.jobs import running
 
 COMMANDS = {
+    "run": "open the dashboard in a browser",
     "models": "list the models, or bring one in for offline use",
     "score": "score every head on repeated random tokens",
+    "attention": "say where one head looks, token by token",
+    "sensitivity": "say how far a score moves with length, seed and BOS",
     "ablate": "take heads away, beside random sets of the same size",
     "causal": "take every head away alone, exactly or by gradient",
     "sweep": "take away what each threshold keeps",
@@ -58,8 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+def entry() -> NoReturn:
+    """The `headscope` command of an installation."""
+    sys.exit(main())
+
+
+def _program() -> str:
+    return "headscope" if Path(sys.argv[0]).stem == "headscope" else "python -m core"
+
+
 def _run(words: list[str]) -> int:
-    parser = _Parser(prog="python -m core", description="HeadScope: find induction heads and check the claim.")
+    parser = _Parser(prog=_program(), description="HeadScope: find induction heads and check the claim.")
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     chosen = next((word for word in words if word in COMMANDS), None)
     for name, summary in COMMANDS.items():
@@ -72,26 +86,19 @@ def _run(words: list[str]) -> int:
         raise BadInput(f"name a command: {', '.join(COMMANDS)}.")
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     command = importlib.import_module(f"core.commands.{options.command}")
+    progress = PrintedProgress()
     # Whatever a library prints must not end up in the JSON.
-    with contextlib.redirect_stdout(sys.stderr):
-        result = command.run(options)
+    with contextlib.redirect_stdout(sys.stderr), running(progress):
+        try:
+            result = command.run(options)
+        finally:
+            progress.close()
     if options.json:
-        json.dump(_plain(result), sys.stdout, allow_nan=False)
+        from core.sharing.facts import as_json
+
+        json.dump(as_json(result), sys.stdout, allow_nan=False)
         sys.stdout.write("\n")
     else:
         print(command.text(result))
     sys.stdout.flush()
     return 1 if isinstance(result, dict) and result.get("ok") is False else 0
-
-
-def _plain(value: Any) -> Any:
-    """`value` with arrays as lists and what JSON cannot say (NaN) as null."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -1,33 +1,110 @@
-"""Head sets and ablation modes, as plain data. Imports no torch."""
+"""Heads by name and by rank: `L5H7` is head 7 of layer 5, both counted from 0. Imports no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
 
 from core.errors import BadInput
 
-Mode = Literal["zero", "mean", "resample", "pattern"]
-MODES: tuple[Mode, ...] = ("zero", "mean", "resample", "pattern")
-Head = tuple[int, int]
+_NAME = re.compile(r"L(\d{1,6})H(\d{1,6})", flags=re.ASCII | re.IGNORECASE)
+
+
+class Head(NamedTuple):
+    """One attention head; as an index it picks the head's place in a matrix `[layer][head]`."""
+
+    layer: int
+    head: int
+
+    @property
+    def name(self) -> str:
+        """`L5H7`."""
+        return f"L{self.layer}H{self.head}"
+
+    @staticmethod
+    def parse(text: str) -> Head | None:
+        """The head that `text` names, in upper or lower case; None for anything else."""
+        match = _NAME.fullmatch(text.strip())
+        return Head(int(match[1]), int(match[2])) if match else None
+
+
 HeadSet = tuple[Head, ...]
+# How a person may give a head: by its name, or as layer and head.
+HeadLike = str | Sequence[int]
 
 
-def head_set(heads: Iterable[Head], n_layers: int, n_heads: int) -> HeadSet:
+def parse_heads(text: str) -> HeadSet:
+    """`L1H0,L1H2` (commas or spaces between) as heads, in the order given.
+
+    Raises BadInput for a word that names no head.
+    """
+    found = []
+    for word in re.split(r"[\s,;]+", text.strip(",; \t\r\n")):
+        head = Head.parse(word)
+        if head is None:
+            raise BadInput(f"Heads are named like L5H7,L6H0; {word!r} is not.")
+        found.append(head)
+    return tuple(found)
+
+
+def named(heads: Iterable[Sequence[int]]) -> str:
+    """`L1H0,L1H2`, as an address and the command line write a set."""
+    return ",".join(names(heads))
+
+
+def names(heads: Iterable[Sequence[int]]) -> list[str]:
+    """The name of each head."""
+    return [Head(*head).name for head in heads]
+
+
+def head_set(heads: Iterable[HeadLike], n_layers: int, n_heads: int) -> HeadSet:
     """`heads` without doubles, in order.
 
-    Raises BadInput for a head that the model does not have.
+    Raises BadInput for a word that names no head, and for a head that the model does not have.
     """
-    wanted = tuple(sorted({(int(layer), int(head)) for layer, head in heads}))
-    for layer, head in wanted:
-        if not (0 <= layer < n_layers and 0 <= head < n_heads):
-            raise BadInput(
-                f"There is no head L{layer}H{head}: this model has layers 0 to {n_layers - 1} with heads 0 to {n_heads - 1}."
-            )
+    wanted = tuple(sorted({_head(given) for given in heads}))
+    for head in wanted:
+        check_head(head, n_layers, n_heads)
     return wanted
+
+
+def _head(given: HeadLike) -> Head:
+    if isinstance(given, str):
+        return parse_heads(given)[0]
+    layer, head = given
+    return Head(int(layer), int(head))
+
+
+def check_head(head: Head, n_layers: int, n_heads: int) -> None:
+    """Raises BadInput for a head that the model does not have."""
+    if not (0 <= head.layer < n_layers and 0 <= head.head < n_heads):
+        raise BadInput(
+            f"There is no head {head.name}: this model has layers 0 to {n_layers - 1} with heads 0 to {n_heads - 1}."
+        )
+
+
+def every_head(n_layers: int, n_heads: int) -> HeadSet:
+    """All heads, layer by layer."""
+    return tuple(Head(layer, head) for layer in range(n_layers) for head in range(n_heads))
 
 
 def all_but(heads: HeadSet, n_layers: int, n_heads: int) -> HeadSet:
     """Every other head: ablating these asks whether `heads` are sufficient."""
-    kept = set(heads)
-    return tuple((layer, head) for layer in range(n_layers) for head in range(n_heads) if (layer, head) not in kept)
+    spared = set(heads)
+    return tuple(head for head in every_head(n_layers, n_heads) if head not in spared)
+
+
+def heads_above(scores: Float[np.ndarray, "n_layers n_heads"], threshold: float) -> HeadSet:
+    """Heads whose score is strictly above `threshold`, highest first; ties by layer and head. NaN is above nothing."""
+    found = [Head(int(layer), int(head)) for layer, head in np.argwhere(scores > threshold)]
+    return tuple(sorted(found, key=lambda head: (-scores[head], head)))
+
+
+def ranked(scores: Float[np.ndarray, "n_layers n_heads"]) -> HeadSet:
+    """Every head, highest score first, ties by layer and head; heads without a score (NaN) come last."""
+    order = every_head(*scores.shape)
+    return tuple(sorted(order, key=lambda head: (np.isnan(scores[head]), -np.nan_to_num(scores[head]), head)))

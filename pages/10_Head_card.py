@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from core.head_card.cached import stored_head_card
-from core.settings.view import measured_on
+from core.head_card.cached import known_head_card
+from core.settings.provenance import measured_on
 from core.ui.components.behaviour import absent_banner, behaviour_line
 from core.ui.frame.page import Page, run_page
-from core.ui.frame.sentences import plain
+from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
 from core.ui.panels.head_card import (
     card_source,
@@ -28,17 +28,17 @@ from core.ui.panels.head_card import (
 
 def head_card(page: Page) -> None:
     """The page's body."""
-    scores = scores_of(page.view.request)
+    scores = scores_of(page.subject)
     title = st.empty()
     absent_banner(scores.losses())
     if page.view.head is None:
-        title.title(f"A head of {plain(page.identity.card.name)}")
+        title.title(f"A head of {verbatim(page.name)}")
         st.markdown("Which head is the card about? Click one in the map, or choose it by name.")
         picker(page, scores)
         choose_in_map(page, scores)
         return
     places = places_for(page)
-    card = gathered(page, stored_head_card(page.view, scores), places)
+    card = gathered(page, known_head_card(page.subject, page.view, scores), places)
     source = card_source(page, card)
     title.title(title_of(page, card))
     with places["sentence"]:
@@ -57,7 +57,7 @@ def head_card(page: Page) -> None:
         movement_panel(page, card, source)
     links()
     st.caption(behaviour_line(scores.losses()))
-    st.caption(plain(f"Measured on {measured_on(page.view.request.probe(page.identity), page.identity)}."))
+    st.caption(verbatim(f"Measured on {measured_on(page.subject)}."))
 
 
 run_page("Head card", head_card)

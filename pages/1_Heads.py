@@ -8,46 +8,44 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.attention.cached import score_key
-from core.attention.scores import ALL_SCORES, heads_above
-from core.attention.tables import bin_rows, head_rows, scores_json
-from core.figures.attention.distribution import describe_distribution, distribution_marks, score_distribution
-from core.figures.attention.heatmap import describe_heatmap, heatmap_marks, score_heatmap
-from core.figures.attention.ranked import describe_ranked, ranked_marks, ranked_scores
-from core.figures.base.marks import Marks
-from core.figures.base.memo import kept_figure
-from core.settings.view import measured_on, score_command
+from core.attention.scores import ALL_SCORES
+from core.attention.tables import bin_rows, head_rows
+from core.figures.attention.distribution import describe_distribution, distribution_overlay, score_distribution
+from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
+from core.figures.attention.ranked import describe_ranked, ranked_overlay, ranked_scores
+from core.figures.base.memo import remembered_figure
+from core.figures.base.overlay import Overlay
+from core.heads import heads_above
+from core.settings.provenance import measured_on
+from core.sharing.commands import score_command
+from core.sharing.facts import score_facts
 from core.ui.components.behaviour import absent_banner, behaviour_line
 from core.ui.components.figure_panel import Rows, Source, figure_panel
 from core.ui.components.head_table import heads_above_table, picked_head_panel
 from core.ui.frame.page import Page, run_page
-from core.ui.frame.sentences import plain
+from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
 
 
 def heads(page: Page) -> None:
     """The page's body."""
     view, look = page.view, page.look
-    st.title(f"Heads of {plain(page.identity.card.name)}")
-    scores = scores_of(view.request)
-    probe = view.request.probe(page.identity)
-    source = Source(
-        measured_on(probe, page.identity),
-        score_command(view),
-        partial(scores_json, scores, view, probe, page.identity),
-        f"headscope-{page.identity.card.name.replace('/', '--')}",
-    )
+    st.title(f"Heads of {verbatim(page.name)}")
+    scores = scores_of(page.subject)
+    facts = partial(score_facts, page.subject, scores)
+    source = Source(measured_on(page.subject), score_command(view), facts, page.stem)
     absent_banner(scores.losses())
     st.caption(behaviour_line(scores.losses()))
-    for warning in probe.warnings:
-        st.caption(plain(warning))
+    for warning in page.subject.probe.warnings:
+        st.caption(verbatim(warning))
 
     shown = (scores, view.score, view.threshold)
     rows = partial(head_rows, *shown)
-    measured = score_key(view.request)
+    measured = score_key(page.subject)
 
-    def panel(key: str, draw: Callable[[], go.Figure], alt: str, marks: Marks, rows: Rows, **more: Any) -> None:
-        figure = kept_figure((key, measured, view.score, view.head, look), draw)
-        figure_panel(figure, key=key, alt=alt, marks=marks, rows=rows, source=source, **more)
+    def panel(key: str, draw: Callable[[], go.Figure], alt: str, overlay: Overlay, rows: Rows, **more: Any) -> None:
+        figure = remembered_figure((key, measured, view.score, view.head, look), draw)
+        figure_panel(figure, key=key, alt=alt, overlay=overlay, rows=rows, source=source, **more)
 
     values = scores.mean(view.score)
     count = len(heads_above(values, view.threshold))
@@ -61,7 +59,7 @@ def heads(page: Page) -> None:
             "heatmap",
             lambda: score_heatmap(scores, view.score, view.head, look),
             describe_heatmap(scores, view.score),
-            heatmap_marks(*shown, look),
+            heatmap_overlay(*shown, look),
             rows,
         )
     with right:
@@ -74,7 +72,7 @@ def heads(page: Page) -> None:
         "ranked",
         lambda: ranked_scores(scores, view.score, view.head, look),
         describe_ranked(scores, view.score),
-        ranked_marks(*shown, look),
+        ranked_overlay(*shown, look),
         rows,
     )
     st.subheader("How many heads have which score", anchor=False)
@@ -82,7 +80,7 @@ def heads(page: Page) -> None:
         "distribution",
         lambda: score_distribution(scores, view.score, look),
         describe_distribution(scores, view.score),
-        distribution_marks(*shown, look),
+        distribution_overlay(*shown, look),
         partial(bin_rows, *shown),
         on_pick=None,
     )

@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from core.attention.scores import ALL_SCORES, heads_above
-from core.settings.view import measured_on
+from core.attention.scores import ALL_SCORES
+from core.heads import ranked
+from core.settings.provenance import measured_on
 from core.ui.components.behaviour import absent_banner
 from core.ui.components.row_picker import pick_row
+from core.ui.frame.navigation import open_its_card
 from core.ui.frame.page import Page, run_page
-from core.ui.frame.sentences import plain
-from core.ui.frame.state import CARD_LINK, link_to
+from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
 from core.ui.panels.attention import (
     circuitsvis_panel,
@@ -30,17 +31,17 @@ def attention(page: Page) -> None:
     """The page's body."""
     view = page.view
     title = st.empty()
-    title.title(f"Attention in {plain(page.identity.card.name)}")
-    scores = scores_of(view.request)
+    title.title(f"Attention in {verbatim(page.name)}")
+    scores = scores_of(page.subject)
     absent_banner(scores.losses())
-    head = view.head or heads_above(scores.mean(view.score), -2.0)[0]
-    row, choice = pick_row(page)
+    head = view.head or ranked(scores.mean(view.score))[0]
+    row = pick_row(page)
     for warning in row.warnings:
-        st.warning(plain(warning), icon=":material/warning:")
-    patterns = patterns_of(view.request, row)
-    pattern = pattern_of(view.request, row, patterns, head)
-    looked = look_at(page, scores, row, choice, patterns, pattern, head)
-    title.title(f"Attention of {looked.name} in {plain(page.identity.card.name)}")
+        st.warning(verbatim(warning), icon=":material/warning:")
+    patterns = patterns_of(page, row)
+    pattern = pattern_of(page, row, patterns, head)
+    looked = look_at(page, row, patterns, pattern, head)
+    title.title(f"Attention of {looked.name} in {verbatim(page.name)}")
     if view.head is None:
         st.caption(f"No head is picked, so this is the one with the highest score: {ALL_SCORES[view.score].title}.")
 
@@ -53,12 +54,12 @@ def attention(page: Page) -> None:
     with right:
         st.subheader("All heads", anchor=False)
         grid_panel(page, patterns, scores, looked)
-    with right if drawn and page.identity.card.n_layers <= FEW_LAYERS else left:
+    with right if drawn and page.subject.card.n_layers <= FEW_LAYERS else left:
         st.subheader(f"Scores of {looked.name}", anchor=False)
         head_numbers(scores, head)
-        st.caption(plain(f"Measured on {measured_on(view.request.probe(page.identity), page.identity)}."))
+        st.caption(verbatim(f"Measured on {measured_on(page.subject)}."))
         if view.head is not None:
-            link_to(*CARD_LINK)
+            open_its_card()
     st.subheader("How well each token is predicted", anchor=False)
     loss_panel(page, patterns, looked)
     st.subheader(f"The pattern of {looked.name} as a heat map", anchor=False)

@@ -2,35 +2,36 @@
 
 import streamlit as st
 
-from core.attention.scores import heads_above
+from core.heads import heads_above
 from core.ui.components.behaviour import absent_banner
 from core.ui.components.experiment_controls import head_set_controls, mode_control
-from core.ui.components.experiments import ablation_of, controls_of
+from core.ui.components.results import ablation_of, baselines_of
 from core.ui.frame.page import Page, run_page
-from core.ui.frame.sentences import plain
+from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
 from core.ui.panels.ablation import (
-    control_sentences,
+    baseline_sentences,
     keep_only,
     numbers,
-    plain_text_editor,
     position_panel,
     random_heads,
     set_map,
     set_sentence,
     single_heads,
     source_of,
+    text_editor,
 )
 
 
 def ablation(page: Page) -> None:
     """The page's body."""
     view = page.view
-    st.title(f"Ablation in {plain(page.identity.card.name)}")
-    scores = scores_of(view.request)
+    st.title(f"Ablation in {verbatim(page.name)}")
+    scores = scores_of(page.subject)
     absent_banner(scores.losses())
     above = heads_above(scores.mean(view.score), view.threshold)
     heads = view.experiment.chosen(above)
+    source = source_of(page, heads)
     # Large text needs the whole width.
     left, right = (st.container(), st.container()) if page.look.large else st.columns(2, gap="large")
     with left:
@@ -41,29 +42,28 @@ def ablation(page: Page) -> None:
     left, right = (st.container(), st.container()) if page.look.large else st.columns([4, 5], gap="large")
     with left:
         st.subheader(f"{len(heads)} of {scores.n_layers * scores.n_heads} heads to take away", anchor=False)
-        st.caption("A cross marks a head that is taken away. Click a head to add it to the set or take it out.")
-        set_map(page, scores, above, heads, source_of(page, heads))
+        st.caption("A cross overlay a head that is taken away. Click a head to add it to the set or take it out.")
+        set_map(page, scores, above, heads, source)
     with right:
         if not heads:
             st.subheader("Nothing is taken away", anchor=False)
             st.info("No head is in the set: lower the threshold, or click heads on the map.", icon=":material/info:")
             return
         st.subheader(set_sentence(heads), anchor=False)
-        result = ablation_of(view.request, heads, view.experiment.mode)
+        result = ablation_of(page.subject, heads, view.experiment.mode)
         if result is None:
             return
         numbers(page, result)
-        plain_text_editor(page)
+        text_editor(page)
         beside = st.container()
-        controls = controls_of(view.request, heads, view.experiment.mode)
-        source = source_of(page, heads, result, controls)
+        baselines = baselines_of(page.subject, heads, view.experiment.mode)
         with beside:
-            if controls is not None:
-                control_sentences(result, controls)
-            random_heads(page, result, controls, source)
+            if baselines is not None:
+                baseline_sentences(result, baselines)
+            random_heads(page, result, baselines, source)
 
     st.subheader("Loss at every position", anchor=False)
-    position_panel(page, result, controls, source)
+    position_panel(page, result, baselines, source)
     st.subheader("Each head alone, and all together", anchor=False)
     single_heads(page, result, source)
     st.subheader("Are these heads enough?", anchor=False)

@@ -3,29 +3,29 @@
 import streamlit as st
 
 from core.ui.components.behaviour import absent_banner, behaviour_line
+from core.ui.components.results import judged_of
+from core.ui.frame.navigation import open_its_card, see_where_it_looks
 from core.ui.frame.page import Page, run_page
-from core.ui.frame.sentences import plain
-from core.ui.frame.state import CARD_LINK, link_to
+from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
 from core.ui.panels.verdicts import (
     absent_at_every_length,
-    calls_of,
     costs,
     explanation,
     floor_slider,
     interval_panel,
-    judged,
     map_panel,
     placebo_panel,
     sentences,
+    shown,
     table,
 )
 
 
 def verdicts(page: Page) -> None:
     """The page's body."""
-    st.title(f"Verdicts on {plain(page.identity.card.name)}")
-    scores = scores_of(page.view.request)
+    st.title(f"Verdicts on {verbatim(page.name)}")
+    scores = scores_of(page.subject)
     absent_banner(scores.losses())
     st.caption(behaviour_line(scores.losses()))
     left, right = (st.container(), st.container()) if page.look.large else st.columns([2, 1], gap="large")
@@ -33,17 +33,17 @@ def verdicts(page: Page) -> None:
         floor_slider()
     with left:
         explanation()
-    calls = calls_of(page.view.request, page.view.experiment.effect_floor)
-    if calls is None:
+    judged = judged_of(page.subject, page.view.experiment.effect_floor)
+    if judged is None:
         return
-    absent_at_every_length(calls)
-    called = len(calls.called)
+    absent_at_every_length(judged)
+    called = len(judged.called)
     heads = "1 head matches" if called == 1 else f"{called} heads match"
-    st.subheader(f"{heads} and {'is' if called == 1 else 'are'} called, of {len(calls.verdicts)}", anchor=False)
+    st.subheader(f"{heads} and {'is' if called == 1 else 'are'} called, of {len(judged.verdicts)}", anchor=False)
     # The verdicts do not wait for the costs, whose progress stands below them.
-    told = st.container()
-    found = judged(page, calls, costs(page, calls))
-    with told:
+    place = st.container()
+    found = shown(page, judged, costs(page, judged))
+    with place:
         sentences(page, found)
     left, right = (st.container(), st.container()) if page.look.large else st.columns([1, 1], gap="large")
     with left:
@@ -54,8 +54,8 @@ def verdicts(page: Page) -> None:
         map_panel(page, found)
     placebo_panel(page, scores, found)
     if page.view.head is not None:
-        link_to("pages/2_Attention.py", "See where it looks", ":material/visibility:")
-        link_to(*CARD_LINK)
+        see_where_it_looks()
+        open_its_card()
     st.subheader("Every verdict, with its numbers", anchor=False)
     table(found)
 

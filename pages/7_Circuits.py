@@ -3,36 +3,36 @@
 import streamlit as st
 
 from core.ui.components.behaviour import absent_banner, behaviour_line
+from core.ui.frame.navigation import open_its_card, see_where_it_looks
 from core.ui.frame.page import Page, run_page
-from core.ui.frame.sentences import plain
-from core.ui.frame.state import CARD_LINK, link_to
+from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
 from core.ui.panels.circuits import circuit_of, composition_panel, edge_table, graph_panel, mode_choice, pruning_panel
 
 
 def circuits(page: Page) -> None:
     """The page's body."""
-    st.title(f"Circuits in {plain(page.identity.card.name)}")
+    st.title(f"Circuits in {verbatim(page.name)}")
     st.markdown(
         "An induction head must know what came *before* each token. A previous-token head in an earlier layer can leave "
         "that note; the induction head then reads it in its keys. Which heads work together like this?"
     )
-    scores = scores_of(page.view.request)
+    scores = scores_of(page.subject)
     absent_banner(scores.losses())
     st.caption(behaviour_line(scores.losses()))
     mode = mode_choice(page)
-    found = circuit_of(page.view.request, mode)
+    found = circuit_of(page, mode)
     if found is None:
         return
     st.subheader("Who feeds whom", anchor=False)
     graph_panel(page, found, scores)
     if page.view.head is not None:
-        link_to("pages/2_Attention.py", "See where the picked head looks", ":material/visibility:")
-        link_to(*CARD_LINK)
+        see_where_it_looks()
+        open_its_card()
     if not found.induction:
         return
     st.subheader("What one head reads of every earlier head", anchor=False)
-    composition_panel(page, found)
+    composition_panel(page, found, scores)
     st.subheader("Prune a previous-token head", anchor=False)
     pruning_panel(page, found, scores, mode)
     if found.edges:

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
-from core.replication.recipe import Corrections
-from core.replication.report import QUESTIONS
-from core.settings.view import DEFAULT_THRESHOLD
+from core.replication.published import reported_models
+from core.replication.words import QUESTIONS
+from core.settings.view import DEFAULT_THRESHOLD, OWN_RECIPE
 from core.ui.frame.page import Page, run_page
-from core.ui.frame.sentences import plain
+from core.ui.frame.sentences import verbatim
 from core.ui.panels.report import (
     corrections_panel,
     counts_table,
@@ -22,7 +22,7 @@ from core.ui.panels.report import (
     switches,
 )
 from core.ui.panels.report_download import download_panel
-from core.ui.panels.report_size import scale_question
+from core.ui.panels.report_size import size_question
 
 _WHAT_IT_IS = """
 A notebook of 2022 measured induction heads in two models, SoLU-8l-old and GPT-2 small, chose a threshold by eye, took the
@@ -33,17 +33,19 @@ the model you chose, each correction as a switch, and its questions with live an
 
 def report(page: Page) -> None:
     """The page's body."""
-    name = plain(page.identity.card.name)
+    name = verbatim(page.name)
     st.title(f"The report, beside {name}")
     st.markdown(_WHAT_IT_IS)
     st.subheader("Reproduce exactly, then correct", anchor=False)
     st.caption("All switches off is the report's own recipe. Each switch changes one thing.")
-    corrections = switches()
-    own = reproduction_of(page, Corrections())
-    chosen = reproduction_of(page, corrections) if own is not None and corrections != Corrections() else own
+    switches()
+    corrections = page.view.corrections
+    own = reproduction_of(page, OWN_RECIPE)
+    chosen = reproduction_of(page, corrections) if own is not None and corrections != OWN_RECIPE else own
     st.subheader("Its heat maps: recorded and live", anchor=False)
-    heat_maps(page, pick_recorded(), chosen)
-    counts_table(chosen, page.identity.card.name)
+    pick_recorded()
+    heat_maps(page, reported_models()[page.view.recorded], chosen)
+    counts_table(chosen, page.name)
     if own is None or chosen is None:
         return
     st.subheader("Its table", anchor=False)
@@ -58,7 +60,7 @@ def report(page: Page) -> None:
     st.subheader(QUESTIONS["detector"], anchor=False)
     detector_question(page)
     st.subheader(QUESTIONS["scale"], anchor=False)
-    scale_question(page, own)
+    size_question(page, own)
     st.header("Take it with you", anchor=False)
     download_panel(page)
 
@@ -72,7 +74,8 @@ def recorded_only() -> None:
         icon=":material/history:",
     )
     st.subheader("Its heat maps", anchor=False)
-    recorded_maps(pick_recorded(), DEFAULT_THRESHOLD)
+    for recorded in reported_models().values():
+        recorded_maps(recorded, DEFAULT_THRESHOLD)
     counts_table(None, "")
     st.subheader("Its table", anchor=False)
     recorded_table()

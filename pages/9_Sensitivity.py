@@ -5,19 +5,19 @@ import streamlit as st
 from core.attention.scores import ALL_SCORES
 from core.ui.components.behaviour import absent_banner
 from core.ui.frame.page import Page, run_page
-from core.ui.frame.sentences import plain
+from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
 from core.ui.panels.sensitivity import meaning, panels, sensitivity_of
 
 
 def sensitivity(page: Page) -> None:
     """The page's body."""
-    st.title(f"Sensitivity in {plain(page.identity.card.name)}")
+    st.title(f"Sensitivity in {verbatim(page.name)}")
     st.markdown(
         "A score is measured on some length, some seed, with or without a BOS. How much of it is the head, and how much the "
         "setting? A threshold that a head crosses when the length changes says little about that head."
     )
-    absent_banner(scores_of(page.view.request).losses())
+    absent_banner(scores_of(page.subject).losses())
     found = sensitivity_of(page)
     if found is None:
         return

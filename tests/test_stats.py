@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 from scipy.stats import spearmanr
 
-from core.stats import QUADRANTS, quadrants, rank_agreement
+from core.ablation.quadrants import QUADRANTS, quadrants
+from core.heads import Head
+from core.stats import rank_agreement
 
 
 def test_it_is_spearman_with_an_interval_around_it():
@@ -43,6 +45,7 @@ def test_no_correlation_is_no_number_and_no_warning(a, recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_other_heads_are_an_error():
     with pytest.raises(ValueError, match="same heads"):
         rank_agreement(np.zeros((2, 2)), np.zeros((2, 3)))
@@ -58,10 +61,11 @@ def test_quadrants_hold_every_measured_head_once(scores, effects, threshold, flo
     assert set(found) == set(QUADRANTS)
     places = [tuple(place) for heads in found.values() for place in heads]
     assert sorted(places) == sorted(map(tuple, np.argwhere(~np.isnan(effect))))
-    for layer, head in found["both"]:
-        assert values[layer, head] > threshold and abs(effect[layer, head]) > floor
+    for head in found["both"]:
+        assert values[head] > threshold and abs(effect[head]) > floor
 
 
 def test_a_head_whose_removal_helps_matters_too():
     found = quadrants(np.array([[0.9, 0.1]]), np.array([[-0.5, -0.05]]), 0.5, 0.1)
-    assert found["both"].tolist() == [[0, 0]] and found["neither"].tolist() == [[0, 1]]
+    assert found["both"] == (Head(0, 0),) and found["neither"] == (Head(0, 1),)
+    assert found["looks"] == found["matters"] == ()

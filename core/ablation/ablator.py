@@ -24,11 +24,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.errors import BadInput
-from core.heads import MODES, Head, HeadSet, Mode
+from core.heads import Head, HeadSet
+from core.settings.modes import MODES, Mode
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
 from core.transformer.passes.blocks import Engine, FusedBlocks, HookedBlocks, LayerEdit, can_edit_fused
-from core.transformer.passes.hooks import Hidden, can_resume, hooks_attached, token_losses
+from core.transformer.passes.hooks import Hidden, can_resume, hooks_attached
+from core.transformer.passes.readout import token_losses
 
 # Rows beyond this many tokens make no matrix product faster, and cost memory.
 CPU_TOKENS_PER_PASS = 2048
@@ -39,7 +41,7 @@ WAITING_STREAMS = 1 << 28
 CLEAN = -1
 
 
-class AblationBench:
+class Ablator:
     """One model on one set of sequences, ready to try many head sets.
 
     The clean pass is made once. Sets are run side by side, layer by layer: each branches off in its first layer, and sets
@@ -135,7 +137,6 @@ class AblationBench:
         seen: dict[int, Tensor] = {}
 
         def keep(layer: int, z: Float[Tensor, "sequences tokens n_heads d_head"]) -> None:
-            z.retain_grad()
             seen[layer] = z
 
         with torch.enable_grad():
@@ -145,13 +146,14 @@ class AblationBench:
                 edit = replace(self._edit([()], "zero", layer), frozen=mode == "pattern", watch=partial(keep, layer))
                 hidden = self._blocks.run(layer, hidden, edit)
             final = self._blocks.finish(hidden)
-            token_losses(self.model, final, self.tokens, torch.from_numpy(np.array(targets))).mean().backward()
+            loss = token_losses(self.model, final, self.tokens, torch.from_numpy(np.array(targets))).mean()
+            # Not `backward`, which would leave gradients on weights that may be somebody's own.
+            gradients = torch.autograd.grad(loss, list(seen.values()))
         effects = np.zeros((self.model.card.n_layers, self.model.card.n_heads))
-        for layer, z in seen.items():
+        for (layer, z), gradient in zip(seen.items(), gradients, strict=True):
             stand_in = self.stand_in(mode, layer)
             change = (torch.zeros_like(z) if stand_in is None else stand_in.to(z.dtype)) - z.detach()
-            assert z.grad is not None
-            effects[layer] = (z.grad.float() * change.float()).sum(dim=(0, 1, 3)).cpu().numpy()
+            effects[layer] = (gradient.float() * change.float()).sum(dim=(0, 1, 3)).cpu().numpy()
         return effects
 
     def stand_in(self, mode: Mode, layer: int) -> Float[Tensor, "sequences tokens n_heads d_head"] | None:
@@ -173,7 +175,7 @@ class AblationBench:
         for layer in range(first, n_layers):
             branches: dict[tuple[int, tuple[Head, ...]], int] = {}
             for index, heads in enumerate(sets):
-                here = tuple(sorted(head for head in heads if head[0] == layer))
+                here = tuple(sorted(head for head in heads if head.layer == layer))
                 if node_of[index] != CLEAN or here:
                     node_of[index] = branches.setdefault((node_of[index], here), len(branches))
             ends = self._one_layer(list(branches), ends, mode, layer, at_once)
@@ -191,7 +193,7 @@ class AblationBench:
         for start in range(0, len(sets), at_once):
             piece = range(start, min(start + at_once, len(sets)))
             edits = {
-                layer: self._edit([[head for head in sets[index] if head[0] == layer] for index in piece], mode, layer)
+                layer: self._edit([[head for head in sets[index] if head.layer == layer] for index in piece], mode, layer)
                 for layer in range(self.model.card.n_layers)
             }
             yield [[index] for index in piece], self._blocks.whole_pass(edits, len(piece))

@@ -12,25 +12,28 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.ablator import AblationBench
-from core.attention.scores import Layout, second_copy_targets
-from core.heads import Mode
+from core.ablation.ablator import Ablator
+from core.heads import Head
+from core.probes.layout import Layout
+from core.settings.modes import Mode
 
 
 def layer_losses(
-    bench: AblationBench, layer: int, mode: Mode, layout: Layout, on_share: Callable[[float], None] | None = None
+    ablator: Ablator, layer: int, mode: Mode, layout: Layout, on_share: Callable[[float], None] | None = None
 ) -> Float[np.ndarray, "n_heads sequences"]:
     """The mean second-copy loss (nats) of each sequence, with each head of `layer` ablated alone."""
-    sets = [((layer, head),) for head in range(bench.model.card.n_heads)]
-    losses = bench.token_loss(sets, mode, on_share, targets=second_copy_targets(layout))
-    return losses.mean(-1, dtype=np.float64)
+    sets = [(Head(layer, head),) for head in range(ablator.model.card.n_heads)]
+    losses = ablator.token_loss(sets, mode, on_share, targets=layout.second_copy_targets)
+    found: Float[np.ndarray, "n_heads sequences"] = losses.mean(-1, dtype=np.float64)
+    return found
 
 
-def clean_losses(bench: AblationBench, layout: Layout) -> Float[np.ndarray, " sequences"]:
+def clean_losses(ablator: Ablator, layout: Layout) -> Float[np.ndarray, " sequences"]:
     """The mean second-copy loss (nats) of each sequence, with nothing ablated."""
-    return bench.clean[:, second_copy_targets(layout)].mean(-1, dtype=np.float64)
+    found: Float[np.ndarray, " sequences"] = ablator.clean[:, layout.second_copy_targets].mean(-1, dtype=np.float64)
+    return found
 
 
-def estimated_effects(bench: AblationBench, mode: Mode, layout: Layout) -> Float[np.ndarray, "n_layers n_heads"]:
+def estimated_effects(ablator: Ablator, mode: Mode, layout: Layout) -> Float[np.ndarray, "n_layers n_heads"]:
     """The change in second-copy loss (nats) that each head's ablation would cause, to first order."""
-    return bench.effects_by_gradient(mode, second_copy_targets(layout))
+    return ablator.effects_by_gradient(mode, layout.second_copy_targets)

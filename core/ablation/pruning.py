@@ -7,18 +7,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from core.ablation.ablator import AblationBench
+from core.ablation.ablator import Ablator
+from core.attention.head_scores import HeadScores
 from core.attention.score_pass import measure_heads
-from core.attention.scores import HeadScores
-from core.heads import Head, Mode
-from core.probes.repeated import Probe
+from core.heads import Head
+from core.probes.probe import Probe
+from core.settings.modes import Mode
 from core.transformer.passes.hooks import attached, z_hook
 
 
-def scores_without(bench: AblationBench, probe: Probe, head: Head, mode: Mode) -> HeadScores:
+def scores_without(ablator: Ablator, probe: Probe, head: Head, mode: Mode) -> HeadScores:
     """Every score and loss on `probe` with `head` replaced by nothing (`zero`) or its mean (`mean`), for every position."""
     layer, place = head
-    stand_in = bench.stand_in(mode, layer)
+    stand_in = ablator.stand_in(mode, layer)
 
     def prune(z: Tensor) -> Tensor:
         changed = z.clone()
@@ -26,5 +27,5 @@ def scores_without(bench: AblationBench, probe: Probe, head: Head, mode: Mode) -
         return changed
 
     # Tried, once for each model, on short sequences that the stand-in would not fit.
-    with torch.no_grad(), attached(bench.model, [(z_hook(layer), prune)]):
-        return measure_heads(bench.model, replace(probe, control=None))
+    with torch.no_grad(), attached(ablator.model, [(z_hook(layer), prune)]):
+        return measure_heads(ablator.model, replace(probe, control=None))

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from core.attention.scores import Losses, heads_above
+from core.ablation.outcomes import band, gain_lost
+from core.behaviour import Losses
 from core.errors import BadInput
-from core.heads import HeadSet
+from core.heads import HeadSet, heads_above
 
 MAX_THRESHOLDS = 200
 DEFAULT_THRESHOLDS = (0.05, 0.95, 0.05)
@@ -42,15 +43,15 @@ def sets_by_threshold(scores: Float[np.ndarray, "n_layers n_heads"], thresholds:
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One threshold. `step` is the rise in second-copy loss since the next higher threshold; controls in nats, NaN if none."""
+    """One threshold. `step` is the rise in second-copy loss since the next higher threshold; NaN for random sets if none."""
 
     threshold: float
     heads: HeadSet
     second_copy: float
-    recovered_fraction: float
-    control_mean: float
-    control_low: float
-    control_high: float
+    gain_lost: float
+    baseline_mean: float
+    baseline_low: float
+    baseline_high: float
     step: float
 
     @property
@@ -72,41 +73,28 @@ def assemble_sweep(
     thresholds: Sequence[float],
     sets: Sequence[HeadSet],
     second_copy: dict[HeadSet, float],
-    controls: dict[HeadSet, Float[np.ndarray, " controls"]],
+    beside: dict[HeadSet, Float[np.ndarray, " sets"]],
     clean: Losses,
 ) -> Sweep:
-    """Rows from each distinct set's second-copy loss and its controls' losses (nats)."""
+    """Rows from each distinct set's second-copy loss and the losses of random sets beside it (nats)."""
     losses = [second_copy[heads] for heads in sets]
     rows = []
     for index, (threshold, heads) in enumerate(zip(thresholds, sets, strict=True)):
-        low, high, mean = band(controls.get(heads, np.empty(0)))
+        low, high, mean = band(beside.get(heads, np.empty(0)))
         above = losses[index + 1] if index + 1 < len(losses) else clean.second_copy
         rows.append(
             SweepRow(
                 threshold=threshold,
                 heads=heads,
                 second_copy=losses[index],
-                recovered_fraction=recovered_fraction(losses[index], clean),
-                control_mean=mean,
-                control_low=low,
-                control_high=high,
+                gain_lost=gain_lost(losses[index], clean),
+                baseline_mean=mean,
+                baseline_low=low,
+                baseline_high=high,
                 step=losses[index] - above,
             )
         )
     return Sweep(tuple(rows), clean, knee(np.asarray(thresholds), np.asarray(losses)))
-
-
-def band(values: Float[np.ndarray, " controls"]) -> tuple[float, float, float]:
-    """The 95 % band (2.5th and 97.5th percentile) of control losses, and their mean; NaN where there are none."""
-    if len(values) == 0:
-        return float("nan"), float("nan"), float("nan")
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high), float(np.mean(values))
-
-
-def recovered_fraction(ablated_second_copy: float, clean: Losses) -> float:
-    """`(l2_ablated - l2) / (l1 - l2)`: 0 = no damage, 1 = the second copy is as hard as the first. NaN without a gain."""
-    return (ablated_second_copy - clean.second_copy) / clean.gain if clean.gain > 0 else float("nan")
 
 
 def knee(thresholds: Float[np.ndarray, " thresholds"], losses: Float[np.ndarray, " thresholds"]) -> float | None:

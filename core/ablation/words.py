@@ -7,11 +7,11 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.cached import Ablation, Controls
+from core.ablation.outcomes import Ablation, Baselines
 from core.ablation.sweep import Sweep
 from core.attention.rows import unknown_id
-from core.heads import Mode
 from core.numbers import signed
+from core.settings.modes import Mode
 from core.stats import Agreement
 from core.transformer.card import ModelIdentity
 
@@ -31,13 +31,13 @@ def head_count(count: int) -> str:
     return f"{count} head{'' if count == 1 else 's'}"
 
 
-def against_controls(result: Ablation, controls: Controls) -> str:
+def against_baselines(result: Ablation, baselines: Baselines) -> str:
     """Whether these heads matter more than random ones."""
     before, after = result.clean_losses.second_copy, result.ablated_losses.second_copy
     them = "this head" if len(result.heads) == 1 else f"these {len(result.heads)} heads"
-    if not controls.sets:
-        return f"Taking {them} away changes the loss by {signed(after - before)} nats. {controls.note}"
-    low, high, _ = controls.band
+    if not baselines.sets:
+        return f"Taking {them} away changes the loss by {signed(after - before)} nats. {baselines.note}"
+    low, high, _ = baselines.band
     if after > high:
         verdict = f"**Taking {them} away hurts more than random heads do:**"
     elif after < low:
@@ -49,14 +49,14 @@ def against_controls(result: Ablation, controls: Controls) -> str:
     )
 
 
-def controls_note(controls: Controls) -> str:
+def baselines_note(baselines: Baselines) -> str:
     """How the random sets were drawn, and how many of them differ."""
-    if not controls.sets:
-        return controls.note
-    different = len(set(controls.sets))
-    count = len(controls.sets)
+    if not baselines.sets:
+        return baselines.note
+    different = baselines.distinct
+    count = len(baselines.sets)
     few = "" if different == count else f" Only {different} of them differ: there are few heads to choose from."
-    relaxed = f" {controls.note}" if controls.note else ""
+    relaxed = f" {baselines.note}" if baselines.note else ""
     return f"{count} random sets with as many heads in each layer, none of them among the heads taken away.{few}{relaxed}"
 
 
@@ -102,18 +102,18 @@ def sufficiency(kept: Ablation, n_kept: int) -> str:
 
 def how_wide(sweep: Sweep) -> str:
     """Is the control band wide? The widest place, beside what the chosen heads cost there."""
-    known = [row for row in sweep.rows if not math.isnan(row.control_low)]
+    known = [row for row in sweep.rows if not math.isnan(row.baseline_low)]
     if not known:
         return "There are no random sets to compare with yet."
-    widest = max(known, key=lambda row: row.control_high - row.control_low)
-    width = widest.control_high - widest.control_low
+    widest = max(known, key=lambda row: row.baseline_high - row.baseline_low)
+    width = widest.baseline_high - widest.baseline_low
     cost = widest.second_copy - sweep.clean.second_copy
-    above = [row for row in known if row.second_copy > row.control_high]
+    above = [row for row in known if row.second_copy > row.baseline_high]
     answer = "Yes" if width > 0.25 * max(abs(cost), _SAME) else "No"
     apart = "everywhere" if len(above) == len(known) else f"at {len(above)} of {len(known)} thresholds"
     return (
         f"**Is the control band wide? {answer}.** At its widest, at threshold {widest.threshold:.2f}, it spans {width:.2f} "
-        f"nats ({widest.control_low:.2f} to {widest.control_high:.2f}); the heads above the threshold cost {signed(cost)} "
+        f"nats ({widest.baseline_low:.2f} to {widest.baseline_high:.2f}); the heads above the threshold cost {signed(cost)} "
         f"there. Their loss lies above the band {apart}."
     )
 

@@ -10,15 +10,15 @@ import shutil
 import sys
 from pathlib import Path
 
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.example import induction_example
+from core.attention.cached import induction_example, score_heads
 from core.models.catalogue import catalogue
 from core.runtime.store import BUNDLED_RESULTS, default_store
+from core.settings.request import Request
 
 
-def bundled_requests() -> tuple[ScoreRequest, ...]:
+def bundled_requests() -> tuple[Request, ...]:
     """The requests whose results travel: what each bundled model shows when it is first chosen."""
-    return tuple(ScoreRequest(entry.name) for entry in catalogue() if entry.source == "bundled")
+    return tuple(Request(entry.name) for entry in catalogue() if entry.source == "bundled")
 
 
 def write_bundled_results() -> int:
@@ -28,7 +28,7 @@ def write_bundled_results() -> int:
     """
     shutil.rmtree(BUNDLED_RESULTS, ignore_errors=True)
     for request in bundled_requests():
-        head_scores(request)
+        score_heads(request)
     induction_example()
     root = default_store().root
     entries = sorted(root.glob("??/*.safetensors"))

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from core.attention.scores import Cells
+from core.attention.cells import Cells
 from core.transformer.passes.fused_attention import HeadsFirst
 
 # Queries in a block: more waste more cells, fewer make products too small to be fast.

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from core.attention.patterns import FULL
 from core.errors import BadInput
+from core.heads import Head
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.hooks import Hook, pattern_hook, run_body, token_losses
+from core.transformer.passes.hooks import Hook, pattern_hook, run_body
+from core.transformer.passes.readout import token_losses
 
 
 @torch.no_grad()
@@ -41,15 +43,15 @@ def measure_patterns(
 
 
 @torch.no_grad()
-def measure_head_pattern(model: LoadedModel, ids: Sequence[int], layer: int, head: int) -> Float[np.ndarray, "tokens tokens"]:
+def measure_head_pattern(model: LoadedModel, ids: Sequence[int], head: Head) -> Float[np.ndarray, "tokens tokens"]:
     """One head's pattern as float32; rows are queries. Raises BadInput as `measure_patterns` does."""
     kept: list[Float[np.ndarray, "tokens tokens"]] = []
 
     def keep(pattern: Tensor) -> None:
         # Copied: a view of the layer's pattern would keep all its heads in memory.
-        kept.append(_finite(model, pattern[0, head].float()).cpu().numpy().copy())
+        kept.append(_finite(model, pattern[0, head.head].float()).cpu().numpy().copy())
 
-    run_body(model, torch.tensor([list(ids)]), [(pattern_hook(layer), keep)])
+    run_body(model, torch.tensor([list(ids)]), [(pattern_hook(head.layer), keep)])
     return kept[0]
 
 

@@ -11,7 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.attention.cell_runs import group_scores, planned, runs_of
-from core.attention.scores import PLACEBO_SHIFTS, SCORES, Cells, Layout, offset_cells
+from core.attention.cells import Cells, offset_cells
+from core.attention.scores import PLACEBO_SHIFTS, SCORES
+from core.probes.layout import Layout
 from core.transformer.passes.fused_attention import FusedAttention
 
 Reduced = Float[Tensor, "batch n_heads"]

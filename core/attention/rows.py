@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from core.attention.cached import ScoreRequest
-from core.attention.scores import Cells, Layout, induction_cells
+from core.attention.cells import Cells, induction_cells
 from core.errors import BadInput
-from core.models.identity import model_identity
-from core.probes.repeated import BosPolicy, use_bos
+from core.probes.layout import Layout
+from core.probes.vocabulary import BosPolicy, use_bos
+from core.settings.subject import Subject
+from core.settings.view import MAX_TEXT_CHARACTERS
 from core.transformer.card import ModelIdentity
 from core.transformer.tokenizer import ModelTokenizer
 
-MAX_TEXT_CHARACTERS = 1000
 MAX_TOKENS = 513
 
 
@@ -54,12 +54,12 @@ class TokenRow:
         return float(np.mean(1.0 / (queries + 1.0))) if len(queries) else None
 
 
-def probe_row(request: ScoreRequest, sequence: int, *, control: bool = False) -> TokenRow:
-    """Row `sequence` of the request's probe, or of its control, with the cells that the induction score averages.
+def probe_row(subject: Subject, sequence: int, *, control: bool = False) -> TokenRow:
+    """Row `sequence` of the subject's probe, or of its control, with the cells that the induction score averages.
 
     Raises BadInput if there is no such row, or if it is too long to look at.
     """
-    probe = request.probe(model_identity(request.model))
+    probe = subject.probe
     if not 0 <= sequence < probe.n_sequences:
         raise BadInput(f"There is no sequence {sequence}: this probe has 0 to {probe.n_sequences - 1}.")
     if probe.n_tokens > MAX_TOKENS:
@@ -70,7 +70,7 @@ def probe_row(request: ScoreRequest, sequence: int, *, control: bool = False) ->
     tokens = probe.control if control else probe.tokens
     if tokens is None:
         raise BadInput("This probe has no control: its tokens leave too few others for a fresh second half.")
-    layout = Layout.of(probe)
+    layout = probe.layout
     return TokenRow(tuple(int(i) for i in tokens[sequence]), induction_cells(layout), layout)
 
 

@@ -12,46 +12,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.attention.head_scores import HeadScores
 from core.attention.reduce import FusedReducer, PatternReducer, Reduced, placebo_name
-from core.attention.scores import PLACEBO_SHIFTS, SCORES, HeadScores, Layout
-from core.probes.repeated import Probe
+from core.attention.scores import PLACEBO_SHIFTS, SCORES
+from core.probes.layout import Layout
+from core.probes.probe import Probe
+from core.runtime.jobs import current_control
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
 from core.transformer.passes.blocks import Engine
 from core.transformer.passes.fused import can_fuse, fused_body
-from core.transformer.passes.hooks import Hook, hooks_attached, pattern_hook, run_body, token_losses
+from core.transformer.passes.hooks import Hook, hooks_attached, pattern_hook, run_body
+from core.transformer.passes.readout import token_losses
 
-Progress = Callable[[float, str], None]
 
-
-def measure_heads(
-    model: LoadedModel, probe: Probe, progress: Progress | None = None, *, engine: Engine | None = None
-) -> HeadScores:
+def measure_heads(model: LoadedModel, probe: Probe, *, engine: Engine | None = None) -> HeadScores:
     """All scores of all heads on `probe`, and the loss of each of its tokens (nats).
 
     engine: "fused" makes no pattern and needs memory linear in tokens; "hooks" is right for every architecture and is what
     the fast path is held to. By default the fast one where it was found to agree, which the result says; inside `attached`
     always the other, for only that one sees what the hooks do.
     """
-    layout = Layout.of(probe)
+    layout = probe.layout
     chosen: Engine = engine or ("fused" if not hooks_attached() and can_fuse(model) else "hooks")
-    report = progress or (lambda fraction, message: None)
+    job = current_control()
     passes = 2 if probe.control is not None else 1
-    scores, token_loss = _pass(
-        model, probe.tokens, layout, chosen, lambda done: report(done / passes, "measuring the probe"), control=False
-    )
+    with job.part(0, passes, "measuring the probe"):
+        scores, token_loss = _pass(model, probe.tokens, layout, chosen, control=False)
     per_sequence = {name: scores[name] for name in SCORES}
     if probe.control is not None:
-        control, _ = _pass(
-            model, probe.control, layout, chosen, lambda done: report(0.5 + done / 2, "measuring the control"), control=True
-        )
+        with job.part(1, passes, "measuring the control"):
+            control, _ = _pass(model, probe.control, layout, chosen, control=True)
         per_sequence["induction_control"] = control["induction"]
     placebo = np.stack([scores[placebo_name(shift)] for shift in PLACEBO_SHIFTS])
     return HeadScores(per_sequence=per_sequence, placebo=placebo, token_loss=token_loss, layout=layout, engine=chosen)
 
 
 def _pass(
-    model: LoadedModel, tokens: np.ndarray, layout: Layout, engine: Engine, report: Callable[[float], None], *, control: bool
+    model: LoadedModel, tokens: np.ndarray, layout: Layout, engine: Engine, *, control: bool
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Reduced attention `[n_layers, n_heads, sequences]` by name; token losses `[sequences, tokens]`, none for a control."""
     ids = torch.from_numpy(np.array(tokens))
@@ -63,7 +61,9 @@ def _pass(
         reduced_pass = partial(_hooked_pass, model, PatternReducer(layout, control=control))
     batches: list[dict[str, Tensor]] = []
     losses: list[Tensor] = []
+    job = current_control()
     for start in range(0, len(ids), rows):
+        job.checkpoint()
         batch = ids[start : start + rows]
         with torch.no_grad():
             final, layers = reduced_pass(batch)
@@ -71,7 +71,7 @@ def _pass(
         if len(layers) != model.card.n_layers:
             raise RuntimeError(f"only {len(layers)} of {model.card.n_layers} layers showed their attention")
         batches.append({name: torch.stack([layer[name].T for layer in layers]) for name in layers[0]})
-        report(min(1.0, (start + rows) / len(ids)))
+        job.progress((start + rows) / len(ids), "measuring the control" if control else "measuring the probe")
     joined = {name: torch.cat([batch[name] for batch in batches], dim=-1).numpy() for name in batches[0]}
     return joined, torch.cat(losses).numpy()
 

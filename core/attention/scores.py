@@ -1,99 +1,40 @@
-"""Every attention score: what it is called, which cells of the pattern it averages, and what it came to.
+"""The table of scores: what each is called, which cells of the pattern it averages, and what chance would give.
 
-A score is one function and one row in `SCORES`; a new one then appears in the sidebar, the command line, the store
-and the docs. Most scores are a mean of single cells `A[q, k]`, so they are declared as *cells*: the queries and, for
-each query, the key. Entropy needs whole rows and is declared as a function of rows.
-
-Notation: `[BOS] + r + r`, `r` of length `L`; `b` = 1 with a BOS, else 0 (Elhage et al. 2021; Olsson et al. 2022).
+A score is one function (`core.attention.cells`) and one row here; a new one then appears in the sidebar, the command line and
+the tables, and results that were stored without it are measured again, because their key holds this table's digest
+(docs/add-a-score.md). Most scores are a mean of single cells `A[q, k]`. Entropy needs whole rows.
 """
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import inspect
+import json
 import math
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
-from core.probes.repeated import Probe
+from core.attention.cells import (
+    Cells,
+    current_token_cells,
+    duplicate_token_cells,
+    induction_cells,
+    normalised_entropy,
+    previous_token_cells,
+    sink_cells,
+)
+from core.probes.layout import Layout
 
-if TYPE_CHECKING:
-    import torch
-
+# For changes of the pass itself, which the table's digest cannot see.
 SCORE_VERSION = 3
 PLACEBO_SHIFTS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
-Cells = tuple[Int[np.ndarray, " queries"], Int[np.ndarray, " queries"]]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where things are in a probe: `length` tokens twice, after `b` tokens of BOS."""
-
-    length: int
-    b: int
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens in each sequence."""
-        return self.b + 2 * self.length
-
-    @staticmethod
-    def of(probe: Probe) -> Layout:
-        """The layout of `probe`."""
-        return Layout(probe.length, probe.bos_tokens)
-
-
-def induction_cells(layout: Layout) -> Cells:
-    """Second-copy queries, at the token after the earlier copy: `A[q, q - L + 1]`, `q` in `L+b .. 2L+b-1`.
-
-    Not the whole diagonal `1 - L`, which has an entry more without a BOS and two more with one, none of them induction.
-    """
-    return offset_cells(layout, layout.length - 1)
-
-
-def offset_cells(layout: Layout, offset: int) -> Cells:
-    """Second-copy queries, `offset` tokens back: the induction cells at `L - 1`, placebos elsewhere."""
-    queries = _second_copy(layout)
-    keys = queries - offset
-    inside = (keys >= 0) & (keys <= queries)
-    return queries[inside], keys[inside]
-
-
-def previous_token_cells(layout: Layout) -> Cells:
-    """`A[q, q - 1]`, leaving out the query whose key is the BOS (a sink would pass for a previous-token head there)."""
-    queries = np.arange(layout.b + 1, layout.n_tokens)
-    return queries, queries - 1
-
-
-def duplicate_token_cells(layout: Layout) -> Cells:
-    """Second-copy queries, at the earlier copy itself: `A[q, q - L]`."""
-    queries = _second_copy(layout)
-    return queries, queries - layout.length
-
-
-def current_token_cells(layout: Layout) -> Cells:
-    """`A[q, q]`, for all queries but the first, which has nowhere else to look."""
-    queries = _all_but_first(layout)
-    return queries, queries
-
-
-def sink_cells(layout: Layout) -> Cells:
-    """`A[q, 0]`, the first token, for all queries but the first."""
-    queries = _all_but_first(layout)
-    return queries, np.zeros_like(queries)
-
-
-def normalised_entropy(
-    pattern: Float[torch.Tensor, "batch heads tokens tokens"],
-) -> Float[torch.Tensor, "batch heads queries"]:
-    """`-sum_k A ln A / ln(q + 1)` for all queries but the first: 0 = one key, 1 = uniform."""
-    import torch
-
-    rows = pattern[:, :, 1:, :].float()
-    queries = torch.arange(1, pattern.shape[-2], device=pattern.device)
-    return torch.special.entr(rows).sum(-1) / torch.log(queries + 1.0)
+_SEEN_AT = (Layout(4, 0), Layout(4, 1), Layout(7, 1))
 
 
 @dataclass(frozen=True)
@@ -184,120 +125,27 @@ def chance_levels(layout: Layout) -> dict[str, float]:
     return {name: score.chance(layout) for name, score in ALL_SCORES.items()}
 
 
-@dataclass(frozen=True)
-class HeadScores:
-    """Scores of every head on every sequence, and the loss of every token, of one model on one probe.
+@lru_cache
+def table_digest() -> str:
+    """What identifies the table: names, cells (as they come out on a few layouts), and the code of scores of whole rows.
 
-    per_sequence: name to `[n_layers, n_heads, sequences]`; also `induction_control` where the probe has a control.
-    placebo: `[shifts, n_layers, n_heads, sequences]`: the induction cells shifted by `PLACEBO_SHIFTS`.
-    token_loss: `[sequences, tokens]` in nats, by target position; the first is NaN, for nothing predicts it.
+    Words may change without anything being measured again.
     """
-
-    per_sequence: Mapping[str, Float[np.ndarray, "n_layers n_heads sequences"]]
-    placebo: Float[np.ndarray, "shifts n_layers n_heads sequences"]
-    token_loss: Float[np.ndarray, "sequences tokens"]
-    layout: Layout
-    engine: str = "hooks"
-
-    def __post_init__(self) -> None:
-        shapes = {array.shape for array in self.per_sequence.values()}
-        if len(shapes) != 1 or len(next(iter(shapes))) != 3:
-            raise ValueError(f"every score must be [n_layers, n_heads, sequences], not {shapes}")
-        if self.token_loss.shape != (next(iter(shapes))[2], self.layout.n_tokens):
-            raise ValueError(f"token_loss has shape {self.token_loss.shape}")
-        if self.placebo.shape != (len(PLACEBO_SHIFTS), *next(iter(shapes))):
-            raise ValueError(f"placebo has shape {self.placebo.shape}")
-
-    @property
-    def n_layers(self) -> int:
-        """Layers of the model."""
-        return self.placebo.shape[1]
-
-    @property
-    def n_heads(self) -> int:
-        """Query heads in each layer."""
-        return self.placebo.shape[2]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The scores at hand, in the table's order; contrast only where there was a control."""
-        return tuple(n for n in ALL_SCORES if n in self.per_sequence or (n == "contrast" and self.has_control))
-
-    @property
-    def has_control(self) -> bool:
-        """Whether a control was measured."""
-        return "induction_control" in self.per_sequence
-
-    def sequences(self, name: str) -> Float[np.ndarray, "n_layers n_heads sequences"]:
-        """One score of every head on every sequence; raises KeyError for a score that was not measured."""
-        if name == "contrast":
-            return self.per_sequence["induction"] - self.per_sequence["induction_control"]
-        return self.per_sequence[name]
-
-    def mean(self, name: str) -> Float[np.ndarray, "n_layers n_heads"]:
-        """One score of every head, averaged over sequences."""
-        return self.sequences(name).mean(axis=-1)
-
-    def losses(self) -> Losses:
-        """First-copy and second-copy loss of this probe."""
-        return Losses.of(self.token_loss, self.layout)
+    table = [
+        [
+            score.name,
+            None if score.cells is None else [[part.tolist() for part in score.cells(layout)] for layout in _SEEN_AT],
+            None if score.rows is None else _code_of(score.rows),
+        ]
+        for score in SCORES.values()
+    ]
+    return hashlib.sha256(json.dumps([SCORE_VERSION, PLACEBO_SHIFTS, table]).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Mean cross-entropy in nats, positive, lower is better (science: "behaviour first").
-
-    The first token of the second copy cannot be known by induction, so it is in neither copy's mean.
-    """
-
-    first_copy: float
-    second_copy: float
-    ln_length: float
-
-    @staticmethod
-    def of(token_loss: Float[np.ndarray, "sequences tokens"], layout: Layout) -> Losses:
-        """Means over sequences and over each copy's targets."""
-        return Losses(
-            first_copy=float(token_loss[:, first_copy_targets(layout)].mean(dtype=np.float64)),
-            second_copy=float(token_loss[:, second_copy_targets(layout)].mean(dtype=np.float64)),
-            ln_length=math.log(layout.length),
-        )
-
-    @property
-    def gain(self) -> float:
-        """How many nats better the second copy is predicted than the first."""
-        return self.first_copy - self.second_copy
-
-    @property
-    def behaviour(self) -> Literal["present", "absent"]:
-        """Absent unless the second copy beats `ln L`, what knowing only the set of earlier tokens would give."""
-        return "present" if self.second_copy < self.ln_length else "absent"
-
-
-def first_copy_targets(layout: Layout) -> Int[np.ndarray, " targets"]:
-    """Positions `b .. L+b-1` that have a predecessor."""
-    return np.arange(max(layout.b, 1), layout.length + layout.b)
-
-
-def second_copy_targets(layout: Layout) -> Int[np.ndarray, " targets"]:
-    """Positions `L+b+1 .. 2L+b-1`."""
-    return np.arange(layout.length + layout.b + 1, layout.n_tokens)
-
-
-def heads_above(scores: Float[np.ndarray, "n_layers n_heads"], threshold: float) -> tuple[tuple[int, int], ...]:
-    """Heads whose score is strictly above `threshold`, highest first; ties by layer and head."""
-    found = [(int(layer), int(head)) for layer, head in np.argwhere(scores > threshold)]
-    return tuple(sorted(found, key=lambda place: (-scores[place], place)))
-
-
-def head_name(layer: int, head: int) -> str:
-    """`L5H7` for layer 5, head 7."""
-    return f"L{layer}H{head}"
-
-
-def _second_copy(layout: Layout) -> Int[np.ndarray, " queries"]:
-    return np.arange(layout.length + layout.b, layout.n_tokens)
-
-
-def _all_but_first(layout: Layout) -> Int[np.ndarray, " queries"]:
-    return np.arange(1, layout.n_tokens)
+def _code_of(function: Callable[..., Any]) -> str:
+    """A function's code without comments and docstring."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.models.built_in.circuit_spec import PlantedHead, expected_prefix_matching, expected_second_copy_loss, standard_spec
-from core.probes.repeated import ProbeOptions, repeated_probe
+from core.probes.probe import ProbeOptions
+from core.probes.repeated import repeated_probe
 
 if TYPE_CHECKING:
     from core.transformer.loaded import LoadedModel
@@ -56,7 +57,7 @@ def run_doctor(device: str = "auto", *, dtype: str = "float32", model: LoadedMod
     """
     from core.attention.score_pass import measure_heads
     from core.models.built_in.construction import build
-    from core.transformer.device import checked_device
+    from core.transformer.device import checked_device, note_passed
 
     where = checked_device(device)
     circuit = model or build(device=where, dtype=dtype)
@@ -73,7 +74,7 @@ def run_doctor(device: str = "auto", *, dtype: str = "float32", model: LoadedMod
 
     expected = expected_prefix_matching(LENGTH, 1, beta)
     loss = expected_second_copy_loss(LENGTH, 1, beta, spec.d_vocab)
-    return DoctorReport(
+    report = DoctorReport(
         device=f"{circuit.device}, {dtype}",
         checks=(
             Check("prefix matching of the induction head", expected, measured("induction", induction), tolerance),
@@ -89,6 +90,9 @@ def run_doctor(device: str = "auto", *, dtype: str = "float32", model: LoadedMod
             Check("sink score of the sink", _one_match_all(beta), measured("sink", sink), tolerance),
         ),
     )
+    if report.ok and dtype == "float32":
+        note_passed(circuit.device.type)
+    return report
 
 
 def _one_match(beta: float) -> float:

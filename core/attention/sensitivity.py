@@ -7,21 +7,18 @@ other; the interval is a bootstrap over its sequences.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import bootstrap
 
-from core.attention.cached import ScoreRequest, head_scores, stored_head_scores
-from core.attention.scores import HeadScores, head_name, heads_above
+from core.attention.head_scores import HeadScores
 from core.errors import BadInput
-from core.heads import Head
-from core.models.load import model_identity
-from core.probes.repeated import BosPolicy, candidate_ids, longest_length, use_bos
-from core.runtime.jobs import current_control
-from core.transformer.card import ModelIdentity
+from core.heads import Head, heads_above, ranked
+from core.probes.vocabulary import BosPolicy, candidate_ids, longest_length, use_bos
+from core.settings.subject import Subject
+from core.stats import mean_interval
 
 Factor = Literal["length", "seed", "bos"]
 FACTORS: tuple[Factor, ...] = ("length", "seed", "bos")
@@ -29,7 +26,6 @@ LENGTHS = (10, 25, 50, 100, 200)
 SEEDS = 6
 # An interval over the usual 4 sequences would say little.
 MIN_SEQUENCES = 16
-RESAMPLES = 2_000
 # Heads that never get above this are not worth a panel.
 SHOWN_FLOOR = 0.1
 _BOS_LABELS = {True: "with", False: "without"}
@@ -41,7 +37,7 @@ class Setting:
 
     factor: Factor
     label: str
-    request: ScoreRequest
+    subject: Subject
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,11 @@ class Sensitivity:
     settings: tuple[Setting, ...]
     scores: tuple[HeadScores, ...]
 
+    @property
+    def sequences(self) -> int:
+        """How many sequences each setting is measured on."""
+        return self.settings[0].subject.request.sequences
+
     def of(self, head: Head, factor: Factor) -> tuple[Spread, ...]:
         """How one head's score moves with one factor."""
         return tuple(
@@ -78,62 +79,39 @@ class Sensitivity:
     def steady(self, threshold: float) -> tuple[tuple[Head, ...], tuple[Head, ...]]:
         """Heads above `threshold` at every setting, and those above it at some settings only; highest first."""
         above = self.means() > threshold
-        ordered = heads_above(self.means().mean(0), -2.0)
-        always = tuple(head for head in ordered if above[:, head[0], head[1]].all())
-        sometimes = tuple(head for head in ordered if above[:, head[0], head[1]].any() and head not in always)
+        ordered = ranked(self.means().mean(0))
+        always = tuple(head for head in ordered if above[:, head.layer, head.head].all())
+        sometimes = tuple(head for head in ordered if above[:, head.layer, head.head].any() and head not in always)
         return always, sometimes
 
     def top(self, count: int, picked: Head | None = None) -> tuple[Head, ...]:
         """At most `count` heads, the highest first: those above .1 at any setting, two at least, the picked one among them."""
         highest = heads_above(self.means().max(0), SHOWN_FLOOR)
-        best = (highest if len(highest) > 1 else heads_above(self.means().max(0), -2.0)[:2])[:count]
+        best = (highest if len(highest) > 1 else ranked(self.means().max(0))[:2])[:count]
         return best if picked is None or picked in best else (picked, *best[: count - 1])
 
 
-def sensitivity_settings(request: ScoreRequest, identity: ModelIdentity) -> tuple[Setting, ...]:
-    """One factor at a time from `request`: lengths that fit, seeds from its own on, with and without a BOS.
+def sensitivity_settings(subject: Subject) -> tuple[Setting, ...]:
+    """One factor at a time from the subject's own settings: lengths that fit, seeds from its own on, with and without a BOS.
 
     Raises BadInput for given tokens, which have one length, no seed, and their own BOS.
     """
+    request = subject.request
     if request.tokens is not None:
         raise BadInput("Sensitivity needs drawn tokens: given ones have one length and no seed.")
-    vocabulary = identity.vocabulary
-    options = replace(request.options, sequences=max(MIN_SEQUENCES, request.options.sequences))
-    has_bos = use_bos(vocabulary, options.bos)
-    room = min(longest_length(vocabulary, options.bos), len(candidate_ids(vocabulary, options.token_range)))
-    lengths = sorted({*(n for n in LENGTHS if n <= room), options.length})
+    vocabulary = subject.identity.vocabulary
+    has_bos = use_bos(vocabulary, request.bos)
+    room = min(longest_length(vocabulary, request.bos), len(candidate_ids(vocabulary, request.token_range)))
+    lengths = sorted({*(n for n in LENGTHS if n <= room), request.length})
     other: BosPolicy = "never" if has_bos else "always"
-    changes: list[tuple[Factor, str, dict]] = [("length", str(n), {"length": n}) for n in lengths]
-    changes += [("seed", str(options.seed + i), {"seed": options.seed + i}) for i in range(SEEDS)]
+    changes: list[tuple[Factor, str, dict[str, Any]]] = [("length", str(n), {"length": n}) for n in lengths]
+    changes += [("seed", str(request.seed + i), {"seed": request.seed + i}) for i in range(SEEDS)]
     changes.append(("bos", _BOS_LABELS[has_bos], {}))
-    fits = options.length <= longest_length(vocabulary, "never" if has_bos or vocabulary.bos_token_id is None else "always")
+    fits = request.length <= longest_length(vocabulary, "never" if has_bos or vocabulary.bos_token_id is None else "always")
     if fits and (has_bos or vocabulary.bos_token_id is not None):
         changes.append(("bos", _BOS_LABELS[not has_bos], {"bos": other}))
-    return tuple(Setting(factor, label, replace(request, options=replace(options, **new))) for factor, label, new in changes)
-
-
-def measure_sensitivity(request: ScoreRequest, score: str) -> Sensitivity:
-    """The score at every setting; those that are kept cost nothing.
-
-    In a job its progress is shown; a cancelled one goes on where it stopped, because each setting is kept by itself.
-    """
-    settings = sensitivity_settings(request, model_identity(request.model))
-    control = current_control()
-    found = []
-    for done, setting in enumerate(settings):
-        control.checkpoint()
-        control.progress(done / len(settings), f"{setting.factor} {setting.label}: {done + 1} of {len(settings)}")
-        found.append(head_scores(setting.request))
-    return _assembled(score, head_scores(request), settings, found)
-
-
-def stored_sensitivity(request: ScoreRequest, score: str) -> Sensitivity | None:
-    """The same from what is at hand, None if a setting is missing. Measures nothing."""
-    settings = sensitivity_settings(request, model_identity(request.model))
-    base = stored_head_scores(request)
-    found = [stored_head_scores(setting.request) for setting in settings]
-    there = [scores for scores in found if scores is not None]
-    return None if base is None or len(there) < len(found) else _assembled(score, base, settings, there)
+    sequences = max(MIN_SEQUENCES, request.sequences)
+    return tuple(Setting(factor, label, subject.at(sequences=sequences, **new)) for factor, label, new in changes)
 
 
 def movement(spreads: Sequence[Spread]) -> float:
@@ -142,75 +120,13 @@ def movement(spreads: Sequence[Spread]) -> float:
     return max(means) - min(means)
 
 
-def _assembled(score: str, base: HeadScores, settings: tuple[Setting, ...], found: Sequence[HeadScores]) -> Sensitivity:
+def assembled(score: str, base: HeadScores, settings: tuple[Setting, ...], found: Sequence[HeadScores]) -> Sensitivity:
+    """The settings and what was found at each; raises BadInput where a score was not measured at one."""
     if any(score not in scores.names for scores in found):
         raise BadInput(f"{score} was not measured at every setting: choose another score or shorter sequences.")
     return Sensitivity(score, base, settings, tuple(found))
 
 
-def mean_interval(values: Float[np.ndarray, " sequences"]) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the mean over sequences; the mean itself twice where there is nothing to resample."""
-    # Equal values have no spread, and the bootstrap refuses them.
-    if len(values) < 2 or np.ptp(values) == 0:
-        return float(values.mean()), float(values.mean())
-    interval = bootstrap(
-        (values.astype(np.float64),),
-        np.mean,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
-
-
 def _spread(setting: Setting, values: Float[np.ndarray, " sequences"]) -> Spread:
     low, high = mean_interval(values)
     return Spread(setting, float(values.mean()), low, high)
-
-
-def spread_rows(found: Sensitivity, heads: Sequence[Head], threshold: float) -> list[dict]:
-    """One row a head and setting: the mean, its interval, and the side of the threshold."""
-    return [
-        {
-            "name": head_name(*head),
-            "varied": spread.setting.factor,
-            "setting": spread.setting.label,
-            found.score: spread.mean,
-            "low": spread.low,
-            "high": spread.high,
-            "above_threshold": spread.mean > threshold,
-        }
-        for head in heads
-        for factor in FACTORS
-        for spread in found.of(head, factor)
-    ]
-
-
-def sensitivity_sentences(found: Sensitivity, heads: Sequence[Head], threshold: float) -> list[str]:
-    """What it means for a threshold, in sentences that a person can repeat."""
-    always, sometimes = found.steady(threshold)
-    named = ", ".join(head_name(*head) for head in sometimes[:8]) + (" and more" if len(sometimes) > 8 else "")
-    said = f"At {threshold:.2f}, {len(always)} of {found.base.n_layers * found.base.n_heads} heads are above at every setting"
-    said += f"; {len(sometimes)} at some settings only: {named}." if sometimes else ", and no other head at any."
-    sentences = [said]
-    lengths = {head: found.of(head, "length") for head in heads}
-    head = max(heads, key=lambda place: movement(lengths[place]))
-    points = lengths[head]
-    if len(points) > 1:
-        low, high = min(points, key=lambda spread: spread.mean), max(points, key=lambda spread: spread.mean)
-        sentences.append(
-            f"With length {head_name(*head)} moves most: {high.mean:.2f} at length {high.setting.label}, "
-            f"{low.mean:.2f} at length {low.setting.label}."
-        )
-    seeds = max(movement(found.of(place, "seed")) for place in heads)
-    sentences.append(f"Another seed moves none of these heads by more than {seeds:.2f}.")
-    bos = [(place, found.of(place, "bos")) for place in heads]
-    if all(len(points) == 2 for _, points in bos):
-        place, points = max(bos, key=lambda pair: movement(pair[1]))
-        sentences.append(
-            f"{head_name(*place)} moves most with the BOS: {points[0].mean:.2f} {points[0].setting.label} it, "
-            f"{points[1].mean:.2f} {points[1].setting.label} it."
-        )
-    else:
-        sentences.append("This model has no BOS token, or no room for one, so nothing is said about it.")
-    return sentences

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from core.attention.scores import ALL_SCORES, HeadScores, head_name, heads_above
-from core.probes.repeated import Probe
-from core.settings.view import View
-from core.transformer.card import ModelIdentity
+from core.attention.head_scores import HeadScores
+from core.attention.sensitivity import FACTORS, Sensitivity
+from core.heads import Head, heads_above, ranked
 
 Row = dict[str, Any]
 BIN_WIDTH = 0.05
@@ -27,7 +23,7 @@ def value_range(score: str) -> tuple[float, float]:
 
 def head_rows(scores: HeadScores, score: str, threshold: float) -> list[Row]:
     """One row a head, the highest `score` first: name, layer, head, every score, and whether it is above the threshold."""
-    return _rows(scores, score, threshold, heads_above(scores.mean(score), -2.0))
+    return _rows(scores, score, threshold, ranked(scores.mean(score)))
 
 
 def rows_above(scores: HeadScores, score: str, threshold: float) -> list[Row]:
@@ -35,10 +31,10 @@ def rows_above(scores: HeadScores, score: str, threshold: float) -> list[Row]:
     return _rows(scores, score, threshold, heads_above(scores.mean(score), threshold))
 
 
-def _rows(scores: HeadScores, score: str, threshold: float, heads: Sequence[tuple[int, int]]) -> list[Row]:
+def _rows(scores: HeadScores, score: str, threshold: float, heads: Sequence[Head]) -> list[Row]:
     means = {name: scores.mean(name) for name in scores.names}
     return [
-        {"name": head_name(*head), "layer": head[0], "head": head[1]}
+        {"name": head.name, "layer": head.layer, "head": head.head}
         | {name: float(means[name][head]) for name in _columns(scores, score)}
         | {"above_threshold": bool(means[score][head] > threshold)}
         for head in heads
@@ -66,54 +62,22 @@ def bin_rows(scores: HeadScores, score: str, threshold: float) -> list[Row]:
     ]
 
 
-def scores_json(scores: HeadScores, view: View, probe: Probe, identity: ModelIdentity) -> str:
-    """Every score with what it was measured on, as one JSON object; matrices are `[layer][head]`, losses nats."""
-    losses = scores.losses()
-    card = identity.card
-    return json.dumps(
+def spread_rows(found: Sensitivity, heads: Sequence[Head], threshold: float) -> list[Row]:
+    """One row a head and setting: the mean, its interval, and the side of the threshold."""
+    return [
         {
-            "model": {
-                "name": card.name,
-                "n_layers": card.n_layers,
-                "n_heads": card.n_heads,
-                "d_model": card.d_model,
-                "weights_digest": identity.weights_digest,
-            },
-            "probe": {
-                "length": probe.length,
-                "sequences": probe.n_sequences,
-                "seed": probe.options.seed,
-                "bos": probe.options.bos,
-                "has_bos": probe.has_bos,
-                "token_range": list(probe.token_range),
-                "n_tokens": probe.n_tokens,
-            },
-            "loss": {
-                "first_copy": losses.first_copy,
-                "second_copy": losses.second_copy,
-                "gain": losses.gain,
-                "ln_length": losses.ln_length,
-            },
-            "behaviour": losses.behaviour,
-            "score": view.score,
-            "threshold": view.threshold,
-            "heads_above": [head_name(*head) for head in heads_above(scores.mean(view.score), view.threshold)],
-            "scores": {name: scores.mean(name).tolist() for name in scores.names},
-            "chance": {name: ALL_SCORES[name].chance(scores.layout) for name in scores.names},
-        },
-        indent=1,
-    )
-
-
-def csv_text(rows: list[Row]) -> str:
-    """Rows as comma-separated text with a header; numbers in full."""
-    if not rows:
-        return ""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+            "name": head.name,
+            "varied": spread.setting.factor,
+            "setting": spread.setting.label,
+            found.score: spread.mean,
+            "low": spread.low,
+            "high": spread.high,
+            "above_threshold": spread.mean > threshold,
+        }
+        for head in heads
+        for factor in FACTORS
+        for spread in found.of(head, factor)
+    ]
 
 
 def _columns(scores: HeadScores, score: str) -> list[str]:

@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.heads import Head
+from core.circuits.circuit import KINDS
+from core.heads import Head, every_head
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.weights import query_and_key, reads, value_and_output
 
-KINDS = ("k", "q", "v")
 BASELINE_DRAWS = 16
 
 
@@ -65,11 +65,10 @@ def compositions(model: LoadedModel, receiver: Head) -> Float[Tensor, "kinds n_l
     """K-, Q- and V-composition of every head in an earlier layer with `receiver`; NaN elsewhere."""
     found = torch.full((len(KINDS), model.card.n_layers, model.card.n_heads), float("nan"), dtype=torch.float64)
     read = [_reader(model, receiver, kind) for kind in KINDS]
-    for layer in range(receiver[0]):
-        for head in range(model.card.n_heads):
-            written = writer(model, (layer, head))
-            for kind, matrix in enumerate(read):
-                found[kind, layer, head] = composition(written, matrix)
+    for head in every_head(receiver.layer, model.card.n_heads):
+        written = writer(model, head)
+        for kind, matrix in enumerate(read):
+            found[kind, head.layer, head.head] = composition(written, matrix)
     return found
 
 
@@ -88,20 +87,20 @@ def baseline(d_model: int, d_head: int, seed: int = 0, draws: int = BASELINE_DRA
 def writer(model: LoadedModel, head: Head) -> Factors:
     """`W_OV` of a head, from the residual stream to the residual stream."""
     value, output = value_and_output(model, *head)
-    return Factors(_exact(reads(model, head[0], value)), _exact(output))
+    return Factors(_exact(reads(model, head.layer, value)), _exact(output))
 
 
 def _reader(model: LoadedModel, head: Head, kind: str) -> Factors:
     """What a head reads as key (`W_QK^T`), query (`W_QK`) or value (`W_OV`)."""
     if kind == "v":
         return writer(model, head)
-    query, key = (_exact(reads(model, head[0], matrix)) for matrix in query_and_key(model, *head))
+    query, key = (_exact(reads(model, head.layer, matrix)) for matrix in query_and_key(model, *head))
     return Factors(key, query.T) if kind == "k" else Factors(query, key.T)
 
 
 def _exact(matrix: Tensor) -> Tensor:
     """Double precision: traces of products of four matrices cancel."""
-    return matrix.double()
+    return matrix.cpu().double()
 
 
 def _root(square: Tensor) -> Tensor:

@@ -19,11 +19,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.ablation.ablator import AblationBench
-from core.attention.scores import Layout, head_name, induction_cells
+from core.ablation.ablator import Ablator
+from core.attention.cells import induction_cells
 from core.errors import BadInput
-from core.heads import Head, Mode
+from core.heads import Head
+from core.probes.layout import Layout
 from core.runtime.jobs import current_control
+from core.settings.modes import Mode
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.hooks import Body, Hook, attached, can_resume, pattern_hook, run_body, z_hook
 
@@ -37,29 +39,28 @@ class PathPatch:
 
 
 @torch.no_grad()
-def path_patch(bench: AblationBench, layout: Layout, senders: Sequence[Head], layers: Sequence[int], mode: Mode) -> PathPatch:
+def path_patch(ablator: Ablator, layout: Layout, senders: Sequence[Head], layers: Sequence[int], mode: Mode) -> PathPatch:
     """Patch the keys of each of `layers` with each of `senders` that lies before it replaced (`zero` or `mean`).
 
     Raises BadInput for an architecture whose blocks or keys cannot be run or changed on their own.
     """
-    model, card = bench.model, bench.model.card
+    model, card = ablator.model, ablator.model.card
     if not can_resume(model):
         raise BadInput(f"Path patching is not possible for {card.name}: its layers cannot be run one by one.")
     control = current_control()
-    body = run_body(model, bench.tokens, keep_inputs=True)
+    body = run_body(model, ablator.tokens, keep_inputs=True)
     clean = torch.full((card.n_layers, card.n_heads), float("nan"))
     patched = torch.full((len(senders), card.n_layers, card.n_heads), float("nan"))
     for layer in layers:
         _check_keys_can_be_changed(model, body, layer)
         clean[layer] = _prefix_matching(model, body, layer, layout)
     for index, sender in enumerate(senders):
-        control.checkpoint()
-        control.progress(index / len(senders), f"cutting paths from {head_name(*sender)}")
-        change = _change_of_output(bench, body, sender, mode)
-        for layer in layers:
-            if layer > sender[0]:
-                keys = _kept(model, body, layer, key_hook(layer), body.inputs[layer] + change)
-                patched[index, layer] = _prefix_matching(model, body, layer, layout, keys)
+        with control.part(index, len(senders), f"cutting paths from {sender.name}"):
+            change = _change_of_output(ablator, body, sender, mode)
+            for layer in layers:
+                if layer > sender.layer:
+                    keys = _kept(model, body, layer, key_hook(layer), body.inputs[layer] + change)
+                    patched[index, layer] = _prefix_matching(model, body, layer, layout, keys)
     return PathPatch(clean, patched)
 
 
@@ -68,10 +69,10 @@ def key_hook(layer: int) -> str:
     return f"blocks.{layer}.attn.hook_k"
 
 
-def _change_of_output(bench: AblationBench, body: Body, sender: Head, mode: Mode) -> Float[Tensor, "sequences tokens d_model"]:
+def _change_of_output(ablator: Ablator, body: Body, sender: Head, mode: Mode) -> Float[Tensor, "sequences tokens d_model"]:
     """What the attention of the sender's layer adds to the residual stream with the sender replaced, less what it adds."""
     layer, head = sender
-    stand_in = bench.stand_in(mode, layer)
+    stand_in = ablator.stand_in(mode, layer)
 
     def replace(z: Float[Tensor, "sequences tokens n_heads d_head"]) -> Tensor:
         changed = z.clone()
@@ -80,8 +81,8 @@ def _change_of_output(bench: AblationBench, body: Body, sender: Head, mode: Mode
 
     # Read after any norm that the architecture puts behind its attention, so the change is what really arrives.
     output = f"blocks.{layer}.hook_attn_out"
-    before = _kept(bench.model, body, layer, output, body.inputs[layer])
-    return _kept(bench.model, body, layer, output, body.inputs[layer], [(z_hook(layer), replace)]) - before
+    before = _kept(ablator.model, body, layer, output, body.inputs[layer])
+    return _kept(ablator.model, body, layer, output, body.inputs[layer], [(z_hook(layer), replace)]) - before
 
 
 def _prefix_matching(

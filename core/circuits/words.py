@@ -1,4 +1,4 @@
-"""What a circuit and a pruning say: rows, sentences and commands."""
+"""What a circuit and a pruning say, in sentences."""
 
 from __future__ import annotations
 
@@ -6,53 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.attention.scores import HeadScores, head_name
-from core.attention.tables import Row
-from core.circuits.cached import Circuit, Pruning
-from core.circuits.composition import KINDS
-from core.heads import Head, HeadSet, Mode
+from core.ablation.outcomes import Pruning
+from core.attention.head_scores import HeadScores
+from core.circuits.circuit import KINDS, PREVIOUS_TOKEN_FLOOR, Circuit
+from core.circuits.tables import composition_rows
+from core.heads import Head, HeadSet, ranked
 from core.numbers import signed
-from core.settings.view import View, command_line
 
 # A loss of prefix matching below this is told as none.
 SMALL_DROP = 0.05
 # Heads whose prefix matching is above this are shown whether they are called or not.
 WORTH_SHOWING = 0.2
 MOST_SHOWN = 12
-
-
-def edge_rows(circuit: Circuit) -> list[Row]:
-    """One row an edge, the largest drop first."""
-    return [
-        {
-            "previous": head_name(*edge.previous),
-            "induction": head_name(*edge.induction),
-            "drop": edge.drop,
-            "clean": edge.clean,
-            "patched": edge.patched,
-            "k_composition": edge.k_composition,
-            "baseline": edge.baseline,
-            "above_baseline": edge.k_composition - edge.baseline,
-            "k_rank": edge.rank,
-            "earlier_heads": edge.earlier,
-            "q_composition": edge.q_composition,
-            "v_composition": edge.v_composition,
-        }
-        for edge in circuit.edges
-    ]
-
-
-def composition_rows(circuit: Circuit, receiver: Head) -> list[Row]:
-    """One row an earlier head: K-, Q- and V-composition with `receiver`, each also above random, highest K first."""
-    found = circuit.composition[circuit.induction.index(receiver)]
-    rows: list[Row] = [
-        {"earlier": head_name(*head), "induction": head_name(*receiver), "previous_token_head": head in circuit.previous}
-        | {f"{kind}_composition": float(values[head]) for kind, values in zip(KINDS, found, strict=True)}
-        | {f"{kind}_above_random": float(values[head]) - circuit.baseline for kind, values in zip(KINDS, found, strict=True)}
-        | {"baseline": circuit.baseline}
-        for head in ((layer, head) for layer in range(receiver[0]) for head in range(found.shape[-1]))
-    ]
-    return sorted(rows, key=lambda row: -row["k_composition"])
 
 
 def composition_sentence(circuit: Circuit, receiver: Head) -> str:
@@ -64,7 +29,7 @@ def composition_sentence(circuit: Circuit, receiver: Head) -> str:
         above = best[f"{kind}_above_random"]
         said.append(f"its {name} from {best['earlier']} ({signed(above, 3)})" if above > 0 else f"its {name} from none")
     return (
-        f"What {head_name(*receiver)} reads most of, among {len(rows)} earlier heads and by the weights, above random: "
+        f"What {receiver.name} reads most of, among {len(rows)} earlier heads and by the weights, above random: "
         f"{'; '.join(said)}. Random matrices of these shapes have {circuit.baseline:.3f}, which is subtracted."
     )
 
@@ -74,7 +39,10 @@ def circuit_sentence(circuit: Circuit) -> str:
     if not circuit.induction:
         return "No head is called an induction head here, so there is no circuit to draw."
     if not circuit.edges:
-        return "No previous-token head (score above 0.4) lies in a layer before a called induction head: there is no edge."
+        return (
+            f"No previous-token head (score above {PREVIOUS_TOKEN_FLOOR:.1f}) lies in a layer before a called induction head: "
+            "there is no edge."
+        )
     best = circuit.edges[0]
     count = sum(edge.drop > SMALL_DROP for edge in circuit.edges)
     if not count:
@@ -85,15 +53,15 @@ def circuit_sentence(circuit: Circuit) -> str:
     total = len(circuit.edges)
     of = f" {count} of {total} edges cost more than {SMALL_DROP:.2f}." if total > 1 else ""
     return (
-        f"**{head_name(*best.induction)} finds its keys through {head_name(*best.previous)}:** when its keys are read without "
+        f"**{best.induction.name} finds its keys through {best.previous.name}:** when its keys are read without "
         f"that head, its prefix matching falls from {best.clean:.2f} to {best.patched:.2f}. Among {best.earlier} earlier heads "
-        f"{head_name(*best.previous)} has rank {best.rank} by K-composition.{of}"
+        f"{best.previous.name} has rank {best.rank} by K-composition.{of}"
     )
 
 
 def shown_heads(before: np.ndarray, called: HeadSet) -> HeadSet:
     """The heads whose prefix matching is followed: called ones, then others that match, the strongest first."""
-    order = [divmod(int(i), before.shape[1]) for i in np.argsort(-before, axis=None, kind="stable")]
+    order = ranked(before)
     chosen = [head for head in order if head in called] + [
         head for head in order if head not in called and before[head] > WORTH_SHOWING
     ]
@@ -105,41 +73,24 @@ def pruning_sentence(prunings: Sequence[Pruning], scores: HeadScores, called: He
     first, *others = prunings
     previous = scores.mean("previous_token")
 
-    def told(pruning: Pruning) -> str:
-        name = f"{head_name(*pruning.head)} (previous-token score {previous[pruning.head]:.2f})"
+    def said(pruning: Pruning) -> str:
+        name = f"{pruning.head.name} (previous-token score {previous[pruning.head]:.2f})"
         change = signed(pruning.pruned.second_copy - pruning.clean.second_copy)
-        return f"{name}: {change} nats" + _matching_told(pruning, called)
+        return f"{name}: {change} nats" + _matching_words(pruning, called)
 
-    collapses = first.recovered_fraction > 0.5 or _mean_drop(first, called) > 0.3
-    beside = f" Beside it, {'; '.join(told(pruning) for pruning in others)}." if others else ""
+    collapses = first.gain_lost > 0.5 or _mean_drop(first, called) > 0.3
+    beside = f" Beside it, {'; '.join(said(pruning) for pruning in others)}." if others else ""
     verdict = "collapses" if collapses else "goes on"
-    return f"**Without {head_name(*first.head)} the circuit {verdict}.** {told(first)}.{beside}"
-
-
-def pruning_rows(prunings: Sequence[Pruning], called: HeadSet) -> list[Row]:
-    """Every head's prefix matching before, and without each pruned head, the strongest first."""
-    before = prunings[0].before
-    order = [divmod(int(i), before.shape[1]) for i in np.argsort(-before, axis=None, kind="stable")]
-    return [
-        {"head": head_name(*head), "called": head in called, "before": float(before[head])}
-        | {f"without {head_name(*pruning.head)}": float(pruning.after[head]) for pruning in prunings}
-        for head in order
-    ]
-
-
-def circuit_command(view: View, mode: Mode, prune: Head | None = None) -> str:
-    """The command that prints the same edges, or the same pruning."""
-    more = [] if prune is None else ["--prune", head_name(*prune)]
-    return command_line(view, "circuit", "--mode", mode, *more)
+    return f"**Without {first.head.name} the circuit {verdict}.** {said(first)}.{beside}"
 
 
 def _mean_drop(pruning: Pruning, called: HeadSet) -> float:
-    after = [head for head in called if head[0] > pruning.head[0]]
+    after = [head for head in called if head.layer > pruning.head.layer]
     return float(np.mean([pruning.before[head] - pruning.after[head] for head in after])) if after else 0.0
 
 
-def _matching_told(pruning: Pruning, called: HeadSet) -> str:
-    after = [head for head in called if head[0] > pruning.head[0]]
+def _matching_words(pruning: Pruning, called: HeadSet) -> str:
+    after = [head for head in called if head.layer > pruning.head.layer]
     if not after:
         return ", and no called head comes after it"
     before_mean = np.mean([pruning.before[head] for head in after])

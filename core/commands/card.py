@@ -7,66 +7,59 @@ from pathlib import Path
 from typing import Any
 
 from core.attention.scores import ALL_SCORES
-from core.commands.heads import add_mode, parse_heads
-from core.commands.options import model_facts, probe_facts, progress, request_from
-from core.documents.standalone import check_replaceable, write_page
+from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
 from core.head_card.cached import checked_head, head_card
 from core.head_card.tables import card_facts
 from core.head_card.words import alone_sentence, call_sentence, edges_sentence, in_set_sentence, movement_sentence
-from core.heads import head_set
-from core.models.load import model_identity
+from core.heads import head_set, parse_heads
 from core.settings.experiment import EFFECT_FLOOR, Experiment
 from core.settings.view import DEFAULT_THRESHOLD, View
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Which head, how heads are taken away, and which heads with it."""
-    add_mode(parser, controls=False)
+    add_mode(parser, baselines=False)
     parser.add_argument("--head", type=parse_heads, required=True, metavar="L5H7", help="the head that the card is about")
     parser.add_argument("--score", choices=list(ALL_SCORES), default="induction", help="the score that the threshold is on")
-    parser.add_argument("--threshold", type=float, default=DEFAULT_THRESHOLD, metavar="T", help="its set: the heads above T")
+    parser.add_argument("--threshold", type=fraction, default=DEFAULT_THRESHOLD, metavar="T", help="its set: the heads above T")
     parser.add_argument("--set", type=parse_heads, metavar="L1H0,...", help="its set, by name instead of by threshold")
-    parser.add_argument("--floor", type=float, default=EFFECT_FLOOR, help="a head is called if its whole interval is above")
+    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="a head is called if its interval is above")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with live figures that needs no network")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """The result as the README states it: every number of the card, None for what cannot be had."""
+    """The object that the Head card page downloads, and its sentences."""
     if len(options.head) != 1:
         raise BadInput("A card is about one head: --head L5H7.")
-    for name in ("threshold", "floor"):
-        if not 0 <= getattr(options, name) < 1:
-            raise BadInput(f"--{name} must be from 0 up to, not including, 1, not {getattr(options, name)}.")
-    request = request_from(options)
-    identity = model_identity(request.model)
-    chosen = head_set(options.set or (), identity.card.n_layers, identity.card.n_heads)
+    subject = subject_from(options)
     view = View(
-        request=request,
+        request=subject.request,
         score=options.score,
         threshold=options.threshold,
         head=options.head[0],
         experiment=Experiment(
             mode=options.mode,
             source="threshold" if options.set is None else "picked",
-            heads=chosen,
+            heads=head_set(options.set or (), subject.card.n_layers, subject.card.n_heads),
             effect_floor=options.floor,
         ),
     )
-    checked_head(view)
+    checked_head(subject, view)
     if options.html is not None:
+        from core.documents.standalone import check_replaceable
+
         # Before the work, not after it.
         check_replaceable(options.html)
-    card = head_card(view, progress)
+    card = head_card(subject, view)
     if options.html is not None:
         from core.documents.head_card import card_page
+        from core.documents.standalone import write_page
 
-        write_page(options.html, card_page(card, view, identity))
-    facts = {"model": model_facts(identity), "probe": probe_facts(request.probe(identity), request)}
+        write_page(options.html, card_page(subject, card, view))
     said = (call_sentence(card), alone_sentence(card), in_set_sentence(card), edges_sentence(card))
     return (
-        facts
-        | card_facts(card, view)
+        card_facts(subject, card, view)
         | {"sentences": [text for text in (*said, movement_sentence(card, view.threshold)) if text]}
         | {"html": None if options.html is None else str(options.html)}
     )
@@ -74,14 +67,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def text(result: dict[str, Any]) -> str:
     """Label and sentence, why, every score, and what each part says."""
-    lines = [f"{result['model']['name']}; behaviour {result['behaviour'].upper()}"]
+    lines = [f"{result['model']['name']}; behaviour {result['behaviour']['state'].upper()}"]
     if result["sentence"] is not None:
         lines.append(result["sentence"])
     for name, score in result["scores"].items():
-        low, high = score["ci"]
         control = "" if score["control"] is None else f", control {score['control']:.2f}"
         lines.append(
-            f"  {ALL_SCORES[name].title:28} {score['value']:5.2f} ({low:.2f} to {high:.2f}){control}, chance "
+            f"  {ALL_SCORES[name].title:28} {score['value']:5.2f} ({score['low']:.2f} to {score['high']:.2f}){control}, chance "
             f"{score['chance']:.2f}, place {score['place']}"
         )
     lines += [*result["sentences"], *(f"not to be had, {part}: {why}" for part, why in result["missing"].items())]

@@ -7,13 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from core.attention.self_check import run_doctor
-from core.commands.options import DTYPES, add_json
+from core.commands.options import add_device, add_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Which device, in which number format."""
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    add_device(parser)
     add_json(parser)
 
 

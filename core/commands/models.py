@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.options import add_json, progress
+from core.commands.options import add_json
 from core.errors import BadInput
 from core.models.catalogue import catalogue
 
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> Any:
         raise BadInput("name the model to add, for example `python -m core models add smollm2-135m`.")
     from core.models.fetching.add import add_model
 
-    return {"name": options.name, "folder": str(add_model(options.name, progress))}
+    return {"name": options.name, "folder": str(add_model(options.name))}
 
 
 def text(result: Any) -> str:

@@ -6,13 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from core.commands.heads import add_mode
-from core.commands.options import model_facts, probe_facts, request_from
-from core.documents.standalone import check_replaceable, write_page
+from core.commands.options import add_mode, subject_from
 from core.errors import BadInput
-from core.models.load import model_identity
-from core.replication.published import REPORT_THRESHOLDS
-from core.replication.report import behaviour_of_the_report, report_facts, run_report
+from core.replication.cached import run_report
+from core.replication.tables import report_facts
+from core.replication.words import behaviour_of_the_report
+from core.settings.experiment import REPORT_THRESHOLDS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,21 +22,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """The result as design.md's contract states it."""
-    request = request_from(options)
-    if request.tokens is not None:
+    """Published and live, question by question."""
+    subject = subject_from(options)
+    if subject.request.tokens is not None:
         raise BadInput("The report's recipe draws its own tokens: leave --tokens out.")
-    identity = model_identity(request.model)
     if options.html is not None:
+        from core.documents.standalone import check_replaceable
+
         # Before minutes of work, not after them.
         check_replaceable(options.html)
-    found = run_report(request, options.mode, controls=options.controls)
-    facts = {"model": model_facts(identity), "probe": probe_facts(request.probe(identity), request), "mode": options.mode}
+    found = run_report(subject, options.mode, count=options.baselines)
     if options.html is not None:
         from core.documents.replication import report_page
+        from core.documents.standalone import write_page
 
-        write_page(options.html, report_page(found, identity, REPORT_THRESHOLDS[0], options.mode))
-    return facts | report_facts(found) | {"html": None if options.html is None else str(options.html)}
+        write_page(options.html, report_page(found, REPORT_THRESHOLDS[0], options.mode))
+    return report_facts(found, options.mode) | {"html": None if options.html is None else str(options.html)}
 
 
 def text(result: dict[str, Any]) -> str:

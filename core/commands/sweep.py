@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.ablation.cached import threshold_sweep
+from core.ablation.cached import sweep
 from core.ablation.sweep import DEFAULT_THRESHOLDS, threshold_grid
 from core.attention.scores import ALL_SCORES
-from core.commands.heads import add_mode, listed
-from core.commands.options import model_facts, probe_facts, request_from
-from core.models.load import model_identity
+from core.commands.options import add_mode, subject_from
+from core.settings.modes import MODES
+from core.sharing.facts import sweep_facts
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_mode(parser)
     parser.add_argument("--score", choices=list(ALL_SCORES), default="induction", help="the score that thresholds are on")
     parser.add_argument("--thresholds", type=_grid, default=DEFAULT_THRESHOLDS, metavar="START:STOP:STEP")
+    parser.add_argument("--all-modes", action="store_true", help="the losses of the other modes, too")
 
 
 def _grid(words: str) -> tuple[float, float, float]:
@@ -29,33 +30,13 @@ def _grid(words: str) -> tuple[float, float, float]:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """The result as design.md's contract states it."""
+    """The object that the Sweep page downloads."""
     thresholds = threshold_grid(*options.thresholds)
-    request = request_from(options)
-    identity = model_identity(request.model)
-    sweep = threshold_sweep(request, thresholds, options.mode, score=options.score, controls=options.controls)
-    return {
-        "model": model_facts(identity),
-        "probe": probe_facts(request.probe(identity), request),
-        "mode": options.mode,
-        "score": options.score,
-        "loss": {"first_copy": sweep.clean.first_copy, "second_copy": sweep.clean.second_copy},
-        "rows": [
-            {
-                "threshold": row.threshold,
-                "n_heads": row.n_heads,
-                "heads": listed(row.heads),
-                "second_copy": row.second_copy,
-                "recovered_fraction": row.recovered_fraction,
-                "control_mean": row.control_mean,
-                "control_low": row.control_low,
-                "control_high": row.control_high,
-                "step": row.step,
-            }
-            for row in sweep.rows
-        ],
-        "knee": sweep.knee,
-    }
+    subject = subject_from(options)
+    found = sweep(subject, thresholds, options.mode, score=options.score, count=options.baselines)
+    others = [mode for mode in MODES if mode != options.mode] if options.all_modes else []
+    beside = {mode: sweep(subject, thresholds, mode, score=options.score, count=0) for mode in others}
+    return sweep_facts(subject, options.mode, options.score, found, beside)
 
 
 def text(result: dict[str, Any]) -> str:
@@ -63,12 +44,12 @@ def text(result: dict[str, Any]) -> str:
     lines = [
         f"{result['model']['name']}, {result['mode']} ablation; "
         f"clean second-copy loss {result['loss']['second_copy']:.2f} nats",
-        "threshold  heads  second copy  recovered  random sets (95 % band)",
+        "threshold  heads  second copy  gain lost  random sets (95 % band)",
     ]
     for row in result["rows"]:
         mark = "  <- knee" if row["threshold"] == result["knee"] else ""
         lines.append(
-            f"{row['threshold']:9.2f}  {row['n_heads']:5}  {row['second_copy']:11.2f}  {row['recovered_fraction']:9.2f}  "
-            f"{row['control_low']:.2f} to {row['control_high']:.2f}{mark}"
+            f"{row['threshold']:9.2f}  {row['n_heads']:5}  {row['second_copy']:11.2f}  {row['gain_lost']:9.2f}  "
+            f"{row['baseline_low']:.2f} to {row['baseline_high']:.2f}{mark}"
         )
     return "\n".join(lines)

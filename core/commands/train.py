@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from core.commands.options import add_json, progress
+from core.commands.options import add_json
 from core.models.built_in.recipes import RECIPES
 
 
@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     from core.models.paths import models_root
 
     output = options.output or models_root() / options.recipe
-    return {"recipe": options.recipe, "folder": str(train(options.recipe, output, progress))}
+    return {"recipe": options.recipe, "folder": str(train(options.recipe, output))}
 
 
 def text(result: dict[str, Any]) -> str:

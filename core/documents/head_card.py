@@ -5,53 +5,61 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-from core.ablation.cached import Controls
-from core.attention.scores import Losses
+from core.ablation.outcomes import Baselines
 from core.attention.tables import Row
+from core.behaviour import Losses
 from core.documents.standalone import Picture, Section, standalone_page
-from core.figures.ablation.beside_baselines import BesideRow, beside_controls, describe_beside
+from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
 from core.figures.attention.sensitivity import describe_one_head, one_head_panels
 from core.figures.base.style import Look
 from core.figures.head_card.edges import describe_edges, edge_lines
 from core.figures.head_card.patterns import describe_patterns, pattern_pair
 from core.head_card.card import HeadCard, PartName, Removal
-from core.head_card.tables import COLUMNS, card_command, cost_rows, reading_rows, writing_rows
+from core.head_card.tables import COLUMNS, cost_rows, score_rows, writing_rows
 from core.head_card.words import (
     alone_sentence,
+    baselines_note,
     call_sentence,
-    control_note,
     edges_sentence,
     in_set_sentence,
     interval_note,
     movement_sentence,
 )
-from core.settings.view import View, measured_on, params_of
+from core.heads import HeadSet
+from core.settings.provenance import measured_on
+from core.settings.subject import Subject
+from core.settings.view import View
+from core.sharing.address import params_of
+from core.sharing.commands import card_command
 from core.transformer.card import ModelIdentity
-from core.verdicts.tables import judged_on
+from core.verdicts.words import judged_on
 
 # A page in a file has room for larger patterns than a screen with everything on it.
 _PATTERN_HEIGHT = 480
 _NOT_MEASURED = "Not measured yet."
 
 
-def card_page(card: HeadCard, view: View, identity: ModelIdentity) -> str:
+def card_page(subject: Subject, card: HeadCard, view: View) -> str:
     """The whole page as HTML; what is not measured, or cannot be, is said in its place."""
-    measured = f"Measured on {measured_on(view.request.probe(identity), identity)}."
+    measured = f"Measured on {measured_on(subject)}."
     sections = [
         *_absent(card.scores.losses()),
-        _verdict(card, view, identity),
+        _verdict(subject, card),
         _looks(card, measured),
-        Section("What it writes", rows=_table(writing_rows(card)), notes=() if card.calls else (_why(card, "calls"),)),
+        Section("What it writes", rows=_table(writing_rows(card)), notes=() if card.judged else (_why(card, "judged"),)),
         _costs(card, view),
         _edges(card),
         _movement(card, view.threshold),
         Section(
             "The same card again",
-            (f"In HeadScope: /Head_card?{urlencode(params_of(view))}", f"Without a browser: {card_command(card, view)}"),
-            notes=(f"Weights: {identity.weights_digest}",),
+            (
+                f"In HeadScope: /Head_card?{urlencode(params_of(view))}",
+                f"Without a browser: {card_command(view, _its_set(card))}",
+            ),
+            notes=(f"Weights: {subject.identity.weights_digest}",),
         ),
     ]
-    return standalone_page(card_title(card, identity), sections)
+    return standalone_page(card_title(card, subject.identity), sections)
 
 
 def card_title(card: HeadCard, identity: ModelIdentity) -> str:
@@ -66,12 +74,12 @@ def cost_picture(card: HeadCard, look: Look) -> Picture | None:
     """The head alone and in its set, on one line of nats with random heads beside; None while it is not measured."""
     if card.alone is None:
         return None
-    rows = [_beside(card, card.name, card.alone, card.alone_controls)]
+    rows = [_beside(card, card.name, card.alone, card.alone_baselines)]
     if card.in_set is not None and card.in_set.rest is not None:
         name = f"its set of {len(card.in_set.whole.heads)}"
-        rows.append(_beside(card, name, card.in_set.whole, card.in_set_controls))
+        rows.append(_beside(card, name, card.in_set.whole, card.in_set_baselines))
     losses = card.scores.losses()
-    return Picture(beside_controls(rows, losses, look), describe_beside(rows, losses))
+    return Picture(beside_baselines(rows, losses, look), describe_beside(rows, losses))
 
 
 def _absent(losses: Losses) -> list[Section]:
@@ -88,13 +96,13 @@ def _absent(losses: Losses) -> list[Section]:
     ]
 
 
-def _verdict(card: HeadCard, view: View, identity: ModelIdentity) -> Section:
-    if card.calls is None or card.sentence is None:
-        return Section("What it is", (_why(card, "calls"),))
+def _verdict(subject: Subject, card: HeadCard) -> Section:
+    if card.judged is None or card.sentence is None:
+        return Section("What it is", (_why(card, "judged"),))
     return Section(
         "What it is",
         (card.sentence, call_sentence(card)),
-        notes=(f"Judged on {judged_on(card.calls, view, identity)}.",),
+        notes=(f"Judged on {judged_on(card.judged, subject)}.",),
     )
 
 
@@ -107,7 +115,7 @@ def _looks(card: HeadCard, measured: str) -> Section:
         figure = pattern_pair(card.patterns, Look(), height=_PATTERN_HEIGHT)
         pictures = (Picture(figure, describe_patterns(card.name, card.patterns)),)
         notes.append("Orange: the token after the earlier copy, where an induction head looks. First sequence of the probe.")
-    return Section("Where it looks", ("Scores are shares of its attention.",), _table(reading_rows(card)), pictures, notes)
+    return Section("Where it looks", ("Scores are shares of its attention.",), _table(score_rows(card)), pictures, notes)
 
 
 def _table(rows: Sequence[Row]) -> list[Row]:
@@ -120,7 +128,7 @@ def _table(rows: Sequence[Row]) -> list[Row]:
 def _costs(card: HeadCard, view: View) -> Section:
     picture = cost_picture(card, Look())
     said = [text for text in (alone_sentence(card), in_set_sentence(card)) if text] or [_why(card, "alone")]
-    note = f"{view.experiment.mode.capitalize()} ablation; random heads matched by layer. {control_note(card)}".strip()
+    note = f"{view.experiment.mode.capitalize()} ablation; random heads matched by layer. {baselines_note(card)}".strip()
     pictures = () if picture is None else (picture,)
     return Section("What taking it away costs", said, _table(cost_rows(card)), pictures, (note,))
 
@@ -146,9 +154,13 @@ def _movement(card: HeadCard, threshold: float) -> Section:
     return Section("How it moves", (movement_sentence(card, threshold),), pictures=(picture,))
 
 
-def _beside(card: HeadCard, name: str, removal: Removal, controls: Controls | None) -> BesideRow:
+def _beside(card: HeadCard, name: str, removal: Removal, baselines: Baselines | None) -> BesideRow:
     before = card.scores.losses().second_copy
-    return BesideRow(name, before + removal.cost, before + card.random_costs(controls))
+    return BesideRow(name, before + removal.cost, before + card.random_costs(baselines))
+
+
+def _its_set(card: HeadCard) -> HeadSet | None:
+    return None if card.in_set is None else card.in_set.whole.heads
 
 
 def _why(card: HeadCard, part: PartName) -> str:

@@ -6,21 +6,21 @@ from core.documents.standalone import Picture, Section, standalone_page
 from core.figures.ablation.sweep import describe_sweep, sweep_curve
 from core.figures.base.style import Look
 from core.figures.replication import correction_steps, describe_steps, describe_values, value_map
-from core.heads import Mode
 from core.replication.published import COUNTED_THRESHOLDS, reported_models
-from core.replication.report import QUESTIONS, ReportRun, behaviour_of_the_report
-from core.replication.tables import scale_notes, scale_rows, step_rows, table_rows
-from core.settings.view import measured_on
-from core.transformer.card import ModelIdentity
+from core.replication.run import ReportRun
+from core.replication.tables import size_notes, size_rows, step_rows, table_rows
+from core.replication.words import QUESTIONS, answers, behaviour_of_the_report
+from core.settings.modes import Mode
+from core.settings.provenance import measured_on
 
 
-def report_page(run: ReportRun, identity: ModelIdentity, threshold: float, mode: Mode) -> str:
+def report_page(run: ReportRun, threshold: float, mode: Mode) -> str:
     """The whole page as HTML; `threshold` puts rings on the maps, `mode` is the one of the sweep and of pruning."""
     look = Look()
-    own, best, name = run.steps[0], run.steps[-1], identity.card.name
-    answers = run.answers()
-    ours = f"Measured on {measured_on(run.request.probe(identity), identity)}; {mode} ablation."
-    recipe = f"Measured on {measured_on(own.recipe.probe, identity)}."
+    own, best, name = run.steps[0], run.steps[-1], run.subject.card.name
+    said = answers(run)
+    ours = f"Measured on {measured_on(run.subject)}; {mode} ablation."
+    recipe = f"Measured on {measured_on(own.recipe.subject)}."
     maps = [
         Picture(value_map(values, title, threshold, look), describe_values(values, title, threshold))
         for title, values in [
@@ -49,9 +49,9 @@ def report_page(run: ReportRun, identity: ModelIdentity, threshold: float, mode:
         Section("Previous-token scores", pictures=previous, notes=("Recorded: on one English paragraph. Live: " + recipe,)),
         Section("Heads strictly above a threshold, in the report's convention", rows=counts, notes=own.recipe.notes),
         Section("The table", (behaviour_of_the_report(),), rows=table_rows(own, best, name), notes=(recipe,)),
-        Section("What each correction changes", rows=step_rows(run.steps), pictures=(steps,), notes=best.control_notes),
-        Section(QUESTIONS["sweep"], (answers["sweep"],), pictures=(curve,), notes=(ours,)),
-        *(Section(QUESTIONS[key], (answers[key],)) for key in ("pruning", "detector")),
-        Section(QUESTIONS["scale"], (answers["scale"],), rows=scale_rows(run.models), notes=scale_notes(run.models)),
+        Section("What each correction changes", rows=step_rows(run.steps), pictures=(steps,), notes=best.baseline_notes),
+        Section(QUESTIONS["sweep"], (said["sweep"],), pictures=(curve,), notes=(ours,)),
+        *(Section(QUESTIONS[key], (said[key],)) for key in ("pruning", "detector")),
+        Section(QUESTIONS["scale"], (said["scale"],), rows=size_rows(run.models), notes=size_notes(run.models)),
     ]
     return standalone_page(f"Induction heads: the report beside {name}", sections)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import html
-import os
-import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from core.errors import BadInput
+from core.runtime.files import write_whole
 
 MARK = "<!-- written by HeadScope -->"
 # No network, whatever the figure library may try: only what is in this file.
@@ -73,18 +71,10 @@ def write_page(path: Path, text: str) -> None:
     Raises BadInput for a folder, a place that cannot be written, or a file that is not a page of ours.
     """
     check_replaceable(path)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise BadInput(f"The page cannot be written to {path}: {error.strerror}.") from None
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def check_replaceable(path: Path) -> None:

@@ -9,23 +9,14 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.attention.scores import head_name, heads_above
 from core.figures.base.head_map import Cells, head_map
-from core.figures.base.head_marks import all_heads
 from core.figures.base.style import SCORE_SCALE, Look, see_through
 from core.figures.base.styled import styled
-from core.heads import Head
-from core.replication.recipe import CORRECTIONS, Reproduction
+from core.heads import Head, every_head, heads_above, ranked
+from core.replication.reproduction import Reproduction
+from core.replication.words import row_name, step_labels
 
 Matrix = Float[np.ndarray, "n_layers n_heads"]
-STEP_TITLES = {
-    None: "the report's recipe",
-    "sign": "loss, not log-probability",
-    "targets": "without the first token of the second copy",
-    "rows": "second-copy queries only",
-    "bos": "a BOS in front",
-    "controls": "random heads beside it",
-}
 _HEADS_TO_WRITE_IN = 8
 _SYMBOLS = ("circle", "diamond", "square")
 # How far beside a step, in steps, its random sets stand.
@@ -34,7 +25,7 @@ _BESIDE = 0.2
 
 def value_map(values: Matrix, title: str, threshold: float, look: Look, picked: Head | None = None) -> go.Figure:
     """Scores from 0 to 1 by layer and head, as recorded or live; rings above `threshold`."""
-    texts = [f"<b>{head_name(*head)}</b><br>{values[head]:.4f}" for head in all_heads(values)]
+    texts = [f"<b>{head.name}</b><br>{values[head]:.4f}" for head in every_head(*values.shape)]
     cells = Cells(values, 0.0, 1.0, SCORE_SCALE, values > 0.55, texts)
     figure = head_map(
         cells,
@@ -52,7 +43,7 @@ def value_map(values: Matrix, title: str, threshold: float, look: Look, picked: 
 
 def describe_values(values: Matrix, title: str, threshold: float) -> str:
     """The map in words, for somebody who cannot see it."""
-    best = ", ".join(f"{head_name(*head)} {values[head]:.2f}" for head in heads_above(values, -1.0)[:5])
+    best = ", ".join(f"{head.name} {values[head]:.2f}" for head in ranked(values)[:5])
     above = len(heads_above(values, threshold))
     size = f"{values.shape[0]} layers by {values.shape[1]} heads"
     return f"Heat map, {title}: {size}, {above} above {threshold:.2f}. Highest: {best}."
@@ -112,22 +103,6 @@ def describe_steps(steps: Sequence[Reproduction]) -> str:
     return f"Second-copy numbers under one correction more each time. {'; '.join(said)}."
 
 
-def step_labels(steps: Sequence[Reproduction]) -> list[str]:
-    """What each step adds to the one before, with line breaks."""
-    names: list[str | None] = []
-    before: set[str] = set()
-    for step in steps:
-        now = {name for name in CORRECTIONS if getattr(step.corrections, name)}
-        names.append(next(iter(sorted(now - before)), None))
-        before = now
-    return [_broken(("+ " if name else "") + STEP_TITLES[name]) for name in names]
-
-
-def row_name(threshold: float | None) -> str:
-    """`untouched`, or the threshold above which heads are taken away."""
-    return "untouched" if threshold is None else f"heads above {threshold:.1f} zeroed"
-
-
 def _random_sets(
     figure: go.Figure,
     threshold: float | None,
@@ -163,12 +138,3 @@ def _random_sets(
             name=f"{instead}, mean",
         )
     )
-
-
-def _broken(text: str, width: int = 18) -> str:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) > width and lines[-1]:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "<br>".join(lines)

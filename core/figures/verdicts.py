@@ -9,10 +9,12 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from core.figures.base.head_map import frame_shapes, row_height
-from core.figures.base.head_marks import Head, all_heads, click_markers
+from core.figures.base.head_traces import click_markers
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
-from core.verdicts.judge import Label, Verdict
+from core.heads import Head, every_head
+from core.verdicts.judge import Verdict
+from core.verdicts.labels import Label
 
 # A letter and a colour for each label (Okabe and Ito's palette), black letters on all of them.
 LETTERS: dict[Label, str] = {
@@ -45,11 +47,11 @@ _ROW = 30
 
 def label_map(verdicts: Sequence[Verdict], picked: Head | None, look: Look) -> go.Figure:
     """Layer by head: a letter and a colour for each label; a click is reported by the last trace."""
-    n_layers, n_heads = 1 + max(v.layer for v in verdicts), 1 + max(v.head for v in verdicts)
+    n_layers, n_heads = 1 + max(v.head.layer for v in verdicts), 1 + max(v.head.head for v in verdicts)
     labels = list(LETTERS)
     cells = np.zeros((n_layers, n_heads))
     for verdict in verdicts:
-        cells[verdict.layer, verdict.head] = labels.index(verdict.label)
+        cells[verdict.head] = labels.index(verdict.label)
     row = row_height(n_layers, look)
     figure = go.Figure(
         go.Heatmap(
@@ -67,8 +69,8 @@ def label_map(verdicts: Sequence[Verdict], picked: Head | None, look: Look) -> g
     written = [verdict for verdict in verdicts if LETTERS[verdict.label]]
     figure.add_trace(
         go.Scatter(
-            x=[verdict.head for verdict in written],
-            y=[verdict.layer for verdict in written],
+            x=[verdict.head.head for verdict in written],
+            y=[verdict.head.layer for verdict in written],
             mode="text",
             text=[f"<b>{LETTERS[verdict.label]}</b>" for verdict in written],
             textfont={"size": size, "color": "#000000"},
@@ -79,8 +81,8 @@ def label_map(verdicts: Sequence[Verdict], picked: Head | None, look: Look) -> g
     _legend(figure, [label for label in labels if any(v.label == label for v in verdicts)], look)
     if picked is not None:
         figure.update_layout(shapes=frame_shapes(picked, look))
-    by_place = {(verdict.layer, verdict.head): verdict for verdict in verdicts}
-    heads = all_heads(cells)
+    by_place = {verdict.head: verdict for verdict in verdicts}
+    heads = every_head(*cells.shape)
     texts = [_hover(by_place[head]) for head in heads]
     clicks = click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, texts, row * 0.9)
     figure.add_trace(clicks | {"showlegend": False})
@@ -141,7 +143,7 @@ def contrast_intervals(verdicts: Sequence[Verdict], floor: float, look: Look) ->
         showarrow=False,
         font={"color": look.second},
     )
-    heads = [(verdict.layer, verdict.head) for verdict in verdicts]
+    heads = [verdict.head for verdict in verdicts]
     contrasts = [verdict.contrast for verdict in verdicts]
     figure.add_trace(click_markers(contrasts, places, heads, [_hover(v) for v in verdicts], look.px(_ROW * 0.8)))
     styled(figure, look, height=look.px(_ROW * len(verdicts) + 84), margin={"t": look.px(30)})

@@ -1,4 +1,4 @@
-"""From a view to the card of its head: every part is a kept result of the module that defines it.
+"""From a subject and a view to the card of the view's head: every part is a cached result of the topic that defines it.
 
 Nothing is measured in a way of its own, so a part that another page has computed is there at once.
 """
@@ -13,21 +13,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.cached import Controls, ablate, ablation_controls, stored_causal_map
-from core.attention.cached import Progress, ScoreRequest, head_scores
-from core.attention.patterns import check_head, head_pattern, stored_row_patterns
+from core.ablation.cached import PRUNING_MODES, ablate, known_causal_map, random_baselines
+from core.ablation.outcomes import Baselines
+from core.attention.cached import head_pattern, row_patterns, score_heads, sensitivity
+from core.attention.head_scores import HeadScores
 from core.attention.rows import TokenRow, probe_row
-from core.attention.scores import HeadScores, head_name, heads_above, second_copy_targets
-from core.attention.sensitivity import measure_sensitivity
-from core.circuits.cached import CIRCUIT_MODES, circuit, circuit_heads
+from core.circuits.cached import circuit, circuit_heads
 from core.errors import BadInput
 from core.head_card.card import HeadCard, HeadEdges, HeadPatterns, InSet, PartName, Removal
-from core.heads import Head, HeadSet, Mode
-from core.models.load import model_identity
-from core.runtime.cache import at_hand
+from core.heads import Head, HeadSet, check_head, heads_above
+from core.runtime.cache import if_cached
 from core.runtime.jobs import current_control
+from core.settings.modes import Mode
+from core.settings.subject import Subject
 from core.settings.view import View
-from core.verdicts.cached import Calls, call_heads
+from core.verdicts.cached import judge
+from core.verdicts.judgement import Judgement
 
 
 @dataclass(frozen=True)
@@ -35,119 +36,113 @@ class Part:
     """One part of the card: what is being done while it is measured, how, and on what of the view its result depends."""
 
     doing: str
-    measure: Callable[[View], Any]
-    depends: Callable[[View], object]
+    measure: Callable[[Subject, View], Any]
+    depends: Callable[[Subject, View], object]
 
 
-def head_card(view: View, progress: Progress | None = None) -> HeadCard:
+def head_card(subject: Subject, view: View) -> HeadCard:
     """The whole card of the view's head; every part is kept by itself, so an interrupted card goes on where it stopped.
 
-    What this model or probe cannot give is told in `missing`. Raises BadInput for a head that the model does not have,
+    What this model or probe cannot give is said in `missing`. Raises BadInput for a head that the model does not have,
     none, or given tokens; ModelUnavailable if the model cannot be loaded.
     """
-    head = checked_head(view)
-    scores = head_scores(view.request, progress)
-    found: dict[PartName, Any] = {}
+    head = checked_head(subject, view)
+    control, steps = current_control(), len(PARTS) + 1
+    with control.part(0, steps, "Scoring every head"):
+        scores = score_heads(subject)
+    found: dict[str, Any] = {}
     missing: dict[PartName, str] = {}
-    control = current_control()
     for done, (name, part) in enumerate(PARTS.items()):
-        control.checkpoint()
-        control.progress(done / len(PARTS), part.doing)
-        if progress is not None:
-            progress(done / len(PARTS), part.doing)
-        try:
-            found[name] = part.measure(view)
-        except BadInput as error:
-            missing[name] = str(error)
-    if progress is not None:
-        progress(1.0, f"the card of {head_name(*head)}")
+        with control.part(done + 1, steps, part.doing):
+            try:
+                found[name] = part.measure(subject, view)
+            except BadInput as error:
+                missing[name] = str(error)
     return HeadCard(head, scores, **found, missing=missing)
 
 
-def stored_head_card(view: View, scores: HeadScores) -> HeadCard:
-    """The card from what is at hand; measures nothing. Raises BadInput as `head_card` does."""
-    head = checked_head(view)
-    found: dict[PartName, Any] = {}
+def known_head_card(subject: Subject, view: View, scores: HeadScores) -> HeadCard:
+    """The card from what is there; computes nothing. Raises BadInput as `head_card` does."""
+    head = checked_head(subject, view)
+    found: dict[str, Any] = {}
     missing: dict[PartName, str] = {}
     for name, part in PARTS.items():
         try:
-            found[name] = at_hand(partial(part.measure, view))
+            found[name] = if_cached(partial(part.measure, subject, view))
         except BadInput as error:
             missing[name] = str(error)
     return HeadCard(head, scores, **found, missing=missing)
 
 
-def checked_head(view: View) -> Head:
+def checked_head(subject: Subject, view: View) -> Head:
     """The view's head; raises BadInput if there is none, the model lacks it, or the tokens are given ones."""
     if view.head is None:
         raise BadInput("A card is about one head: name it, such as L5H7.")
-    if view.request.tokens is not None:
+    if subject.request.tokens is not None:
         raise BadInput("A card needs drawn tokens, of several lengths and seeds: leave the given ones out.")
-    check_head(model_identity(view.request.model).card, *view.head)
+    check_head(view.head, subject.card.n_layers, subject.card.n_heads)
     return view.head
 
 
-def its_set(view: View) -> HeadSet:
+def its_set(subject: Subject, view: View) -> HeadSet:
     """The heads that are taken away together (above the threshold, or picked by hand), this one always among them."""
-    above = heads_above(head_scores(view.request).mean(view.score), view.threshold)
+    above = heads_above(score_heads(subject).mean(view.score), view.threshold)
     return tuple(sorted({*view.experiment.chosen(above), _head(view)}))
 
 
-def _calls(view: View) -> Calls:
-    return call_heads(view.request, floor=view.experiment.effect_floor)
+def _judged(subject: Subject, view: View) -> Judgement:
+    return judge(subject, floor=view.experiment.effect_floor)
 
 
-def _patterns(view: View) -> HeadPatterns:
-    request, head = view.request, _head(view)
-    identity = model_identity(request.model)
-    row = probe_row(request, 0)
+def _patterns(subject: Subject, view: View) -> HeadPatterns:
+    head, row = _head(view), probe_row(subject, 0)
     fresh = None
-    if request.probe(identity).control is not None:
-        fresh = _pattern(request, probe_row(request, 0, control=True), head)
-    tokens = tuple(identity.token_text(i) for i in row.ids)
-    return HeadPatterns(row, tokens, _pattern(request, row, head), fresh)
+    if subject.probe.control is not None:
+        fresh = _pattern(subject, probe_row(subject, 0, control=True), head)
+    tokens = tuple(subject.identity.token_text(i) for i in row.ids)
+    return HeadPatterns(row, tokens, _pattern(subject, row, head), fresh)
 
 
-def _pattern(request: ScoreRequest, row: TokenRow, head: Head) -> Float[np.ndarray, "tokens tokens"]:
+def _pattern(subject: Subject, row: TokenRow, head: Head) -> Float[np.ndarray, "tokens tokens"]:
     """From every head's patterns where the attention page has left them, else this head's alone."""
-    every = stored_row_patterns(request, row)
+    every = if_cached(partial(row_patterns, subject, row))
     if every is not None and every.quantised is not None:
-        return every.head(*head)
-    return head_pattern(request, row, *head)
+        return every.head(head)
+    return head_pattern(subject, row, head)
 
 
-def _alone(view: View) -> Removal:
-    layer, head = _head(view)
-    known = stored_causal_map(view.request, view.experiment.mode)
-    if known is not None and not np.isnan(known.effect[layer, head]):
-        return Removal(((layer, head),), known.losses[layer, head] - known.clean)
-    return _removal(view, ((layer, head),))
+def _alone(subject: Subject, view: View) -> Removal:
+    head = _head(view)
+    known = known_causal_map(subject, view.experiment.mode)
+    if known is not None and known.knows(head):
+        return Removal((head,), known.losses[head] - known.clean)
+    return _removal(subject, view, (head,))
 
 
-def _in_set(view: View) -> InSet:
-    heads = its_set(view)
+def _in_set(subject: Subject, view: View) -> InSet:
+    heads = its_set(subject, view)
     rest = tuple(head for head in heads if head != view.head)
-    return InSet(_removal(view, heads), _removal(view, rest) if rest else None)
+    return InSet(_removal(subject, view, heads), _removal(subject, view, rest) if rest else None)
 
 
-def _removal(view: View, heads: HeadSet) -> Removal:
-    result = ablate(view.request, heads, view.experiment.mode, text=None)
-    targets = second_copy_targets(result.layout)
+def _removal(subject: Subject, view: View, heads: HeadSet) -> Removal:
+    result = ablate(subject, heads, view.experiment.mode, text=None)
+    targets = result.layout.second_copy_targets
     before, after = (loss[:, targets].mean(-1, dtype=np.float64) for loss in (result.clean, result.ablated))
     return Removal(heads, after - before)
 
 
-def _controls(view: View, heads: HeadSet) -> Controls:
-    return ablation_controls(view.request, heads, view.experiment.mode)
+def _baselines(subject: Subject, view: View, heads: HeadSet) -> Baselines:
+    return random_baselines(subject, heads, view.experiment.mode)
 
 
-def _edges(view: View) -> HeadEdges:
+def _edges(subject: Subject, view: View) -> HeadEdges:
     """The head's edges in the model's circuit; a head that is in no circuit is measured as if it were in both places."""
     head = _head(view)
-    previous, induction = circuit_heads(view.request)
+    previous, induction = circuit_heads(subject)
     if head not in (*previous, *induction):
         previous, induction = (*previous, head), (*induction, head)
-    found = circuit(view.request, _circuit_mode(view), previous=previous, induction=induction)
+    found = circuit(subject, _circuit_mode(view), previous=previous, induction=induction)
     return HeadEdges(
         found.mode,
         into=tuple(edge for edge in found.edges if edge.induction == head),
@@ -156,7 +151,7 @@ def _edges(view: View) -> HeadEdges:
 
 
 def _circuit_mode(view: View) -> Mode:
-    return view.experiment.mode if view.experiment.mode in CIRCUIT_MODES else "mean"
+    return view.experiment.mode if view.experiment.mode in PRUNING_MODES else "mean"
 
 
 def _head(view: View) -> Head:
@@ -165,44 +160,44 @@ def _head(view: View) -> Head:
 
 
 PARTS: dict[PartName, Part] = {
-    "calls": Part(
+    "judged": Part(
         "Testing every head on several lengths",
-        _calls,
-        lambda view: view.experiment.effect_floor,
+        _judged,
+        lambda subject, view: view.experiment.effect_floor,
     ),
     "patterns": Part(
         "Reading where the head looks",
         _patterns,
-        lambda view: view.head,
+        lambda subject, view: view.head,
     ),
     "alone": Part(
         "Taking the head away alone",
         _alone,
-        lambda view: (view.head, view.experiment.mode),
+        lambda subject, view: (view.head, view.experiment.mode),
     ),
-    "alone_controls": Part(
+    "alone_baselines": Part(
         "Taking random heads of its layer away, to compare",
-        lambda view: _controls(view, (_head(view),)),
-        lambda view: (view.head, view.experiment.mode),
+        lambda subject, view: _baselines(subject, view, (_head(view),)),
+        lambda subject, view: (view.head, view.experiment.mode),
     ),
     "in_set": Part(
         "Taking its set away, with it and without it",
         _in_set,
-        lambda view: (view.head, its_set(view), view.experiment.mode),
+        lambda subject, view: (view.head, its_set(subject, view), view.experiment.mode),
     ),
-    "in_set_controls": Part(
+    "in_set_baselines": Part(
         "Taking random sets away, to compare",
-        lambda view: _controls(view, its_set(view)),
-        lambda view: (its_set(view), view.experiment.mode),
+        lambda subject, view: _baselines(subject, view, its_set(subject, view)),
+        lambda subject, view: (its_set(subject, view), view.experiment.mode),
     ),
     "edges": Part(
         "Cutting the paths into the head and out of it",
         _edges,
-        lambda view: (view.head, _circuit_mode(view)),
+        lambda subject, view: (view.head, _circuit_mode(view)),
     ),
     "movement": Part(
         "Measuring at other lengths and seeds, and with the BOS changed",
-        lambda view: measure_sensitivity(view.request, view.score),
-        lambda view: view.score,
+        lambda subject, view: sensitivity(subject, view.score),
+        lambda subject, view: view.score,
     ),
 }

@@ -13,21 +13,26 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.cached import Controls
+from core.ablation.outcomes import Baselines
+from core.attention.head_scores import HeadScores
 from core.attention.rows import TokenRow
-from core.attention.scores import ALL_SCORES, HeadScores, head_name
-from core.attention.sensitivity import Sensitivity, mean_interval
-from core.circuits.cached import Edge
-from core.heads import Head, HeadSet, Mode
-from core.verdicts.cached import Calls
-from core.verdicts.judge import OWN_SCORES, Verdict
+from core.attention.scores import ALL_SCORES
+from core.attention.sensitivity import Sensitivity
+from core.circuits.circuit import Edge
+from core.heads import Head, HeadSet
+from core.settings.modes import Mode
+from core.stats import mean_interval
+from core.verdicts.judge import Verdict
+from core.verdicts.judgement import Judgement
+from core.verdicts.labels import OWN_SCORES
+from core.verdicts.words import verdict_sentence
 
 _ROUNDING = 1e-6
-PartName = Literal["calls", "patterns", "alone", "alone_controls", "in_set", "in_set_controls", "edges", "movement"]
+PartName = Literal["judged", "patterns", "alone", "alone_baselines", "in_set", "in_set_baselines", "edges", "movement"]
 
 
 @dataclass(frozen=True)
-class Reading:
+class ScoreLine:
     """One score of the head: its mean over sequences and the 95 % bootstrap interval of that mean.
 
     control: the same cells where the second half is fresh tokens; None for a score without such a control.
@@ -89,7 +94,7 @@ class InSet:
 
 @dataclass(frozen=True)
 class HeadEdges:
-    """Edges that end in the head, and edges that start from it, the largest drop first (see `core.circuits.cached.Edge`)."""
+    """Edges that end in the head, and edges that start from it, the largest drop first (see `core.circuits.circuit.Edge`)."""
 
     mode: Mode
     into: tuple[Edge, ...]
@@ -105,12 +110,12 @@ class HeadCard:
 
     head: Head
     scores: HeadScores
-    calls: Calls | None = None
+    judged: Judgement | None = None
     patterns: HeadPatterns | None = None
     alone: Removal | None = None
-    alone_controls: Controls | None = None
+    alone_baselines: Baselines | None = None
     in_set: InSet | None = None
-    in_set_controls: Controls | None = None
+    in_set_baselines: Baselines | None = None
     edges: HeadEdges | None = None
     movement: Sensitivity | None = None
     missing: Mapping[PartName, str] = field(default_factory=dict)
@@ -118,19 +123,19 @@ class HeadCard:
     @property
     def name(self) -> str:
         """`L5H7`."""
-        return head_name(*self.head)
+        return self.head.name
 
     @property
-    def readings(self) -> tuple[Reading, ...]:
+    def score_lines(self) -> tuple[ScoreLine, ...]:
         """Every score that was measured, in the table's order."""
-        return tuple(_reading(self.scores, score, self.head) for score in self.scores.names)
+        return tuple(_score_line(self.scores, score, self.head) for score in self.scores.names)
 
     @property
     def verdict(self) -> Verdict | None:
         """This head's label and the numbers that gave it."""
-        if self.calls is None:
+        if self.judged is None:
             return None
-        return next(found for found in self.calls.verdicts if (found.layer, found.head) == self.head)
+        return self.judged.of(self.head)
 
     @property
     def own_movement(self) -> Sensitivity | None:
@@ -144,46 +149,47 @@ class HeadCard:
         """Whether every part is there, or cannot be had."""
         return all(getattr(self, part) is not None or part in self.missing for part in get_args(PartName))
 
-    def random_costs(self, controls: Controls | None) -> Float[np.ndarray, " controls"]:
+    def random_costs(self, baselines: Baselines | None) -> Float[np.ndarray, " baselines"]:
         """What each random set costs (nats); empty where there is none."""
-        return np.empty(0) if controls is None else controls.second_copy - self.scores.losses().second_copy
+        return np.empty(0) if baselines is None else baselines.second_copy - self.scores.losses().second_copy
 
     @property
     def sentence(self) -> str | None:
         """The verdict in one sentence that a student can read, with what removing the head costs once that is known."""
         if self.verdict is None:
             return None
-        return self.verdict.sentence(None if self.alone is None else _told(self.alone.cost), self._cost_of_others())
+        cost = None if self.alone is None else _two_digits(self.alone.cost)
+        return verdict_sentence(self.verdict, cost, self._cost_of_others())
 
     @property
-    def called_among_random(self) -> tuple[Head, ...]:
+    def called_among_random(self) -> HeadSet:
         """Heads that were drawn at random beside this one and are called themselves: they make the comparison harder."""
-        if self.calls is None or self.alone_controls is None:
+        if self.judged is None or self.alone_baselines is None:
             return ()
-        called = {(found.layer, found.head) for found in self.calls.called}
-        return tuple(sorted({head for heads in self.alone_controls.sets for head in heads} & called))
+        called = {found.head for found in self.judged.called}
+        return tuple(sorted({head for heads in self.alone_baselines.sets for head in heads} & called))
 
     def _cost_of_others(self) -> float | None:
         """The median cost of the random heads that are not called, as on the verdicts page; None where there are none."""
-        if self.alone_controls is None:
+        if self.alone_baselines is None:
             return None
-        sets = self.alone_controls.sets
-        costs = {head: cost for [head], cost in zip(sets, self.random_costs(self.alone_controls), strict=True)}
+        sets = self.alone_baselines.sets
+        costs = {head: cost for [head], cost in zip(sets, self.random_costs(self.alone_baselines), strict=True)}
         others = [cost for head, cost in costs.items() if head not in self.called_among_random]
-        return _told(float(np.median(others))) if others else None
+        return _two_digits(float(np.median(others))) if others else None
 
 
-def _told(cost: float) -> float:
+def _two_digits(cost: float) -> float:
     """As many digits as a sentence has, and no sign on what rounds to nothing."""
     return round(cost, 2) + 0.0
 
 
-def _reading(scores: HeadScores, score: str, head: Head) -> Reading:
+def _score_line(scores: HeadScores, score: str, head: Head) -> ScoreLine:
     values = scores.sequences(score)
     low, high = mean_interval(values[head])
     means = values.mean(-1)
     control = scores.per_sequence["induction_control"][head].mean() if score == "induction" and scores.has_control else None
-    return Reading(
+    return ScoreLine(
         score=score,
         mean=float(means[head]),
         low=low,

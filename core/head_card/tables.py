@@ -1,21 +1,20 @@
-"""A head's card in numbers: rows with interval, control and chance, everything as JSON values, and the command for it."""
+"""A head's card in numbers: rows with interval, control and chance, and everything as JSON values."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
-from typing import Any
-
-from core.ablation.cached import Controls
-from core.ablation.sweep import band
-from core.attention.scores import ALL_SCORES, head_name
-from core.attention.sensitivity import spread_rows
-from core.attention.tables import Row
-from core.head_card.card import HeadCard, Reading, Removal
-from core.heads import HeadSet
+from core.ablation.outcomes import Baselines, band
+from core.attention.scores import ALL_SCORES
+from core.attention.tables import Row, spread_rows
+from core.circuits.tables import edge_facts
+from core.circuits.tables import edge_rows as circuit_edge_rows
+from core.head_card.card import HeadCard, HeadEdges, Removal, ScoreLine
+from core.heads import HeadSet, names
 from core.numbers import interval, signed, unsigned
-from core.settings.experiment import named
-from core.settings.view import View, command_line
+from core.settings.subject import Subject
+from core.settings.view import View
+from core.sharing.facts import Facts, behaviour_facts, envelope, loss_facts, verdict_facts
+from core.verdicts.judge import Verdict
+from core.verdicts.judgement import Judgement
 
 NOTHING = "–"
 LOOKS, WRITES = "Where it looks (share of its attention)", "What it writes"
@@ -46,34 +45,34 @@ COLUMNS = {
 }
 
 
-def reading_rows(card: HeadCard) -> list[Row]:
+def score_rows(card: HeadCard) -> list[Row]:
     """The scores: what each asks, its value, interval, control, chance, and its place among all heads."""
     count = card.scores.n_layers * card.scores.n_heads
     return [
         {
             "group": LOOKS,
-            "what": ALL_SCORES[reading.score].title.partition(" (")[0],
-            "meaning": _SHORTER.get(reading.score, ALL_SCORES[reading.score].meaning),
-            "value": unsigned(reading.mean),
-            "interval": interval(reading.low, reading.high),
-            "control": NOTHING if reading.control is None else unsigned(reading.control),
-            "chance": unsigned(reading.chance),
-            "place": f"{reading.place} of {count}",
+            "what": ALL_SCORES[line.score].title.partition(" (")[0],
+            "meaning": _SHORTER.get(line.score, ALL_SCORES[line.score].meaning),
+            "value": unsigned(line.mean),
+            "interval": interval(line.low, line.high),
+            "control": NOTHING if line.control is None else unsigned(line.control),
+            "chance": unsigned(line.chance),
+            "place": f"{line.place} of {count}",
         }
-        for reading in card.readings
+        for line in card.score_lines
     ]
 
 
 def writing_rows(card: HeadCard) -> list[Row]:
     """Copying and attribution; empty while the head is not judged. They have no interval: weights do not vary."""
-    if card.calls is None or card.verdict is None:
+    if card.judged is None or card.verdict is None:
         return []
     rows = []
     for name, (what, meaning) in _MEANINGS.items():
         value = getattr(card.verdict, name)
-        place = 1 + sum(getattr(other, name) > value + 1e-6 for other in card.calls.verdicts)
+        place = 1 + sum(getattr(other, name) > value + 1e-6 for other in card.judged.verdicts)
         rows.append(
-            _row(WRITES, what, meaning, signed(value), chance="0.00") | {"place": f"{place} of {len(card.calls.verdicts)}"}
+            _row(WRITES, what, meaning, signed(value), chance="0.00") | {"place": f"{place} of {len(card.judged.verdicts)}"}
         )
     return rows
 
@@ -83,11 +82,11 @@ def cost_rows(card: HeadCard) -> list[Row]:
     rows = []
     if card.alone is not None:
         meaning = f"{card.name} taken away; control: random heads of its layer"
-        rows.append(_cost_row(card, "Alone", meaning, card.alone, card.alone_controls))
+        rows.append(_cost_row(card, "Alone", meaning, card.alone, card.alone_baselines))
     if card.in_set is not None and card.in_set.share is not None:
         whole = card.in_set.whole
         meaning = f"{_names(whole.heads)} taken away; control: random sets"
-        rows.append(_cost_row(card, f"Its set of {len(whole.heads)}", meaning, whole, card.in_set_controls))
+        rows.append(_cost_row(card, f"Its set of {len(whole.heads)}", meaning, whole, card.in_set_baselines))
         meaning = f"what the set costs with {card.name}, less what it costs without"
         rows.append(_cost_row(card, "Its share of the set", meaning, card.in_set.share, None))
     return rows
@@ -95,27 +94,15 @@ def cost_rows(card: HeadCard) -> list[Row]:
 
 def card_rows(card: HeadCard) -> list[Row]:
     """Every number with its interval, control and chance, in three groups."""
-    return [*reading_rows(card), *writing_rows(card), *cost_rows(card)]
+    return [*score_rows(card), *writing_rows(card), *cost_rows(card)]
 
 
 def edge_rows(card: HeadCard) -> list[Row]:
     """One row an edge, edges in first, the largest drop first."""
     if card.edges is None:
         return []
-    return [
-        {"direction": direction, "from": head_name(*edge.previous), "to": head_name(*edge.induction)}
-        | {
-            "prefix_matching": edge.clean,
-            "without_the_path": edge.patched,
-            "drop": edge.drop,
-            "k_composition": edge.k_composition,
-            "random": edge.baseline,
-            "k_rank": edge.rank,
-            "of_earlier_heads": edge.earlier,
-        }
-        for direction, edges in (("in", card.edges.into), ("out", card.edges.out))
-        for edge in edges
-    ]
+    both = (("in", card.edges.into), ("out", card.edges.out))
+    return [{"direction": direction} | row for direction, edges in both for row in circuit_edge_rows(edges)]
 
 
 def movement_rows(card: HeadCard, threshold: float) -> list[Row]:
@@ -123,38 +110,30 @@ def movement_rows(card: HeadCard, threshold: float) -> list[Row]:
     return [] if card.own_movement is None else spread_rows(card.own_movement, [card.head], threshold)
 
 
-def card_facts(card: HeadCard, view: View) -> dict[str, Any]:
+def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
     """Every number of the card as JSON values; losses and costs in nats, None for what is not measured."""
-    losses, verdict = card.scores.losses(), card.verdict
-    return {
+    losses, verdict, judged = card.scores.losses(), card.verdict, card.judged
+    return envelope(subject) | {
         "head": card.name,
-        "behaviour": losses.behaviour,
-        "loss": {"first_copy": losses.first_copy, "second_copy": losses.second_copy, "ln_length": losses.ln_length},
-        "label": None if verdict is None else verdict.label,
+        "behaviour": behaviour_facts(losses),
+        "loss": loss_facts(losses),
+        "verdict": None if verdict is None or judged is None else _label_facts(verdict, judged),
+        "judged_on": {"lengths": judged.lengths, "sequences": judged.sequences, "floor": judged.floor} if judged else None,
         "sentence": card.sentence,
-        "call": None if card.calls is None or verdict is None else _call_facts(card),
-        "scores": {reading.score: _reading_facts(reading) for reading in card.readings},
-        "writes": None if verdict is None else {name: getattr(verdict, name) for name in _MEANINGS},
+        "scores": {line.score: _score_facts(line) for line in card.score_lines},
         "mode": view.experiment.mode,
-        "alone": None if card.alone is None else _removal_facts(card, card.alone, card.alone_controls),
+        "alone": None if card.alone is None else _removal_facts(card, card.alone, card.alone_baselines),
         "in_set": None if card.in_set is None else _in_set_facts(card),
-        "edges": None if card.edges is None else {"mode": card.edges.mode, "rows": edge_rows(card)},
+        "edges": None if card.edges is None else _edges_facts(card.edges),
         "movement": None if card.own_movement is None else movement_rows(card, view.threshold),
         "missing": dict(card.missing),
     }
 
 
-def card_command(card: HeadCard, view: View, *more: str) -> str:
-    """The command that prints the same card."""
-    experiment, default = view.experiment, View()
-    words = ["--head", card.name, "--mode", experiment.mode, "--threshold", f"{view.threshold:.2f}"]
-    if view.score != default.score:
-        words += ["--score", view.score]
-    if experiment.effect_floor != default.experiment.effect_floor:
-        words += ["--floor", f"{experiment.effect_floor:.2f}"]
-    if experiment.source != default.experiment.source and card.in_set is not None:
-        words += ["--set", named(card.in_set.whole.heads)]
-    return command_line(view, "card", *words, *more)
+def _label_facts(verdict: Verdict, judged: Judgement) -> Facts:
+    """The label and what gave it; costs and the sentence are the card's own, on the card's probe."""
+    facts = verdict_facts(verdict, judged, None)
+    return {name: value for name, value in facts.items() if name not in ("effect", "random_heads", "sentence")}
 
 
 def _row(group: str, what: str, meaning: str, value: str, interval: str = NOTHING, chance: str = NOTHING) -> Row:
@@ -170,10 +149,10 @@ def _row(group: str, what: str, meaning: str, value: str, interval: str = NOTHIN
     }
 
 
-def _cost_row(card: HeadCard, what: str, meaning: str, removal: Removal, controls: Controls | None) -> Row:
+def _cost_row(card: HeadCard, what: str, meaning: str, removal: Removal, baselines: Baselines | None) -> Row:
     low, high = removal.interval
     row = _row(COSTS, what, meaning, signed(removal.cost), f"{signed(low)} to {signed(high)}")
-    random = card.random_costs(controls)
+    random = card.random_costs(baselines)
     if len(random):
         least, most, _ = band(random)
         row["control"] = f"{signed(least)} to {signed(most)}"
@@ -181,51 +160,46 @@ def _cost_row(card: HeadCard, what: str, meaning: str, removal: Removal, control
 
 
 def _names(heads: HeadSet, most: int = 6) -> str:
-    names = [head_name(*head) for head in heads]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    more = len(heads) - most
+    return ", ".join(names(heads[:most])) + (f" and {more} more" if more > 0 else "")
 
 
-def _call_facts(card: HeadCard) -> dict[str, Any]:
-    verdict, calls = card.verdict, card.calls
-    assert verdict is not None and calls is not None
+def _score_facts(line: ScoreLine) -> Facts:
     return {
-        "contrast": verdict.contrast,
-        "ci": [verdict.low, verdict.high],
-        "q": verdict.q,
-        "floor": calls.floor,
-        "sequences": calls.sequences,
-        "lengths": calls.lengths,
-        "behaviour": calls.behaviour,
+        "value": line.mean,
+        "low": line.low,
+        "high": line.high,
+        "control": line.control,
+        "chance": line.chance,
+        "place": line.place,
     }
 
 
-def _reading_facts(reading: Reading) -> dict[str, Any]:
-    facts = asdict(reading)
+def _edges_facts(edges: HeadEdges) -> Facts:
     return {
-        "value": facts["mean"],
-        "ci": [facts["low"], facts["high"]],
-        "control": facts["control"],
-        "chance": facts["chance"],
-        "place": facts["place"],
+        "mode": edges.mode,
+        "into": [edge_facts(edge) for edge in edges.into],
+        "out": [edge_facts(edge) for edge in edges.out],
     }
 
 
-def _removal_facts(card: HeadCard, removal: Removal, controls: Controls | None) -> dict[str, Any]:
-    random = card.random_costs(controls)
+def _cost_facts(removal: Removal) -> Facts:
+    low, high = removal.interval
+    return {"heads": names(removal.heads), "cost": {"value": removal.cost, "low": low, "high": high}}
+
+
+def _removal_facts(card: HeadCard, removal: Removal, baselines: Baselines | None) -> Facts:
+    random = card.random_costs(baselines)
     low, high, mean = band(random)
-    return {
-        "heads": [head_name(*head) for head in removal.heads],
-        "cost": removal.cost,
-        "ci": list(removal.interval),
-        "control": None if math.isnan(mean) else {"sets": len(random), "mean": mean, "low": low, "high": high},
-    }
+    beside = {"sets": len(random), "mean": mean, "low": low, "high": high} if len(random) else None
+    return _cost_facts(removal) | {"baseline": beside}
 
 
-def _in_set_facts(card: HeadCard) -> dict[str, Any]:
+def _in_set_facts(card: HeadCard) -> Facts:
     assert card.in_set is not None
     rest, share = card.in_set.rest, card.in_set.share
     return {
-        "whole": _removal_facts(card, card.in_set.whole, card.in_set_controls),
-        "rest": None if rest is None else _removal_facts(card, rest, None),
-        "share": None if share is None else {"cost": share.cost, "ci": list(share.interval)},
+        "whole": _removal_facts(card, card.in_set.whole, card.in_set_baselines),
+        "rest": None if rest is None else _cost_facts(rest),
+        "share": None if share is None else _cost_facts(share),
     }

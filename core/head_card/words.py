@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from core.ablation.cached import Controls
-from core.ablation.sweep import band
-from core.attention.scores import ALL_SCORES, head_name
+from core.ablation.outcomes import Baselines, band
+from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import FACTORS, movement
-from core.circuits.cached import Edge
+from core.circuits.circuit import Edge
 from core.circuits.words import SMALL_DROP
 from core.head_card.card import HeadCard, Removal
+from core.heads import Head
 from core.numbers import interval, signed, unsigned
-from core.verdicts.judge import MATCHING, SIGNIFICANCE
+from core.verdicts.labels import MATCHING
+from core.verdicts.significance import SIGNIFICANCE
+from core.verdicts.words import lengths_words
 
 # Below this many sequences a bootstrap interval of a mean is too narrow.
 FEW_SEQUENCES = 16
@@ -20,18 +22,18 @@ _SAME = 0.005
 
 def call_sentence(card: HeadCard) -> str:
     """Why the head is called or not; empty while it is not judged."""
-    verdict, calls = card.verdict, card.calls
-    if verdict is None or calls is None:
+    verdict, judged = card.verdict, card.judged
+    if verdict is None or judged is None:
         return ""
-    above, sure = verdict.low > calls.floor, verdict.q < SIGNIFICANCE
+    above, sure = verdict.low > judged.floor, verdict.q < SIGNIFICANCE
     numbers = (
         f"Contrast {unsigned(verdict.contrast)} (95 % interval {interval(verdict.low, verdict.high)}), q = {verdict.q:.4f}, "
-        f"over {calls.sequences} sequences of {_lengths(calls.lengths)}"
+        f"over {judged.sequences} sequences of {lengths_words(judged.lengths)}"
     )
     if verdict.label in MATCHING:
-        return f"Called: its whole interval lies above the effect floor {calls.floor:.2f}, q below {SIGNIFICANCE}. {numbers}."
+        return f"Called: its whole interval lies above the effect floor {judged.floor:.2f}, q below {SIGNIFICANCE}. {numbers}."
     why = [
-        *([] if above else [f"the interval does not lie wholly above the effect floor {calls.floor:.2f}"]),
+        *([] if above else [f"the interval does not lie wholly above the effect floor {judged.floor:.2f}"]),
         *([] if sure else [f"q is not below {SIGNIFICANCE}"]),
     ]
     return f"Not called: {' and '.join(why)}. {numbers}."
@@ -53,7 +55,7 @@ def alone_sentence(card: HeadCard) -> str:
     if card.alone is None:
         return ""
     said = f"Taking {card.name} away alone costs {signed(card.alone.cost)} nats"
-    return f"{said}{_against(card, card.alone, card.alone_controls, 'a random head of its layer')}."
+    return f"{said}{_against(card, card.alone, card.alone_baselines, 'a random head of its layer')}."
 
 
 def in_set_sentence(card: HeadCard) -> str:
@@ -66,21 +68,21 @@ def in_set_sentence(card: HeadCard) -> str:
     said = f"Its set of {len(whole.heads)} costs {signed(whole.cost)} nats"
     others = "the other head costs" if len(rest.heads) == 1 else f"the other {len(rest.heads)} cost"
     return (
-        f"{said}{_against(card, whole, card.in_set_controls, f'a random set of {len(whole.heads)}')}. Without {card.name} "
+        f"{said}{_against(card, whole, card.in_set_baselines, f'a random set of {len(whole.heads)}')}. Without {card.name} "
         f"{others} {signed(rest.cost)}, so its share of the set is {signed(share.cost)}."
     )
 
 
-def control_note(card: HeadCard) -> str:
+def baselines_note(card: HeadCard) -> str:
     """What to know of the random heads: how few differ, how the match was relaxed, and which of them are called."""
     said = []
-    for controls, what in ((card.alone_controls, "heads"), (card.in_set_controls, "sets")):
-        if controls is not None and len(set(controls.sets)) < len(controls.sets):
-            said.append(f"Of {len(controls.sets)} random {what} {len(set(controls.sets))} differ.")
-        if controls is not None and controls.note not in ("", *said):
-            said.append(controls.note)
+    for baselines, what in ((card.alone_baselines, "heads"), (card.in_set_baselines, "sets")):
+        if baselines is not None and baselines.distinct < len(baselines.sets):
+            said.append(f"Of {len(baselines.sets)} random {what} {baselines.distinct} differ.")
+        if baselines is not None and baselines.note not in ("", *said):
+            said.append(baselines.note)
     if card.called_among_random:
-        names = ", ".join(head_name(*head) for head in card.called_among_random)
+        names = ", ".join(head.name for head in card.called_among_random)
         said.append(f"The random heads include some that are called themselves: {names}.")
     return " ".join(said)
 
@@ -94,9 +96,9 @@ def edges_sentence(card: HeadCard) -> str:
         return f"No edge of {card.name} was found: no previous-token head lies before it and no called head after it."
     parts = []
     if into:
-        parts.append(_strongest(into[0], f"finds what it looks for through {head_name(*into[0].previous)}", card.name))
+        parts.append(_strongest(into[0], f"finds what it looks for through {Head(*into[0].previous).name}", card.name))
     if out:
-        parts.append(_strongest(out[0], f"feeds {head_name(*out[0].induction)}", card.name))
+        parts.append(_strongest(out[0], f"feeds {Head(*out[0].induction).name}", card.name))
     return " ".join(parts)
 
 
@@ -112,15 +114,15 @@ def movement_sentence(card: HeadCard, threshold: float) -> str:
             means = [spread.mean for spread in spreads]
             word = "the BOS" if factor == "bos" else factor
             moved.append(f"with {word} by {movement(spreads):.2f} ({unsigned(min(means))} to {unsigned(max(means))})")
-    every = found.means()[:, card.head[0], card.head[1]]
+    every = found.means()[:, card.head.layer, card.head.head]
     above = int((every > threshold).sum())
     side = "above it at every setting" if above == len(every) else f"above it at {above} of {len(every)} settings"
     title = ALL_SCORES[found.score].title
     return f"{title} moves {', '.join(moved)}. With the threshold at {threshold:.2f}, {card.name} is {side}."
 
 
-def _against(card: HeadCard, removal: Removal, controls: Controls | None, what: str) -> str:
-    random = card.random_costs(controls)
+def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what: str) -> str:
+    random = card.random_costs(baselines)
     if not len(random):
         return ""
     low, high, _ = band(random)
@@ -134,8 +136,3 @@ def _strongest(edge: Edge, does: str, name: str) -> str:
     if edge.drop > SMALL_DROP:
         return f"{name} {does}: {numbers}."
     return f"No path matters by itself; the strongest: {name} {does}, {numbers}."
-
-
-def _lengths(lengths: tuple[int, ...]) -> str:
-    *most, last = map(str, lengths)
-    return f"lengths {', '.join(most)} and {last}" if most else f"length {last}"

@@ -16,7 +16,6 @@ from itertools import chain
 from pathlib import Path
 
 from core.errors import HeadScopeError, ModelUnavailable
-from core.models.fetching import smollm2
 from core.models.formats import hf_config
 from core.models.formats.native_folder import read_about
 from core.models.formats.weights_file import count_weights, weights_files
@@ -27,6 +26,7 @@ from core.models.paths import (
     is_model_folder,
     local_folder,
     models_root,
+    shown,
 )
 from core.models.supported import aliases, listed_models, stated_size, supported_models
 from core.transformer.card import Source
@@ -34,6 +34,7 @@ from core.transformer.memory import available_bytes, bytes_needed
 
 DEFAULT_MODEL = "mixture"
 BY_CONSTRUCTION = "by-construction"
+SMOLLM2 = "smollm2-135m"
 BUNDLED_ORDER = ("mixture", "two-layer", "solu", "one-layer", "bigram")
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
 
@@ -184,14 +185,14 @@ def _by_construction() -> CatalogueEntry:
 
 def _smollm2() -> CatalogueEntry:
     return CatalogueEntry(
-        name=smollm2.NAME,
+        name=SMOLLM2,
         family="llama",
         source="pypi",
         n_layers=30,
         n_heads=9,
         d_model=576,
         n_params=134_515_008,
-        available=_is_complete(models_root() / smollm2.NAME),
+        available=_is_complete(models_root() / SMOLLM2),
         title="SmolLM2 135M Instruct",
         description="A real language model that needs no hub: it comes from the Python package index, 94 MB.",
         repo_id=None,
@@ -218,7 +219,7 @@ def _hub_entry(repo_id: str, family: str, here: frozenset[str] | None = None) ->
 
 def _local() -> list[CatalogueEntry]:
     """Folders put under the root by hand or brought in from the hub, one or two levels deep."""
-    not_local = {smollm2.NAME, *(folder_name(entry.name) for entry in _family_table())}
+    not_local = {SMOLLM2, *(folder_name(entry.name) for entry in _family_table())}
     entries = []
     for folder in _model_folders(models_root()):
         if folder.name in not_local and folder.parent == models_root():
@@ -284,9 +285,9 @@ def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
             name=name,
             family=str(config.get("model_type", source)),
             source=source,
-            n_layers=hf_config.size(config, "n_layers", folder),
-            n_heads=hf_config.size(config, "n_heads", folder),
-            d_model=hf_config.size(config, "d_model", folder),
+            n_layers=hf_config.size(config, "n_layers", shown(folder)),
+            n_heads=hf_config.size(config, "n_heads", shown(folder)),
+            d_model=hf_config.size(config, "d_model", shown(folder)),
             n_params=n_params,
             available=True,
             title=name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 from core.errors import ModelUnavailable
@@ -10,11 +9,10 @@ from core.models.catalogue import BY_CONSTRUCTION, CatalogueEntry, find_entry, f
 from core.models.formats.hf_folder import hf_identity
 from core.models.formats.native_folder import native_identity
 from core.models.paths import NATIVE_FILE
+from core.runtime.lru import Lru
 from core.transformer.card import ModelIdentity
 
-_known: dict[tuple[object, ...], ModelIdentity] = {}
-_lock = threading.Lock()
-MAX_REMEMBERED = 64
+_known: Lru[tuple[object, ...], ModelIdentity] = Lru(64)
 
 
 def model_identity(name: str) -> ModelIdentity:
@@ -33,15 +31,7 @@ def model_identity(name: str) -> ModelIdentity:
             f"{entry.name} is not on this machine yet: bring it in with `python -m core models add {entry.name}`."
         )
     key = (entry.name, entry.source, *_state(folder))
-    with _lock:
-        known = _known.get(key)
-    if known is None:
-        known = _read(folder, entry)
-        with _lock:
-            while len(_known) >= MAX_REMEMBERED:
-                _known.pop(next(iter(_known)))
-            _known[key] = known
-    return known
+    return _known.get_or_make(key, lambda: _read(folder, entry))
 
 
 def _read(folder: Path, entry: CatalogueEntry) -> ModelIdentity:

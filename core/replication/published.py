@@ -10,18 +10,16 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from core.attention.scores import heads_above
-from core.heads import HeadSet
+from core.heads import HeadSet, heads_above
 
 _FILE = Path(__file__).with_name("report_scores.json")
 # The thresholds whose counts stand beside every other list of heads.
 COUNTED_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-# The two thresholds of its table.
-REPORT_THRESHOLDS = (0.5, 0.6)
 REPORT_LENGTH = 100
 REPORT_SEQUENCES = 4
 REPORT_TOKEN_RANGE = (1000, 10000)
@@ -90,5 +88,6 @@ def reported_table() -> tuple[ReportedRow, ...]:
 
 
 @lru_cache
-def _recorded() -> dict:
-    return json.loads(_FILE.read_text(encoding="utf-8"))
+def _recorded() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_FILE.read_text(encoding="utf-8"))
+    return found

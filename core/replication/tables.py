@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from core.attention.scores import head_name
 from core.attention.tables import Row
-from core.figures.replication import row_name, step_labels
-from core.numbers import short_count
-from core.replication.published import reported_table
-from core.replication.recipe import ReproducedRow, Reproduction
-from core.replication.size import SizedModel, scale_request
+from core.heads import HeadSet, names
+from core.numbers import short_count, unsigned
+from core.replication.published import COUNTED_THRESHOLDS, ReportedModel, reported_models, reported_table
+from core.replication.reproduction import ReproducedRow, Reproduction
+from core.replication.run import ReportRun
+from core.replication.size import SizedModel
+from core.replication.words import QUESTIONS, answers, row_name, step_labels
+from core.settings.modes import Mode
+from core.settings.request import Request
+from core.settings.subject import Subject
+from core.settings.view import CORRECTIONS
+from core.sharing.facts import Facts, behaviour_facts, envelope, loss_facts
 
 _NAMES_SHOWN = 6
 
@@ -30,7 +36,7 @@ def table_rows(own: Reproduction, chosen: Reproduction, model: str) -> list[Row]
         }
         if chosen.corrections != own.corrections:
             row[f"{model}, corrected, {unit}"] = f"{corrected.value:.3f}"
-            if chosen.corrections.controls:
+            if chosen.corrections.baselines:
                 row["random heads, 95 % band"] = _band(corrected)
         row[f"heads of {model}"] = _names(corrected.heads)
         rows.append(row)
@@ -45,20 +51,20 @@ def step_rows(steps: Sequence[Reproduction]) -> list[Row]:
         for found in step.rows:
             name = row_name(found.threshold)
             row[name] = f"{found.value:.3f}" + (f" ({len(found.heads)})" if found.threshold is not None else "")
-        row["random heads, 95 % band"] = "; ".join(_band(found) for found in step.rows if len(found.controls)) or "–"
+        row["random heads, 95 % band"] = "; ".join(_band(found) for found in step.rows if len(found.baselines)) or "–"
         row["highest score"] = f"{step.scores.max():.3f}"
         rows.append(row)
     return rows
 
 
-def scale_rows(models: Sequence[SizedModel]) -> list[Row]:
+def size_rows(models: Sequence[SizedModel]) -> list[Row]:
     """One row a model, the smallest first, as text; what is not measured is said to be."""
-    return [_scale_row(model) for model in models]
+    return [_size_row(model) for model in models]
 
 
-def scale_notes(models: Sequence[SizedModel]) -> list[str]:
+def size_notes(models: Sequence[SizedModel]) -> list[str]:
     """What the rows rest on, and why some could not be measured."""
-    options = scale_request("").options
+    options = Request("").options
     bound = next((f" (ln L = {model.losses.ln_length:.2f} to beat)" for model in models if model.losses is not None), "")
     said = (
         f"Every model on the default probe: {options.sequences} sequences of length {options.length}, repeated once, tokens "
@@ -68,7 +74,7 @@ def scale_notes(models: Sequence[SizedModel]) -> list[str]:
     return [said, *(f"{model.name}: {model.problem}" for model in models if model.problem)]
 
 
-def _scale_row(model: SizedModel) -> Row:
+def _size_row(model: SizedModel) -> Row:
     losses, top = model.losses, model.top
     return {
         "model": model.name if model.trained else f"{model.name} (set by hand)",
@@ -77,8 +83,8 @@ def _scale_row(model: SizedModel) -> Row:
         "behaviour": ("cannot be measured" if model.problem else "not measured yet") if losses is None else losses.behaviour,
         "second-copy loss (nats)": "–" if losses is None else f"{losses.second_copy:.2f}",
         "highest induction score": "–" if top is None else f"{top[1]:.2f}",
-        "its head": "–" if top is None else head_name(*top[0]),
-        "that head's contrast": "–" if model.top_contrast is None else f"{round(model.top_contrast, 2) + 0.0:.2f}",
+        "its head": "–" if top is None else top[0].name,
+        "that head's contrast": "–" if model.top_contrast is None else unsigned(model.top_contrast),
     }
 
 
@@ -87,6 +93,88 @@ def _band(row: ReproducedRow) -> str:
     return "–" if math.isnan(low) else f"{low:.2f} to {high:.2f}"
 
 
-def _names(heads: Sequence[tuple[int, int]]) -> str:
+def _names(heads: HeadSet) -> str:
     more = len(heads) - _NAMES_SHOWN
-    return (", ".join(head_name(*head) for head in heads[:_NAMES_SHOWN]) or "none") + (f" and {more} more" if more > 0 else "")
+    return (", ".join(names(heads[:_NAMES_SHOWN])) or "none") + (f" and {more} more" if more > 0 else "")
+
+
+def report_facts(run: ReportRun, mode: Mode) -> Facts:
+    """The published numbers beside this run's; `mode` is the one of the sweep and of pruning."""
+    return envelope(run.subject) | {
+        "mode": mode,
+        "published": {
+            "models": {name: _published(found) for name, found in reported_models().items()},
+            "table": [
+                {
+                    "model": row.model,
+                    "threshold": row.threshold,
+                    "heads": names(row.heads),
+                    "log_probability": row.log_probability,
+                    "loss": row.loss,
+                }
+                for row in reported_table()
+            ],
+        },
+        "run": {
+            **steps_facts(run.subject, run.steps)["run"],
+            "induction": {"whole_diagonal": run.steps[0].scores, "second_copy_queries": run.steps[-1].scores},
+            "heads_above": {str(t): int((run.steps[0].scores > t).sum()) for t in COUNTED_THRESHOLDS},
+            "loss": loss_facts(run.steps[0].losses),
+            "behaviour": behaviour_facts(run.steps[0].losses),
+        },
+        "models": [_sized(model) for model in run.models],
+        "questions": [{"question": QUESTIONS[name], "answer": answer} for name, answer in answers(run).items()],
+    }
+
+
+def steps_facts(subject: Subject, steps: Sequence[Reproduction]) -> Facts:
+    """The report's recipe and its corrections, one more each time."""
+    return envelope(subject) | {"run": {"recipe": _recipe(steps[0]), "steps": [_step(step) for step in steps]}}
+
+
+def _published(found: ReportedModel) -> Facts:
+    counts = {str(threshold): count for threshold, count in found.counts().items()}
+    maps = {"induction": found.induction, "previous_token": found.previous_token}
+    return {"title": found.title, "heads_above": counts, **maps}
+
+
+def _recipe(step: Reproduction) -> Facts:
+    probe = step.recipe.subject.probe
+    return {
+        "length": probe.length,
+        "sequences": probe.n_sequences,
+        "seed": probe.options.seed,
+        "token_range": list(probe.token_range),
+        "has_bos": probe.has_bos,
+        "notes": list(step.recipe.notes),
+    }
+
+
+def _step(step: Reproduction) -> Facts:
+    rows = [
+        {
+            "threshold": row.threshold,
+            "heads": names(row.heads),
+            "value": row.value,
+            "baseline": dict(zip(("low", "high", "mean"), row.band, strict=True)) if len(row.baselines) else None,
+        }
+        for row in step.rows
+    ]
+    return {"corrections": [name for name in CORRECTIONS if getattr(step.corrections, name)], "rows": rows}
+
+
+def _sized(model: SizedModel) -> Facts:
+    """One model of this machine on the default probe; what is not measured is null."""
+    top = (
+        None if model.top is None else {"head": model.top[0].name, "induction": model.top[1]} | {"contrast": model.top_contrast}
+    )
+    return {
+        "name": model.name,
+        "n_layers": model.n_layers,
+        "n_heads": model.n_heads,
+        "n_params": model.n_params,
+        "behaviour": None if model.losses is None else behaviour_facts(model.losses),
+        "loss": None if model.losses is None else loss_facts(model.losses),
+        "highest": top,
+        "problem": model.problem or None,
+    }

@@ -35,14 +35,38 @@ _POLL_SECONDS = 0.1
 
 
 class JobControl:
-    """What work may report and ask while it runs.
+    """What work may report and ask while it runs: the one road for progress, from wherever the work is done.
 
-    This base class serves work that is run straight away, outside a pool: nobody listens and nobody cancels. A
-    subclass can print the progress, as the command line does.
+    This base class serves work that is run straight away, outside a pool: nobody listens and nobody cancels. The command
+    line's prints what it is told (`running`).
     """
 
+    def __init__(self) -> None:
+        # What the part that is being done is of the whole: where it begins and ends.
+        self._part = (0.0, 1.0)
+
     def progress(self, fraction: float, message: str = "") -> None:
-        """Report how much is done, 0 to 1, and what is being done."""
+        """Report how much of this part is done, 0 to 1, and what is being done; a job that was cancelled stops here."""
+        self.raise_if_cancelled()
+        begin, end = self._part
+        self.report(begin + (end - begin) * min(1.0, max(0.0, fraction)), message)
+
+    @contextmanager
+    def part(self, done: int, of: int, message: str = "") -> Iterator[None]:
+        """While inside, progress is of step `done` (from 0) of `of` equal ones; the job may be stopped at its beginning."""
+        self.checkpoint()
+        begin, end = before = self._part
+        width = (end - begin) / max(1, of)
+        self._part = (begin + done * width, begin + (done + 1) * width)
+        if message:
+            self.progress(0.0, message)
+        try:
+            yield
+        finally:
+            self._part = before
+
+    def report(self, fraction: float, message: str) -> None:
+        """Take note of how much of the whole is done."""
 
     def partial(self, value: Any) -> None:
         """Show a result that is not complete yet; the latest replaces the one before."""
@@ -62,14 +86,24 @@ class JobControl:
         yield
 
 
-_NO_POOL = JobControl()
 _thread = threading.local()
 
 
 def current_control() -> JobControl:
     """The control of the job that this thread runs, or one that does nothing outside a job."""
-    control: JobControl = getattr(_thread, "control", _NO_POOL)
-    return control
+    control: JobControl | None = getattr(_thread, "control", None)
+    return JobControl() if control is None else control
+
+
+@contextmanager
+def running(control: JobControl) -> Iterator[None]:
+    """While inside, work in this thread reports to `control`."""
+    before = getattr(_thread, "control", None)
+    _thread.control = control
+    try:
+        yield
+    finally:
+        _thread.control = before
 
 
 class Job(Generic[T]):
@@ -252,11 +286,12 @@ class _PoolControl(JobControl):
     """The control of a job in a pool. Used only by the thread that runs the job."""
 
     def __init__(self, job: Job[Any], turns: _Turns) -> None:
+        super().__init__()
         self._job = job
         self._turns = turns
         self._holds_turn = False
 
-    def progress(self, fraction: float, message: str = "") -> None:
+    def report(self, fraction: float, message: str) -> None:
         self._job.report(fraction, message)
 
     def partial(self, value: Any) -> None:

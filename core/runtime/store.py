@@ -1,6 +1,6 @@
 """Content-addressed results on disk, computed once for everybody.
 
-A result is named by a key: a digest of everything that changes it (`result_key`). It is one safetensors file,
+A result is named by a key: a digest of everything that changes it (`core.runtime.keys`). It is one safetensors file,
 `ROOT/ab/abcd....safetensors`, whose header holds the key, the metadata as JSON and a digest of the whole file.
 
 - A file appears whole or not at all: it is written under another name, flushed to the disk, then renamed.
@@ -17,10 +17,8 @@ import hashlib
 import json
 import math
 import os
-import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,9 +31,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from core.errors import BadInput
+from core.runtime.files import TEMPORARY, write_whole
 from core.runtime.jobs import current_control
+from core.runtime.keys import check_json, json_text
+from core.runtime.lru import Lru
 
-FORMAT = 1
 DEFAULT_MAX_BYTES = 2 * 10**9
 # The bundled models' default results travel with the project, so that a first screen waits for no library to be imported.
 BUNDLED_RESULTS = Path(__file__).with_name("bundled_results")
@@ -46,24 +46,6 @@ _BAD_FILES_KEPT = 8
 _ABANDONED_SECONDS = 3600
 _WRITES_BETWEEN_SWEEPS = 64
 _POLL_SECONDS = 0.05
-
-
-def result_key(kind: str, **parts: Any) -> str:
-    """Name a result by everything that changes it.
-
-    Args:
-        kind: what is computed, for example "scores".
-        parts: JSON values: None, bool, int, finite float, str, and lists and str-keyed dicts of these.
-
-    Returns:
-        64 hexadecimal digits; the order of the parts (and of dict keys) does not matter.
-
-    Raises:
-        TypeError: a part is of a type that is not JSON.
-        ValueError: a number is NaN or infinite.
-    """
-    _check_json(parts, kind)
-    return hashlib.sha256(_json({"format": FORMAT, "kind": kind, "parts": parts}).encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +63,10 @@ class Stored:
     meta: dict[str, Any]
 
     def __post_init__(self) -> None:
-        _check_json(self.meta, "meta")
+        check_json(self.meta, "meta")
         object.__setattr__(self, "arrays", {name: _read_only(name, array) for name, array in self.arrays.items()})
         # What is served from memory must equal what a later process reads from disk, and be nobody else's object.
-        object.__setattr__(self, "meta", json.loads(_json(self.meta)))
+        object.__setattr__(self, "meta", json.loads(json_text(self.meta)))
 
 
 def _read_only(name: str, value: Any) -> np.ndarray:
@@ -95,31 +77,6 @@ def _read_only(name: str, value: Any) -> np.ndarray:
         array = np.array(array, order="C")
         array.setflags(write=False)
     return array
-
-
-def _check_json(value: Any, where: str) -> None:
-    if value is None or isinstance(value, bool | int | str):
-        return
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{where} is {value}, which JSON cannot hold")
-        return
-    if isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _check_json(item, f"{where}[{index}]")
-        return
-    if isinstance(value, dict):
-        for name, item in value.items():
-            # JSON would turn 1 and "1" into the same name.
-            if not isinstance(name, str):
-                raise TypeError(f"{where} has the name {name!r}, which is not a string")
-            _check_json(item, f"{where}.{name}")
-        return
-    raise TypeError(f"{where} is a {type(value).__name__}, which is not JSON")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _digest_place(data: bytes | bytearray) -> int:
@@ -142,7 +99,7 @@ def _digest(data: bytes | bytearray, place: int) -> bytes:
 
 
 def _pack(key: str, stored: Stored) -> bytes:
-    header = {"key": key, "meta": _json(stored.meta), "digest": _NO_DIGEST.decode()}
+    header = {"key": key, "meta": json_text(stored.meta), "digest": _NO_DIGEST.decode()}
     data = bytearray(save(stored.arrays, metadata=header))
     place = _digest_place(data)
     data[place : place + len(_NO_DIGEST)] = _digest(data, place)
@@ -185,11 +142,10 @@ class Store:
     ) -> None:
         self.root = Path(root)
         self.max_bytes = max_bytes
-        self.memory_entries = memory_entries
         self.bundled = bundled
         self.warning: str | None = None
         self._guard = threading.Lock()
-        self._memory: OrderedDict[str, Stored] = OrderedDict()
+        self._memory: Lru[str, Stored] = Lru(memory_entries)
         self._key_locks: dict[str, _KeyLock] = {}
         # The folder's size, as far as this process knows; None until it has looked.
         self._size: int | None = None
@@ -253,21 +209,12 @@ class Store:
     # Memory
 
     def _recall(self, key: str) -> Stored | None:
-        with self._guard:
-            stored = self._memory.get(key)
-            if stored is None:
-                return None
-            self._memory.move_to_end(key)
+        stored = self._memory.get(key)
         # A copy, sharing the read-only arrays: nobody can change the metadata that the next one gets.
-        return Stored(stored.arrays, stored.meta)
+        return None if stored is None else Stored(stored.arrays, stored.meta)
 
     def _remember(self, key: str, stored: Stored) -> None:
-        kept = Stored(stored.arrays, stored.meta)
-        with self._guard:
-            self._memory[key] = kept
-            self._memory.move_to_end(key)
-            while len(self._memory) > self.memory_entries:
-                self._memory.popitem(last=False)
+        self._memory.put(key, Stored(stored.arrays, stored.meta))
 
     # Once per key
 
@@ -340,17 +287,8 @@ class Store:
                 f"{self.root} may hold, so it is kept in memory only; set HEADSCOPE_STORE_MAX_GB to more."
             )
             return
-        temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+        write_whole(path, data)
         self.warning = None
         self._bound_size(path, len(data))
 
@@ -388,7 +326,7 @@ class Store:
                 results.append(entry)
             elif path.name.endswith(_SUFFIX + ".bad"):
                 bad.append(entry)
-            elif path.suffix in (".tmp", ".lock") and time.time() - status.st_mtime > _ABANDONED_SECONDS:
+            elif path.suffix in (TEMPORARY, ".lock") and time.time() - status.st_mtime > _ABANDONED_SECONDS:
                 _remove_abandoned(path)
         bad.sort()
         for _, _, path in bad[:-_BAD_FILES_KEPT]:
@@ -423,7 +361,7 @@ def _unlink(path: Path) -> None:
 
 def _remove_abandoned(path: Path) -> None:
     """Remove what a killed process left behind; a lock that is held stays, however old its file is."""
-    if path.suffix == ".tmp":
+    if path.suffix == TEMPORARY:
         _unlink(path)
         return
     lock = FileLock(path)

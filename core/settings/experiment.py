@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from core.attention.scores import head_name
-from core.heads import Head, HeadSet, Mode
-from core.text.paragraph import PARAGRAPH
+from core.heads import Head, HeadSet
+from core.settings.modes import Mode
 
 Source = Literal["threshold", "picked", "both"]
 SOURCES: tuple[Source, ...] = ("threshold", "picked", "both")
@@ -21,7 +20,7 @@ EFFECT_FLOOR = 0.2
 MAX_EFFECT_FLOOR = 0.9
 MAX_PARAGRAPH = 1000
 # The two thresholds of the report that started this project.
-REPORTED_THRESHOLDS = (0.5, 0.6)
+REPORT_THRESHOLDS = (0.5, 0.6)
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Experiment:
     effect_floor: contrast from which a head can be called.
     first, second: the two thresholds that are compared.
     curves: whether a sweep shows its own mode only, or all.
-    paragraph: the plain text that specificity is measured on.
+    paragraph: the text that specificity is measured on; empty for the built-in one.
     """
 
     mode: Mode = "mean"
@@ -43,10 +42,10 @@ class Experiment:
     heads: HeadSet = ()
     floor: float = DEFAULT_FLOOR
     effect_floor: float = EFFECT_FLOOR
-    first: float = REPORTED_THRESHOLDS[0]
-    second: float = REPORTED_THRESHOLDS[1]
+    first: float = REPORT_THRESHOLDS[0]
+    second: float = REPORT_THRESHOLDS[1]
     curves: Curves = "one"
-    paragraph: str = PARAGRAPH
+    paragraph: str = ""
 
     def chosen(self, above: Sequence[Head]) -> HeadSet:
         """The heads to take away, in layer order; `above` are those above the threshold."""
@@ -67,8 +66,3 @@ class Experiment:
         if self.source == "both" and head not in above:
             return replace(self, heads=tuple(place for place in self.heads if place != head))
         return replace(self, source="picked", heads=tuple(place for place in chosen if place != head))
-
-
-def named(heads: Sequence[Head]) -> str:
-    """`L1H0,L1H2`, as an address and the command line write a set."""
-    return ",".join(head_name(*head) for head in heads)

@@ -1,4 +1,4 @@
-"""Ordinary text, for specificity: an ablation that hurts induction should leave plain text mostly alone."""
+"""Ordinary text, for specificity: an ablation that hurts induction should leave it mostly alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from core.errors import BadInput
-from core.transformer.card import ModelIdentity
+from core.settings.subject import Subject
 
 MAX_TEXT_TOKENS = 512
 # Written for HeadScope. Everyday words, little repetition of phrases, so that induction has little to do in it.
@@ -18,15 +18,16 @@ PARAGRAPH = (
 )
 
 
-def text_tokens(identity: ModelIdentity, text: str) -> Int[np.ndarray, "1 tokens"]:
-    """The ids of `text` by the model's own tokenizer, cut to what fits; a BOS in front where the model has one.
+def text_tokens(subject: Subject, text: str) -> Int[np.ndarray, "1 tokens"]:
+    """The ids of `text` by the model's own tokenizer, cut to what fits; a BOS in front as the probe has one.
 
     Raises BadInput for a model without a tokenizer, or a text of fewer than two tokens.
     """
+    identity = subject.identity
     if identity.tokenizer is None:
-        raise BadInput(f"{identity.card.name} came without a tokenizer, so plain text cannot be measured on it.")
+        raise BadInput(f"{identity.card.name} came without a tokenizer, so text cannot be measured on it.")
     ids = identity.tokenizer.encode(text, special_tokens=False)
     if len(ids) < 2:
         raise BadInput("The text must be at least two tokens long.")
-    front = [] if identity.bos_token_id is None else [identity.bos_token_id]
+    front = [identity.bos_token_id] if subject.probe.has_bos and identity.bos_token_id is not None else []
     return np.asarray([(front + ids)[: min(MAX_TEXT_TOKENS, identity.card.n_ctx)]], dtype=np.int64)

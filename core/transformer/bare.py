@@ -13,7 +13,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from core.transformer.passes.fused_attention import HeadsFirst, NotFused, seen_attention
+from core.transformer.passes.fused_attention import HeadsFirst, NotFused, SharedHeadsFirst, seen_attention
 
 INTERFACE = "headscope"
 
@@ -40,8 +40,8 @@ def bare_twin(module: nn.Module) -> Any:
 def _library_attention(
     module: nn.Module,
     query: HeadsFirst,
-    key: HeadsFirst,
-    value: HeadsFirst,
+    key: SharedHeadsFirst,
+    value: SharedHeadsFirst,
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
@@ -72,8 +72,9 @@ def _native_attention(
         raise NotFused
     batch, tokens, _ = hidden_states.shape
 
-    def heads(projection: nn.Module, count: int) -> HeadsFirst:
-        return projection(hidden_states).view(batch, tokens, count, attention.d_head).transpose(1, 2)
+    def heads(projection: nn.Module, count: int) -> Float[Tensor, "batch count tokens d_head"]:
+        found: Tensor = projection(hidden_states).view(batch, tokens, count, attention.d_head).transpose(1, 2)
+        return found
 
     query, key = heads(attention.q, attention.n_heads), heads(attention.k, attention.n_kv_heads)
     if attention.rotary is not None:

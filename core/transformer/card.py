@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from core.probes.repeated import Vocabulary
+from core.probes.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from core.transformer.tokenizer import ModelTokenizer
 
-Source = Literal["bundled", "pypi", "hub", "local"]
+Source = Literal["bundled", "pypi", "hub", "local", "memory"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from core.probes.repeated import Vocabulary
+from core.probes.vocabulary import Vocabulary
 from core.transformer.card import ModelCard, ModelIdentity
 
 
@@ -41,9 +41,11 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.bridge.original_model.parameters()).device
+        found: torch.device = next(self.bridge.original_model.parameters()).device
+        return found
 
     @property
     def dtype(self) -> torch.dtype:
         """The weights' number format."""
-        return next(self.bridge.original_model.parameters()).dtype
+        found: torch.dtype = next(self.bridge.original_model.parameters()).dtype
+        return found

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.ablation.cached import CausalMap
-from core.verdicts.cached import Calls
-from core.verdicts.judge import MATCHING, Verdict
+from core.ablation.outcomes import CausalMap
+from core.verdicts.judge import Verdict
+from core.verdicts.judgement import Judgement
+from core.verdicts.labels import MATCHING
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,16 @@ def layers_to_measure(verdicts: Iterable[Verdict]) -> tuple[int, ...]:
     Later layers cost less to measure, and called heads are what a person asks about.
     """
     given = tuple(verdicts)
-    called = {verdict.layer for verdict in given if verdict.label in MATCHING}
-    previous = {verdict.layer for verdict in given if verdict.label == "previous token"} - called
+    called = {verdict.head.layer for verdict in given if verdict.label in MATCHING}
+    previous = {verdict.head.layer for verdict in given if verdict.label == "previous token"} - called
     return (*sorted(called, reverse=True), *sorted(previous, reverse=True))
 
 
-def cost_of(verdict: Verdict, calls: Calls, effects: CausalMap | None) -> Cost:
+def cost_of(verdict: Verdict, judged: Judgement, effects: CausalMap | None) -> Cost:
     """What removing a verdict's head costs, as far as `effects` has its layer."""
-    if effects is None or np.isnan(effects.effect[verdict.layer, verdict.head]):
+    if effects is None or not effects.knows(verdict.head):
         return Cost()
-    left_out = {(other.layer, other.head) for other in calls.called} | {(verdict.layer, verdict.head)}
-    layer = effects.effect[verdict.layer]
-    others = [layer[head] for head in range(len(layer)) if (verdict.layer, head) not in left_out]
-    return Cost(float(layer[verdict.head]), float(np.median(others)) if others else None)
+    left_out = {other.head for other in judged.called} | {verdict.head}
+    layer = effects.effect[verdict.head.layer]
+    others = [layer[head] for head in range(len(layer)) if (verdict.head.layer, head) not in left_out]
+    return Cost(float(effects.effect[verdict.head]), float(np.median(others)) if others else None)

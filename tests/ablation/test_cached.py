@@ -12,48 +12,53 @@ import core.ablation.cached as interventions
 from core.ablation.cached import (
     ablate,
     ablate_all,
-    ablation_controls,
     causal_map,
     estimated_map,
+    known_causal_map,
+    random_baselines,
     single_effects,
-    stored_causal_map,
-    threshold_sweep,
+    sweep,
 )
-from core.ablation.sweep import band, knee, recovered_fraction, sets_by_threshold, threshold_grid
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.scores import Losses
+from core.ablation.outcomes import band, gain_lost
+from core.ablation.sweep import knee, sets_by_threshold, threshold_grid
+from core.attention.cached import score_heads
+from core.behaviour import Losses
 from core.cli import main
 from core.errors import BadInput, JobCancelled
+from core.heads import Head
 from core.models.built_in.circuit_spec import standard_spec
-from core.probes.repeated import ProbeOptions
-from core.runtime.cache import at_hand
+from core.probes.losses import losses_of
+from core.probes.probe import ProbeOptions
+from core.runtime.cache import if_cached
 from core.runtime.jobs import JobPool
+from core.settings.request import Request
+from core.settings.subject import bind
 
-CIRCUIT = ScoreRequest("by-construction", ProbeOptions(length=30, sequences=3))
-MIXTURE = ScoreRequest("mixture", ProbeOptions(length=25, sequences=3))
+CIRCUIT = Request("by-construction", length=30, sequences=3)
+MIXTURE = Request("mixture", length=25, sequences=3)
 
 
 @pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "store"))
-    interventions._benches.clear()
+def no_ablators(empty_store):
+    """Nothing is there that was made before the test."""
+    interventions._ablators.clear()
 
 
-def places() -> dict[str, tuple[int, int]]:
-    return {head.kind: (head.layer, head.head) for head in standard_spec().planted}
+def places() -> dict[str, Head]:
+    return {head.kind: Head(head.layer, head.head) for head in standard_spec().planted}
 
 
 @pytest.fixture
 def passes(monkeypatch) -> list[int]:
     """How many head sets were really ablated."""
     counted: list[int] = []
-    original = core.ablation.ablator.AblationBench.token_loss
+    original = core.ablation.ablator.Ablator.token_loss
 
     def counting(self, sets, *arguments, **keywords):
         counted.append(len(sets))
         return original(self, sets, *arguments, **keywords)
 
-    monkeypatch.setattr(core.ablation.ablator.AblationBench, "token_loss", counting)
+    monkeypatch.setattr(core.ablation.ablator.Ablator, "token_loss", counting)
     return counted
 
 
@@ -69,7 +74,7 @@ def test_the_causal_map_of_the_circuit_shows_its_two_heads(mode):
 
 
 def test_a_result_says_which_engine_it_came_from_also_from_the_store(monkeypatch):
-    original = core.ablation.ablator.AblationBench.__init__
+    original = core.ablation.ablator.Ablator.__init__
 
     def slow(self, *arguments, **keywords):
         original(self, *arguments, **{**keywords, "engine": "hooks"})
@@ -78,17 +83,17 @@ def test_a_result_says_which_engine_it_came_from_also_from_the_store(monkeypatch
     first = ablate(MIXTURE, heads, "mean", text=None)
     bottom = causal_map(MIXTURE, "mean", [0])
     assert first.engine == bottom.engine == "fused"
-    monkeypatch.setattr(core.ablation.ablator.AblationBench, "__init__", slow)
-    interventions._benches.clear()
-    assert ablate(MIXTURE, heads, "mean", text=None).engine == first.engine, "kept, not asked of this session's bench"
+    monkeypatch.setattr(core.ablation.ablator.Ablator, "__init__", slow)
+    interventions._ablators.clear()
+    assert ablate(MIXTURE, heads, "mean", text=None).engine == first.engine, "kept, not asked of this session's ablator"
     assert ablate(MIXTURE, [(1, 1)], "mean", text=None).engine == "hooks"
-    assert causal_map(MIXTURE, "mean", [0, 1]).engine == stored_causal_map(MIXTURE, "mean").engine == "fused and hooks"
+    assert causal_map(MIXTURE, "mean", [0, 1]).engine == known_causal_map(bind(MIXTURE), "mean").engine == "fused and hooks"
 
 
 def test_a_map_of_some_layers_leaves_the_others_unmeasured_and_is_at_hand_for_the_whole():
     part = causal_map(MIXTURE, "resample", [2, 0])
     assert np.isnan(part.effect[1]).all() and not np.isnan(part.effect[[0, 2]]).any() and not part.complete
-    kept = stored_causal_map(MIXTURE, "resample")
+    kept = known_causal_map(bind(MIXTURE), "resample")
     assert np.array_equal(kept.effect, part.effect, equal_nan=True)
     assert np.array_equal(causal_map(MIXTURE, "resample").effect[[0, 2]], part.effect[[0, 2]])
     with pytest.raises(BadInput, match="layers 0 to 2"):
@@ -97,7 +102,7 @@ def test_a_map_of_some_layers_leaves_the_others_unmeasured_and_is_at_hand_for_th
 
 def test_the_causal_map_equals_ablating_one_by_one():
     found = causal_map(MIXTURE, "mean")
-    clean = head_scores(MIXTURE).losses()
+    clean = score_heads(MIXTURE).losses()
     for layer, head in ((0, 6), (1, 3), (2, 7)):
         alone = ablate(MIXTURE, [(layer, head)], "mean")
         assert found.effect[layer, head] == pytest.approx(alone.ablated_losses.second_copy - clean.second_copy, abs=1e-5)
@@ -123,7 +128,7 @@ def test_an_interrupted_map_goes_on_where_it_stopped(passes):
     with pytest.raises(JobCancelled):
         pool.submit("map", work).result(60)
     assert not seen[0].complete and np.isnan(seen[0].effect).sum() > np.isnan(seen[1].effect).sum()
-    kept = stored_causal_map(MIXTURE, "zero")
+    kept = known_causal_map(bind(MIXTURE), "zero")
     assert kept is not None and np.array_equal(np.isnan(kept.effect), np.isnan(seen[1].effect))
     already = sum(passes)
     whole = causal_map(MIXTURE, "zero")
@@ -135,27 +140,26 @@ def test_an_interrupted_map_goes_on_where_it_stopped(passes):
 def test_the_estimate_ranks_heads_like_the_exact_map():
     from scipy.stats import spearmanr
 
-    exact, estimate = causal_map(MIXTURE, "mean").effect, estimated_map(MIXTURE, "mean")
+    exact, estimate = causal_map(MIXTURE, "mean").effect, estimated_map(bind(MIXTURE), "mean")
     assert spearmanr(exact.ravel(), estimate.ravel()).statistic > 0.5
 
 
 def test_the_estimate_is_the_gradient():
     """First order: for a head whose `z` changes little, estimate and exact effect agree. Resampling among equal sequences
     changes nothing at all, so both are zero."""
-    from core.ablation.ablator import AblationBench
+    from core.ablation.ablator import Ablator
     from core.ablation.causal import estimated_effects
-    from core.attention.scores import Layout
     from core.probes.repeated import repeated_probe
     from tests.helpers.architectures import make_pair
 
     pair = make_pair("gpt2")
     probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=10, sequences=2))
-    layout = Layout.of(probe)
-    same = AblationBench(pair.loaded, np.repeat(probe.tokens[:1], 2, axis=0))
+    layout = probe.layout
+    same = Ablator(pair.loaded, np.repeat(probe.tokens[:1], 2, axis=0))
     assert np.abs(estimated_effects(same, "resample", layout)).max() < 1e-6
-    # The directional derivative, by finite differences through the bench's own pass.
-    bench = AblationBench(pair.loaded, probe.tokens)
-    estimate = estimated_effects(bench, "zero", layout)
+    # The directional derivative, by finite differences through the ablator's own pass.
+    ablator = Ablator(pair.loaded, probe.tokens)
+    estimate = estimated_effects(ablator, "zero", layout)
     for layer, head in ((0, 1), (1, 2), (2, 0)):
         small = 1e-2
         change = _scaled_loss(pair.loaded, probe.tokens, layer, head, 1 - small, layout) - _scaled_loss(
@@ -167,7 +171,8 @@ def test_the_estimate_is_the_gradient():
 def _scaled_loss(model, tokens, layer, head, factor, layout):
     import torch
 
-    from core.transformer.passes.hooks import run_body, token_losses, z_hook
+    from core.transformer.passes.hooks import run_body, z_hook
+    from core.transformer.passes.readout import token_losses
 
     def scale(z):
         z = z.clone()
@@ -177,27 +182,27 @@ def _scaled_loss(model, tokens, layer, head, factor, layout):
     ids = torch.from_numpy(np.array(tokens))
     with torch.no_grad():
         final = run_body(model, ids, [(z_hook(layer), scale)]).final
-        return Losses.of(token_losses(model, final, ids).numpy(), layout).second_copy
+        return losses_of(token_losses(model, final, ids).numpy(), layout).second_copy
 
 
 def test_the_sweep_of_the_circuit(passes):
     thresholds = threshold_grid(0.05, 0.95, 0.05)
-    sweep = threshold_sweep(CIRCUIT, thresholds, "zero", score="contrast", controls=5)
-    assert {row.heads for row in sweep.rows} == {(places()["induction"],)}
-    assert all(row.second_copy == pytest.approx(np.log(128), abs=1e-4) for row in sweep.rows)
-    assert all(row.control_high < 0.02 for row in sweep.rows)
-    assert sweep.knee is None
-    # One set and its five controls: equal sets are computed once.
+    swept = sweep(CIRCUIT, thresholds, "zero", score="contrast", count=5)
+    assert {row.heads for row in swept.rows} == {(places()["induction"],)}
+    assert all(row.second_copy == pytest.approx(np.log(128), abs=1e-4) for row in swept.rows)
+    assert all(row.baseline_high < 0.02 for row in swept.rows)
+    assert swept.knee is None
+    # One set and its five baselines: equal sets are computed once.
     assert sum(passes) == 1 + 5
     before = sum(passes)
-    threshold_sweep(CIRCUIT, thresholds[::2], "zero", score="contrast", controls=5)
+    sweep(CIRCUIT, thresholds[::2], "zero", score="contrast", count=5)
     assert sum(passes) == before
 
 
 def test_an_ablation_has_the_same_bits_alone_and_in_company(monkeypatch, tmp_path):
     """Same key, same bits: whichever of a sweep and a click comes first."""
     sets = [((0, 6), (1, 3)), ((1, 3),), ((1, 3), (2, 7)), ((2, 1),)]
-    together = ablate_all(MIXTURE, sets, "mean")
+    together = ablate_all(bind(MIXTURE), sets, "mean")
     monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "fresh"))
     for heads, found in zip(sets, together, strict=True):
         alone = ablate(MIXTURE, heads, "mean", text=None)
@@ -206,55 +211,55 @@ def test_an_ablation_has_the_same_bits_alone_and_in_company(monkeypatch, tmp_pat
 
 
 def test_single_effects_are_not_computed_where_only_what_is_at_hand_is_wanted(passes):
-    assert at_hand(lambda: single_effects(MIXTURE, [(0, 1), (2, 2)], "resample")) is None
+    heads = (Head(0, 1), Head(2, 2))
+    assert if_cached(lambda: single_effects(bind(MIXTURE), heads, "resample")) is None
     assert not passes
-    effects = single_effects(MIXTURE, [(0, 1), (2, 2)], "resample")
-    assert at_hand(lambda: single_effects(MIXTURE, [(0, 1), (2, 2)], "resample")) == pytest.approx(effects)
+    effects = single_effects(bind(MIXTURE), heads, "resample")
+    assert if_cached(lambda: single_effects(bind(MIXTURE), heads, "resample")) == pytest.approx(effects)
     assert sum(passes) == 2
 
 
 def test_sweep_rows_follow_the_definition():
     thresholds = (0.1, 0.4, 0.999)
-    sweep = threshold_sweep(MIXTURE, thresholds, "mean", controls=4)
-    scores = head_scores(MIXTURE)
-    assert [row.heads for row in sweep.rows] == list(sets_by_threshold(scores.mean("induction"), thresholds))
+    swept = sweep(MIXTURE, thresholds, "mean", count=4)
+    scores = score_heads(MIXTURE)
+    assert [row.heads for row in swept.rows] == list(sets_by_threshold(scores.mean("induction"), thresholds))
     clean = scores.losses()
-    assert sweep.rows[-1].n_heads == 0 and sweep.rows[-1].second_copy == pytest.approx(clean.second_copy, abs=1e-5)
-    for row in sweep.rows[:-1]:
-        assert row.recovered_fraction == pytest.approx((row.second_copy - clean.second_copy) / clean.gain)
-        assert row.control_low <= row.control_mean <= row.control_high
-    assert sweep.rows[0].step == pytest.approx(sweep.rows[0].second_copy - sweep.rows[1].second_copy)
+    assert swept.rows[-1].n_heads == 0 and swept.rows[-1].second_copy == pytest.approx(clean.second_copy, abs=1e-5)
+    for row in swept.rows[:-1]:
+        assert row.gain_lost == pytest.approx((row.second_copy - clean.second_copy) / clean.gain)
+        assert row.baseline_low <= row.baseline_mean <= row.baseline_high
+    assert swept.rows[0].step == pytest.approx(swept.rows[0].second_copy - swept.rows[1].second_copy)
 
 
 def test_controls_are_random_sets_of_the_layer_and_kept():
     heads = [(1, 3), (1, 7)]
-    controls = ablation_controls(MIXTURE, heads, "mean", count=6)
-    assert controls.token_loss.shape == (6, 51) and len(controls.sets) == 6
-    assert all({layer for layer, _ in found} == {1} and not set(found) & set(heads) for found in controls.sets)
-    one = ablate(MIXTURE, controls.sets[0], "mean")
-    assert controls.second_copy[0] == pytest.approx(one.ablated_losses.second_copy, abs=1e-5)
+    baselines = random_baselines(bind(MIXTURE), heads, "mean", count=6)
+    assert baselines.token_loss.shape == (6, 51) and len(baselines.sets) == 6
+    assert all({layer for layer, _ in found} == {1} and not set(found) & set(heads) for found in baselines.sets)
+    one = ablate(MIXTURE, baselines.sets[0], "mean")
+    assert baselines.second_copy[0] == pytest.approx(one.ablated_losses.second_copy, abs=1e-5)
 
 
-def test_plain_text_beside_the_ablation():
+def test_a_text_beside_the_ablation():
     result = ablate(MIXTURE, [(1, 3)], "mean", text="the river and the garden, the river and the road")
     assert result.text is not None
     clean, ablated = result.text
     assert clean.shape == ablated.shape and np.isnan(clean[0, 0]) and not np.allclose(clean[0, 1:], ablated[0, 1:])
     nothing = ablate(MIXTURE, [], "mean", text="the river and the garden")
-    assert np.array_equal(nothing.text[0], nothing.text[1], equal_nan=True) and nothing.recovered_fraction == pytest.approx(
-        0, abs=1e-6
-    )
+    assert np.array_equal(nothing.text[0], nothing.text[1], equal_nan=True) and nothing.gain_lost == pytest.approx(0, abs=1e-6)
 
 
 def test_bad_input():
     with pytest.raises(BadInput, match="L9H0"):
         ablate(MIXTURE, [(9, 0)], "mean")
     with pytest.raises(BadInput, match="from 0 to 200"):
-        ablation_controls(MIXTURE, [(1, 0)], "mean", count=10**6)
+        random_baselines(bind(MIXTURE), [(1, 0)], "mean", count=10**6)
     with pytest.raises(BadInput, match="score that was measured"):
-        threshold_sweep(MIXTURE, (0.5,), "mean", score="charm")
-    with pytest.raises(BadInput, match="at least two tokens"):
-        ablate(MIXTURE, [(1, 0)], "mean", text="")
+        sweep(MIXTURE, (0.5,), "mean", score="charm")
+    for text in ("", "river"):
+        with pytest.raises(BadInput, match="at least two tokens"):
+            ablate(MIXTURE, [(1, 0)], "mean", text=text)
     for grid in ((0.5, 0.1, 0.1), (0, 1, 0), (0, 2, 0.1), (-1, 1, 0.1)):
         with pytest.raises(BadInput, match="within 0 to 1"):
             threshold_grid(*grid)
@@ -273,8 +278,8 @@ def test_grid_knee_and_band():
     low, high, mean = band(np.arange(101.0))
     assert (low, high, mean) == (2.5, 97.5, 50.0)
     assert np.isnan(band(np.empty(0))).all()
-    assert recovered_fraction(6.0, Losses(10.0, 2.0, 4.0)) == 0.5
-    assert np.isnan(recovered_fraction(6.0, Losses(2.0, 2.0, 4.0)))
+    assert gain_lost(6.0, Losses(10.0, 2.0, 4.0)) == 0.5
+    assert np.isnan(gain_lost(6.0, Losses(2.0, 2.0, 4.0)))
 
 
 def test_the_commands_print_their_contracts(capsys):
@@ -285,21 +290,23 @@ def test_the_commands_print_their_contracts(capsys):
         assert main([*words, *common]) == 0
         return json.loads(capsys.readouterr().out)
 
-    ablated = run("ablate", "--heads", head, "--controls", "3")
-    assert ablated["heads"] == [head] and len(ablated["control"]["sets"]) == 3
+    ablated = run("ablate", "--heads", head, "--baselines", "3")
+    assert ablated["heads"] == [head] and len(ablated["baseline"]["sets"]) == 3
+    assert all(Head.parse(found) is not None for found in ablated["baseline"]["sets"]), "sets of one head each, by name"
     assert {"clean", "ablated"} == set(ablated["loss"]) == set(ablated["per_position"])
     assert ablated["loss"]["ablated"]["second_copy"] == pytest.approx(np.log(128), abs=1e-4)
     assert ablated["per_position"]["clean"][0] is None
-    assert {"mean", "low", "high"} <= set(ablated["control"])
+    assert {"mean", "low", "high"} <= set(ablated["baseline"])
     causal = run("causal")
-    assert causal["exact"] is True and np.shape(causal["effect"]) == (2, 4)
+    assert np.all(causal["measured"]) and np.shape(causal["measured"]) == np.shape(causal["effect"]) == (2, 4)
     assert causal["engine"] in ("fused", "hooks")
     estimate = run("causal", "--estimate")
-    assert estimate["exact"] is False and estimate["engine"] == "gradient"
-    sweep = run("sweep", "--thresholds", "0.4:0.6:0.1", "--controls", "2")
-    assert [row["threshold"] for row in sweep["rows"]] == [0.4, 0.5, 0.6] and "knee" in sweep
-    assert {"n_heads", "heads", "second_copy", "recovered_fraction", "control_low", "control_high"} <= set(sweep["rows"][0])
-    kept = run("ablate", "--threshold", "0.5", "--controls", "0", "--keep")
+    assert estimate["effect"] is None and estimate["measured"] is None and estimate["engine"] == "gradient"
+    assert np.shape(estimate["estimate"]) == (2, 4)
+    swept = run("sweep", "--thresholds", "0.4:0.6:0.1", "--baselines", "2")
+    assert [row["threshold"] for row in swept["rows"]] == [0.4, 0.5, 0.6] and "knee" in swept
+    assert {"n_heads", "heads", "second_copy", "gain_lost", "baseline_low", "baseline_high"} <= set(swept["rows"][0])
+    kept = run("ablate", "--threshold", "0.5", "--baselines", "0", "--keep")
     assert len(kept["heads"]) == 8 - 1
     for words in (
         ["ablate"],

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from core.attention.cell_runs import BLOCK, Run, planned, runs_of
 from core.attention.reduce import FusedReducer, PatternReducer, wanted_cells
-from core.attention.scores import Layout
+from core.probes.layout import Layout
 from core.transformer.passes.fused_attention import FusedAttention
 
+# Its first call imports for a second, which is no part of an example's time.
+torch.testing.assert_close(torch.zeros(1), torch.zeros(1))
 LAYOUTS = st.builds(Layout, length=st.integers(2, 2 * BLOCK + 10), b=st.integers(0, 1))
 
 

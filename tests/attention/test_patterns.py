@@ -1,19 +1,27 @@
 """Patterns to look at: against the model library's eager attention weights, in full, in two bytes a cell and in one."""
 
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from core.attention.cached import ScoreRequest, head_scores
+from core.attention.cached import head_pattern, row_patterns, score_heads
+from core.attention.cells import induction_cells
 from core.attention.pattern_pass import measure_head_pattern, measure_losses, measure_patterns
-from core.attention.patterns import RowPatterns, check_head, grid_limit, head_pattern, row_patterns, stored_head_pattern
-from core.attention.rows import MAX_TEXT_CHARACTERS, TokenRow, probe_row, repeated_token_cells, text_row
-from core.attention.scores import Layout, induction_cells
+from core.attention.patterns import RowPatterns, grid_limit
+from core.attention.rows import TokenRow, probe_row, repeated_token_cells, text_row
 from core.errors import BadInput
-from core.probes.repeated import ProbeOptions, Vocabulary, repeated_probe
+from core.heads import Head, check_head
+from core.probes.layout import Layout
+from core.probes.probe import ProbeOptions
+from core.probes.repeated import repeated_probe
+from core.probes.vocabulary import Vocabulary
+from core.runtime.cache import if_cached
+from core.settings.request import Request
+from core.settings.subject import bind
+from core.settings.view import MAX_TEXT_CHARACTERS
 from core.transformer.card import ModelCard, ModelIdentity
 from core.transformer.tokenizer import ModelTokenizer
 from tests.helpers.architectures import D_VOCAB, N_HEADS, N_LAYERS, make_pair
@@ -38,9 +46,9 @@ def test_patterns_are_the_eager_attention_weights(architecture: str, ids: tuple[
     for layer in range(N_LAYERS):
         for head in range(N_HEADS):
             weights = eager[layer][0, head].float().numpy()
-            exact = measure_head_pattern(pair.loaded, ids, layer, head)
+            exact = measure_head_pattern(pair.loaded, ids, Head(layer, head))
             assert np.abs(exact - weights).max() < 1e-5
-            assert np.abs(patterns.head(layer, head) - exact).max() <= 0.5 / 65535 + 1e-7
+            assert np.abs(patterns.head(Head(layer, head)) - exact).max() <= 0.5 / 65535 + 1e-7
             triangle = weights[np.tril_indices(len(ids))]
             assert np.abs(patterns.coarse()[layer, head] / 255 - triangle).max() <= 0.5 / 255 + 1e-5
     wanted = torch.nn.functional.cross_entropy(logits[0, :-1].float(), torch.tensor(ids[1:]), reduction="none")
@@ -56,7 +64,7 @@ def test_overflowing_attention_is_said_and_not_drawn(ids: tuple[int, ...]) -> No
     with pytest.raises(BadInput, match="float32"):
         measure_patterns(loaded, ids)
     with pytest.raises(BadInput, match="float32"):
-        measure_head_pattern(loaded, ids, 0, 0)
+        measure_head_pattern(loaded, ids, Head(0, 0))
 
 
 def test_repeated_tokens_of_a_probe_are_the_induction_cells(ids: tuple[int, ...]) -> None:
@@ -71,40 +79,40 @@ def test_every_earlier_occurrence_is_marked_and_unknown_words_are_no_repetition(
     assert len(repeated_token_cells((1, 6, 1, 1), unknown=1)[0]) == 0
 
 
-def test_mean_on_the_cells_of_a_probe_row_is_the_induction_score(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path))
-    request = ScoreRequest("two-layer", ProbeOptions(length=12, sequences=2))
-    scores = head_scores(request).per_sequence["induction"]
+@pytest.mark.usefixtures("empty_store")
+def test_mean_on_the_cells_of_a_probe_row_is_the_induction_score() -> None:
+    subject = bind(Request("two-layer", length=12, sequences=2))
+    scores = score_heads(subject).per_sequence["induction"]
     for sequence in range(2):
-        row = probe_row(request, sequence)
-        assert row.mean_on_cells(head_pattern(request, row, 1, 2)) == pytest.approx(scores[1, 2, sequence], abs=1e-5)
+        row = probe_row(subject, sequence)
+        assert row.mean_on_cells(head_pattern(subject, row, Head(1, 2))) == pytest.approx(scores[1, 2, sequence], abs=1e-5)
     assert row.chance_on_cells() == pytest.approx(np.mean(1 / np.arange(14, 26)))
 
 
-def test_a_pattern_is_computed_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path))
-    request = ScoreRequest("two-layer", ProbeOptions(length=6, sequences=1))
-    row = probe_row(request, 0, control=True)
-    assert stored_head_pattern(request, row, 1, 0) is None
-    first = head_pattern(request, row, 1, 0)
-    patterns = row_patterns(request, row)
-    monkeypatch.setattr("core.attention.patterns._load", lambda *_: pytest.fail("loaded the model again"))
-    assert np.array_equal(head_pattern(request, row, 1, 0), first)
-    assert np.array_equal(row_patterns(request, row).quantised, patterns.quantised)
-    assert np.abs(patterns.head(1, 0) - first).max() <= 0.5 / 65535 + 1e-7
+@pytest.mark.usefixtures("empty_store")
+def test_a_pattern_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, head = bind(Request("two-layer", length=6, sequences=1)), Head(1, 0)
+    row = probe_row(subject, 0, control=True)
+    assert if_cached(partial(head_pattern, subject, row, head)) is None
+    first = head_pattern(subject, row, head)
+    patterns = row_patterns(subject, row)
+    monkeypatch.setattr("core.settings.subject.Subject.load", lambda _: pytest.fail("loaded the model again"))
+    assert np.array_equal(head_pattern(subject, row, head), first)
+    assert np.array_equal(row_patterns(subject, row).quantised, patterns.quantised)
+    assert np.abs(patterns.head(head) - first).max() <= 0.5 / 65535 + 1e-7
 
 
-def test_a_row_too_long_for_the_grid_has_losses_and_no_patterns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path))
-    request = ScoreRequest("two-layer", ProbeOptions(length=8, sequences=1))
-    row = probe_row(request, 0)
-    whole = row_patterns(request, row)
+@pytest.mark.usefixtures("empty_store")
+def test_a_row_too_long_for_the_grid_has_losses_and_no_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = bind(Request("two-layer", length=8, sequences=1))
+    row = probe_row(subject, 0)
+    whole = row_patterns(subject, row)
     monkeypatch.setattr("core.attention.patterns.MAX_GRID_TOKENS", 5)
-    monkeypatch.setattr("core.attention.patterns.PATTERN_VERSION", -1)
-    long = row_patterns(request, row)
+    monkeypatch.setattr("core.attention.cached.PATTERN_VERSION", -1)
+    long = row_patterns(subject, row)
     assert long.quantised is None
     assert np.array_equal(long.token_loss[1:], whole.token_loss[1:])
-    for look in (lambda: long.head(0, 0), long.coarse):
+    for look in (lambda: long.head(Head(0, 0)), long.coarse):
         with pytest.raises(ValueError, match="no patterns"):
             look()
 
@@ -118,18 +126,24 @@ def test_the_grid_of_a_large_model_fits_one_message() -> None:
 
 
 def test_a_head_that_the_model_lacks() -> None:
-    with pytest.raises(BadInput, match="L0H0 to L1H3"):
-        check_head(_card(), 2, 0)
+    for head in (Head(2, 0), Head(0, 4)):
+        with pytest.raises(BadInput, match=f"no head {head.name}: this model has layers 0 to 1 with heads 0 to 3"):
+            check_head(head, 2, 4)
+    subject = bind(Request("two-layer", length=6, sequences=1))
+    with pytest.raises(BadInput, match="no head L2H0: this model has layers 0 to 1 with heads 0 to"):
+        head_pattern(subject, probe_row(subject, 0), Head(2, 0))
 
 
 @pytest.mark.parametrize(
     ("shape", "kind"), [((2, 4, 5), np.uint16), ((2, 4, 6), np.uint8), ((8, 6), np.uint16)], ids=["cells", "type", "axes"]
 )
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_patterns_that_do_not_fit_their_row_are_refused(shape: tuple[int, ...], kind: type) -> None:
     with pytest.raises(ValueError, match="uint16"):
         RowPatterns(np.zeros(3, dtype=np.float32), np.zeros(shape, dtype=kind))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_a_row_whose_cells_lie_outside_is_refused() -> None:
     for cells in ((np.array([3]), np.array([1])), (np.array([1]), np.array([2])), (np.array([1, 2]), np.array([0]))):
         with pytest.raises(ValueError, match="cells"):
@@ -164,9 +178,9 @@ def test_a_text_needs_a_tokenizer_that_fits_the_model() -> None:
 
 
 def test_rows_that_a_probe_does_not_have() -> None:
-    request = ScoreRequest("two-layer", ProbeOptions(length=6, sequences=2))
+    subject = bind(Request("two-layer", length=6, sequences=2))
     with pytest.raises(BadInput, match="0 to 1"):
-        probe_row(request, 2)
+        probe_row(subject, 2)
 
 
 def _card(*, n_layers: int = 2, n_heads: int = 4, n_ctx: int = 512, d_vocab: int = 8) -> ModelCard:

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from core.ablation.ablator import AblationBench
-from core.ablation.baselines import control_sets
+from core.ablation.ablator import Ablator
+from core.ablation.baselines import baseline_sets
 from core.attention.score_pass import measure_heads
-from core.attention.scores import Layout, Losses, heads_above
+from core.heads import Head, heads_above
 from core.models.load import load_model
-from core.probes.repeated import ProbeOptions, repeated_probe
+from core.probes.layout import Layout
+from core.probes.losses import losses_of
+from core.probes.probe import ProbeOptions
+from core.probes.repeated import repeated_probe
 
 pytestmark = pytest.mark.real_model
 REPORT_RANGE = (1000, 10_000)
@@ -81,39 +84,41 @@ def test_scores_equal_the_librarys_eager_attention(model):
 
 
 @pytest.fixture(scope="module")
-def bench(model):
+def ablator(model):
     options = ProbeOptions(50, 4, 0, "always", REPORT_RANGE)
     reference = repeated_probe(model.vocabulary, ProbeOptions(50, 8, 77, "always", REPORT_RANGE)).tokens
     probe = repeated_probe(model.vocabulary, options)
-    return AblationBench(model, probe.tokens, reference), measure_heads(model, probe)
+    return Ablator(model, probe.tokens, reference), measure_heads(model, probe)
 
 
 def second_copy(token_loss: np.ndarray) -> float:
-    return Losses.of(token_loss, Layout(50, 1)).second_copy
+    return losses_of(token_loss, Layout(50, 1)).second_copy
 
 
-def test_one_previous_token_head_carries_the_circuit_and_its_equals_do_not(bench):
+def test_one_previous_token_head_carries_the_circuit_and_its_equals_do_not(ablator):
     """L16H0 breaks it; L11H1 and L2H1, whose previous-token scores are as high, do nothing: attention is not effect."""
-    ablation, _ = bench
+    ablation, _ = ablator
     clean = second_copy(ablation.clean)
     for mode, known in (("mean", 7.2), ("zero", 7.7), ("resample", 8.9)):
-        carrier, one, other = (second_copy(loss) for loss in ablation.token_loss([((16, 0),), ((11, 1),), ((2, 1),)], mode))
+        carrier, one, other = (
+            second_copy(loss) for loss in ablation.token_loss([(Head(16, 0),), (Head(11, 1),), (Head(2, 1),)], mode)
+        )
         assert carrier == pytest.approx(known, abs=1.2), mode
         assert abs(one - clean) < 0.3 and abs(other - clean) < 0.3, mode
 
 
-def test_attention_is_not_effect(bench):
-    ablation, _ = bench
+def test_attention_is_not_effect(ablator):
+    ablation, _ = ablator
     clean = second_copy(ablation.clean)
-    strong, weak = (second_copy(loss) - clean for loss in ablation.token_loss([((18, 6),), ((17, 4),)], "zero"))
+    strong, weak = (second_copy(loss) - clean for loss in ablation.token_loss([(Head(18, 6),), (Head(17, 4),)], "zero"))
     assert strong > 0.8 and abs(weak) < 0.25
 
 
-def test_five_heads_beside_random_ones(bench):
-    ablation, scores = bench
+def test_five_heads_beside_random_ones(ablator):
+    ablation, scores = ablator
     heads = tuple(sorted(heads_above(scores.mean("induction"), 0.6)))
     assert 4 <= len(heads) <= 6
-    controls = control_sets(heads, 30, 9, count=4).sets
-    own, *random = (second_copy(loss) for loss in ablation.token_loss([heads, *controls], "mean"))
+    baselines = baseline_sets(heads, 30, 9, count=4).sets
+    own, *random = (second_copy(loss) for loss in ablation.token_loss([heads, *baselines], "mean"))
     assert own == pytest.approx(9.5, abs=1.2)
     assert max(random) < 4.0

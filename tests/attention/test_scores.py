@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,22 +12,18 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core.attention.cached import score_key
+from core.attention.cells import induction_cells, previous_token_cells
 from core.attention.score_pass import measure_heads
-from core.attention.scores import (
-    PLACEBO_SHIFTS,
-    SCORES,
-    Layout,
-    Losses,
-    chance_levels,
-    first_copy_targets,
-    heads_above,
-    induction_cells,
-    previous_token_cells,
-    second_copy_targets,
-)
+from core.attention.scores import PLACEBO_SHIFTS, SCORES, Score, chance_levels, table_digest
+from core.heads import heads_above
 from core.models.built_in.circuit_spec import expected_prefix_matching, expected_second_copy_loss, standard_spec
 from core.models.built_in.construction import build
-from core.probes.repeated import Probe, ProbeOptions, repeated_probe
+from core.probes.layout import Layout
+from core.probes.losses import losses_of
+from core.probes.probe import Probe, ProbeOptions
+from core.probes.repeated import repeated_probe
+from core.settings.subject import bind
 from core.transformer.passes.hooks import attached, z_hook
 from tests.helpers.architectures import ARCHITECTURES, Pair, make_pair
 
@@ -158,19 +156,86 @@ def test_the_fast_pass_is_not_used_where_hooks_would_be_missed(circuit):
     assert measure_heads(circuit, probe).engine == "fused"
 
 
+def scattered(layout):
+    queries = np.arange(5, layout.n_tokens, 3)
+    return queries, queries % 4
+
+
+SCATTERED = Score("scattered", "Scattered", "any cells", "A[q, q mod 4]", cells=scattered)
+
+
 def test_a_score_of_scattered_cells_reads_the_same_both_ways(circuit, monkeypatch):
     """Whatever cells a new score names, a diagonal, a column or any others, both passes give it."""
-    from core.attention.scores import Score
-
-    def scattered(layout):
-        queries = np.arange(5, layout.n_tokens, 3)
-        return queries, queries % 4
-
-    monkeypatch.setitem(SCORES, "scattered", Score("scattered", "Scattered", "any cells", "A[q, q mod 4]", cells=scattered))
+    monkeypatch.setitem(SCORES, "scattered", SCATTERED)
     probe = repeated_probe(circuit.vocabulary, ProbeOptions(length=12, sequences=2))
     fused, hooks = (measure_heads(circuit, probe, engine=engine) for engine in ("fused", "hooks"))
     assert np.abs(fused.per_sequence["scattered"] - hooks.per_sequence["scattered"]).max() < 1e-5
     assert fused.per_sequence["scattered"].max() > 0.01
+
+
+@pytest.fixture
+def digest() -> Iterator[Callable[[], str]]:
+    """The digest of the table of scores as it is now."""
+
+    def afresh() -> str:
+        table_digest.cache_clear()
+        return table_digest()
+
+    yield afresh
+    table_digest.cache_clear()
+
+
+def test_results_without_a_new_score_are_not_taken_for_results_with_it(monkeypatch, digest):
+    subject = bind("by-construction")
+    before = digest()
+    key = score_key(subject)
+    monkeypatch.setitem(SCORES, "scattered", SCATTERED)
+    with_scattered = digest()
+    assert with_scattered != before and score_key(subject) != key
+    # Other cells under the same name, and the same cells under another name.
+    monkeypatch.setitem(SCORES, "scattered", replace(SCATTERED, cells=lambda layout: scattered(layout)[::-1]))
+    assert digest() not in (before, with_scattered)
+    monkeypatch.setitem(SCORES, "scattered", replace(SCATTERED, name="strewn"))
+    assert digest() not in (before, with_scattered)
+    monkeypatch.delitem(SCORES, "scattered")
+    assert digest() == before and score_key(subject) == key
+    monkeypatch.delitem(SCORES, "sink")
+    assert digest() != before
+
+
+def test_words_about_a_score_change_without_anything_being_measured_again(monkeypatch, digest):
+    before = digest()
+    for name, score in SCORES.items():
+        monkeypatch.setitem(SCORES, name, replace(score, title=f"Other {name}", meaning="looks elsewhere", formula="mean of A"))
+        assert digest() == before, name
+
+
+def test_a_score_of_whole_rows_is_its_code_without_comment(monkeypatch, digest):
+    def one():
+        def rows(pattern):
+            return pattern.amax(-1)
+
+        return rows
+
+    def commented():
+        def rows(pattern):
+            """The largest weight of each row."""
+            # In full.
+            return pattern.amax(-1)
+
+        return rows
+
+    def another():
+        def rows(pattern):
+            return pattern.amin(-1)
+
+        return rows
+
+    found = []
+    for rows in (one(), commented(), another()):
+        monkeypatch.setitem(SCORES, "entropy", replace(SCORES["entropy"], rows=rows))
+        found.append(digest())
+    assert found[0] == found[1] != found[2]
 
 
 def test_the_fast_pass_shares_the_weights():
@@ -238,12 +303,12 @@ def test_losses_use_the_right_targets():
     """The first token of the second copy is in neither mean; a BOS is predicted by nothing."""
     layout = Layout(4, 1)
     loss = np.array([[np.nan, 1.0, 1.0, 1.0, 1.0, 99.0, 0.25, 0.25, 0.25]])
-    losses = Losses.of(loss, layout)
+    losses = losses_of(loss, layout)
     assert (losses.first_copy, losses.second_copy) == (1.0, 0.25)
     assert losses.gain == 0.75 and losses.ln_length == pytest.approx(math.log(4)) and losses.behaviour == "present"
-    assert first_copy_targets(Layout(4, 0)).tolist() == [1, 2, 3]
-    assert second_copy_targets(Layout(4, 0)).tolist() == [5, 6, 7]
-    assert Losses.of(loss + 2, layout).behaviour == "absent"
+    assert Layout(4, 0).first_copy_targets.tolist() == [1, 2, 3]
+    assert Layout(4, 0).second_copy_targets.tolist() == [5, 6, 7]
+    assert losses_of(loss + 2, layout).behaviour == "absent"
 
 
 def test_thresholds_are_strict_and_ranked():

@@ -42,7 +42,7 @@ def test_a_broken_device_is_found(fault):
 
 
 def test_a_device_that_is_not_there():
-    with pytest.raises(BadInput, match="auto, cpu or cuda"):
+    with pytest.raises(BadInput, match="auto, cpu, cuda, cuda:N or mps, not 'tpu'"):
         run_doctor("tpu")
     if not torch.cuda.is_available():
         with pytest.raises(ModelUnavailable, match="No CUDA device"):

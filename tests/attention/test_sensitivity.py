@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from core.attention.cached import ScoreRequest
-from core.attention.sensitivity import (
-    FACTORS,
-    MIN_SEQUENCES,
-    SEEDS,
-    measure_sensitivity,
-    movement,
-    sensitivity_sentences,
-    sensitivity_settings,
-    spread_rows,
-    stored_sensitivity,
-)
+from core.attention.cached import sensitivity
+from core.attention.sensitivity import FACTORS, MIN_SEQUENCES, SEEDS, movement, sensitivity_settings
+from core.attention.tables import spread_rows
+from core.attention.words import sensitivity_sentences
 from core.errors import BadInput
+from core.heads import Head, every_head
 from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
-from core.models.load import model_identity
-from core.probes.repeated import ProbeOptions
+from core.runtime.cache import if_cached
+from core.settings.request import Request
+from core.settings.subject import bind
 
-REQUEST = ScoreRequest("by-construction", ProbeOptions(length=30, sequences=2))
+SUBJECT = bind(Request("by-construction", length=30, sequences=2))
 [INDUCTION] = standard_spec().of_kind("induction")
-PLACE = (INDUCTION.layer, INDUCTION.head)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        yield
+PLACE = Head(INDUCTION.layer, INDUCTION.head)
+pytestmark = pytest.mark.usefixtures("own_store")
 
 
 @pytest.fixture(scope="module")
 def found(own_store):
-    assert stored_sensitivity(REQUEST, "induction") is None
-    return measure_sensitivity(REQUEST, "induction")
+    assert if_cached(partial(sensitivity, SUBJECT, "induction")) is None
+    return sensitivity(SUBJECT, "induction")
 
 
 def test_settings_vary_one_thing_and_fit_the_model():
-    settings = sensitivity_settings(REQUEST, model_identity(REQUEST.model))
+    settings = sensitivity_settings(SUBJECT)
     by_factor = {factor: [s for s in settings if s.factor == factor] for factor in FACTORS}
     assert [s.label for s in by_factor["length"]] == ["10", "25", "30", "50", "100"]  # 200 does not fit a context of 208
     assert len(by_factor["seed"]) == SEEDS and [s.label for s in by_factor["bos"]] == ["with", "without"]
     for setting in settings:
-        assert setting.request.options.sequences == MIN_SEQUENCES
-    assert {s.request.options.seed for s in by_factor["length"]} == {0}
-    assert {s.request.options.length for s in by_factor["seed"]} == {30}
+        assert setting.subject.request.sequences == MIN_SEQUENCES
+    assert {s.subject.request.seed for s in by_factor["length"]} == {0}
+    assert {s.subject.request.length for s in by_factor["seed"]} == {30}
 
 
 def test_the_circuit_moves_as_its_closed_form(found):
@@ -60,7 +50,7 @@ def test_the_circuit_moves_as_its_closed_form(found):
 
 
 def test_intervals_hold_the_mean_and_come_from_sequences():
-    trained = measure_sensitivity(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2)), "induction")
+    trained = sensitivity(bind(Request("two-layer", length=20, sequences=2)), "induction")
     head = trained.top(1)[0]
     for spread in trained.of(head, "seed"):
         assert spread.low < spread.mean < spread.high
@@ -79,13 +69,13 @@ def test_heads_on_both_sides_of_the_threshold(found):
 
 
 def test_the_picked_head_is_shown(found):
-    quiet = next((1, head) for head in range(4) if (1, head) not in found.top(2))
+    quiet = next(head for head in every_head(2, 4) if head.layer == 1 and head not in found.top(2))
     assert quiet in found.top(2, quiet) and len(found.top(2, quiet)) == 2
     assert PLACE in found.top(2)
 
 
 def test_what_is_kept_is_there_at_once(found):
-    again = stored_sensitivity(REQUEST, "induction")
+    again = if_cached(partial(sensitivity, SUBJECT, "induction"))
     assert again is not None
     np.testing.assert_array_equal(again.means(), found.means())
 
@@ -98,6 +88,6 @@ def test_rows_and_sentences(found):
 
 
 def test_given_tokens_have_no_settings():
-    given = ScoreRequest("by-construction", ProbeOptions(length=2), tokens=((0, 5, 6, 5, 6),))
+    given = bind(Request("by-construction", tokens=((0, 5, 6, 5, 6),), length=2))
     with pytest.raises(BadInput, match="drawn tokens"):
-        measure_sensitivity(given, "induction")
+        sensitivity(given, "induction")

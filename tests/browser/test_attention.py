@@ -15,7 +15,7 @@ from tests.browser.conftest import NewPage, running_server
 
 pytestmark = pytest.mark.browser
 EVIL = ("<s>", "</script>", "<svg/onload=x=1>", "</style><s>", "<img/onerror=x>", "'\"><b>", "&lt;", "--><i>", "${x=1}")
-MARKS = "canvas.marks"
+MARKS = "canvas.over"
 
 
 def open_attention(page: Page, address: str) -> FrameLocator:

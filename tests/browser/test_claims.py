@@ -66,7 +66,7 @@ def test_a_head_of_the_circuit_is_picked_pruned_and_looked_at(server: str, new_p
     click_figure(page, "circuit", x, y)
     expect(page).to_have_url(re.compile(rf"[?&]head={name}(&|$)"))
     expect(page.get_by_text(f"Without {name} the circuit")).to_be_visible()
-    page.get_by_role("link", name="See where the picked head looks").click()
+    page.get_by_role("link", name="See where it looks").click()
     expect(page.get_by_role("heading", name=re.compile(f"Attention of {name}"))).to_be_visible()
 
 

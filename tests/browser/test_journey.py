@@ -144,9 +144,9 @@ def test_tables_are_saved_as_csv_and_json(heads: Page, tmp_path: Path) -> None:
     lines = (tmp_path / "table.csv").read_text().splitlines()
     assert lines[0].startswith("name,layer,head,induction,contrast") and len(lines) == 9
     with heads.expect_download() as download:
-        heads.get_by_role("button", name="All scores as JSON").click()
+        heads.get_by_role("button", name="All numbers as JSON").click()
     download.value.save_as(tmp_path / "scores.json")
-    assert json.loads((tmp_path / "scores.json").read_text())["behaviour"] == "present"
+    assert json.loads((tmp_path / "scores.json").read_text())["behaviour"] == {"state": "present"}
 
 
 def test_an_address_cannot_bring_in_anything_from_elsewhere(server: str, new_page: NewPage) -> None:

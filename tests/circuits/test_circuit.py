@@ -11,44 +11,51 @@ import pytest
 import torch
 
 from core.ablation import cached as interventions
-from core.ablation.ablator import AblationBench
+from core.ablation.ablator import Ablator
+from core.ablation.cached import prune
 from core.ablation.pruning import scores_without
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.scores import Layout, head_name
-from core.circuits.cached import circuit, heads_to_prune, prune
-from core.circuits.composition import KINDS, Factors, baseline, composition, compositions, writer
+from core.attention.cached import score_heads
+from core.circuits.cached import circuit
+from core.circuits.circuit import KINDS, heads_to_prune
+from core.circuits.composition import Factors, baseline, composition, compositions, writer
 from core.circuits.path_patching import path_patch
-from core.circuits.words import composition_rows, composition_sentence
+from core.circuits.tables import composition_rows
+from core.circuits.words import composition_sentence
 from core.cli import main
 from core.errors import BadInput
 from core.figures.base.style import Look
 from core.figures.circuits.circuit import circuit_graph
 from core.figures.circuits.composition import composition_maps, describe_composition
+from core.heads import Head
 from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
 from core.models.built_in.construction import build
-from core.probes.repeated import ProbeOptions, repeated_probe
-from core.transformer.passes.hooks import logits_from, run_body, z_hook
+from core.probes.probe import ProbeOptions
+from core.probes.repeated import repeated_probe
+from core.settings.request import Request
+from core.settings.subject import bind
+from core.transformer.passes.hooks import run_body, z_hook
+from core.transformer.passes.readout import logits_from
 from core.transformer.passes.weights import query_and_key, reads
 from tests.helpers.architectures import ARCHITECTURES, N_HEADS, make_pair
 from tests.helpers.planted import random_spec
 
 BETA = 10.0
 SPEC = standard_spec()
-[PREVIOUS] = [(head.layer, head.head) for head in SPEC.of_kind("previous_token")]
-[INDUCTION] = [(head.layer, head.head) for head in SPEC.of_kind("induction")]
-REQUEST = ScoreRequest("by-construction", ProbeOptions(length=16, sequences=3))
+[PREVIOUS] = [Head(head.layer, head.head) for head in SPEC.of_kind("previous_token")]
+[INDUCTION] = [Head(head.layer, head.head) for head in SPEC.of_kind("induction")]
+REQUEST = Request("by-construction", length=16, sequences=3)
 
 
 @pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "store"))
-    interventions._benches.clear()
+def no_ablators(empty_store):
+    """Nothing is there that was made before the test."""
+    interventions._ablators.clear()
 
 
-def bench_of(model, length=12, sequences=3, seed=5):
+def ablator_of(model, length=12, sequences=3, seed=5):
     probe = repeated_probe(model.vocabulary, ProbeOptions(length, sequences, seed))
     reference = repeated_probe(model.vocabulary, ProbeOptions(length, 4, seed + 99)).tokens
-    return AblationBench(model, probe.tokens, reference), probe
+    return Ablator(model, probe.tokens, reference), probe
 
 
 def full_composition(model, sender, receiver, kind):
@@ -86,11 +93,13 @@ def test_planted_circuits(seed):
     """Heads at random places: the previous-token head is the only one that composes with any matching head."""
     spec, truth = random_spec(seed)
     model = build(spec)
-    [previous] = [place for place, label in truth.items() if label == "previous token"]
-    bench, probe = bench_of(model, length=16)
-    matching = [place for place, label in truth.items() if label in ("induction", "anti-induction", "matching, non-copying")]
-    layers = sorted({layer for layer, _ in matching})
-    found = path_patch(bench, Layout.of(probe), [previous], layers, "zero")
+    [previous] = [Head(*place) for place, label in truth.items() if label == "previous token"]
+    ablator, probe = ablator_of(model, length=16)
+    matching = [
+        Head(*place) for place, label in truth.items() if label in ("induction", "anti-induction", "matching, non-copying")
+    ]
+    layers = sorted({head.layer for head in matching})
+    found = path_patch(ablator, probe.layout, [previous], layers, "zero")
     for place in matching:
         k, q, v = (values.nan_to_num() for values in compositions(model, place))
         assert int(k.argmax()) == previous[0] * spec.n_heads + previous[1]
@@ -102,10 +111,10 @@ def test_planted_circuits(seed):
 def test_small_products_give_the_full_matrices_norms(name):
     """Grouped queries, centring and gains included: by definition, with `d_model x d_model` matrices."""
     model = make_pair(name).loaded
-    receiver = (2, 3)
+    receiver = Head(2, 3)
     found = compositions(model, receiver)
     for kind, values in zip(KINDS, found, strict=True):
-        for sender in ((0, 0), (1, 2), (1, N_HEADS - 1)):
+        for sender in (Head(0, 0), Head(1, 2), Head(1, N_HEADS - 1)):
             assert float(values[sender]) == pytest.approx(full_composition(model, sender, receiver, kind), rel=1e-6)
     assert found[:, 2].isnan().all()
 
@@ -126,8 +135,8 @@ def test_cutting_the_constructed_path_leaves_what_the_bos_leaves(has_bos):
     """Without its predecessor's mark every key but the BOS scores 0: `A = 1 / (e^(beta/2) + q)`."""
     model = build(SPEC)
     probe = repeated_probe(model.vocabulary, ProbeOptions(16, 3, bos="always" if has_bos else "never"))
-    bench, layout = AblationBench(model, probe.tokens), Layout.of(probe)
-    found = path_patch(bench, layout, [PREVIOUS], [1], "zero")
+    ablator, layout = Ablator(model, probe.tokens), probe.layout
+    found = path_patch(ablator, layout, [PREVIOUS], [1], "zero")
     b = int(has_bos)
     queries = np.arange(16 + b, 32 + b)
     left = (1 / (b * math.exp(BETA / 2) + queries + 1 - b)).mean()
@@ -141,20 +150,20 @@ def test_cutting_the_constructed_path_leaves_what_the_bos_leaves(has_bos):
 def test_path_patching_against_the_long_way_round(name):
     """Whole passes: keys read where the sender's output is replaced and every layer between is held clean."""
     model = make_pair(name).loaded
-    bench, probe = bench_of(model)
-    sender, layer = (0, 2), 2
+    ablator, probe = ablator_of(model)
+    sender, layer = Head(0, 2), 2
     for mode in ("zero", "mean"):
-        found = path_patch(bench, Layout.of(probe), [sender], [1, layer], mode)
-        patched = long_way_round(bench, sender, layer, mode, Layout.of(probe))
+        found = path_patch(ablator, probe.layout, [sender], [1, layer], mode)
+        patched = long_way_round(ablator, sender, layer, mode, probe.layout)
         assert torch.allclose(found.patched[0][layer], patched, atol=2e-5)
         assert (found.patched[0][layer] - found.clean[layer]).abs().max() > 1e-4
         assert found.patched[0][0].isnan().all()
 
 
-def long_way_round(bench, sender, layer, mode, layout):
+def long_way_round(ablator, sender, layer, mode, layout):
     """Three whole passes with hooks on the residual stream, head by head."""
-    model, tokens = bench.model, bench.tokens
-    stand_in = bench.stand_in(mode, sender[0])
+    model, tokens = ablator.model, ablator.tokens
+    stand_in = ablator.stand_in(mode, sender[0])
     kept = {}
 
     def keep(name):
@@ -188,42 +197,44 @@ def long_way_round(bench, sender, layer, mode, layout):
 
 def test_hooks_are_gone_afterwards():
     model = make_pair("native_attention_only").loaded
-    bench, probe = bench_of(model)
-    before = logits_from(model, run_body(model, bench.tokens).final)
-    path_patch(bench, Layout.of(probe), [(0, 1)], [1, 2], "mean")
-    scores_without(bench, probe, (0, 1), "mean")
-    assert torch.equal(before, logits_from(model, run_body(model, bench.tokens).final))
+    ablator, probe = ablator_of(model)
+    before = logits_from(model, run_body(model, ablator.tokens).final)
+    path_patch(ablator, probe.layout, [Head(0, 1)], [1, 2], "mean")
+    scores_without(ablator, probe, Head(0, 1), "mean")
+    assert torch.equal(before, logits_from(model, run_body(model, ablator.tokens).final))
     assert not any(point.fwd_hooks for point in model.bridge.hook_dict.values())
 
 
 @pytest.mark.parametrize("mode", ["zero", "mean"])
 def test_pruning_the_constructed_circuit(mode):
     """Without the previous-token head nothing matches and the gain is gone; without the induction head all else stays."""
-    scores = head_scores(REQUEST)
-    collapsed = prune(REQUEST, PREVIOUS, mode)
+    scores = score_heads(REQUEST)
+    collapsed = prune(bind(REQUEST), PREVIOUS, mode)
     assert collapsed.before[INDUCTION] == pytest.approx(expected_prefix_matching(16, 1, BETA), abs=1e-5)
     assert collapsed.after[INDUCTION] < 0.1
-    assert collapsed.recovered_fraction > 0.85 and collapsed.pruned.second_copy > math.log(16)
-    unaffected = prune(REQUEST, INDUCTION, mode)
+    assert collapsed.gain_lost > 0.85 and collapsed.pruned.second_copy > math.log(16)
+    unaffected = prune(bind(REQUEST), INDUCTION, mode)
     np.testing.assert_allclose(unaffected.after, scores.mean("induction"), atol=1e-6)
     # It writes all that the unembedding reads: without it, nothing (zero) says the same of every token.
     assert unaffected.pruned.second_copy > math.log(16)
     if mode == "zero":
         assert unaffected.pruned.second_copy == pytest.approx(math.log(SPEC.d_vocab), abs=1e-5)
-    untouched = prune(REQUEST, (0, 3 if PREVIOUS[1] != 3 else 2), mode)
+    untouched = prune(bind(REQUEST), Head(0, 3 if PREVIOUS.head != 3 else 2), mode)
     assert untouched.pruned.second_copy == pytest.approx(untouched.clean.second_copy, abs=1e-4)
 
 
 def test_pruning_to_zero_is_exact():
     left = (1 / (math.exp(BETA / 2) + np.arange(17, 33))).mean()
-    assert prune(REQUEST, PREVIOUS, "zero").after[INDUCTION] == pytest.approx(left, abs=1e-5)
+    assert prune(bind(REQUEST), PREVIOUS, "zero").after[INDUCTION] == pytest.approx(left, abs=1e-5)
 
 
 def test_pruning_costs_what_ablating_costs():
-    request = ScoreRequest("two-layer", ProbeOptions(length=12, sequences=3))
+    request = Request("two-layer", length=12, sequences=3)
     for mode in ("zero", "mean"):
         ablated = interventions.ablate(request, [(0, 2)], mode, text=None)
-        assert prune(request, (0, 2), mode).pruned.second_copy == pytest.approx(ablated.ablated_losses.second_copy, abs=1e-4)
+        assert prune(bind(request), Head(0, 2), mode).pruned.second_copy == pytest.approx(
+            ablated.ablated_losses.second_copy, abs=1e-4
+        )
 
 
 def test_the_kept_circuit_is_the_measured_one():
@@ -238,7 +249,7 @@ def test_the_kept_circuit_is_the_measured_one():
 def test_every_earlier_head_is_compared_with_random_matrices():
     found = circuit(REQUEST)
     rows = composition_rows(found, INDUCTION)
-    assert rows[0]["earlier"] == head_name(*PREVIOUS) and len(rows) == 4
+    assert rows[0]["earlier"] == PREVIOUS.name and len(rows) == 4
     measured = compositions(build(SPEC), INDUCTION).numpy()
     for row in rows:
         head = (0, int(row["earlier"][3:]))
@@ -247,7 +258,7 @@ def test_every_earlier_head_is_compared_with_random_matrices():
             assert row[f"{kind}_above_random"] == pytest.approx(values[head] - found.baseline, abs=1e-9)
     assert [row["previous_token_head"] for row in rows] == [True, False, False, False]
     said = composition_sentence(found, INDUCTION)
-    assert f"its keys from {head_name(*PREVIOUS)} (+" in said and "its queries from none; its values from none" in said
+    assert f"its keys from {PREVIOUS.name} (+" in said and "its queries from none; its values from none" in said
 
 
 @pytest.mark.parametrize("look", [Look(), Look(dark=True, large=True)])
@@ -258,22 +269,22 @@ def test_the_composition_maps_show_what_the_rows_say(look):
     assert [trace.name for trace in maps] == list(KINDS)
     by_head = {row["earlier"]: row for row in composition_rows(found, INDUCTION)}
     for trace in maps:
-        shown = {head_name(0, head): trace.z[0][head] for head in range(4)}
+        shown = {Head(0, head).name: trace.z[0][head] for head in range(4)}
         assert shown == pytest.approx({name: row[f"{trace.name}_above_random"] for name, row in by_head.items()})
     # Two lines round the previous-token head in each of the three maps.
     frames = [shape for shape in figure.layout.shapes if shape.x0 < PREVIOUS[1] < shape.x1]
     assert len(frames) == len(figure.layout.shapes) == 6
     assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
-    assert f"K: {head_name(*PREVIOUS)} +" in describe_composition(found, INDUCTION)
+    assert f"K: {PREVIOUS.name} +" in describe_composition(found, INDUCTION)
 
 
 def test_the_wider_edge_is_the_one_that_costs_more():
-    heads = ((0, 0), (0, 1), (0, 2))
+    heads = (Head(0, 0), Head(0, 1), Head(0, 2))
     found = circuit(REQUEST, previous=heads, induction=(INDUCTION,))
     # The one that costs nothing gets the largest K-composition: it must stay thin all the same.
     composition = found.composition.copy()
     composition[0][KINDS.index("k")][0, 0] = 0.9
-    figure = circuit_graph(replace(found, composition=composition), head_scores(REQUEST), Look())
+    figure = circuit_graph(replace(found, composition=composition), score_heads(REQUEST), Look())
     drawn = {trace.y[0]: trace.line.width for trace in figure.data if trace.name == "edge"}
     widths = [drawn[height] for height in sorted(drawn, reverse=True)]
     drops = {edge.previous: edge.drop for edge in found.edges}
@@ -282,8 +293,8 @@ def test_the_wider_edge_is_the_one_that_costs_more():
 
 
 def test_numbers_on_crossing_edges_do_not_cover_each_other():
-    found = circuit(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2)))
-    figure = circuit_graph(found, head_scores(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))), Look())
+    found = circuit(Request("two-layer", length=20, sequences=2))
+    figure = circuit_graph(found, score_heads(Request("two-layer", length=20, sequences=2)), Look())
     written = [(note.x, note.y) for note in figure.layout.annotations if note.bgcolor]
     assert len(written) >= 4
     for i, (x, y) in enumerate(written):
@@ -291,22 +302,22 @@ def test_numbers_on_crossing_edges_do_not_cover_each_other():
 
 
 def test_a_model_without_called_heads_has_no_edges():
-    found = circuit(ScoreRequest("one-layer", ProbeOptions(length=12, sequences=2)))
+    found = circuit(Request("one-layer", length=12, sequences=2))
     assert found.induction == () and found.edges == ()
 
 
 def test_the_heads_beside_a_pruned_one_have_the_nearest_score():
-    scores = head_scores(REQUEST)
+    scores = score_heads(REQUEST)
     found = heads_to_prune(scores, circuit(REQUEST).edges, None, (INDUCTION,))
     assert found[0] == PREVIOUS and len(set(found)) == 3 and INDUCTION not in found
-    assert heads_to_prune(scores, (), (0, 1), (INDUCTION,))[0] == (0, 1)
+    assert heads_to_prune(scores, (), Head(0, 1), (INDUCTION,))[0] == (0, 1)
 
 
 def test_modes_that_make_no_sense_here_are_refused():
     for ask in (
         lambda: circuit(REQUEST, "pattern"),
-        lambda: prune(REQUEST, PREVIOUS, "resample"),
-        lambda: prune(REQUEST, (9, 0)),
+        lambda: prune(bind(REQUEST), PREVIOUS, "resample"),
+        lambda: prune(bind(REQUEST), Head(9, 0)),
     ):
         with pytest.raises(BadInput):
             ask()
@@ -314,10 +325,10 @@ def test_modes_that_make_no_sense_here_are_refused():
 
 def test_an_architecture_that_ignores_its_keys_is_refused(monkeypatch):
     model = make_pair("native_attention_only").loaded
-    bench, probe = bench_of(model)
+    ablator, probe = ablator_of(model)
     monkeypatch.setattr("core.circuits.path_patching.key_hook", lambda layer: f"blocks.{layer}.attn.hook_z")
     with pytest.raises(BadInput, match="changing its keys changes nothing"):
-        path_patch(bench, Layout.of(probe), [(0, 1)], [1], "zero")
+        path_patch(ablator, probe.layout, [Head(0, 1)], [1], "zero")
 
 
 def test_the_command_keeps_its_contract(capsys):
@@ -325,15 +336,18 @@ def test_the_command_keeps_its_contract(capsys):
     assert main(shared) == 0
     result = json.loads(capsys.readouterr().out)
     [edge] = result["edges"]
-    assert {"previous", "induction", "k_composition", "baseline", "path_patch_drop"} <= set(edge)
-    assert (edge["previous"], edge["induction"]) == (head_name(*PREVIOUS), head_name(*INDUCTION))
+    assert {"previous", "induction", "k_composition", "rank", "random_composition", "path_patch_drop"} <= set(edge)
+    assert (edge["previous"], edge["induction"]) == (PREVIOUS.name, INDUCTION.name)
     [composed] = result["composition"]
     assert composed["k"][PREVIOUS[0]][PREVIOUS[1]] == edge["k_composition"] and composed["induction"] == edge["induction"]
     assert composed["q"][1] == [None] * 4
-    assert main([*shared, "--prune", head_name(*PREVIOUS)]) == 0
+    assert main([*shared, "--prune", PREVIOUS.name]) == 0
     pruned = json.loads(capsys.readouterr().out)
-    assert {"head", "loss", "recovered_fraction", "prefix_matching"} <= set(pruned)
-    assert len(pruned["prefix_matching"]) == 8 and set(pruned["prefix_matching"][0]) == {"head", "before", "after"}
-    assert main([*shared, "--prune", "L0H0,L0H1"]) == 2
+    [found] = pruned["prunings"]
+    assert {"head", "loss", "gain_lost", "prefix_matching"} <= set(found) and found["head"] == PREVIOUS.name
+    assert len(found["prefix_matching"]) == 8 and set(found["prefix_matching"][0]) == {"head", "before", "after"}
+    assert main([*shared, "--prune", f"L0H3,{PREVIOUS.name}"]) == 0
+    beside, again = json.loads(capsys.readouterr().out)["prunings"]
+    assert beside["head"] == "L0H3" and again == found, "each is taken away alone"
     assert main([*shared, "--prune", "L7H0"]) == 2
     assert main([*shared, "--mode", "pattern"]) == 2

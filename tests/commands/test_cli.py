@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 
 from core.cli import main
+from core.heads import Head
 from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
 
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "store"))
+pytestmark = pytest.mark.usefixtures("empty_store")
 
 
 def run(capsys, *words: str):
@@ -42,7 +40,11 @@ def test_score_prints_the_contract(capsys):
     assert result["scores"]["induction"][head.layer][head.head] == pytest.approx(
         expected_prefix_matching(50, 1, 10.0), abs=1e-5
     )
-    assert result["behaviour"] == "present" and result["probe"]["n_tokens"] == 101 and result["probe"]["has_bos"] is True
+    assert (
+        result["behaviour"] == {"state": "present"}
+        and result["probe"]["n_tokens"] == 101
+        and result["probe"]["has_bos"] is True
+    )
 
 
 def test_stdout_holds_nothing_but_the_json():
@@ -77,8 +79,14 @@ def test_given_tokens(capsys, tmp_path):
         (["score", "--model", "by-construction", "--token-range", "5"], "two whole numbers"),
         (["score", "--model", "by-construction", "--token-range", "5:9"], "holds only 4"),
         (["score", "--model", "by-construction", "--tokens", "missing.json"], "cannot be read"),
-        (["score", "--model", "by-construction", "--device", "tpu"], "auto, cpu or cuda"),
+        (["score", "--model", "by-construction", "--device", "tpu"], "auto, cpu, cuda, cuda:N or mps"),
         (["score", "--nonsense"], "nonsense"),
+        (["attention", "--model", "by-construction", "--head", "L9H9"], "There is no head L9H9"),
+        (["attention", "--model", "by-construction", "--head", "L0H0,L0H1"], "one head at a time"),
+        (["attention", "--model", "by-construction", "--head", "L0H0", "--sequence", "99"], "There is no sequence 99"),
+        (["attention", "--model", "by-construction", "--head", "L0H0", "--row", "text", "--text", " "], "at least one word"),
+        (["sensitivity", "--model", "by-construction", "--heads", "L9H9"], "There is no head L9H9"),
+        (["ablate", "--model", "by-construction"], "either --threshold T or --heads"),
         (["fly"], "fly"),
         ([], "name a command"),
         (["train", "nothing"], "nothing"),
@@ -138,3 +146,21 @@ def test_doctor(capsys):
 def test_text_output_names_what_was_measured(capsys):
     status, out, _ = run(capsys, "score", "--model", "by-construction", "--sequences", "2")
     assert status == 0 and "behaviour PRESENT" in out and "2 sequences of length 50" in out and "chance" in out
+
+
+def test_text_output_says_where_a_head_looks(capsys):
+    [planted] = standard_spec().of_kind("induction")
+    name = Head(planted.layer, planted.head).name
+    words = ("attention", "--model", "by-construction", "--length", "20", "--sequences", "2", "--head", name)
+    status, out, _ = run(capsys, *words)
+    assert status == 0 and f"{name} on 41 tokens (repeated)" in out and "looks most at" in out
+    on_stripe = expected_prefix_matching(20, 1, 10.0)
+    assert f"on the token after an earlier copy {on_stripe:.2f}" in out
+
+
+def test_text_output_says_how_a_score_moves(capsys):
+    [planted] = standard_spec().of_kind("induction")
+    name = Head(planted.layer, planted.head).name
+    status, out, _ = run(capsys, "sensitivity", "--model", "by-construction", "--threshold", "0.8")
+    assert status == 0 and f"  {name} length 25: 0.99" in out
+    assert out.strip().endswith(f"above 0.80 at every setting: {name}")

@@ -9,24 +9,25 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from core.ablation.cached import Ablation, Controls
+from core.ablation.outcomes import Ablation, Baselines, CausalMap
 from core.ablation.sweep import assemble_sweep, sets_by_threshold, threshold_grid
-from core.ablation.tables import page_json, sweep_rows
-from core.ablation.words import against_controls, agreement_sentence, controls_note, how_wide, sufficiency, whole_and_parts
-from core.attention.cached import ScoreRequest
-from core.attention.scores import Layout, Losses, heads_above
-from core.figures.ablation.beside_baselines import BesideRow, beside_controls, describe_beside
-from core.figures.ablation.effect_map import describe_effect_map, effect_map, effect_marks
+from core.ablation.words import against_baselines, agreement_sentence, baselines_note, how_wide, sufficiency, whole_and_parts
+from core.behaviour import Losses
+from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
+from core.figures.ablation.effect_map import describe_effect_map, effect_map, effect_overlay
 from core.figures.ablation.positions import describe_positions, position_losses, position_rows
-from core.figures.ablation.score_effect import describe_score_effect, score_effect, score_effect_marks
+from core.figures.ablation.score_effect import describe_score_effect, score_effect, score_effect_overlay
 from core.figures.ablation.single_effects import describe_single_effects, single_effect_bars, single_effect_rows
-from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_marks
+from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
 from core.figures.base.labels import placed_labels
 from core.figures.base.style import Look
+from core.heads import Head, heads_above, named
 from core.numbers import signed
-from core.probes.repeated import ProbeOptions
-from core.settings.experiment import Experiment, named
-from core.settings.view import View, parse_head
+from core.probes.layout import Layout
+from core.settings.experiment import Experiment
+from core.settings.request import Request
+from core.settings.subject import Subject
+from core.sharing.facts import causal_facts, json_text, sweep_facts
 from core.stats import rank_agreement
 from core.transformer.card import ModelCard, ModelIdentity
 
@@ -38,17 +39,19 @@ SCORES = RANDOM.random((3, 4))
 EFFECT = RANDOM.normal(size=(3, 4))
 PARTIAL = np.where(np.arange(3)[:, None] == 2, EFFECT, np.nan)
 NOTHING = np.full((3, 4), np.nan)
+HEADS = (Head(0, 1), Head(1, 2))
+RANDOM_SETS = ((Head(0, 0),), (Head(0, 2),))
 
 
-def made_sweep(with_controls: bool = True):
+def made_sweep(with_baselines: bool = True):
     thresholds = threshold_grid(0.1, 0.9, 0.1)
     sets = sets_by_threshold(SCORES, thresholds)
     losses = {heads: 2.0 + len(heads) for heads in sets}
-    controls = {heads: np.linspace(2.0, 2.4, 20) for heads in sets if heads} if with_controls else {}
-    return assemble_sweep(thresholds, sets, losses, controls, CLEAN)
+    baselines = {heads: np.linspace(2.0, 2.4, 20) for heads in sets if heads} if with_baselines else {}
+    return assemble_sweep(thresholds, sets, losses, baselines, CLEAN)
 
 
-def made_ablation(second_copy: float, heads=((0, 1), (1, 2))) -> Ablation:
+def made_ablation(second_copy: float, heads=HEADS) -> Ablation:
     clean = np.full((2, LAYOUT.n_tokens), 8.0)
     clean[:, LAYOUT.length + LAYOUT.b :] = 2.0
     ablated = clean.copy()
@@ -57,8 +60,8 @@ def made_ablation(second_copy: float, heads=((0, 1), (1, 2))) -> Ablation:
     return Ablation(heads, "mean", LAYOUT, clean, ablated)
 
 
-def made_controls(second_copy: float, sets=(((0, 0),), ((0, 2),))) -> Controls:
-    return Controls(sets, "", np.full((len(sets), LAYOUT.n_tokens), second_copy), LAYOUT)
+def made_baselines(second_copy: float, sets=RANDOM_SETS) -> Baselines:
+    return Baselines(sets, "", np.full((len(sets), LAYOUT.n_tokens), second_copy), LAYOUT)
 
 
 def all_figures(look: Look):
@@ -66,14 +69,14 @@ def all_figures(look: Look):
     clean, ablated = ablation.clean.mean(0), ablation.ablated.mean(0)
     band = np.full((5, LAYOUT.n_tokens), 2.0)
     for effect in (EFFECT, PARTIAL, NOTHING):
-        yield effect_map(effect, SCORES, "induction", (0, 1), look, title="effect")
-        yield score_effect(SCORES, "induction", effect, 0.1, (0, 1), look)
-    yield beside_controls(
+        yield effect_map(effect, SCORES, "induction", Head(0, 1), look, title="effect")
+        yield score_effect(SCORES, "induction", effect, 0.1, Head(0, 1), look)
+    yield beside_baselines(
         [BesideRow("2 heads", 6.0, np.linspace(2, 3, 20)), BesideRow("1 head", 3.0, np.empty(0))], CLEAN, look
     )
-    for controls in (band, None, np.empty((0, LAYOUT.n_tokens))):
-        yield position_losses(clean, ablated, controls, LAYOUT, look)
-    yield single_effect_bars(((0, 1), (1, 2)), np.array([0.5, -0.2]), 3.0, look)
+    for baselines in (band, None, np.empty((0, LAYOUT.n_tokens))):
+        yield position_losses(clean, ablated, baselines, LAYOUT, look)
+    yield single_effect_bars(HEADS, np.array([0.5, -0.2]), 3.0, look)
     yield sweep_curve(made_sweep(), "mean", 0.42, look, {"zero": made_sweep(False)})
     yield sweep_curve(made_sweep(False), "mean", 0.42, look)
 
@@ -91,8 +94,8 @@ def test_the_effect_map_is_symmetric_and_leaves_unmeasured_heads_empty():
         heat = effect_map(effect, SCORES, "induction", None, Look(), title="effect").data[0]
         np.testing.assert_array_equal(np.array(heat.z, dtype=float), effect)
         assert heat.zmax == -heat.zmin == np.nanmax(np.abs(effect))
-    marks = effect_marks(SCORES, "induction", 0.5, Look())
-    assert {(layer, head) for head, layer in marks.marks[0]["at"]} == set(heads_above(SCORES, 0.5)) != set()
+    overlay = effect_overlay(SCORES, "induction", 0.5, Look())
+    assert {(layer, head) for head, layer in overlay.parts[0]["at"]} == set(heads_above(SCORES, 0.5)) != set()
     assert "none of them measured" in describe_effect_map(NOTHING, "effect")
     assert "4 of 12 heads" in describe_effect_map(PARTIAL, "effect")
 
@@ -102,17 +105,17 @@ def test_scatter_points_are_at_their_numbers_and_clicks_name_them():
     clicks = figure.data[-1]
     assert len(clicks.customdata) == 12
     for x, y, head in zip(clicks.x, clicks.y, clicks.customdata, strict=True):
-        assert (x, y) == (SCORES[parse_head(head)], EFFECT[parse_head(head)])
+        assert (x, y) == (SCORES[Head.parse(head)], EFFECT[Head.parse(head)])
     assert {line.y0 for line in figure.layout.shapes} == {0.3, -0.3}
     assert len(score_effect(SCORES, "induction", PARTIAL, 0.3, None, Look()).data[-1].customdata) == 4
     assert "for 4 heads" in describe_score_effect(PARTIAL, "induction", 0.3)
 
 
 def test_the_threshold_divides_the_scatter_without_changing_it():
-    marks = score_effect_marks(SCORES, "induction", EFFECT, 0.5, 0.3, Look())
-    [line] = [mark for mark in marks.marks if mark["kind"] == "line"]
+    overlay = score_effect_overlay(SCORES, "induction", EFFECT, 0.5, 0.3, Look())
+    [line] = [part for part in overlay.parts if part["kind"] == "line"]
     assert (line["at"], line["across"]) == (0.5, "x")
-    both, looks, rings = [mark for mark in marks.marks if mark["kind"] == "discs"]
+    both, looks, rings = [part for part in overlay.parts if part["kind"] == "discs"]
     above = heads_above(SCORES, 0.5)
     matter = {head for head in above if abs(EFFECT[head]) > 0.3}
 
@@ -121,38 +124,38 @@ def test_the_threshold_divides_the_scatter_without_changing_it():
 
     assert set(both["at"]) == places(matter) and set(looks["at"]) == places(set(above) - matter)
     assert set(rings["at"]) == places(above)
-    said = [mark["text"] for mark in marks.marks if mark["kind"] == "words"]
+    said = [part["text"] for part in overlay.parts if part["kind"] == "words"]
     counts = {text.rpartition(": ")[0]: int(text.rpartition(": ")[2]) for text in said if ": " in text}
     assert sum(counts.values()) == 12
     assert (counts["looks and matters"], counts["looks but does not matter"]) == (len(matter), len(above) - len(matter))
-    assert all(f"{quadrant}: {count}" in marks.said for quadrant, count in counts.items())
+    assert all(f"{quadrant}: {count}" in overlay.said for quadrant, count in counts.items())
 
 
 def test_names_stand_beside_their_points():
-    marks = score_effect_marks(SCORES, "induction", EFFECT, 0.5, 0.3, Look())
-    named = [mark for mark in marks.marks if mark["kind"] == "words" and parse_head(mark["text"]) is not None]
+    overlay = score_effect_overlay(SCORES, "induction", EFFECT, 0.5, 0.3, Look())
+    named = [part for part in overlay.parts if part["kind"] == "words" and Head.parse(part["text"]) is not None]
     assert len(named) > 3
-    for mark in named:
-        head = parse_head(mark["text"])
-        assert (mark["x"], mark["y"]) == (SCORES[head], round(EFFECT[head], 4))
-        right, down = mark["shift"]
+    for part in named:
+        head = Head.parse(part["text"])
+        assert (part["x"], part["y"]) == (SCORES[head], round(EFFECT[head], 4))
+        right, down = part["shift"]
         # Off the ring, and running away from it.
-        assert max(abs(right), abs(down)) >= 10 and {"start": right > 0, "end": right < 0, "middle": right == 0}[mark["anchor"]]
+        assert max(abs(right), abs(down)) >= 10 and {"start": right > 0, "end": right < 0, "middle": right == 0}[part["anchor"]]
 
 
 @pytest.mark.parametrize("effect", [PARTIAL, NOTHING])
 def test_heads_that_are_not_measured_are_in_no_quadrant(effect):
-    marks = score_effect_marks(SCORES, "induction", effect, 0.5, 0.3, Look())
+    overlay = score_effect_overlay(SCORES, "induction", effect, 0.5, 0.3, Look())
     known = int((~np.isnan(effect)).sum())
-    assert sum(int(mark["text"].rpartition(": ")[2]) for mark in marks.marks if mark.get("bold")) == known
-    json.dumps(marks.marks, allow_nan=False)
+    assert sum(int(part["text"].rpartition(": ")[2]) for part in overlay.parts if part.get("bold")) == known
+    json.dumps(overlay.parts, allow_nan=False)
 
 
 def test_quadrants_differ_by_symbol_not_by_colour_alone():
     figure = score_effect(SCORES, "induction", EFFECT, 0.3, None, Look())
     assert [(trace.marker.symbol, trace.marker.size) for trace in figure.data[:2]] == [("circle", 8), ("diamond", 12)]
     both, looks, rings = [
-        mark for mark in score_effect_marks(SCORES, "induction", EFFECT, 0.5, 0.3, Look()).marks if mark["kind"] == "discs"
+        part for part in score_effect_overlay(SCORES, "induction", EFFECT, 0.5, 0.3, Look()).parts if part["kind"] == "discs"
     ]
     assert both["shape"] == "diamond" != looks["shape"] and both["fill"] == Look().accent != looks["fill"]
     assert rings["fill"] is None and rings["pixels"] > both["pixels"]
@@ -167,13 +170,13 @@ def test_labels_do_not_cover_each_other():
 
 
 def test_the_band_beside_is_the_middle_95_percent():
-    controls = np.arange(101.0) / 10
-    figure = beside_controls([BesideRow("2 heads", 6.0, controls)], CLEAN, Look())
+    baselines = np.arange(101.0) / 10
+    figure = beside_baselines([BesideRow("2 heads", 6.0, baselines)], CLEAN, Look())
     [band] = [shape for shape in figure.layout.shapes if shape.type == "rect"]
     assert (band.x0, band.x1) == pytest.approx((0.25, 9.75))
     [dots] = [trace for trace in figure.data if trace.name == "random sets"]
-    np.testing.assert_array_equal(dots.x, controls)
-    assert "95 % band 0.25 to 9.75" in describe_beside([BesideRow("2 heads", 6.0, controls)], CLEAN)
+    np.testing.assert_array_equal(dots.x, baselines)
+    assert "95 % band 0.25 to 9.75" in describe_beside([BesideRow("2 heads", 6.0, baselines)], CLEAN)
 
 
 def test_positions_start_with_the_first_token_that_is_predicted():
@@ -198,8 +201,8 @@ def test_the_sweep_marks_threshold_knee_and_band():
     figure = sweep_curve(sweep, "mean", 0.42, Look())
     assert {shape.x0 for shape in figure.layout.shapes if shape.x0 == shape.x1} == {0.42}
     lines = sweep_curve(sweep, "mean", None, Look()).layout.shapes
-    assert not [shape for shape in lines if shape.x0 == shape.x1], "the line is its marks' to draw"
-    assert [mark["at"] for mark in sweep_marks(0.42, Look()).marks if mark["kind"] == "line"] == [0.42]
+    assert not [shape for shape in lines if shape.x0 == shape.x1], "the line is its overlay's to draw"
+    assert [part["at"] for part in sweep_overlay(0.42, Look()).parts if part["kind"] == "line"] == [0.42]
     if sweep.knee is not None:
         assert any(f"knee {sweep.knee:.2f}" in note.text for note in figure.layout.annotations)
     [band] = [trace for trace in figure.data if "random heads (95" in (trace.name or "")]
@@ -212,7 +215,7 @@ def test_the_sweep_marks_threshold_knee_and_band():
 
 
 def test_bars_are_the_heads_their_sum_and_all_together():
-    heads, effects = ((0, 1), (1, 2)), np.array([0.2, 0.5])
+    heads, effects = HEADS, np.array([0.2, 0.5])
     [bars] = single_effect_bars(heads, effects, 3.0, Look()).data
     assert list(bars.y) == pytest.approx([0.5, 0.2, 0.7, 3.0])
     assert [row["taken away"] for row in single_effect_rows(heads, effects, 3.0)][-2:] == ["sum of these", "all together"]
@@ -220,10 +223,10 @@ def test_bars_are_the_heads_their_sum_and_all_together():
 
 
 def test_sentences_tell_more_from_less():
-    assert "hurts more than random" in against_controls(made_ablation(6.0), made_controls(2.1))
-    assert "no more than random" in against_controls(made_ablation(2.1), made_controls(2.1))
-    assert "hurts less than random" in against_controls(made_ablation(2.0), made_controls(5.0))
-    assert "Only 1 of them differ" in controls_note(made_controls(2.0, (((0, 0),), ((0, 0),))))
+    assert "hurts more than random" in against_baselines(made_ablation(6.0), made_baselines(2.1))
+    assert "no more than random" in against_baselines(made_ablation(2.1), made_baselines(2.1))
+    assert "hurts less than random" in against_baselines(made_ablation(2.0), made_baselines(5.0))
+    assert "Only 1 of them differ" in baselines_note(made_baselines(2.0, ((Head(0, 0),), (Head(0, 0),))))
     assert "More than the sum" in whole_and_parts(np.array([0.1, 0.2]), 3.0)
     assert "Less than the sum" in whole_and_parts(np.array([2.0, 2.0]), 2.0)
     assert "add up" in whole_and_parts(np.array([1.0, 1.0]), 2.0)
@@ -237,23 +240,25 @@ def test_sentences_tell_more_from_less():
 
 def test_files_hold_plain_json():
     identity = ModelIdentity(ModelCard("tiny", "test", 3, 4, 8, 2, 100, 64, 1000, "bundled"), "ab")
-    view = View(ScoreRequest("tiny", ProbeOptions(length=10, sequences=3)))
-    text = page_json(view, identity, effect=PARTIAL, rows=sweep_rows(made_sweep(False)), knee=None)
-    found = json.loads(text)
+    subject = Subject(Request("tiny", length=10, sequences=3), identity, "cpu")
+    partly = CausalMap("mean", PARTIAL[..., None], np.zeros(1))
+    found = json.loads(json_text(causal_facts(subject, "mean", CLEAN, partly, EFFECT)))
     assert found["effect"][0][0] is None and found["effect"][2][0] == pytest.approx(EFFECT[2, 0])
-    assert found["rows"][0]["random_low"] is None and found["mode"] == "mean"
+    assert found["measured"][0][0] is False and found["measured"][2][0] is True
+    found = json.loads(json_text(sweep_facts(subject, "mean", "induction", made_sweep(False))))
+    assert found["rows"][0]["baseline_low"] is None and found["mode"] == "mean"
 
 
 def test_a_click_adds_a_head_or_takes_it_out():
-    above = ((1, 1), (1, 2))
+    above = (Head(1, 1), Head(1, 2))
     start = Experiment()
-    more = start.toggled((0, 3), above)
+    more = start.toggled(Head(0, 3), above)
     assert (more.source, more.chosen(above)) == ("both", ((0, 3), (1, 1), (1, 2)))
-    assert more.toggled((0, 3), above).chosen(above) == above
-    fewer = start.toggled((1, 1), above)
+    assert more.toggled(Head(0, 3), above).chosen(above) == above
+    fewer = start.toggled(Head(1, 1), above)
     assert (fewer.source, fewer.heads) == ("picked", ((1, 2),))
-    assert fewer.toggled((1, 1), above).chosen(above) == above
-    assert fewer.toggled((1, 2), above).chosen(above) == ()
-    remembered = replace(start, heads=((2, 2),))
+    assert fewer.toggled(Head(1, 1), above).chosen(above) == above
+    assert fewer.toggled(Head(1, 2), above).chosen(above) == ()
+    remembered = replace(start, heads=(Head(2, 2),))
     assert remembered.chosen(above) == above, "heads picked by hand wait while the threshold decides"
     assert named(more.chosen(above)) == "L0H3,L1H1,L1H2"

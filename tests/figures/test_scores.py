@@ -14,18 +14,22 @@ import plotly.io
 import plotly.tools
 import pytest
 
-from core.attention.cached import ScoreRequest
 from core.attention.example import InductionExample
-from core.attention.scores import PLACEBO_SHIFTS, SCORES, HeadScores, Layout, head_name, heads_above
-from core.attention.tables import bin_rows, csv_text, head_rows, rows_above, score_bins, scores_json
+from core.attention.head_scores import HeadScores
+from core.attention.scores import PLACEBO_SHIFTS, SCORES
+from core.attention.tables import bin_rows, head_rows, rows_above, score_bins
 from core.figures.attention.arcs import describe_arcs, explain_arcs, induction_arcs
-from core.figures.attention.distribution import describe_distribution, distribution_marks, score_distribution
-from core.figures.attention.heatmap import describe_heatmap, heatmap_marks, score_heatmap
-from core.figures.attention.ranked import describe_ranked, ranked_marks, ranked_scores
-from core.figures.base.memo import MAX_KEPT, kept_figure
+from core.figures.attention.distribution import describe_distribution, distribution_overlay, score_distribution
+from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
+from core.figures.attention.ranked import describe_ranked, ranked_overlay, ranked_scores
+from core.figures.base.memo import MOST_REMEMBERED, remembered_figure
 from core.figures.base.style import Look
-from core.probes.repeated import ProbeOptions, repeated_probe
-from core.settings.view import View, parse_head
+from core.heads import Head, heads_above
+from core.probes.layout import Layout
+from core.settings.request import Request
+from core.settings.subject import Subject
+from core.sharing.csv import csv_text
+from core.sharing.facts import json_text, score_facts
 from core.transformer.card import ModelCard, ModelIdentity
 
 LOOKS = [Look(dark, large) for dark, large in product((False, True), repeat=2)]
@@ -58,8 +62,8 @@ def traces(figure: go.Figure, kind: type) -> list[go.Figure]:
 @pytest.mark.parametrize("name", ["induction", "contrast", "entropy"])
 def test_every_figure_draws_in_every_look(scores: HeadScores, name: str, look: Look) -> None:
     for figure in (
-        score_heatmap(scores, name, (0, 0), look),
-        ranked_scores(scores, name, (0, 0), look),
+        score_heatmap(scores, name, Head(0, 0), look),
+        ranked_scores(scores, name, Head(0, 0), look),
         score_distribution(scores, name, look),
     ):
         go.Figure(figure.to_dict())  # the check that showing them leaves out
@@ -80,12 +84,12 @@ def test_the_heat_map_shows_the_scores_on_a_fixed_scale(scores: HeadScores) -> N
 
 def test_rings_are_on_the_heads_above_the_threshold_and_nowhere_else(scores: HeadScores) -> None:
     for threshold in (0.0, 0.45, 0.55, 1.0):
-        marks = heatmap_marks(scores, "induction", threshold, Look())
-        [rings] = marks.marks
+        overlay = heatmap_overlay(scores, "induction", threshold, Look())
+        [rings] = overlay.parts
         wanted = set(heads_above(scores.mean("induction"), threshold))
         assert {(layer, head) for head, layer in rings["at"]} == wanted
         assert len(rings["at"]) == len(wanted)
-        assert f"{len(wanted)} heads are above {threshold:.2f}" in marks.said
+        assert f"{len(wanted)} heads are above {threshold:.2f}" in overlay.said
 
 
 def test_a_score_at_the_threshold_is_not_above_it() -> None:
@@ -98,23 +102,23 @@ def test_a_score_at_the_threshold_is_not_above_it() -> None:
 def test_clicks_carry_the_head_that_is_drawn_there(scores: HeadScores) -> None:
     clicks = score_heatmap(scores, "induction", None, Look()).data[-1]
     assert [list(place) for place in zip(clicks.y, clicks.x, strict=True)] == [
-        list(parse_head(head)) for head in clicks.customdata
+        list(Head.parse(head)) for head in clicks.customdata
     ]
     assert clicks.marker.opacity == clicks.selected.marker.opacity == clicks.unselected.marker.opacity == 0
     clicks = ranked_scores(scores, "induction", None, Look()).data[-1]
     values = scores.mean("induction")
     assert len(clicks.customdata) == values.size
-    np.testing.assert_allclose(clicks.y, [values[parse_head(head)] for head in clicks.customdata])
+    np.testing.assert_allclose(clicks.y, [values[Head.parse(head)] for head in clicks.customdata])
     assert list(clicks.y) == sorted(clicks.y, reverse=True)
 
 
 def test_the_picked_head_is_framed(scores: HeadScores) -> None:
     assert not score_heatmap(scores, "induction", None, Look()).layout.shapes
     layer, head = scores.n_layers - 1, scores.n_heads - 1
-    shapes = score_heatmap(scores, "induction", (layer, head), Look()).layout.shapes
+    shapes = score_heatmap(scores, "induction", Head(layer, head), Look()).layout.shapes
     assert {(s.x0 + 0.5, s.y0 + 0.5) for s in shapes} == {(head, layer)}
-    marks = traces(ranked_scores(scores, "induction", (layer, head), Look()), go.Scatter)
-    assert [mark.y[0] for mark in marks if mark.name == "picked"] == [scores.mean("induction")[layer, head]]
+    overlay = traces(ranked_scores(scores, "induction", Head(layer, head), Look()), go.Scatter)
+    assert [part.y[0] for part in overlay if part.name == "picked"] == [scores.mean("induction")[layer, head]]
 
 
 @pytest.mark.parametrize("threshold", [0.01, 0.5, 1.0])
@@ -124,12 +128,12 @@ def test_threshold_and_chance_are_lines_with_words(threshold: float) -> None:
     figure = ranked_scores(*shown, None, Look())
     assert [shape.y0 for shape in figure.layout.shapes] == [chance]
     assert [note.text for note in figure.layout.annotations] == [f"chance {chance:.2f}"]
-    for marks, across in (
-        (ranked_marks(*shown, threshold, Look()), "y"),
-        (distribution_marks(*shown, threshold, Look()), "x"),
+    for overlay, across in (
+        (ranked_overlay(*shown, threshold, Look()), "y"),
+        (distribution_overlay(*shown, threshold, Look()), "x"),
     ):
-        assert [(mark["across"], mark["at"]) for mark in marks.marks if mark["kind"] == "line"] == [(across, threshold)]
-        [name] = [mark for mark in marks.marks if mark["kind"] == "words" and "threshold" in mark["text"]]
+        assert [(part["across"], part["at"]) for part in overlay.parts if part["kind"] == "line"] == [(across, threshold)]
+        [name] = [part for part in overlay.parts if part["kind"] == "words" and "threshold" in part["text"]]
         assert name["text"] == f"threshold {threshold:.2f}"
         assert name[across] == threshold
 
@@ -139,7 +143,7 @@ def test_the_two_lines_names_make_way_for_each_other() -> None:
     chance = SCORES["induction"].chance(LAYOUT)
 
     def aside(threshold: float) -> float:
-        [name] = [mark for mark in ranked_marks(scores, "induction", threshold, Look()).marks if mark["kind"] == "words"]
+        [name] = [part for part in ranked_overlay(scores, "induction", threshold, Look()).parts if part["kind"] == "words"]
         return float(name["shift"][1])
 
     assert aside(chance + 0.01) < 0 < aside(chance - 0.01)
@@ -149,20 +153,20 @@ def test_the_two_lines_names_make_way_for_each_other() -> None:
 def test_heads_above_the_threshold_are_marked_where_they_stand(scores: HeadScores) -> None:
     values = scores.mean("induction")
     above = heads_above(values, 0.6)
-    marks = ranked_marks(scores, "induction", 0.6, Look()).marks
-    [dots] = [mark for mark in marks if mark["kind"] == "discs"]
+    overlay = ranked_overlay(scores, "induction", 0.6, Look()).parts
+    [dots] = [part for part in overlay if part["kind"] == "discs"]
     drawn = ranked_scores(scores, "induction", None, Look()).data[0]
     assert dots["at"] == [(x, round(y, 4)) for x, y in zip(drawn.x, drawn.y, strict=True)][: len(above)]
-    names = [mark["text"] for mark in marks if mark["kind"] == "words"][1:]
+    names = [part["text"] for part in overlay if part["kind"] == "words"][1:]
     # Where the axis names every head, none is named in the picture.
-    assert names == ([head_name(*head) for head in above[:12]] if values.size > 40 else [])
+    assert names == ([head.name for head in above[:12]] if values.size > 40 else [])
 
 
 @pytest.mark.parametrize("name", ["induction", "contrast"])
 def test_the_bars_of_heads_above_are_marked_up_to_the_bars_height(scores: HeadScores, name: str) -> None:
     threshold = 0.33
     _edges, _below, above = score_bins(scores.mean(name), name, threshold)
-    [boxes] = [mark for mark in distribution_marks(scores, name, threshold, Look()).marks if mark["kind"] == "boxes"]
+    [boxes] = [part for part in distribution_overlay(scores, name, threshold, Look()).parts if part["kind"] == "boxes"]
     bars = score_distribution(scores, name, Look()).data[0]
     height = dict(zip([round(float(x), 6) for x in bars.x], bars.y, strict=True))
     marked = 0
@@ -177,26 +181,26 @@ def test_the_bars_of_heads_above_are_marked_up_to_the_bars_height(scores: HeadSc
 
 def test_marks_are_a_small_part_of_what_their_figures_are() -> None:
     scores = SIZES["smollm"]
-    for figure, marks in (
-        (score_heatmap(scores, "induction", None, Look()), heatmap_marks(scores, "induction", 0.5, Look())),
-        (ranked_scores(scores, "induction", None, Look()), ranked_marks(scores, "induction", 0.5, Look())),
+    for figure, overlay in (
+        (score_heatmap(scores, "induction", None, Look()), heatmap_overlay(scores, "induction", 0.5, Look())),
+        (ranked_scores(scores, "induction", None, Look()), ranked_overlay(scores, "induction", 0.5, Look())),
     ):
-        assert len(json.dumps(marks.marks)) < 0.1 * len(figure.to_json())
+        assert len(json.dumps(overlay.parts)) < 0.1 * len(figure.to_json())
 
 
-def test_a_kept_figure_is_drawn_once_and_says_the_same_each_time() -> None:
+def test_a_remembered_figure_is_drawn_once_and_says_the_same_each_time() -> None:
     drawn = []
 
     def draw() -> go.Figure:
         drawn.append(score_heatmap(SIZES["small"], "induction", None, Look()))
         return drawn[-1]
 
-    first, second = kept_figure(("small", "test"), draw), kept_figure(("small", "test"), draw)
+    first, second = remembered_figure(("small", "test"), draw), remembered_figure(("small", "test"), draw)
     assert first is second and len(drawn) == 1
     assert first.to_json() == second.to_json() == score_heatmap(SIZES["small"], "induction", None, Look()).to_json()
-    for other in range(MAX_KEPT):
-        kept_figure(("other", other), lambda: go.Figure())
-    kept_figure(("small", "test"), draw)
+    for other in range(MOST_REMEMBERED):
+        remembered_figure(("other", other), lambda: go.Figure())
+    remembered_figure(("small", "test"), draw)
     assert len(drawn) == 2, "as many as may be kept came after it"
 
 
@@ -207,8 +211,8 @@ def test_a_figure_is_shown_while_another_thread_imports_pandas(monkeypatch: pyte
         go.Figure(go.Heatmap(z=[[1.0]]))
     scores, look = SIZES["smollm"], Look()
     for figure in (
-        score_heatmap(scores, "induction", (0, 0), look),
-        ranked_scores(scores, "induction", (0, 0), look),
+        score_heatmap(scores, "induction", Head(0, 0), look),
+        ranked_scores(scores, "induction", Head(0, 0), look),
         score_distribution(scores, "induction", look),
     ):
         shown = plotly.tools.return_figure_from_figure_or_data(figure, validate_figure=True)
@@ -243,8 +247,8 @@ def test_descriptions_say_what_the_pictures_show(scores: HeadScores) -> None:
     assert f"at {best:.2f}" in describe_heatmap(scores, "induction")
     assert f"down to {values.min():.2f}" in describe_ranked(scores, "induction")
     assert f"Histogram of {SCORES['induction'].title}" in describe_distribution(scores, "induction")
-    for marks in (heatmap_marks, ranked_marks, distribution_marks):
-        assert marks(scores, "induction", 0.6, Look()).said.startswith(f"{count} heads are above")
+    for overlay in (heatmap_overlay, ranked_overlay, distribution_overlay):
+        assert overlay(scores, "induction", 0.6, Look()).said.startswith(f"{count} heads are above")
 
 
 def test_tables_hold_every_head_with_contrast_beside_the_score(scores: HeadScores) -> None:
@@ -262,8 +266,8 @@ def test_the_json_says_what_it_was_measured_on() -> None:
     identity = ModelIdentity(
         ModelCard("tiny", "test", 2, 4, 8, 2, 100, 64, 1000, "bundled"), "ab", bos_token_id=0, prepends_bos=True
     )
-    view = View(ScoreRequest("tiny", ProbeOptions(length=10, sequences=3)), threshold=0.4)
-    found = json.loads(scores_json(scores, view, repeated_probe(identity.vocabulary, view.options), identity))
+    subject = Subject(Request("tiny", length=10, sequences=3), identity, "cpu")
+    found = json.loads(json_text(score_facts(subject, scores)))
     assert found["probe"] == {
         "length": 10,
         "sequences": 3,
@@ -272,16 +276,19 @@ def test_the_json_says_what_it_was_measured_on() -> None:
         "has_bos": True,
         "token_range": [0, 100],
         "n_tokens": 21,
+        "warnings": [],
+        "dtype": "float32",
+        "device": "cpu",
     }
     np.testing.assert_allclose(found["scores"]["contrast"], scores.mean("contrast"), rtol=1e-6)
-    assert len(found["heads_above"]) == len(heads_above(scores.mean("induction"), 0.4))
+    assert found["model"]["name"] == "tiny" and found["model"]["weights_digest"] == "ab"
 
 
 def made_example(tokens: list[str]) -> InductionExample:
     """A perfect induction head on `[BOS] + r + r` of two tokens."""
     pattern = np.zeros((5, 5), np.float32)
     pattern[3, 2] = pattern[4, 3] = 1.0
-    return InductionExample("tiny", (1, 0), tuple(tokens), pattern, Layout(2, 1), 3)
+    return InductionExample("tiny", Head(1, 0), tuple(tokens), pattern, Layout(2, 1), 3)
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -6,53 +6,69 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 import core.head_card.cached as head_card_parts
-from core.ablation.cached import Controls, ablate, causal_map
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.scores import HeadScores, Losses
-from core.attention.sensitivity import mean_interval
+from core.ablation.cached import ablate, causal_map
+from core.ablation.outcomes import Baselines
+from core.attention.cached import score_heads
+from core.attention.head_scores import HeadScores
 from core.circuits.cached import circuit
 from core.cli import main
 from core.documents.head_card import card_page
 from core.errors import BadInput
 from core.figures.base.number_table import number_table_html, small_table_html
 from core.figures.base.style import Look
-from core.head_card.cached import PARTS, head_card, its_set, stored_head_card
+from core.head_card.cached import PARTS, head_card, its_set, known_head_card
 from core.head_card.card import HeadCard, PartName, Removal
-from core.head_card.tables import COLUMNS, card_command, card_facts, card_rows
-from core.head_card.words import alone_sentence, call_sentence, control_note, edges_sentence, in_set_sentence, interval_note
+from core.head_card.tables import COLUMNS, card_facts, card_rows
+from core.head_card.words import alone_sentence, baselines_note, call_sentence, edges_sentence, in_set_sentence, interval_note
+from core.heads import Head
 from core.models.built_in.circuit_spec import PlantedHead, expected_prefix_matching, standard_spec
-from core.models.load import model_identity
-from core.probes.repeated import ProbeOptions
+from core.probes.losses import losses_of
 from core.settings.experiment import Experiment
-from core.settings.view import View, params_of, view_from
-from core.verdicts.cached import call_heads
+from core.settings.request import Request
+from core.settings.subject import bind
+from core.settings.view import View
+from core.sharing.address import params_of, view_from
+from core.sharing.commands import card_command
+from core.sharing.facts import as_json
+from core.stats import mean_interval
+from core.verdicts.cached import judge
+from tests.helpers.html import Page
 
-TRAINED = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=3))
+TRAINED = Request("two-layer", length=20, sequences=3)
 # The planted positional head looks 49 back: at this length it scores like an induction head.
-PLANTED = ScoreRequest("by-construction", ProbeOptions(length=50, sequences=2))
+PLANTED = Request("by-construction", length=50, sequences=2)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_store")
 
 
 @pytest.fixture(scope="module")
-def trained(own_store: None) -> HeadCard:
+def trained(own_store: Path) -> HeadCard:
     """The whole card of a trained induction head."""
-    return head_card(View(request=TRAINED, head=(1, 2)))
+    return card_of(View(request=TRAINED, head=Head(1, 2)))
+
+
+def card_of(view: View) -> HeadCard:
+    """The whole card, of the model and on the probe that the view asks for."""
+    return head_card(bind(view.request), view)
+
+
+def measured(part: PartName, view: View) -> Any:
+    """One part of that card."""
+    return PARTS[part].measure(bind(view.request), view)
+
+
+def page_of(card: HeadCard, view: View) -> str:
+    """The card as a page."""
+    return card_page(bind(view.request), card, view)
 
 
 def planted(kind: str) -> PlantedHead:
@@ -60,56 +76,55 @@ def planted(kind: str) -> PlantedHead:
     return head
 
 
-def judged(kind: str) -> HeadCard:
+def judged_card(kind: str) -> HeadCard:
     """A planted head's card with its verdict and what taking it away alone costs."""
-    head = planted(kind)
-    view = View(request=PLANTED, head=(head.layer, head.head))
-    scores = head_scores(PLANTED)
-    return HeadCard((head.layer, head.head), scores, calls=PARTS["calls"].measure(view), alone=PARTS["alone"].measure(view))
+    head = Head(planted(kind).layer, planted(kind).head)
+    view = View(request=PLANTED, head=head)
+    return HeadCard(head, score_heads(PLANTED), judged=measured("judged", view), alone=measured("alone", view))
 
 
 def test_every_score_is_the_score_of_that_head_and_no_other(trained: HeadCard) -> None:
-    scores = head_scores(TRAINED)
-    assert [reading.score for reading in trained.readings] == list(scores.names)
-    for reading in trained.readings:
-        values = scores.sequences(reading.score)[1, 2]
-        assert reading.mean == pytest.approx(float(values.mean()), abs=1e-7)
-        assert values.min() - 1e-7 <= reading.low <= reading.mean <= reading.high <= values.max() + 1e-7
-        assert reading.place == 1 + sum(scores.mean(reading.score).ravel() > scores.mean(reading.score)[1, 2] + 1e-6)
-    induction = trained.readings[0]
+    scores = score_heads(TRAINED)
+    assert [line.score for line in trained.score_lines] == list(scores.names)
+    for line in trained.score_lines:
+        values = scores.sequences(line.score)[1, 2]
+        assert line.mean == pytest.approx(float(values.mean()), abs=1e-7)
+        assert values.min() - 1e-7 <= line.low <= line.mean <= line.high <= values.max() + 1e-7
+        assert line.place == 1 + sum(scores.mean(line.score).ravel() > scores.mean(line.score)[1, 2] + 1e-6)
+    induction = trained.score_lines[0]
     assert induction.control == pytest.approx(float(scores.per_sequence["induction_control"][1, 2].mean()))
     assert induction.low < induction.mean < induction.high and induction.chance < 0.1
 
 
 def test_layer_and_head_are_not_swapped() -> None:
     """L0H1 and L1H0 have nothing in common, in any part of the card."""
-    scores = head_scores(TRAINED).mean("induction")
+    scores = score_heads(TRAINED).mean("induction")
     assert abs(scores[0, 1] - scores[1, 0]) > 0.3, "this test would not see a swap"
-    first, second = (head_card(View(request=TRAINED, head=head)) for head in ((0, 1), (1, 0)))
+    first, second = (card_of(View(request=TRAINED, head=head)) for head in (Head(0, 1), Head(1, 0)))
     for card, (layer, head) in ((first, (0, 1)), (second, (1, 0))):
         assert card.name == f"L{layer}H{head}"
-        assert card.readings[0].mean == pytest.approx(scores[layer, head], abs=1e-7)
-        assert card.verdict is not None and (card.verdict.layer, card.verdict.head) == (layer, head)
+        assert card.score_lines[0].mean == pytest.approx(scores[layer, head], abs=1e-7)
+        assert card.verdict is not None and card.verdict.head == (layer, head)
         alone = ablate(TRAINED, [(layer, head)], "mean", text=None)
         assert card.alone is not None
         assert card.alone.cost == pytest.approx(alone.ablated_losses.second_copy - alone.clean_losses.second_copy, abs=1e-6)
         assert card.patterns is not None and card.movement is not None and card.edges is not None
         on_stripe = card.patterns.row.mean_on_cells(card.patterns.repeated)
         # Kept patterns may be quantised to 16 bits.
-        assert on_stripe == pytest.approx(float(head_scores(TRAINED).sequences("induction")[layer, head, 0]), abs=1e-4)
-        assert card.alone_controls is not None
-        assert {place[0] for sets in card.alone_controls.sets for place in sets} == {layer}
-        assert (layer, head) not in {place for sets in card.alone_controls.sets for place in sets}
+        assert on_stripe == pytest.approx(float(score_heads(TRAINED).sequences("induction")[layer, head, 0]), abs=1e-4)
+        assert card.alone_baselines is not None
+        assert {place[0] for sets in card.alone_baselines.sets for place in sets} == {layer}
+        assert (layer, head) not in {place for sets in card.alone_baselines.sets for place in sets}
     assert second.edges is not None and {edge.induction for edge in second.edges.into} == {(1, 0)} and not second.edges.out
     assert first.edges is not None and not first.edges.into
 
 
 def test_the_planted_induction_head_meets_its_closed_form() -> None:
-    card = judged("induction")
+    card = judged_card("induction")
     head = planted("induction")
-    assert card.readings[0].mean == pytest.approx(expected_prefix_matching(50, 1, head.strength), abs=1e-5)
+    assert card.score_lines[0].mean == pytest.approx(expected_prefix_matching(50, 1, head.strength), abs=1e-5)
     assert card.verdict is not None and card.verdict.label == "induction"
-    assert card.readings[0].place <= 2
+    assert card.score_lines[0].place <= 2
     assert card.sentence is not None and card.sentence.startswith(f"{card.name}: induction.")
     assert "removing it costs" in card.sentence
     assert call_sentence(card).startswith("Called:")
@@ -117,8 +132,8 @@ def test_the_planted_induction_head_meets_its_closed_form() -> None:
 
 
 def test_the_planted_impostor_is_called_one_although_its_score_is_the_highest() -> None:
-    card = judged("positional")
-    by_score = {reading.score: reading for reading in card.readings}
+    card = judged_card("positional")
+    by_score = {line.score: line for line in card.score_lines}
     assert by_score["induction"].place == 1 and by_score["induction"].mean > 0.9
     assert by_score["induction"].control == pytest.approx(by_score["induction"].mean, abs=1e-4)
     assert abs(by_score["contrast"].mean) < 1e-4
@@ -130,12 +145,12 @@ def test_the_planted_impostor_is_called_one_although_its_score_is_the_highest() 
 
 def test_an_impostor_among_random_heads_that_matter_does_not_matter_less_than_they() -> None:
     """Random heads of its layer include the induction head; equal costs that differ by rounding are told as equal."""
-    card = judged("positional")
+    card = judged_card("positional")
     view = View(request=PLANTED, head=card.head)
-    card = replace(card, alone_controls=PARTS["alone_controls"].measure(view))
+    card = replace(card, alone_baselines=measured("alone_baselines", view))
     assert "no more than a random head" in alone_sentence(card)
-    assert "include some that are called themselves" in control_note(card)
-    assert "Of 20 random heads 3 differ." in control_note(card)
+    assert "include some that are called themselves" in baselines_note(card)
+    assert "Of 20 random heads 3 differ." in baselines_note(card)
     assert card.sentence is not None and "(random heads: 0.00)" in card.sentence
 
 
@@ -145,26 +160,27 @@ def test_an_impostor_among_random_heads_that_matter_does_not_matter_less_than_th
 def test_costs_that_read_the_same_are_told_as_equal(trained: HeadCard, beside: float, verdict: str) -> None:
     layout = trained.scores.layout
     loss = np.full((20, layout.n_tokens), trained.scores.losses().second_copy + beside)
-    controls = Controls((((1, 0),),) * 20, "", loss, layout)
-    card = replace(trained, alone=Removal(((1, 2),), np.zeros(3)), alone_controls=controls)
+    baselines = Baselines(((Head(1, 0),),) * 20, "", loss, layout)
+    card = replace(trained, alone=Removal((Head(1, 2),), np.zeros(3)), alone_baselines=baselines)
     assert f"costs 0.00 nats, {verdict} a random head" in alone_sentence(card)
 
 
 @pytest.mark.parametrize(
     "change,parts",
     [
-        ({"head": (1, 1)}, {"patterns", "alone", "alone_controls", "in_set", "edges"}),
-        ({"threshold": 0.99}, {"in_set", "in_set_controls"}),
-        ({"score": "previous_token"}, {"in_set", "in_set_controls", "movement"}),
-        ({"experiment": Experiment(mode="zero")}, {"alone", "alone_controls", "in_set", "in_set_controls", "edges"}),
-        ({"experiment": Experiment(effect_floor=0.9)}, {"calls"}),
+        ({"head": Head(1, 1)}, {"patterns", "alone", "alone_baselines", "in_set", "edges"}),
+        ({"threshold": 0.99}, {"in_set", "in_set_baselines"}),
+        ({"score": "previous_token"}, {"in_set", "in_set_baselines", "movement"}),
+        ({"experiment": Experiment(mode="zero")}, {"alone", "alone_baselines", "in_set", "in_set_baselines", "edges"}),
+        ({"experiment": Experiment(effect_floor=0.9)}, {"judged"}),
     ],
 )
 def test_only_people_who_ask_for_the_same_share_a_job(change: dict, parts: set[str]) -> None:
     """What a part depends on names its job: too little, and one person would be given another's head."""
-    view = View(request=TRAINED, head=(1, 2))
+    view = View(request=TRAINED, head=Head(1, 2))
     other = replace(view, **change)
-    assert {name for name, part in PARTS.items() if part.depends(view) != part.depends(other)} == parts
+    subject = bind(TRAINED)
+    assert {name for name, part in PARTS.items() if part.depends(subject, view) != part.depends(subject, other)} == parts
 
 
 def test_the_interval_is_the_bootstrap_of_the_mean() -> None:
@@ -176,8 +192,8 @@ def test_the_interval_is_the_bootstrap_of_the_mean() -> None:
 
 
 def test_the_share_is_what_the_set_costs_with_it_less_without_it(trained: HeadCard) -> None:
-    view = View(request=TRAINED, head=(1, 2))
-    heads = its_set(view)
+    view = View(request=TRAINED, head=Head(1, 2))
+    heads = its_set(bind(TRAINED), view)
     assert (1, 2) in heads and len(heads) > 1
     rest = tuple(head for head in heads if head != (1, 2))
     whole, without = (ablate(TRAINED, found, "mean", text=None).ablated_losses.second_copy for found in (heads, rest))
@@ -188,56 +204,57 @@ def test_the_share_is_what_the_set_costs_with_it_less_without_it(trained: HeadCa
 
 
 def test_a_head_that_is_not_in_the_set_is_added_to_it_and_one_alone_has_no_set() -> None:
-    view = View(request=TRAINED, head=(0, 3))
-    assert (0, 3) in its_set(view) and len(its_set(view)) > 1
-    picked = replace(view, experiment=Experiment(source="picked", heads=((1, 1),)))
-    assert its_set(picked) == ((0, 3), (1, 1))
+    view = View(request=TRAINED, head=Head(0, 3))
+    assert (0, 3) in its_set(bind(TRAINED), view) and len(its_set(bind(TRAINED), view)) > 1
+    picked = replace(view, experiment=Experiment(source="picked", heads=(Head(1, 1),)))
+    assert its_set(bind(TRAINED), picked) == ((0, 3), (1, 1))
     alone = replace(view, threshold=0.99)
-    assert its_set(alone) == ((0, 3),)
-    in_set = PARTS["in_set"].measure(alone)
+    assert its_set(bind(TRAINED), alone) == ((0, 3),)
+    in_set = measured("in_set", alone)
     assert in_set.rest is None and in_set.share is None
-    card = HeadCard((0, 3), head_scores(TRAINED), in_set=in_set)
+    card = HeadCard(Head(0, 3), score_heads(TRAINED), in_set=in_set)
     assert "so the set is L0H3 alone" in in_set_sentence(card)
 
 
 def test_what_another_page_has_measured_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = replace(TRAINED, options=ProbeOptions(length=20, sequences=3, seed=4))
-    view = View(request=request, head=(1, 1))
-    measured = PARTS["alone"].measure(view)
+    request = replace(TRAINED, seed=4)
+    view = View(request=request, head=Head(1, 1))
+    before = measured("alone", view)
     known = causal_map(request, "mean")
     monkeypatch.setattr(head_card_parts, "ablate", lambda *_, **__: pytest.fail("ablated again"))
-    taken = PARTS["alone"].measure(view)
+    taken = measured("alone", view)
     np.testing.assert_allclose(taken.change, known.losses[1, 1] - known.clean)
-    np.testing.assert_allclose(taken.change, measured.change, atol=1e-6)
+    np.testing.assert_allclose(taken.change, before.change, atol=1e-6)
 
 
 def test_a_whole_card_is_at_hand_and_costs_no_model(trained: HeadCard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.models.load.load_model", lambda *_, **__: pytest.fail("loaded a model"))
-    view = View(request=TRAINED, head=(1, 2))
-    again = stored_head_card(view, head_scores(TRAINED))
-    assert again.complete and card_facts(again, view) == card_facts(trained, view)
+    view = View(request=TRAINED, head=Head(1, 2))
+    subject = bind(TRAINED)
+    again = known_head_card(subject, view, score_heads(subject))
+    assert again.complete and card_facts(subject, again, view) == card_facts(subject, trained, view)
 
 
 def test_a_card_of_nothing_but_scores_is_a_card(trained: HeadCard) -> None:
-    view = View(request=replace(TRAINED, options=ProbeOptions(length=20, sequences=3, seed=77)), head=(1, 2))
-    card = stored_head_card(view, head_scores(view.request))
+    view = View(request=replace(TRAINED, seed=77), head=Head(1, 2))
+    card = known_head_card(bind(view.request), view, score_heads(view.request))
     assert not card.complete and card.sentence is None and not card.missing
     assert {row["what"] for row in card_rows(card)} == {"Induction", "Previous token", "Duplicate token", "Current token"} | {
         "First token",
         "Entropy",
         "Contrast",
     }
-    text = card_page(card, view, model_identity("two-layer"))
+    text = page_of(card, view)
     assert "Not measured yet." in text and "<h1>L1H2 of two-layer</h1>" in text
 
 
 def test_one_part_that_cannot_be_had_leaves_the_others() -> None:
-    request = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=1))
-    card = head_card(View(request=request, head=(1, 2), experiment=Experiment(mode="resample")))
-    assert set(card.missing) == {"alone", "alone_controls", "in_set", "in_set_controls"}
+    request = Request("two-layer", length=20, sequences=1)
+    card = card_of(View(request=request, head=Head(1, 2), experiment=Experiment(mode="resample")))
+    assert set(card.missing) == {"alone", "alone_baselines", "in_set", "in_set_baselines"}
     assert all("at least 2 sequences" in why for why in card.missing.values())
     assert card.complete and card.verdict is not None and card.edges is not None and card.edges.mode == "mean"
-    assert "at least 2 sequences" in card_page(card, View(request=request, head=(1, 2)), model_identity("two-layer"))
+    assert "at least 2 sequences" in page_of(card, View(request=request, head=Head(1, 2)))
     assert "over 1 sequence;" in interval_note(card)
 
 
@@ -245,24 +262,24 @@ def test_edges_are_those_of_the_circuit(trained: HeadCard) -> None:
     found = circuit(TRAINED)
     assert trained.edges is not None
     assert trained.edges.into == tuple(edge for edge in found.edges if edge.induction == (1, 2)) != ()
-    previous = head_card(View(request=TRAINED, head=found.previous[0]))
+    previous = card_of(View(request=TRAINED, head=found.previous[0]))
     assert previous.edges is not None and not previous.edges.into
     assert previous.edges.out == tuple(edge for edge in found.edges if edge.previous == found.previous[0])
     assert previous.edges.out[0].drop > 0.3 and "feeds" in edges_sentence(previous)
 
 
 def test_a_head_that_is_in_no_circuit_has_its_edges_measured() -> None:
-    called = {(v.layer, v.head) for v in call_heads(TRAINED).called}
+    called = {verdict.head for verdict in judge(TRAINED).called}
     found = circuit(TRAINED)
-    head = next((0, head) for head in range(4) if (0, head) not in (*found.previous, *called))
-    edges = PARTS["edges"].measure(View(request=TRAINED, head=head))
+    head = next(Head(0, head) for head in range(4) if (0, head) not in (*found.previous, *called))
+    edges = measured("edges", View(request=TRAINED, head=head))
     assert {edge.induction for edge in edges.out} == called and all(edge.previous == head for edge in edges.out)
     assert max(edge.drop for edge in edges.out) < 0.2
 
 
 def test_a_previous_token_heads_own_score_is_followed() -> None:
     view = View(request=TRAINED, head=circuit(TRAINED).previous[0])
-    card = head_card(view)
+    card = card_of(view)
     assert card.verdict is not None and card.verdict.label == "previous token"
     assert card.own_movement is not None and card.own_movement.score == "previous_token"
     assert card.own_movement.of(card.head, "seed")[0].mean > 0.5
@@ -272,14 +289,14 @@ def test_a_previous_token_heads_own_score_is_followed() -> None:
     "view,says",
     [
         (View(request=TRAINED), "name it"),
-        (View(request=TRAINED, head=(5, 7)), "There is no head L5H7"),
-        (View(request=TRAINED, head=(1, 4)), "There is no head L1H4"),
-        (View(request=replace(TRAINED, tokens=((0, 5, 6, 5, 6),)), head=(1, 2)), "drawn tokens"),
+        (View(request=TRAINED, head=Head(5, 7)), "There is no head L5H7"),
+        (View(request=TRAINED, head=Head(1, 4)), "There is no head L1H4"),
+        (View(request=replace(TRAINED, tokens=((0, 5, 6, 5, 6),)), head=Head(1, 2)), "drawn tokens"),
     ],
 )
 def test_what_no_card_can_be_about_is_said(view: View, says: str) -> None:
     with pytest.raises(BadInput, match=says):
-        head_card(view)
+        card_of(view)
 
 
 def test_every_part_has_its_place_on_the_card() -> None:
@@ -287,28 +304,9 @@ def test_every_part_has_its_place_on_the_card() -> None:
     assert set(PARTS) <= set(HeadCard.__dataclass_fields__)
 
 
-class Page(HTMLParser):
-    """Collects tags, attributes, and the text inside and outside of scripts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.inside = ""
-        self.attributes: list[tuple[str, str, str]] = []
-        self.scripts: list[str] = []
-        self.text: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.inside = tag
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        (self.scripts if self.inside == "script" else self.text).append(data)
-
-
 def test_the_page_stands_alone_and_says_everything(trained: HeadCard) -> None:
-    view = View(request=TRAINED, head=(1, 2))
-    text = card_page(trained, view, model_identity("two-layer"))
+    view = View(request=TRAINED, head=Head(1, 2))
+    text = page_of(trained, view)
     page = Page(text)
     for tag, name, value in page.attributes:
         assert name not in ("src", "href", "srcset", "action", "data"), (tag, name, value)
@@ -331,9 +329,9 @@ def test_tokens_and_names_are_escaped(trained: HeadCard) -> None:
     evil = "<img src=x onerror=alert(1)>"
     assert trained.patterns is not None
     patterns = replace(trained.patterns, tokens=(evil, "</script>", *trained.patterns.tokens[2:]))
-    identity = model_identity("two-layer")
-    named = replace(identity, card=replace(identity.card, name=evil))
-    page = Page(card_page(replace(trained, patterns=patterns), View(request=TRAINED, head=(1, 2)), named))
+    subject = bind(TRAINED)
+    named_so = replace(subject, identity=replace(subject.identity, card=replace(subject.card, name=evil)))
+    page = Page(card_page(named_so, replace(trained, patterns=patterns), View(request=TRAINED, head=Head(1, 2))))
     assert not any(tag == "img" or name == "onerror" for tag, name, _ in page.attributes)
     figures = "".join(script for script in page.scripts if "Plotly.newPlot(" in script and len(script) < 1_000_000)
     assert re.search(r"img.{1,6}src=x", figures), "the token must be in the figure"
@@ -350,11 +348,11 @@ def test_absent_behaviour_comes_first_on_the_page(trained: HeadCard) -> None:
     scores = trained.scores
     loss = np.full_like(scores.token_loss, 9.0)
     absent = HeadScores(scores.per_sequence, scores.placebo, loss, scores.layout)
-    assert Losses.of(loss, scores.layout).behaviour == "absent"
-    page = Page(card_page(replace(trained, scores=absent), View(request=TRAINED, head=(1, 2)), model_identity("two-layer")))
+    assert losses_of(loss, scores.layout).behaviour == "absent"
+    page = Page(page_of(replace(trained, scores=absent), View(request=TRAINED, head=Head(1, 2))))
     said = " ".join(page.text)
     assert said.index("does not do induction on this probe") < said.index("What it is")
-    present = Page(card_page(trained, View(request=TRAINED, head=(1, 2)), model_identity("two-layer")))
+    present = Page(page_of(trained, View(request=TRAINED, head=Head(1, 2))))
     assert "does not do induction" not in " ".join(present.text)
 
 
@@ -367,15 +365,15 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 def test_the_command_prints_the_card_and_writes_the_page(
     trained: HeadCard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    view = View(request=TRAINED, head=(1, 2))
-    words = shlex.split(card_command(trained, view, "--html", str(tmp_path / "card.html")))
+    view = View(request=TRAINED, head=Head(1, 2))
+    words = shlex.split(card_command(view, None, "--html", str(tmp_path / "card.html")))
     assert words[:4] == ["python", "-m", "core", "card"]
     status, out, _ = run(capsys, *words[3:])
     assert status == 0 and out.count("\n") == 1
     result = json.loads(out)
-    facts = json.loads(json.dumps(card_facts(trained, view), default=lambda value: value.tolist()))
+    facts = as_json(card_facts(bind(TRAINED), trained, view))
     assert {name: result[name] for name in facts} == facts
-    assert result["label"] == "induction" and result["model"]["name"] == "two-layer" and result["missing"] == {}
+    assert result["verdict"]["label"] == "induction" and result["model"]["name"] == "two-layer" and result["missing"] == {}
     assert result["html"] == str(tmp_path / "card.html")
     assert trained.sentence is not None and trained.sentence in Page((tmp_path / "card.html").read_text()).text
     assert list(tmp_path.iterdir()) == [tmp_path / "card.html"]
@@ -384,10 +382,10 @@ def test_the_command_prints_the_card_and_writes_the_page(
 
 
 def test_the_command_repeats_what_is_not_at_its_default(trained: HeadCard) -> None:
-    experiment = Experiment(mode="zero", source="picked", heads=((1, 1),), effect_floor=0.3)
-    view = View(request=TRAINED, head=(1, 2), score="contrast", threshold=0.25, experiment=experiment)
-    command = card_command(trained, view)
+    experiment = Experiment(mode="zero", source="picked", heads=(Head(1, 1),), effect_floor=0.3)
+    view = View(request=TRAINED, head=Head(1, 2), score="contrast", threshold=0.25, experiment=experiment)
     assert trained.in_set is not None
+    command = card_command(view, trained.in_set.whole.heads)
     named = ",".join(f"L{layer}H{head}" for layer, head in trained.in_set.whole.heads)
     for words in ("--head L1H2", "--mode zero", "--threshold 0.25", "--score contrast", "--floor 0.30", f"--set {named}"):
         assert words in command
@@ -400,8 +398,8 @@ def test_the_command_repeats_what_is_not_at_its_default(trained: HeadCard) -> No
         ("--head seven", "named like"),
         ("--head L9H9", "There is no head L9H9"),
         ("--head L1H2,L1H1", "about one head"),
-        ("--head L1H2 --threshold 7", "--threshold must be"),
-        ("--head L1H2 --floor nan", "--floor must be"),
+        ("--head L1H2 --threshold 7", "--threshold: must be a number from 0 to 1, not '7'"),
+        ("--head L1H2 --floor nan", "--floor: must be a number from 0 to 1, not 'nan'"),
         ("--head L1H2 --set L8H8", "There is no head L8H8"),
         ("--head L1H2 --html /", "is a folder"),
         ("--head L1H2 --tokens missing.json", "cannot be read"),

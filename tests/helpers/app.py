@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,12 +16,32 @@ SHORT = {"length": "20", "sequences": "2"}
 
 
 def open_page(path: str, **parameters: str) -> AppTest:
-    """The page at `path` ("pages/1_Heads.py"), as a new session sees it at an address with these parameters."""
+    """The page at `path` ("pages/1_Heads.py", or "app.py"), as a new session sees it at an address with these parameters."""
     at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page(path)
+    if path != APP.name:
+        # A link opens this page first, so the home page is not run before it.
+        at.switch_page(path)
     for name, value in parameters.items():
         at.query_params[name] = value
     return at.run()
+
+
+def settled(at: AppTest) -> AppTest:
+    """The page once no work is under way: run again, as its own polling would."""
+    for _ in range(200):
+        if not any(str(button.label) == "Cancel" for button in at.button):
+            return at
+        at.run()
+    raise AssertionError("the work did not end")
+
+
+def let_work_end() -> None:
+    """Wait for work that pages began: all tests of a process share one source of random numbers."""
+    # The warm start is a timer first, and then a job.
+    for kind in (lambda thread: isinstance(thread, threading.Timer), lambda thread: thread.name.startswith("job ")):
+        for thread in filter(kind, threading.enumerate()):
+            thread.join(120)
+            assert not thread.is_alive(), thread.name
 
 
 def figures(at: AppTest) -> list[dict[str, Any]]:
@@ -33,11 +54,11 @@ def sent(at: AppTest) -> list[bytes]:
     return [chart.proto.SerializeToString(deterministic=True) for chart in at.get("plotly_chart")]
 
 
-def marks(at: AppTest) -> dict[str, list[dict[str, Any]]]:
+def overlays(at: AppTest) -> dict[str, list[dict[str, Any]]]:
     """What is drawn over the page's figures, by the figure's key."""
-    found = [part.proto for part in at.get("bidi_component") if part.proto.component_name == "headscope_figure_marks"]
+    found = [part.proto for part in at.get("bidi_component") if part.proto.component_name == "headscope_figure_overlay"]
     data = [json.loads(proto.json) for proto in found]
-    return {part["panel"].removeprefix("panel-"): part["marks"] for part in data}
+    return {part["panel"].removeprefix("panel-"): part["parts"] for part in data}
 
 
 def said(at: AppTest) -> str:

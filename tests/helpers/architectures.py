@@ -9,7 +9,6 @@ from functools import cache
 import torch
 from torch import nn
 from transformer_lens.config import TransformerBridgeConfig
-from transformer_lens.model_bridge.sources import build_bridge_from_module
 from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
 from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
 from transformer_lens.model_bridge.sources.native.init import initialize_native_model
@@ -30,9 +29,9 @@ from transformers import (
     Qwen3Config,
 )
 
-from core.transformer.bare import bare_twin
 from core.transformer.card import ModelCard, ModelIdentity
 from core.transformer.loaded import LoadedModel
+from core.transformer.wrap import wrap
 
 D_VOCAB = 211
 N_LAYERS = 3
@@ -132,8 +131,6 @@ def make_pair(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -
         architecture, tl_config = "TransformerLensNative", _native_config(name, seed)
     bare = copy.deepcopy(_random_module(name, seed)).to(dtype).eval().requires_grad_(False)
     wrapped = copy.deepcopy(bare)
-    twin = bare_twin(wrapped)
-    bridge = build_bridge_from_module(wrapped, architecture=architecture, tl_config=tl_config, tokenizer=None, model_name=name)
     card = ModelCard(
         name=name,
         family="random",
@@ -150,7 +147,7 @@ def make_pair(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -
     identity = ModelIdentity(
         card=card, weights_digest=f"{name}-{seed}-{dtype}", bos_token_id=0, prepends_bos=True, special_ids=frozenset({0})
     )
-    return Pair(name=name, bare=bare, loaded=LoadedModel(identity=identity, bridge=bridge, bare=twin))
+    return Pair(name=name, bare=bare, loaded=wrap(wrapped, identity, architecture=architecture, config=tl_config))
 
 
 @cache

@@ -22,13 +22,16 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import layer_norm
 from transformers import BloomConfig, GPT2Config, GPT2LMHeadModel, T5Config
 
-from core.errors import ModelUnavailable
+from core.errors import JobCancelled, ModelUnavailable
 from core.models.built_in.word_tokenizer import build_tokenizer, word_list
 from core.models.catalogue import catalogue, find_entry
 from core.models.fetching import hub as hub_module
 from core.models.fetching.add import add_model
-from core.models.load import forget_models, load_model, model_identity
+from core.models.identity import model_identity
+from core.models.load import forget_models, load_model
+from core.runtime.jobs import running
 from tests.helpers.hub_server import HubServer
+from tests.helpers.progress import Heard
 
 VOCAB = 32
 
@@ -69,8 +72,9 @@ def random_tokens(rows: int = 3, length: int = 20) -> torch.Tensor:
 
 def test_a_gpt2_repository_computes_what_the_same_weights_compute_directly(hub: HubServer) -> None:
     direct = write_gpt2(hub.repo("tests/tiny-gpt2"))
-    said: list[str] = []
-    folder = add_model("tests/tiny-gpt2", lambda share, what: said.append(what))
+    heard = Heard()
+    with running(heard):
+        folder = add_model("tests/tiny-gpt2")
     model = load_model("tests/tiny-gpt2", device="cpu")
     tokens = random_tokens()
     with torch.no_grad():
@@ -81,7 +85,7 @@ def test_a_gpt2_repository_computes_what_the_same_weights_compute_directly(hub: 
     assert card.n_params == sum(weight.numel() for weight in direct.parameters())
     assert card.source == "hub" and model.vocabulary.prepends_bos and model.vocabulary.bos_token_id == 0
     assert model.vocabulary.special_ids == {0, 1}
-    assert any("fetching model.safetensors" in line for line in said)
+    assert any("fetching model.safetensors" in line for _, line in heard.said)
     assert {path.name for path in folder.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
     assert not list(folder.rglob("*.part"))
 
@@ -98,12 +102,29 @@ def test_a_fetched_model_needs_no_hub(hub: HubServer) -> None:
     assert not hub.requests
 
 
-def test_loading_fetches_a_model_that_is_not_here_yet(hub: HubServer) -> None:
+def test_loading_fetches_nothing_and_bringing_in_does(hub: HubServer) -> None:
     write_gpt2(hub.repo("openai-community/gpt2"))
-    shares: list[float] = []
-    model = load_model("gpt2-small", progress=lambda share, what: shares.append(share))
-    assert model.card.name == "gpt2-small" and find_entry("gpt2").available
-    assert shares[-1] == 1.0 and all(0 <= share <= 1 for share in shares)
+    with pytest.raises(ModelUnavailable, match="gpt2-small is not on this machine yet: bring it in with"):
+        load_model("gpt2-small")
+    assert not hub.requests
+    heard = Heard()
+    with running(heard):
+        add_model("gpt2-small")
+    assert load_model("gpt2-small").card.name == "gpt2-small" and find_entry("gpt2").available
+    assert heard.shares[-1] == 1.0 and all(0 <= share <= 1 for share in heard.shares)
+
+
+def test_a_fetch_can_be_cancelled_and_goes_on_later(hub: HubServer) -> None:
+    class Cancelled(Heard):
+        def raise_if_cancelled(self) -> None:
+            if "fetching model.safetensors" in str(self.said):
+                raise JobCancelled("cancelled")
+
+    write_gpt2(hub.repo("tests/tiny-gpt2"), width=64)
+    with running(Cancelled()), pytest.raises(JobCancelled, match="cancelled"):
+        add_model("tests/tiny-gpt2")
+    assert not find_entry("tests/tiny-gpt2").available
+    assert add_model("tests/tiny-gpt2").is_dir() and len(hub.fetched("tokenizer.json")) == 1
 
 
 def test_the_person_s_token_goes_to_the_hub_and_not_to_its_file_servers(hub: HubServer) -> None:
@@ -145,6 +166,7 @@ def test_sharded_weights(hub: HubServer) -> None:
     direct.save_pretrained(hub.repo("tests/shards"), max_shard_size="8KB")
     hub.repo("tests/shards").joinpath("model.safetensors").unlink()
     assert len(list(hub.repo("tests/shards").glob("model-*.safetensors"))) > 1
+    add_model("tests/shards")
     tokens = random_tokens()
     with torch.no_grad():
         torch.testing.assert_close(load_model("tests/shards").bridge(tokens), direct(tokens).logits, atol=1e-5, rtol=1e-5)
@@ -275,6 +297,7 @@ def test_the_old_left_facing_solu_layout(hub: HubServer, n_layers: int) -> None:
 def test_the_newer_attention_only_layout_under_its_short_name(hub: HubServer) -> None:
     weights = random_weights(2, attn_only=True, unembed_bias=True)
     write_legacy(hub, "NeelNanda/Attn_Only_2L512W_C4_Code", weights, 2, attn_only=True)
+    add_model("attn-only-2l")
     model = load_model("attn-only-2l")
     tokens = random_tokens()
     with torch.no_grad():
@@ -287,6 +310,7 @@ def test_the_newer_attention_only_layout_under_its_short_name(hub: HubServer) ->
 
 def test_the_report_s_model_is_found_under_its_own_name(hub: HubServer) -> None:
     write_legacy(hub, "NeelNanda/SoLU_8L_v21_old", as_old_layout(random_weights(8, False, False), 8), 8, False)
+    add_model("solu-8l-old")
     assert load_model("solu-8l-old").card.n_layers == 8
     assert find_entry("NeelNanda/SoLU_8L_v21_old").name == "solu-8l-old"
 
@@ -381,7 +405,7 @@ def test_offline_mode_is_said(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_disk_that_is_too_small(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     write_gpt2(hub.repo("tests/tiny-gpt2"))
-    monkeypatch.setattr(hub_module.os, "statvfs", lambda path: SimpleNamespace(f_bavail=1, f_frsize=1))
+    monkeypatch.setattr(hub_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=1))
     refused("tests/tiny-gpt2", "on disk, but only 0 MB is free")
 
 

@@ -19,6 +19,8 @@ from core.models.built_in import train as training
 from core.models.built_in.recipes import FIRST_WORD_ID, RECIPES, Batches, Recipe, Rows, draw_rows
 from core.models.built_in.train import build_model, choose_checkpoints, fit, measure, train, train_recipe
 from core.models.built_in.word_tokenizer import BOS_ID, UNK_ID, build_tokenizer, save_tokenizer, vocab_size, word_list
+from core.runtime.jobs import running
+from tests.helpers.progress import Heard
 
 BUNDLED = Path(training.__file__).parent / "bundled"
 TINY = Recipe(
@@ -65,8 +67,9 @@ def test_same_recipe_gives_the_same_weights_and_leaves_the_callers_randomness_al
 
 
 def test_training_writes_a_whole_folder(tmp_path: Path):
-    said: list[tuple[float, str]] = []
-    folder = train_recipe(TINY, tmp_path / "models" / "tiny", lambda share, text: said.append((share, text)))
+    heard = Heard()
+    with running(heard):
+        folder = train_recipe(TINY, tmp_path / "models" / "tiny")
     assert sorted(p.name for p in folder.iterdir()) == [
         "checkpoints",
         "headscope.json",
@@ -75,7 +78,7 @@ def test_training_writes_a_whole_folder(tmp_path: Path):
         "tokenizer_config.json",
     ]
     assert [p.name for p in folder.parent.iterdir()] == ["tiny"], "no scratch folder is left behind"
-    assert [share for share, _ in said] == sorted(share for share, _ in said) and said[-1][0] == 1.0
+    assert heard.shares == sorted(heard.shares) and heard.shares[-1] == 1.0
 
     about = json.loads((folder / "headscope.json").read_text())
     assert (about["format"], about["name"], about["family"]) == (1, "tiny", "bundled")

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.helpers.app import let_work_end
+
 
 @pytest.fixture(scope="module", autouse=True)
 def no_work_left_behind() -> Iterator[None]:
-    """Work that a page began ends before the same process tests anything else: all share one source of random numbers."""
+    """Work that a page began ends before the same process tests anything else."""
     yield
-    # The warm start is a timer first, and then a job.
-    for kind in (lambda thread: isinstance(thread, threading.Timer), lambda thread: thread.name.startswith("job ")):
-        for thread in filter(kind, threading.enumerate()):
-            thread.join(120)
-            assert not thread.is_alive(), thread.name
-
-
-@pytest.fixture(scope="module")
-def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A store of the module's own, empty at first: nothing measured elsewhere can make a test pass."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        yield
+    let_work_end()
 
 
 @pytest.fixture
@@ -35,4 +24,9 @@ def nothing_is_computed() -> Iterator[Callable[[], None]]:
         raise AssertionError("nothing may be computed")
 
     with pytest.MonkeyPatch.context() as patch:
-        yield lambda: patch.setattr("core.ui.components.experiments.awaited", again)
+
+        def from_now_on() -> None:
+            for module in ("frame.waiting", "components.results", "panels.head_card"):
+                patch.setattr(f"core.ui.{module}.await_job", again)
+
+        yield from_now_on

@@ -7,38 +7,33 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.ablation.cached import ablate, ablation_controls, single_effects
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.scores import heads_above
-from core.heads import all_but
-from core.probes.repeated import ProbeOptions
-from tests.helpers.app import SHORT, open_page
+from core.ablation.cached import ablate, random_baselines, single_effects
+from core.attention.cached import score_heads
+from core.figures.base.style import Look
+from core.heads import Head, all_but, heads_above
+from core.settings.request import Request
+from core.settings.subject import bind
+from core.settings.view import View
+from core.ui.frame.sidebar import Page
+from core.ui.panels.ablation import source_of
+from tests.helpers.app import SHORT, open_page, settled
 
-REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
+SUBJECT = bind(Request("two-layer", length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(own_store: None) -> None:
     """A store that holds what the first view of the page needs."""
-    heads = heads_above(head_scores(REQUEST).mean("induction"), 0.5)
-    for found in (heads, [(0, 2)]):
-        ablate(REQUEST, found, "mean")
-        ablate(REQUEST, all_but(tuple(found), 2, 4), "mean", text=None)
-        ablation_controls(REQUEST, found, "mean")
-        single_effects(REQUEST, found, "mean")
+    heads = heads_above(score_heads(SUBJECT).mean("induction"), 0.5)
+    for found in (heads, [Head(0, 2)]):
+        ablate(SUBJECT, found, "mean")
+        ablate(SUBJECT, all_but(tuple(found), 2, 4), "mean", text=None)
+        random_baselines(SUBJECT, found, "mean")
+        single_effects(SUBJECT, found, "mean")
 
 
 def page(**parameters: str) -> AppTest:
     return open_page("pages/3_Ablation.py", **({"model": "two-layer", **SHORT} | parameters))
-
-
-def settled(at: AppTest) -> AppTest:
-    """Run until no work is under way."""
-    for _ in range(200):
-        if not any(str(button.label) == "Cancel" for button in at.button):
-            return at
-        at.run()
-    raise AssertionError("the work did not end")
 
 
 def figures(at: AppTest) -> dict[str, dict[str, Any]]:
@@ -52,14 +47,14 @@ def metrics(at: AppTest) -> dict[str, str]:
 def test_before_and_after_with_random_heads_beside() -> None:
     at = page()
     assert not at.exception and not at.error and not at.warning
-    heads = heads_above(head_scores(REQUEST).mean("induction"), 0.5)
-    result = ablate(REQUEST, heads, "mean")
+    heads = heads_above(score_heads(SUBJECT).mean("induction"), 0.5)
+    result = ablate(SUBJECT, heads, "mean")
     before, after = result.clean_losses, result.ablated_losses
     shown = metrics(at)
     assert shown["Second copy (nats)"] == f"{before.second_copy:.2f} → {after.second_copy:.2f}"
     assert shown["First copy (nats)"] == f"{before.first_copy:.2f} → {after.first_copy:.2f}"
-    assert shown["Gain lost"] == f"{result.recovered_fraction:.0%}"
-    assert "Plain text (nats)" in shown
+    assert shown["Gain lost"] == f"{result.gain_lost:.0%}"
+    assert "Text (nats)" in shown
     said = " ".join(str(markdown.value) for markdown in at.markdown)
     assert "random heads do" in said and "(95 % band)" in said
     assert "Together" in said and "left in the whole model" in said
@@ -71,7 +66,7 @@ def test_a_link_restores_set_and_mode() -> None:
     at = settled(page(mode="zero", set="picked", heads="L0H2"))
     assert not at.exception and not at.error
     assert (at.radio(key="mode").value, at.radio(key="set").value) == ("zero", "picked")
-    result = ablate(REQUEST, [(0, 2)], "zero")
+    result = ablate(SUBJECT, [Head(0, 2)], "zero")
     assert metrics(at)["Second copy (nats)"].endswith(f"→ {result.ablated_losses.second_copy:.2f}")
     assert any("1 head taken away: L0H2" in str(header.value) for header in at.subheader)
 
@@ -106,17 +101,11 @@ def test_the_main_numbers_come_before_the_random_heads() -> None:
 
 
 def test_files_hold_every_number() -> None:
-    from core.figures.base.style import Look
-    from core.models.identity import model_identity
-    from core.settings.view import View
-    from core.ui.frame.sidebar import Page
-    from core.ui.panels.ablation import source_of
-
-    heads = heads_above(head_scores(REQUEST).mean("induction"), 0.5)
-    result, controls = ablate(REQUEST, heads, "mean"), ablation_controls(REQUEST, heads, "mean")
-    source = source_of(Page(View(REQUEST), model_identity("two-layer"), Look()), result.heads, result, controls)
-    found = json.loads(source.json_text)
-    assert len(found["control"]["second_copy"]) == 20 and found["per_position"]["clean"][0] is None
+    heads = heads_above(score_heads(SUBJECT).mean("induction"), 0.5)
+    result = ablate(SUBJECT, heads, "mean")
+    source = source_of(Page(View(SUBJECT.request), SUBJECT, Look()), result.heads)
+    found = json.loads(source.json_text())
+    assert len(found["baseline"]["second_copy"]) == 20 and found["per_position"]["clean"][0] is None
     np.testing.assert_allclose(found["loss"]["ablated"]["second_copy"], result.ablated_losses.second_copy)
     assert "ablate --model two-layer" in source.command and "--heads L1H0" in source.command
 

@@ -1,44 +1,38 @@
 """The attention page: what it says, what it keeps in the address, and what it does with input that cannot be used."""
 
 import json
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.patterns import head_pattern, row_patterns
+from core.attention.cached import head_pattern, row_patterns, score_heads
 from core.attention.rows import TokenRow, probe_row, text_row
-from core.attention.scores import head_name, heads_above
-from core.models.identity import model_identity
-from core.probes.repeated import ProbeOptions
-from core.ui.components.row_picker import EXAMPLE, RowChoice, choice_from, params_of_choice
+from core.heads import Head, ranked
+from core.settings.request import Request
+from core.settings.subject import bind
+from core.settings.view import EXAMPLE_TEXT, RowChoice, View
+from core.sharing.address import params_of, view_from
+from tests.helpers.app import open_page, settled
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
-REQUEST = ScoreRequest("two-layer", ProbeOptions(length=12, sequences=2))
+SUBJECT = bind(Request("two-layer", length=12, sequences=2))
 ADDRESS = {"model": "two-layer", "length": "12", "sequences": "2"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(own_store: None) -> None:
     """A store that holds what the pages show, so that none has to wait for a computation."""
-    head_scores(REQUEST)
-    rows = [probe_row(REQUEST, 0), probe_row(REQUEST, 1), probe_row(REQUEST, 0, control=True), example_row()]
+    score_heads(SUBJECT)
+    rows = [probe_row(SUBJECT, 0), probe_row(SUBJECT, 1), probe_row(SUBJECT, 0, control=True), example_row()]
     for row in rows:
-        row_patterns(REQUEST, row)
+        row_patterns(SUBJECT, row)
 
 
-def example_row(text: str = EXAMPLE) -> TokenRow:
-    return text_row(model_identity("two-layer"), text)
+def example_row(text: str = EXAMPLE_TEXT) -> TokenRow:
+    return text_row(SUBJECT.identity, text)
 
 
 def attention(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    # A link opens this page first, so the home page is not run before it.
-    at.switch_page("pages/2_Attention.py")
-    for name, value in (ADDRESS | parameters).items():
-        at.query_params[name] = value
-    return at.run()
+    return open_page("pages/2_Attention.py", **(ADDRESS | parameters))
 
 
 def said(at: AppTest) -> str:
@@ -55,8 +49,8 @@ def frames(at: AppTest) -> list[str]:
 def test_without_a_picked_head_it_shows_the_highest_scoring_one() -> None:
     at = attention()
     assert not at.exception
-    best = heads_above(head_scores(REQUEST).mean("induction"), -1.0)[0]
-    assert at.title[0].value == f"Attention of {head_name(*best)} in two\\-layer"
+    best = ranked(score_heads(SUBJECT).mean("induction"))[0]
+    assert at.title[0].value == f"Attention of {best.name} in two\\-layer"
     assert "No head is picked" in said(at)
 
 
@@ -66,16 +60,16 @@ def test_the_picked_head_of_the_address() -> None:
     assert "No head is picked" not in said(at)
     (frame,) = frames(at)
     assert "CircuitsVis.AttentionPattern" in frame
-    row = probe_row(REQUEST, 0)
-    value = row.mean_on_cells(head_pattern(REQUEST, row, 1, 2))
+    row = probe_row(SUBJECT, 0)
+    value = row.mean_on_cells(head_pattern(SUBJECT, row, Head(1, 2)))
     assert f"an orange cell {value:.2f} on average; chance is {row.chance_on_cells():.2f}" in said(at)
 
 
 def test_the_scores_of_the_head_stand_beside_chance() -> None:
     table = attention(head="L1H2").dataframe[0].value
-    scores = head_scores(REQUEST)
+    scores = score_heads(SUBJECT)
     assert list(table["value"]) == pytest.approx([float(scores.mean(name)[1, 2]) for name in scores.names])
-    assert table["chance"][0] == pytest.approx(probe_row(REQUEST, 0).chance_on_cells())
+    assert table["chance"][0] == pytest.approx(probe_row(SUBJECT, 0).chance_on_cells())
 
 
 def test_the_heat_map_has_the_same_cells_as_the_frame() -> None:
@@ -102,7 +96,7 @@ def test_own_text_is_kept_in_the_address() -> None:
     at = attention(head="L1H2", row="text")
     assert "each token that occurred before" in said(at)
     assert "text" not in at.query_params
-    row_patterns(REQUEST, example_row("red fox red fox"))
+    row_patterns(SUBJECT, example_row("red fox red fox"))
     at.text_area(key="text").set_value("red fox red fox").run()
     assert at.query_params["text"] == "red fox red fox"
     assert not at.exception and not at.error
@@ -111,7 +105,8 @@ def test_own_text_is_kept_in_the_address() -> None:
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"row": "text", "text": " "}, "at least one word"),
+        # An address that says no text says the example.
+        ({"row": "text", "text": " "}, "each token that occurred before"),
         ({"row": "nonsense", "sequence": "-1"}, "an induction head looks"),
         ({"sequence": "99"}, "an induction head looks"),
         ({"row": "text", "text": "xylophone qwerty xylophone"}, "3 of the text's 3 tokens are not in"),
@@ -119,36 +114,26 @@ def test_own_text_is_kept_in_the_address() -> None:
     ],
 )
 def test_what_cannot_be_looked_at_is_a_sentence(parameters: dict[str, str], sentence: str) -> None:
-    at = attention(**parameters)
-    at = wait(at)
+    at = settled(attention(**parameters))
     assert not at.exception
     assert sentence in said(at).replace("\\", "")
     assert at.radio(key="row")
 
 
 def test_a_row_too_long_for_circuitsvis_says_why() -> None:
-    at = wait(attention(head="L1H2", length="70"))
+    at = settled(attention(head="L1H2", length="70"))
     assert frames(at) == []
     assert "CircuitsVis draws up to 128 tokens; this row has 141" in said(at)
     assert len(at.get("plotly_chart")) == 1
 
 
 @pytest.mark.parametrize(
-    "choice", [RowChoice(), RowChoice("control", 3), RowChoice("text", 0, "a <b> & c"), RowChoice("text", 0, EXAMPLE)]
+    "choice", [RowChoice(), RowChoice("control", 3), RowChoice("text", 0, "a <b> & c"), RowChoice("text", 0, EXAMPLE_TEXT)]
 )
 def test_the_address_shows_the_same_row_again(choice: RowChoice) -> None:
-    assert choice_from(params_of_choice(choice)) == choice
+    assert view_from(params_of(View(row=choice)))[0].row == choice
 
 
 def test_a_forged_address_is_cut_and_corrected() -> None:
-    forged = choice_from({"row": "<script>", "sequence": "²", "text": "x" * 5000})
-    assert forged == RowChoice(text="x" * 1000)
-
-
-def wait(at: AppTest) -> AppTest:
-    """Run the page again until nothing is being computed."""
-    for _ in range(60):
-        if not any("Cancel" in button.label for button in at.button):
-            return at
-        at.run()
-    raise AssertionError("the page still computes")
+    forged, _ = view_from({"row": "<script>", "sequence": "²", "text": "x" * 5000})
+    assert forged.row == RowChoice(text="x" * 1000)

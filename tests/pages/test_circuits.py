@@ -3,25 +3,28 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.scores import head_name
-from core.circuits.cached import circuit, prune
-from core.circuits.words import circuit_sentence, composition_sentence, edge_rows, pruning_rows, shown_heads
-from core.probes.repeated import ProbeOptions
+from core.ablation.cached import prune
+from core.attention.cached import score_heads
+from core.circuits.cached import circuit
+from core.circuits.tables import edge_rows, pruning_rows
+from core.circuits.words import circuit_sentence, composition_sentence, shown_heads
+from core.heads import Head
+from core.settings.request import Request
+from core.settings.subject import Subject, bind
 from tests.helpers.app import SHORT, figures, open_page, said
 
 
-def request_for(model: str) -> ScoreRequest:
-    return ScoreRequest(model, ProbeOptions(length=20, sequences=2))
+def subject_for(model: str) -> Subject:
+    return bind(Request(model, length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(own_store: None) -> None:
     """A store that holds the circuits of the models that are looked at here, and their prunings."""
     for model in ("two-layer", "one-layer"):
-        circuit(request_for(model))
+        circuit(subject_for(model))
     for head in range(4):
-        prune(request_for("two-layer"), (0, head))
+        prune(subject_for("two-layer"), Head(0, head))
 
 
 def circuits(**parameters: str) -> AppTest:
@@ -31,10 +34,10 @@ def circuits(**parameters: str) -> AppTest:
 def test_the_graph_has_every_edge_and_its_heads_take_clicks() -> None:
     at = circuits(model="two-layer")
     assert not at.exception and not at.error and not at.warning
-    found = circuit(request_for("two-layer"))
+    found = circuit(subject_for("two-layer"))
     graph, composed, pruned = figures(at)
     assert sum(trace["name"] == "edge" for trace in graph["data"]) == len(found.edges) > 0
-    assert graph["data"][-1]["customdata"] == [head_name(*head) for head in (*found.previous, *found.induction)]
+    assert graph["data"][-1]["customdata"] == [head.name for head in (*found.previous, *found.induction)]
     assert sum(trace["type"] == "heatmap" for trace in composed["data"]) == 3
     assert len(pruned["layout"]["annotations"]) == 3
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
@@ -42,10 +45,10 @@ def test_the_graph_has_every_edge_and_its_heads_take_clicks() -> None:
 
 def test_the_strongest_edge_and_the_pruning_are_told_in_words() -> None:
     at = circuits(model="two-layer")
-    best = circuit(request_for("two-layer")).edges[0]
-    assert f"{head_name(*best.induction)} finds its keys through {head_name(*best.previous)}" in said(at)
-    assert f"Without {head_name(*best.previous)} the circuit collapses" in said(at)
-    assert at.metric[0].label.startswith(f"without {head_name(*best.previous)}")
+    best = circuit(subject_for("two-layer")).edges[0]
+    assert f"{best.induction.name} finds its keys through {best.previous.name}" in said(at)
+    assert f"Without {best.previous.name} the circuit collapses" in said(at)
+    assert at.metric[0].label.startswith(f"without {best.previous.name}")
     assert len(at.metric) == 3
 
 
@@ -58,16 +61,16 @@ def test_a_picked_head_is_pruned_in_its_place() -> None:
 
 def test_an_induction_head_is_chosen_to_see_what_it_reads() -> None:
     at = circuits(model="two-layer")
-    found = circuit(request_for("two-layer"))
-    best = head_name(*found.edges[0].induction)
+    found = circuit(subject_for("two-layer"))
+    best = found.edges[0].induction.name
     assert at.selectbox(key="circuit_receiver").value == best and composition_sentence(found, found.edges[0].induction) in said(
         at
     )
-    other = next(head for head in found.induction if head_name(*head) != best)
-    at.selectbox(key="circuit_receiver").set_value(head_name(*other)).run()
+    other = next(head for head in found.induction if head.name != best)
+    at.selectbox(key="circuit_receiver").set_value(other.name).run()
     assert not at.exception and not at.error
     assert composition_sentence(found, other) in said(at)
-    assert at.query_params["head"] in (head_name(*other), [head_name(*other)])
+    assert at.query_params["head"] in (other.name, [other.name])
     assert any("rotary in this model and are left out" in str(caption.value) for caption in at.caption)
 
 
@@ -81,7 +84,7 @@ def test_another_stand_in_is_kept_in_the_address() -> None:
         assert not at.exception and not at.error
         at.run()
     assert at.query_params["mode"] in ("zero", ["zero"])
-    assert circuit_sentence(circuit(request_for("two-layer"), "zero")) in said(at)
+    assert circuit_sentence(circuit(subject_for("two-layer"), "zero")) in said(at)
 
 
 def test_without_called_heads_there_is_nothing_to_draw() -> None:
@@ -93,12 +96,12 @@ def test_without_called_heads_there_is_nothing_to_draw() -> None:
 
 
 def test_rows_say_what_the_pictures_show() -> None:
-    request = request_for("two-layer")
-    found = circuit(request)
-    rows = edge_rows(found)
-    assert [row["drop"] for row in rows] == sorted((row["drop"] for row in rows), reverse=True)
-    assert all(row["above_baseline"] == row["k_composition"] - row["baseline"] for row in rows)
-    pruned = pruning_rows([prune(request, (0, 2))], found.induction)
+    subject = subject_for("two-layer")
+    found = circuit(subject)
+    rows = edge_rows(found.edges)
+    assert [row["path_patch_drop"] for row in rows] == sorted((row["path_patch_drop"] for row in rows), reverse=True)
+    assert all(row["above_random"] == row["k_composition"] - row["random_composition"] for row in rows)
+    pruned = pruning_rows([prune(subject, Head(0, 2))], found.induction)
     assert len(pruned) == 8 and {"head", "called", "before", "without L0H2"} == set(pruned[0])
-    shown = shown_heads(head_scores(request).mean("induction"), found.induction)
+    shown = shown_heads(score_heads(subject).mean("induction"), found.induction)
     assert set(found.induction) <= set(shown)

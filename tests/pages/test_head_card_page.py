@@ -1,54 +1,38 @@
 """The Head card page: one head's whole case, from what is at hand, with the rest measured in its place."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.attention.cached import ScoreRequest, head_scores
+from core.attention.cached import score_heads
 from core.head_card.cached import PARTS, head_card
 from core.head_card.card import HeadCard
-from core.probes.repeated import ProbeOptions
+from core.heads import Head
+from core.settings.request import Request
+from core.settings.subject import Subject, bind
 from core.settings.view import View
-from core.verdicts.cached import call_heads
-from tests.helpers.app import sent
-
-APP = Path(__file__).resolve().parents[2] / "app.py"
-SHORT = {"length": "20", "sequences": "2"}
+from core.verdicts.cached import judge
+from tests.helpers.app import SHORT, figures, open_page, sent
 
 
-def request_for(model: str) -> ScoreRequest:
-    return ScoreRequest(model, ProbeOptions(length=20, sequences=2))
+def subject_for(model: str) -> Subject:
+    return bind(Request(model, length=20, sequences=2))
 
 
-def card_of(model: str, head: tuple[int, int]) -> HeadCard:
-    return head_card(View(request=request_for(model), head=head))
+def card_of(model: str, head: Head) -> HeadCard:
+    subject = subject_for(model)
+    return head_card(subject, View(request=subject.request, head=head))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def measured(own_store: None) -> None:
     """A store that holds the cards that are looked at here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        card_of("two-layer", (1, 2))
-        card_of("two-layer", (0, 2))
-        card_of("one-layer", (0, 1))
-        yield
+    card_of("two-layer", Head(1, 2))
+    card_of("two-layer", Head(0, 2))
+    card_of("one-layer", Head(0, 1))
 
 
 def page(path: str = "pages/10_Head_card.py", **parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page(path)
-    for name, value in (SHORT | parameters).items():
-        at.query_params[name] = value
-    return at.run()
-
-
-def figures(at: AppTest) -> list[dict[str, Any]]:
-    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+    return open_page(path, **(SHORT | parameters))
 
 
 def said(at: AppTest) -> str:
@@ -70,7 +54,7 @@ def can_be_taken_away(at: AppTest) -> bool:
 def test_the_whole_card_is_on_one_page() -> None:
     at = page(model="two-layer", head="L1H2")
     assert not at.exception and not at.error and not at.warning and not at.info
-    card = card_of("two-layer", (1, 2))
+    card = card_of("two-layer", Head(1, 2))
     assert str(at.title[0].value).replace("\\", "") == "L1H2 of two-layer: induction"
     assert card.sentence is not None and card.sentence.partition(". ")[2] in said(at)
     assert [str(heading.value) for heading in at.subheader] == [
@@ -81,7 +65,7 @@ def test_the_whole_card_is_on_one_page() -> None:
     ]
     assert can_be_taken_away(at)
     assert len(figures(at)) == 4 and all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
-    for reading in card.readings:
+    for reading in card.score_lines:
         assert f'<td class="value">{reading.mean:.2f}</td>' in table(at)
     assert card.alone is not None and f'<td class="value">{card.alone.cost:+.2f}</td>' in table(at)
     assert "95 % bootstrap over 2 sequences; so few make it too narrow" in said(at)
@@ -96,14 +80,14 @@ def test_a_stored_card_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     before = sent(at)
     at.slider(key="threshold").set_value(0.3).run()
     assert not at.exception and not at.error and len(figures(at)) == 4
-    assert sent(at) == before, "only marks move"
+    assert sent(at) == before, "only the overlay moves"
     assert "With the threshold at 0.30" in said(at)
 
 
 def test_another_head_is_chosen_on_the_page() -> None:
     at = page(model="two-layer", head="L1H2")
     picker = at.selectbox(key="card_head")
-    values = head_scores(request_for("two-layer")).mean("induction")
+    values = score_heads(subject_for("two-layer")).mean("induction")
     assert picker.options[0].partition(" ")[0] == f"L1H{values[1].argmax()}"
     picker.set_value("L0H2").run()
     assert not at.exception and not at.error
@@ -139,7 +123,7 @@ def test_a_head_that_the_model_lacks_is_told_and_left_out() -> None:
 
 
 def test_what_cannot_be_had_leaves_the_rest() -> None:
-    head_scores(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=1)))
+    score_heads(Request("two-layer", length=20, sequences=1))
     at = page(model="two-layer", head="L1H2", sequences="1", mode="resample")
     assert not at.exception and not at.error
     assert "Resample ablation needs at least 2 sequences" in said(at)
@@ -147,8 +131,8 @@ def test_what_cannot_be_had_leaves_the_rest() -> None:
 
 
 def test_what_is_missing_is_measured_and_then_the_card_can_be_taken_away() -> None:
-    request = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2, seed=9))
-    head_scores(request)
+    subject = subject_for("two-layer").at(seed=9)
+    score_heads(subject)
     at = page(model="two-layer", head="L1H1", seed="9")
     # The scores are there at once, whatever else is still being measured.
     assert "Induction</th>" in table(at) and not at.exception
@@ -163,12 +147,13 @@ def test_what_is_missing_is_measured_and_then_the_card_can_be_taken_away() -> No
     assert [button.proto.disabled for button in at.get("download_button") if button.proto.label == "Card as one page"] == [
         False
     ]
-    assert all(part.measure(View(request=request, head=(1, 1))) is not None for part in PARTS.values())
+    view = View(request=subject.request, head=Head(1, 1))
+    assert all(part.measure(subject, view) is not None for part in PARTS.values())
 
 
 @pytest.mark.parametrize("path", ["pages/1_Heads.py", "pages/2_Attention.py", "pages/6_Verdicts.py", "pages/7_Circuits.py"])
 def test_every_page_that_shows_one_head_leads_to_its_card(path: str) -> None:
-    call_heads(request_for("two-layer"))
+    judge(subject_for("two-layer"))
     at = page(path, model="two-layer", head="L1H2")
     for _ in range(100):
         links = [link.proto for link in at.main.get("page_link") if link.proto.label == "Open its card"]

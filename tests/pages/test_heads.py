@@ -1,26 +1,28 @@
 """The Heads page: what it says about a model's heads, and when."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.scores import ALL_SCORES, head_name, heads_above
-from core.probes.repeated import ProbeOptions
-from tests.helpers.app import SHORT, figures, marks, open_page, sent, tables
+from core.attention.cached import score_heads
+from core.attention.scores import ALL_SCORES
+from core.heads import heads_above
+from core.settings.request import Request
+from tests.helpers.app import SHORT, figures, open_page, overlays, sent, tables
 
 
-def request_for(model: str) -> ScoreRequest:
-    return ScoreRequest(model, ProbeOptions(length=20, sequences=2))
+def request_for(model: str) -> Request:
+    return Request(model, length=20, sequences=2)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(own_store: None) -> None:
     """A store that holds the scores of the models that are looked at here."""
     for model in ("two-layer", "one-layer"):
-        head_scores(request_for(model))
+        score_heads(request_for(model))
 
 
 def heads(**parameters: str) -> AppTest:
@@ -34,7 +36,7 @@ def glance(at: AppTest) -> str:
 def test_the_page_shows_three_figures_a_count_and_no_banner() -> None:
     at = heads(model="two-layer")
     assert not at.exception and not at.error and not at.warning
-    values = head_scores(request_for("two-layer")).mean("induction")
+    values = score_heads(request_for("two-layer")).mean("induction")
     assert glance(at).startswith(f"{len(heads_above(values, 0.5))} of 8 heads above 0.50; chance 0.0")
     assert [figure["data"][0]["type"] for figure in figures(at)] == ["heatmap", "scatter", "bar"]
 
@@ -51,24 +53,21 @@ def test_every_figure_is_described_and_says_what_it_was_measured_on() -> None:
     assert "2 sequences of length 20" in said[0]
 
 
-def test_the_threshold_moves_rings_and_table_and_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def measured_again(*_: object) -> None:
-        raise AssertionError("the threshold must not start a computation")
-
+def test_the_threshold_moves_rings_and_table_and_measures_nothing(nothing_is_computed: Callable[[], None]) -> None:
     at = heads(model="two-layer")
-    monkeypatch.setattr("core.ui.frame.waiting.head_scores", measured_again)
-    values = head_scores(request_for("two-layer")).mean("induction")
+    nothing_is_computed()
+    values = score_heads(request_for("two-layer")).mean("induction")
     for threshold in (0.0, 0.3, 1.0):
         at.slider(key="threshold").set_value(threshold).run()
         above = heads_above(values, threshold)
         assert not at.exception and not at.error
         assert glance(at).startswith(f"{len(above)} of 8 heads")
-        [rings] = marks(at)["heatmap"]
+        [rings] = overlays(at)["heatmap"]
         assert sorted((layer, head) for head, layer in rings["at"]) == sorted(above)
         if above:
             [(heading, *rows)] = tables(at).values()
             assert heading[:3] == ["head", "Induction (prefix matching)", "Contrast"]
-            assert [row[:2] for row in rows] == [[head_name(*head), f"{values[head]:.2f}"] for head in above]
+            assert [row[:2] for row in rows] == [[head.name, f"{values[head]:.2f}"] for head in above]
     assert any("No head is above 1.00" in str(info.value) for info in at.info)
 
 
@@ -77,10 +76,10 @@ def test_moving_the_threshold_leaves_every_figure_as_it_is() -> None:
     # The second run is the first after the browser has confirmed the controls.
     at.slider(key="threshold").set_value(0.5).run()
     before = sent(at)
-    drawn = marks(at)
+    drawn = overlays(at)
     at.slider(key="threshold").set_value(0.0).run()
     assert sent(at) == before
-    assert all(marks(at)[key] != drawn[key] for key in ("heatmap", "ranked", "distribution"))
+    assert all(overlays(at)[key] != drawn[key] for key in ("heatmap", "ranked", "distribution"))
 
 
 def test_the_table_behind_a_picture_and_its_files_are_drawn_up_when_they_are_opened() -> None:
@@ -91,7 +90,7 @@ def test_the_table_behind_a_picture_and_its_files_are_drawn_up_when_they_are_ope
     at.run()
     assert not at.exception
     assert [len(frame.value) for frame in at.dataframe] == [8]
-    assert [button.label for button in at.get("download_button")] == ["Table as CSV", "All scores as JSON"]
+    assert [button.label for button in at.get("download_button")] == ["Table as CSV", "All numbers as JSON"]
     assert any("core score --model two-layer" in str(code.value) for code in at.code)
 
 
@@ -108,7 +107,7 @@ def test_the_picked_head_shows_every_score_beside_chance() -> None:
     at = heads(model="two-layer", head="L1H2")
     assert any("L1H2: layer 1, head 2" in str(markdown.value) for markdown in at.markdown)
     heading, first, *others = tables(at)["Scores of L1H2"]
-    value = head_scores(request_for("two-layer")).mean("induction")[1, 2]
+    value = score_heads(request_for("two-layer")).mean("induction")[1, 2]
     assert first[:2] == ["Induction (prefix matching)", f"{value:.2f}"] and len(others) == len(ALL_SCORES) - 1
     assert heading == ["score", "value", "chance"]
     assert figures(at)[0]["layout"]["shapes"]
@@ -140,7 +139,7 @@ def test_scores_that_are_not_there_yet_are_measured_with_progress_and_then_shown
             break
         assert not at.exception and not at.error
         at.run()
-    values = head_scores(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2, seed=77))).mean("induction")
+    values = score_heads(Request("two-layer", length=20, sequences=2, seed=77)).mean("induction")
     np.testing.assert_allclose(_matrix(figures(at)[0]["data"][0]["z"], values.shape), values, atol=1e-6)
 
 

@@ -2,19 +2,16 @@
 
 import json
 import time
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import core.ui.components.self_check as self_check
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.example import induction_example
+from core.attention.cached import induction_example, score_heads
 from core.attention.self_check import Check, DoctorReport
-from core.probes.repeated import ProbeOptions
-from tests.helpers.app import SHORT
+from core.settings.request import Request
+from tests.helpers.app import APP, SHORT, open_page
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 PAGES = APP.parent / "pages"
 GOOD = DoctorReport("cpu, float32", (Check("prefix matching", 0.5, 0.5, 1e-5),))
 BAD = DoctorReport("cpu, float32", (Check("prefix matching", 0.5, 0.4, 1e-5), Check("second-copy loss", 0.0, 0.0, 1e-5)))
@@ -25,14 +22,12 @@ def measured(own_store: None) -> None:
     """A store that holds what the page shows."""
     induction_example()
     for model in ("two-layer", "one-layer"):
-        head_scores(ScoreRequest(model, ProbeOptions(length=20, sequences=2)))
+        score_heads(Request(model, length=20, sequences=2))
 
 
 def home(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    for name, value in (SHORT | parameters).items():
-        at.query_params[name] = value
-    return until(at.run(), lambda: bool(at.get("plotly_chart")))
+    at = open_page("app.py", **(SHORT | parameters))
+    return until(at, lambda: bool(at.get("plotly_chart")))
 
 
 def until(at: AppTest, there: object) -> AppTest:
@@ -48,7 +43,7 @@ def test_home_explains_shows_and_leads_on(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(self_check, "_reports", [GOOD])
     at = home(model="two-layer")
     assert not at.exception and not at.error and not at.warning
-    losses = head_scores(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))).losses()
+    losses = score_heads(Request("two-layer", length=20, sequences=2)).losses()
     assert [metric.value for metric in at.metric] == [
         f"{losses.first_copy:.2f} nats",
         f"{losses.second_copy:.2f} nats",

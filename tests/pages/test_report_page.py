@@ -11,25 +11,25 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.attention.cached import ScoreRequest
-from core.attention.scores import head_name
 from core.models.paths import bundled_root
-from core.probes.repeated import ProbeOptions
-from core.replication.recipe import CORRECTIONS, Corrections, reproduce
-from core.replication.report import QUESTIONS, run_report
-from core.replication.size import sized_models
+from core.replication.cached import reproduce, run_report, sized_models
+from core.replication.words import QUESTIONS
+from core.settings.request import Request
+from core.settings.subject import bind
+from core.settings.view import CORRECTIONS, Corrections
+from core.sharing.address import CORRECTION_PARAMETERS
 from tests.helpers.app import SHORT, open_page, said
 
 MODEL = "by-construction"
-REQUEST = ScoreRequest(MODEL, ProbeOptions(length=20, sequences=2))
+SUBJECT = bind(Request(MODEL, length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(own_store: None) -> None:
     """A store that holds everything that the page shows of one model."""
-    run_report(REQUEST)
+    run_report(SUBJECT)
     for name in CORRECTIONS:
-        reproduce(REQUEST, Corrections(**{name: True}))
+        reproduce(SUBJECT, Corrections(**{name: True}))
 
 
 def report(**parameters: str) -> AppTest:
@@ -53,7 +53,7 @@ def test_recorded_stands_beside_live() -> None:
     counts, table = at.table[0].value, at.table[1].value
     assert list(counts["0.50"])[:2] == ["3", "5"]
     assert list(table["recorded (SoLU-8l-old), log-probability"]) == ["-6.096", "-8.345", "-9.745"]
-    live = reproduce(REQUEST).rows
+    live = reproduce(SUBJECT).rows
     assert list(table[f"{MODEL}, its recipe, log-probability"]) == [f"{row.value:.3f}" for row in live]
 
 
@@ -69,17 +69,17 @@ def test_every_question_has_a_live_answer() -> None:
 
 
 def test_each_switch_changes_the_table() -> None:
-    own = [row.value for row in reproduce(REQUEST).rows]
-    for name in CORRECTIONS:
-        at = report(**{f"correct_{name}": "true"})
+    own = [row.value for row in reproduce(SUBJECT).rows]
+    for parameter, name in CORRECTION_PARAMETERS.items():
+        at = report(**{parameter: "true"})
         assert not at.exception and not at.error
-        assert at.toggle(key=f"correct_{name}").value is True
+        assert at.toggle(key=parameter).value is True
         table = at.table[1].value
         [column] = [title for title in table.columns if "corrected" in title]
-        shown = reproduce(REQUEST, Corrections(**{name: True}))
+        shown = reproduce(SUBJECT, Corrections(**{name: True}))
         assert list(table[column]) == [f"{row.value:.3f}" for row in shown.rows]
         assert ("nats" in column) == (name == "sign")
-        assert ("random heads, 95 % band" in table.columns) == (name == "controls")
+        assert ("random heads, 95 % band" in table.columns) == (name == "baselines")
         if name in ("sign", "targets", "bos"):
             assert [row.value for row in shown.rows] != own
 
@@ -91,7 +91,12 @@ def test_the_other_recorded_model() -> None:
 def test_without_the_model_the_recorded_numbers_still_show() -> None:
     at = report(model="solu-8l-old")
     assert not at.exception and not at.error
-    assert titles(at) == ["SoLU-8l-old, induction, as recorded", "SoLU-8l-old, previous token, as recorded"]
+    assert titles(at) == [
+        "SoLU-8l-old, induction, as recorded",
+        "SoLU-8l-old, previous token, as recorded",
+        "GPT-2 small, induction, as recorded",
+        "GPT-2 small, previous token, as recorded",
+    ]
     assert any("recorded numbers alone" in str(info.value) for info in at.info)
     assert list(at.table[1].value["log-probability"]) == ["-6.096", "-8.345", "-9.745"]
 
@@ -100,7 +105,7 @@ def test_the_page_can_be_taken_along_once_everything_is_measured(monkeypatch: py
     at = report()
     assert [button.label for button in at.get("download_button") if "as one page" in button.label]
     assert any("--html report.html" in str(code.value) for code in at.code)
-    monkeypatch.setattr("core.ui.panels.report_download.at_hand", lambda _: None)
+    monkeypatch.setattr("core.ui.panels.report_download.if_cached", lambda _: None)
     early = report()
     assert any("as soon as everything above is measured" in str(caption.value) for caption in early.caption)
     assert not [button for button in early.get("download_button") if "as one page" in button.label]
@@ -138,9 +143,9 @@ def test_a_link_to_another_model_is_followed_from_a_run_that_had_not_come_to_its
     monkeypatch.setattr("core.ui.panels.report.heat_maps", lambda *_: st.stop())
     at.run()
     assert not at.exception and not at.error and not at.get("plotly_chart")
-    name, (layer, head) = next((model.name, model.top[0]) for model in sized_models() if model.name != MODEL and model.top)
+    name, head = next((model.name, model.top[0]) for model in sized_models() if model.name != MODEL and model.top)
     at.switch_page("pages/1_Heads.py")
-    at.query_params["model"], at.query_params["head"] = name, head_name(layer, head)
+    at.query_params["model"], at.query_params["head"] = name, head.name
     at.run()
     assert at.selectbox(key="model").value == name and str(at.title[0].value).replace("\\", "") == f"Heads of {name}"
     assert at.number_input(key="length").value == 20, "everything else is as it was"

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.attention.cached import ScoreRequest
-from core.attention.sensitivity import measure_sensitivity
-from core.probes.repeated import ProbeOptions
-from tests.helpers.app import SHORT, marks, open_page, sent
+from core.attention.cached import sensitivity
+from core.settings.request import Request
+from core.settings.subject import bind
+from tests.helpers.app import SHORT, open_page, overlays, sent
 
-REQUEST = ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2))
+SUBJECT = bind(Request("two-layer", length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(own_store: None) -> None:
-    measure_sensitivity(REQUEST, "induction")
+    sensitivity(SUBJECT, "induction")
 
 
-def sensitivity(**parameters: str) -> AppTest:
+def page(**parameters: str) -> AppTest:
     return open_page("pages/9_Sensitivity.py", **({"model": "two-layer", **SHORT} | parameters))
 
 
@@ -32,18 +33,18 @@ def figure(at: AppTest) -> dict[str, Any]:
 
 
 def test_panels_threshold_and_sentences() -> None:
-    at = sensitivity(threshold="0.90")
+    at = page(threshold="0.90")
     assert not at.exception and not at.error
     found = figure(at)
-    heads = measure_sensitivity(REQUEST, "induction").top(6)
+    heads = sensitivity(SUBJECT, "induction").top(6)
     assert len(found["data"]) == 3 * len(heads)
-    drawn = marks(at)["sensitivity"]
-    lines = [mark for mark in drawn if mark["kind"] == "line"]
+    drawn = overlays(at)["sensitivity"]
+    lines = [part for part in drawn if part["kind"] == "line"]
     assert [(line["at"], line["axes"][1]) for line in lines] == [
         (0.9, "y" if row == 0 else f"y{row * len(heads) + 1}") for row in range(3)
     ]
     # Each panel's filled points are the means above the line, in the order of the panels.
-    filled = [mark for mark in drawn if mark["kind"] == "discs"]
+    filled = [part for part in drawn if part["kind"] == "discs"]
     for points, trace in zip(filled, found["data"], strict=True):
         assert points["axes"] == [trace["xaxis"], trace["yaxis"]]
         assert points["at"] == [[at, pytest.approx(mean, abs=1e-4)] for at, mean in enumerate(trace["y"]) if mean > 0.9]
@@ -52,23 +53,23 @@ def test_panels_threshold_and_sentences() -> None:
     assert any("length" in str(text.value) and "moves most" in str(text.value) for text in at.markdown)
 
 
-def test_the_threshold_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    at = sensitivity(threshold="0.50")
+def test_the_threshold_measures_nothing(nothing_is_computed: Callable[[], None]) -> None:
+    at = page(threshold="0.50")
     at.slider(key="threshold").set_value(0.8).run()
     before = sent(at)
-    monkeypatch.setattr("core.ui.panels.sensitivity.measure_sensitivity", lambda *_: pytest.fail("measured again"))
+    nothing_is_computed()
     at.slider(key="threshold").set_value(0.2).run()
     assert not at.exception and not at.error and str(at.subheader[0].value).startswith("At 0.20,")
-    assert sent(at) == before, "only marks move"
+    assert sent(at) == before, "only the overlay moves"
 
 
 def test_the_picked_head_has_a_panel() -> None:
-    names = {trace["name"] for trace in figure(sensitivity(head="L0H3"))["data"]}
+    names = {trace["name"] for trace in figure(page(head="L0H3"))["data"]}
     assert "L0H3" in names
 
 
 def test_what_is_not_there_yet_is_measured_with_progress() -> None:
-    at = sensitivity(seed="5")
+    at = page(seed="5")
     for _ in range(300):
         if at.get("plotly_chart"):
             break

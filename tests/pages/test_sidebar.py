@@ -5,26 +5,21 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.attention.cached import ScoreRequest, head_scores
+from core.attention.cached import score_heads
 from core.models.catalogue import DEFAULT_MODEL
-from core.probes.repeated import ProbeOptions
-
-APP = Path(__file__).resolve().parents[2] / "app.py"
+from core.settings.request import Request
+from tests.helpers.app import open_page
 
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(own_store: None) -> None:
     """A store that holds the scores of the models that are looked at here."""
-    for request in (ScoreRequest(DEFAULT_MODEL), ScoreRequest("two-layer"), ScoreRequest("by-construction")):
-        head_scores(request)
+    for request in (Request(DEFAULT_MODEL), Request("two-layer"), Request("by-construction")):
+        score_heads(request)
 
 
 def heads(**parameters: str) -> AppTest:
-    at = AppTest.from_file(str(APP), default_timeout=120)
-    at.switch_page("pages/1_Heads.py")
-    for name, value in parameters.items():
-        at.query_params[name] = value
-    return at.run()
+    return open_page("pages/1_Heads.py", **parameters)
 
 
 def address(at: AppTest) -> dict[str, str]:
@@ -56,7 +51,7 @@ def test_a_link_restores_every_control() -> None:
         "threshold": "0.25",
         "head": "L1H2",
     }
-    head_scores(ScoreRequest("two-layer", ProbeOptions(20, 2, 3, "never", (5, 200))))
+    score_heads(Request("two-layer", length=20, sequences=2, seed=3, bos="never", token_range=(5, 200)))
     at = heads(**given)
     assert not at.exception and not at.error and not at.warning
     assert at.number_input(key="length").value == 20
@@ -154,7 +149,7 @@ def test_an_unexpected_error_is_one_sentence_with_a_reference(
     def broken(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("core.ui.frame.waiting.stored_head_scores", broken)
+    monkeypatch.setattr("core.ui.frame.waiting.score_heads", broken)
     at = heads()
     assert not at.exception
     [error] = at.error

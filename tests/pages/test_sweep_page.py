@@ -5,20 +5,21 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.ablation.cached import threshold_sweep
+from core.ablation.cached import sweep
 from core.ablation.sweep import DEFAULT_GRID
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.scores import heads_above
-from core.probes.repeated import ProbeOptions
-from tests.helpers.app import SHORT, figures, marks, open_page, said
+from core.attention.cached import score_heads
+from core.heads import heads_above
+from core.settings.request import Request
+from core.settings.subject import bind
+from tests.helpers.app import SHORT, figures, open_page, overlays, said
 
-REQUEST = ScoreRequest("by-construction", ProbeOptions(length=20, sequences=2))
+SUBJECT = bind(Request("by-construction", length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(own_store: None) -> None:
     """A store that holds the sweep that is looked at here."""
-    threshold_sweep(REQUEST, DEFAULT_GRID, "mean")
+    sweep(SUBJECT, DEFAULT_GRID, "mean")
 
 
 def page(**parameters: str) -> AppTest:
@@ -34,8 +35,8 @@ def test_curve_band_table_and_the_reports_comparison() -> None:
     )
     compared = at.table[0].value
     assert list(compared["threshold"]) == ["0.50", "0.60"]
-    sweep = threshold_sweep(REQUEST, DEFAULT_GRID, "mean")
-    [at_half] = [row for row in sweep.rows if row.threshold == 0.5]
+    found = sweep(SUBJECT, DEFAULT_GRID, "mean")
+    [at_half] = [row for row in found.rows if row.threshold == 0.5]
     assert compared["after (nats)"].iloc[0] == f"{at_half.second_copy:.2f}"
     assert any("random heads (95" in (trace.get("name") or "") for trace in figures(at)[0]["data"])
 
@@ -44,12 +45,12 @@ def test_moving_the_slider_moves_a_line_and_computes_nothing(nothing_is_computed
     at = page()
 
     nothing_is_computed()
-    values = head_scores(REQUEST).mean("induction")
+    values = score_heads(SUBJECT).mean("induction")
     figure = figures(at)[0]
     for threshold in (0.0, 0.37, 1.0):
         at.slider(key="threshold").set_value(threshold).run()
         assert not at.exception and not at.error
-        assert threshold in {mark["at"] for mark in marks(at)["sweep"] if mark["kind"] == "line"}
+        assert threshold in {part["at"] for part in overlays(at)["sweep"] if part["kind"] == "line"}
         assert figures(at)[0] == figure, "only the line moves"
         assert f"{threshold:.2f}:** {len(heads_above(values, threshold))} head" in said(at)
 

@@ -10,27 +10,30 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import core.ablation.causal
-from core.ablation.cached import CausalMap, causal_map
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.scores import head_name
+from core.ablation.cached import causal_map
+from core.ablation.outcomes import CausalMap
+from core.attention.cached import score_heads
+from core.heads import Head
 from core.models.built_in.circuit_spec import standard_spec
-from core.probes.repeated import ProbeOptions
-from core.verdicts.cached import Calls, call_heads
+from core.settings.request import Request
+from core.settings.subject import Subject, bind
+from core.verdicts.cached import judge
 from core.verdicts.costs import cost_of, layers_to_measure
-from core.verdicts.tables import ordered, sentence, told, verdict_rows
+from core.verdicts.tables import verdict_rows
+from core.verdicts.words import ordered, sentence, verdict_sentence, worth_a_sentence
 from tests.helpers.app import SHORT, figures, open_page, said
 
 
-def request_for(model: str) -> ScoreRequest:
-    return ScoreRequest(model, ProbeOptions(length=20, sequences=2))
+def subject_for(model: str) -> Subject:
+    return bind(Request(model, length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def judged(own_store: None) -> None:
     """A store that holds the verdicts of the models that are looked at here."""
     for model in ("two-layer", "one-layer", "by-construction"):
-        head_scores(request_for(model))
-        causal_map(request_for(model), "mean", layers_to_measure(call_heads(request_for(model)).verdicts))
+        score_heads(subject_for(model))
+        causal_map(subject_for(model), "mean", layers_to_measure(judge(subject_for(model)).verdicts))
 
 
 def verdicts(**parameters: str) -> AppTest:
@@ -43,7 +46,7 @@ def test_every_planted_head_gets_its_sentence() -> None:
     for head in standard_spec().planted:
         kind = {"previous_token": "previous token", "positional": "", "duplicate_token": "duplicate token"}
         label = kind.get(head.kind, head.kind)
-        assert f"**{head_name(head.layer, head.head)}: {label}" in said(at)
+        assert f"**{Head(head.layer, head.head).name}: {label}" in said(at)
     assert str(at.subheader[0].value) == "1 head matches and is called, of 8"
 
 
@@ -91,17 +94,16 @@ def test_placebo_offsets_are_those_of_the_picked_head() -> None:
 
 
 def test_every_head_stands_in_the_table_with_called_heads_first() -> None:
-    calls = call_heads(request_for("two-layer"))
+    calls = judge(subject_for("two-layer"))
     rows = verdict_rows(calls)
     assert len(rows) == 8 and [row["label"] for row in rows[:4]] == ["induction"] * 4
     assert [verdict.name for verdict in ordered(calls)] == [row["head"] for row in rows]
     assert all(row["low"] <= row["contrast"] <= row["high"] and row["cost"] is None for row in rows)
 
 
-def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "other store"))
-    head_scores(request_for("by-construction"))
-    call_heads(request_for("by-construction"))
+def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> None:
+    score_heads(subject_for("by-construction"))
+    judge(subject_for("by-construction"))
     released = threading.Event()
     measure = core.ablation.causal.layer_losses
 
@@ -120,10 +122,10 @@ def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: py
             break
         at.run()
     assert not at.exception and not at.error
-    found = call_heads(request_for("by-construction"))
-    effects = causal_map(request_for("by-construction"), "mean")
+    found = judge(subject_for("by-construction"))
+    effects = causal_map(subject_for("by-construction"), "mean")
     assert sentence(found.called[0], found, effects).partition(". ")[2] in said(at)
-    assert said(at).count("removing it costs") == len(told(found)) == 5
+    assert said(at).count("removing it costs") == len(worth_a_sentence(found)) == 5
 
 
 def test_costs_that_cannot_be_measured_take_nothing_from_the_verdicts() -> None:
@@ -139,30 +141,30 @@ def test_costs_that_cannot_be_measured_take_nothing_from_the_verdicts() -> None:
 
 def test_layers_of_called_heads_come_first_and_the_last_of_them_before_others() -> None:
     label = {(0, 1): "previous token", (1, 0): "sink", (2, 0): "induction", (3, 1): "anti-induction", (3, 0): "previous token"}
-    given = call_heads(request_for("two-layer")).verdicts[0]
-    verdicts = [replace(given, layer=layer, head=head, label=name) for (layer, head), name in label.items()]
+    given = judge(subject_for("two-layer")).verdicts[0]
+    verdicts = [replace(given, head=Head(*place), label=name) for place, name in label.items()]
     assert layers_to_measure(verdicts) == (3, 2, 0)
 
 
 def test_without_others_in_the_layer_there_is_nothing_to_compare_with() -> None:
-    calls = call_heads(request_for("two-layer"))
-    effects = causal_map(request_for("two-layer"), "mean")
+    calls = judge(subject_for("two-layer"))
+    effects = causal_map(subject_for("two-layer"), "mean")
     costs = [cost_of(verdict, calls, effects) for verdict in calls.called]
     assert len(costs) == 4 and all(cost.lacks_random_heads for cost in costs)
     assert "in layer 1 every head is called" in " ".join(str(c.value) for c in verdicts(model="two-layer").caption)
 
 
 def test_costs_join_the_sentence_beside_the_layers_other_heads() -> None:
-    calls = call_heads(request_for("by-construction"))
-    effects = causal_map(request_for("by-construction"), "mean")
+    calls = judge(subject_for("by-construction"))
+    effects = causal_map(subject_for("by-construction"), "mean")
     [called] = calls.called
-    others = [effects.effect[called.layer, head] for head in range(4) if head != called.head]
+    others = [effects.effect[called.head.layer, head] for head in range(4) if head != called.head.head]
     told = sentence(called, calls, effects)
-    assert f"removing it costs {effects.effect[called.layer, called.head]:.2f} nats" in told
+    assert f"removing it costs {effects.effect[called.head]:.2f} nats" in told
     assert f"(random heads: {np.median(others):.2f})" in told
 
 
 def test_layers_that_are_not_measured_cost_nothing_in_words() -> None:
-    calls: Calls = call_heads(request_for("by-construction"))
+    calls = judge(subject_for("by-construction"))
     unknown = CausalMap("mean", np.full((2, 4, 2), np.nan), np.zeros(2))
-    assert sentence(calls.called[0], calls, unknown) == calls.called[0].sentence()
+    assert sentence(calls.called[0], calls, unknown) == verdict_sentence(calls.called[0])

@@ -2,14 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import core.ui.frame.waiting as working
 from core.errors import BadInput
-from core.runtime.jobs import JobPool
+from core.runtime.jobs import JobPool, current_control
+from core.ui.frame import waiting
 
 
 class Work:
@@ -20,10 +20,10 @@ class Work:
         self.started = 0
         self.error: Exception | None = None
 
-    def __call__(self, progress: Callable[[float, str], None]) -> str:
+    def __call__(self) -> str:
         self.started += 1
         while not self.go.wait(0.02):
-            progress(0.25, "counting sheep")
+            current_control().progress(0.25, "counting sheep")
         if self.error is not None:
             raise self.error
         return "forty-two"
@@ -33,8 +33,8 @@ class Work:
 def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
     """The work that the page below waits for, in a pool of its own."""
     made, pool = Work(), JobPool()
-    monkeypatch.setattr(working, "default_pool", lambda: pool)
-    monkeypatch.setattr(working, "work_under_test", made, raising=False)
+    monkeypatch.setattr(waiting, "default_pool", lambda: pool)
+    monkeypatch.setattr(waiting, "work_under_test", made, raising=False)
     yield made
     made.go.set()
 
@@ -43,11 +43,13 @@ def waiting_page() -> AppTest:
     def script() -> None:
         import streamlit as st
 
-        import core.ui.frame.waiting as working
+        from core.ui.frame import waiting
         from core.ui.frame.sentences import errors_as_sentences
 
         with errors_as_sentences():
-            st.write("the answer is " + working.result_of("answer", working.work_under_test, "Looking for the answer"))  # type: ignore[attr-defined]
+            answer = waiting.await_job("answer", waiting.work_under_test, "Looking for the answer")  # type: ignore[attr-defined]
+            if answer is not None:
+                st.write("the answer is " + answer)
 
     return AppTest.from_function(script, default_timeout=30)
 

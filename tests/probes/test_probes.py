@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import BadInput
-from core.probes.repeated import ProbeOptions, Vocabulary, given_probe, longest_length, repeated_probe, use_bos
+from core.probes.given import given_probe
+from core.probes.probe import ProbeOptions
+from core.probes.repeated import repeated_probe
+from core.probes.vocabulary import Vocabulary, longest_length, use_bos
 
 VOCABULARY = Vocabulary(size=300, special_ids=frozenset({0, 1, 299}), bos_token_id=0, prepends_bos=True, n_ctx=101)
 
@@ -42,7 +45,7 @@ def test_a_small_vocabulary_still_has_a_control_without_induction(size, seed):
 
 def test_the_same_seed_gives_the_same_ids_and_another_does_not():
     one, again, other = (repeated_probe(VOCABULARY, ProbeOptions(20, 3, seed)) for seed in (5, 5, 6))
-    assert one.digest() == again.digest() != other.digest()
+    assert one.digest == again.digest != other.digest
 
 
 def test_pinned_ids():

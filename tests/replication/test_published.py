@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.attention.scores import head_name, heads_above
+from core.heads import Head, heads_above
 from core.replication.published import COUNTED_THRESHOLDS, ReportedModel, reported_models, reported_table
 
 
@@ -20,13 +20,13 @@ def test_heads_above_each_threshold(model, counts):
 @pytest.mark.parametrize(
     "model,kind,head,value",
     [
-        ("solu-8l-old", "induction", (4, 2), 0.6402724),
-        ("solu-8l-old", "induction", (4, 15), 0.6168649),
-        ("solu-8l-old", "induction", (5, 7), 0.5587158),
-        ("solu-8l-old", "induction", (5, 4), 0.323281),
-        ("solu-8l-old", "induction", (5, 8), 0.2413874),
-        ("solu-8l-old", "previous_token", (3, 8), 0.9985824),
-        ("solu-8l-old", "previous_token", (2, 3), 0.4614698),
+        ("solu-8l-old", "induction", Head(4, 2), 0.6402724),
+        ("solu-8l-old", "induction", Head(4, 15), 0.6168649),
+        ("solu-8l-old", "induction", Head(5, 7), 0.5587158),
+        ("solu-8l-old", "induction", Head(5, 4), 0.323281),
+        ("solu-8l-old", "induction", Head(5, 8), 0.2413874),
+        ("solu-8l-old", "previous_token", Head(3, 8), 0.9985824),
+        ("solu-8l-old", "previous_token", Head(2, 3), 0.4614698),
     ],
 )
 def test_single_cells(model, kind, head, value):
@@ -37,9 +37,9 @@ def test_sizes_and_the_best_heads():
     solu, gpt2 = reported_models()["solu-8l-old"], reported_models()["gpt2-small"]
     assert solu.induction.shape == solu.previous_token.shape == (8, 16)
     assert gpt2.induction.shape == gpt2.previous_token.shape == (12, 12)
-    best = {head_name(*head) for head in heads_above(gpt2.induction, 0.8)}
+    best = {head.name for head in heads_above(gpt2.induction, 0.8)}
     assert best == {"L5H1", "L5H5", "L6H9", "L7H10", "L7H2"}
-    assert head_name(*heads_above(gpt2.previous_token, 0.9)[0]) == "L4H11"
+    assert heads_above(gpt2.previous_token, 0.9)[0].name == "L4H11"
 
 
 def test_the_table_says_what_its_loss_is():
@@ -55,6 +55,7 @@ def test_recorded_numbers_cannot_be_changed_by_a_reader():
         reported_models()["gpt2-small"].induction[0, 0] = 1.0
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_maps_of_one_model_must_agree():
     with pytest.raises(ValueError, match="two maps"):
         ReportedModel("m", "m", np.zeros((2, 3)), np.zeros((3, 2)))

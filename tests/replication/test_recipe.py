@@ -9,37 +9,30 @@ import numpy as np
 import pytest
 import torch
 
-from core.attention.cached import ScoreRequest, head_scores
-from core.attention.scores import Layout
+from core.attention.cached import score_heads
 from core.figures.base.style import Look
-from core.figures.replication import correction_steps, step_labels
+from core.figures.replication import correction_steps
+from core.heads import Head
 from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
-from core.models.load import load_model, model_identity
-from core.probes.repeated import ProbeOptions
-from core.replication.recipe import (
-    CORRECTIONS,
-    Corrections,
-    report_recipe,
-    reproduce,
-    second_copy_diagonal,
-    second_copy_value,
-    step_by_step,
-    whole_diagonal,
-)
-from core.transformer.passes.hooks import attached, run_body, token_losses, z_hook
+from core.models.load import load_model
+from core.probes.layout import Layout
+from core.replication.cached import reproduce, step_by_step
+from core.replication.recipe import report_recipe, second_copy_diagonal, second_copy_value, whole_diagonal
+from core.replication.words import step_labels
+from core.settings.request import Request
+from core.settings.subject import Subject, bind
+from core.settings.view import CORRECTIONS, Corrections
+from core.transformer.passes.hooks import attached, run_body, z_hook
+from core.transformer.passes.readout import token_losses
 
 MODEL = "by-construction"
-REQUEST = ScoreRequest(MODEL)
+REQUEST = Request(MODEL)
 [INDUCTION] = standard_spec().of_kind("induction")
-PLACE = (INDUCTION.layer, INDUCTION.head)
+PLACE = Head(INDUCTION.layer, INDUCTION.head)
 ALL = Corrections(*(True for _ in CORRECTIONS))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def own_store(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(tmp_path_factory.mktemp("store")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_store")
 
 
 @pytest.mark.parametrize("length", [2, 20, 100])
@@ -57,8 +50,8 @@ def test_the_whole_diagonal_caps_a_perfect_head(length, b):
 
 def test_the_whole_diagonal_on_the_circuit():
     """Both readings of the induction head: the closed form, and the closed form diluted by one entry that is not induction."""
-    found = reproduce(REQUEST)
-    length = found.recipe.probe.length
+    found = reproduce(bind(REQUEST))
+    length = found.recipe.subject.probe.length
     exact = expected_prefix_matching(length, 0, INDUCTION.strength)
     assert found.measured.rows[PLACE] == pytest.approx(exact, abs=1e-5)
     whole = found.measured.whole[PLACE]
@@ -69,21 +62,28 @@ def test_the_whole_diagonal_on_the_circuit():
 
 @pytest.mark.parametrize("bos", [False, True])
 def test_corrected_scores_are_those_of_the_scores_page(bos):
-    found = reproduce(REQUEST, replace(ALL, bos=bos, controls=False))
-    options = found.recipe.probe.options
-    again = head_scores(ScoreRequest(MODEL, ProbeOptions(options.length, 4, 0, options.bos, options.token_range)))
+    found = reproduce(bind(REQUEST), replace(ALL, bos=bos, baselines=False))
+    options = found.recipe.subject.probe.options
+    again = score_heads(
+        Request(MODEL, length=options.length, sequences=4, seed=0, bos=options.bos, token_range=options.token_range)
+    )
     np.testing.assert_allclose(found.scores, again.mean("induction"), atol=1e-6)
     assert found.rows[0].value == pytest.approx(again.losses().second_copy, abs=1e-5)
 
 
+def sized(**sizes: int) -> Subject:
+    """The model, said to have other sizes."""
+    subject = bind(REQUEST)
+    return replace(subject, identity=replace(subject.identity, card=replace(subject.card, **sizes)))
+
+
 def test_the_recipe_where_it_fits():
-    identity = model_identity(MODEL)
-    roomy = replace(identity.card, d_vocab=50_000, n_ctx=1024)
-    recipe = report_recipe(replace(identity, card=roomy))
+    recipe = report_recipe(sized(d_vocab=50_000, n_ctx=1024))
     assert recipe.notes == ()
-    assert recipe.probe.tokens.shape == (4, 200) and not recipe.probe.has_bos
-    assert recipe.probe.tokens.min() >= 1000 and recipe.probe.tokens.max() <= 9999
-    np.testing.assert_array_equal(recipe.probe.tokens[:, :100], recipe.probe.tokens[:, 100:])
+    probe = recipe.subject.probe
+    assert probe.tokens.shape == (4, 200) and not probe.has_bos
+    assert probe.tokens.min() >= 1000 and probe.tokens.max() <= 9999
+    np.testing.assert_array_equal(probe.tokens[:, :100], probe.tokens[:, 100:])
 
 
 @pytest.mark.parametrize(
@@ -96,21 +96,21 @@ def test_the_recipe_where_it_fits():
     ],
 )
 def test_what_does_not_fit_is_said(sizes, length, token_range, notes):
-    identity = model_identity(MODEL)
-    recipe = report_recipe(replace(identity, card=replace(identity.card, **sizes)))
-    assert (recipe.probe.length, recipe.probe.token_range, len(recipe.notes)) == (length, token_range, notes)
+    recipe = report_recipe(sized(**sizes))
+    probe = recipe.subject.probe
+    assert (probe.length, probe.token_range, len(recipe.notes)) == (length, token_range, notes)
 
 
 def test_a_bos_is_all_that_differs():
-    identity = model_identity(MODEL)
-    without, with_bos = (report_recipe(identity, bos=bos).probe for bos in (False, True))
+    subject = bind(REQUEST)
+    without, with_bos = (report_recipe(subject, bos=bos).subject.probe for bos in (False, True))
     np.testing.assert_array_equal(with_bos.tokens[:, 1:], without.tokens)
-    lacking = report_recipe(replace(identity, bos_token_id=None), bos=True)
-    assert not lacking.probe.has_bos and any("no BOS" in note for note in lacking.notes)
+    lacking = report_recipe(replace(subject, identity=replace(subject.identity, bos_token_id=None)), bos=True)
+    assert not lacking.subject.probe.has_bos and any("no BOS" in note for note in lacking.notes)
 
 
 def test_the_sign_is_only_a_sign():
-    own, corrected = reproduce(REQUEST), reproduce(REQUEST, Corrections(sign=True))
+    own, corrected = reproduce(bind(REQUEST)), reproduce(bind(REQUEST), Corrections(sign=True))
     for before, after in zip(own.rows, corrected.rows, strict=True):
         assert after.value == -before.value and after.heads == before.heads
     assert own.rows[0].value < 0
@@ -127,9 +127,9 @@ def test_targets_with_and_without_the_first():
 def test_the_table_by_brute_force():
     """The ablated rows again, with the heads' outputs zeroed in a pass of our own."""
     model = load_model("two-layer")
-    found = reproduce(ScoreRequest("two-layer"), Corrections(sign=True))
-    tokens = torch.from_numpy(np.array(found.recipe.probe.tokens))
-    length = found.recipe.probe.length
+    found = reproduce(bind(Request("two-layer")), Corrections(sign=True))
+    tokens = torch.from_numpy(np.array(found.recipe.subject.probe.tokens))
+    length = found.recipe.subject.probe.length
     for row in found.rows[1:]:
         assert row.heads == tuple(sorted(map(tuple, np.argwhere(found.measured.whole > row.threshold).tolist())))
 
@@ -152,7 +152,7 @@ def test_the_table_by_brute_force():
 def test_zeroing_values_is_zeroing_outputs():
     """The report zeroes `v` at every position; here `z` is zeroed: the same, because z is a mean of values."""
     model = load_model("two-layer")
-    tokens = torch.from_numpy(np.array(report_recipe(model.identity).probe.tokens))[:1]
+    tokens = torch.from_numpy(np.array(report_recipe(bind("two-layer")).subject.probe.tokens))[:1]
 
     def zero_head(activation):
         changed = activation.clone()
@@ -175,20 +175,20 @@ def _as_heads(edit, n_heads):
 
 
 def test_step_by_step_adds_one_correction_at_a_time():
-    steps = step_by_step(REQUEST, controls=3)
+    steps = step_by_step(bind(REQUEST), count=3)
     on = [sum(getattr(step.corrections, name) for name in CORRECTIONS) for step in steps]
     assert on == [0, 1, 2, 3, 4, 5] and steps[-1].corrections == ALL
     last = steps[-1].rows[1]
-    assert last.heads == (PLACE,) and len(last.controls) == 3
+    assert last.heads == (PLACE,) and len(last.baselines) == 3
     assert last.value > last.band[1], "the induction head must cost more than random heads of its layer"
-    assert all(len(row.controls) == 0 for step in steps[:-1] for row in step.rows)
+    assert all(len(row.baselines) == 0 for step in steps[:-1] for row in step.rows)
 
 
 def test_random_sets_are_boxes_beside_their_step_and_on_no_point():
-    steps = step_by_step(REQUEST, controls=3)
+    steps = step_by_step(bind(REQUEST), count=3)
     figure = correction_steps(steps, Look())
     boxes = [trace for trace in figure.data if trace.fill == "toself"]
-    known = [row for row in steps[-1].rows if len(row.controls)]
+    known = [row for row in steps[-1].rows if len(row.baselines)]
     assert len(boxes) == len(known) > 0
     assert [(min(box.y), max(box.y)) for box in boxes] == [row.band[:2] for row in known]
     edges = [(min(box.x), max(box.x)) for box in boxes]
@@ -198,8 +198,8 @@ def test_random_sets_are_boxes_beside_their_step_and_on_no_point():
 
 
 def test_a_kept_result_runs_no_model(monkeypatch):
-    first = reproduce(REQUEST)
+    first = reproduce(bind(REQUEST))
     monkeypatch.setattr("core.models.load.load_model", lambda *a, **k: pytest.fail("the model was loaded again"))
-    again = reproduce(REQUEST)
+    again = reproduce(bind(REQUEST))
     np.testing.assert_array_equal(first.scores, again.scores)
     assert [row.value for row in first.rows] == [row.value for row in again.rows]

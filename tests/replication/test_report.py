@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -13,54 +13,19 @@ import pytest
 from core.cli import main
 from core.documents.standalone import MARK, Picture, Section, standalone_page, write_page
 from core.errors import BadInput
-from core.replication.report import QUESTIONS
-
-VOID = {"meta", "link", "br", "img", "hr", "input"}
+from core.replication.words import QUESTIONS
+from tests.helpers.html import Page
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, str]:
+def written(own_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, str]:
     """What the command prints and the page it writes, from one run."""
     folder = tmp_path_factory.mktemp("report")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADSCOPE_STORE", str(folder / "store"))
-        path, out = folder / "report.html", folder / "out.json"
-        import contextlib
-
-        words = ["report", "--model", "by-construction", "--length", "20", "--controls", "3", "--json", "--html", str(path)]
-        with out.open("w") as file, contextlib.redirect_stdout(file):
-            assert main(words) == 0
-        return json.loads(out.read_text()), path.read_text(encoding="utf-8")
-
-
-class Page(HTMLParser):
-    """Checks that tags close in order, and collects attributes and the text of scripts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.scripts: list[str] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        (self.scripts if self.open and self.open[-1] == "script" else self.text).append(data)
-
-
-def parsed(text: str) -> Page:
-    page = Page()
-    page.feed(text)
-    page.close()
-    assert page.open == []
-    return page
+    path, out = folder / "report.html", folder / "out.json"
+    words = ["report", "--model", "by-construction", "--length", "20", "--baselines", "3", "--json", "--html", str(path)]
+    with out.open("w") as file, contextlib.redirect_stdout(file):
+        assert main(words) == 0
+    return json.loads(out.read_text()), path.read_text(encoding="utf-8")
 
 
 def test_json_holds_published_and_live(written: tuple[dict, str]) -> None:
@@ -81,7 +46,7 @@ def test_json_holds_published_and_live(written: tuple[dict, str]) -> None:
 
 
 def test_the_page_parses_and_asks_the_network_for_nothing(written: tuple[dict, str]) -> None:
-    page = parsed(written[1])
+    page = Page(written[1])
     for tag, name, value in page.attributes:
         assert name not in ("src", "href", "srcset", "action", "data"), (tag, name, value)
         assert "//" not in value, (tag, name, value)
@@ -96,7 +61,7 @@ def test_the_page_parses_and_asks_the_network_for_nothing(written: tuple[dict, s
 
 def test_the_page_has_live_figures_and_every_answer(written: tuple[dict, str]) -> None:
     result, text = written
-    page = parsed(text)
+    page = Page(text)
     assert text.count("Plotly.newPlot(") - page.scripts[0].count("Plotly.newPlot(") >= 9
     said = " ".join(page.text)
     for item in result["questions"]:
@@ -104,13 +69,13 @@ def test_the_page_has_live_figures_and_every_answer(written: tuple[dict, str]) -
     assert "-9.745" in said and "9.745" in said
     # What travels with the project is at hand.
     assert "by-construction (set by hand)" in said and "one-layer" in said
-    assert {model["name"]: model["behaviour"] for model in result["models"]}["one-layer"] == "absent"
+    assert {model["name"]: model["behaviour"] for model in result["models"]}["one-layer"] == {"state": "absent"}
 
 
 def test_text_is_escaped() -> None:
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
     figure = go.Figure(go.Scatter(x=[1], y=[2], name=evil))
-    page = parsed(standalone_page(evil, [Section(evil, (evil,), [{evil: evil}], [Picture(figure, evil)], (evil,))]))
+    page = Page(standalone_page(evil, [Section(evil, (evil,), [{evil: evil}], [Picture(figure, evil)], (evil,))]))
     assert not any(tag == "img" or name == "onerror" for tag, name, _ in page.attributes)
     assert sum("alert(1)" in script for script in page.scripts) == 1, "only inside the figure's own JSON"
     assert all("</script" not in script for script in page.scripts)
@@ -137,7 +102,7 @@ def test_a_page_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("core.documents.standalone.os.fsync", full)
+    monkeypatch.setattr("core.runtime.files.os.fsync", full)
     with pytest.raises(BadInput, match="No space left"):
         write_page(path, standalone_page("three", []))
     assert "<h1>two</h1>" in path.read_text() and list(tmp_path.iterdir()) == [path]

@@ -9,22 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from core.attention.cached import ScoreRequest, head_scores
+from core.attention.cached import score_heads
 from core.errors import JobCancelled
 from core.models.catalogue import BY_CONSTRUCTION
 from core.models.paths import bundled_root
-from core.probes.repeated import ProbeOptions
-from core.replication.recipe import reproduce
-from core.replication.report import scale_answer
-from core.replication.size import measure_models, missing, scale_request, sized_models
-from core.replication.tables import scale_notes, scale_rows
+from core.replication.cached import measure_models, reproduce, size_request, sized_models
+from core.replication.size import missing
+from core.replication.tables import size_notes, size_rows
+from core.replication.words import size_answer
 from core.runtime.jobs import JobControl, JobPool
+from core.settings.request import Request
+from core.settings.subject import bind
 
 BUNDLED = {"one-layer", "bigram", "two-layer", "solu", "mixture", BY_CONSTRUCTION}
 
 
 @pytest.fixture
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def models(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model folder with a copy of a bundled model in it, and nothing measured but what travels with the project."""
     root = tmp_path / "models"
     shutil.copytree(bundled_root() / "one-layer", root / "own", ignore=shutil.ignore_patterns("checkpoints"))
@@ -33,7 +34,6 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     about["config"]["n_ctx"] = about["config"]["n_ctx"] // 2
     (root / "own" / "headscope.json").write_text(json.dumps(about), encoding="utf-8")
     monkeypatch.setenv("HEADSCOPE_MODELS", str(root))
-    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "store"))
     return root
 
 
@@ -41,12 +41,12 @@ def test_bundled_models_are_there_without_measuring_and_others_are_missing(model
     found = {model.name: model for model in sized_models()}
     assert set(found) == BUNDLED | {"own"}
     assert missing(tuple(found.values())) == ("own",)
-    scores = head_scores(scale_request("two-layer"))
+    scores = score_heads(size_request("two-layer"))
     top = found["two-layer"].top
     assert top is not None and top[1] == scores.mean("induction").max() == scores.mean("induction")[top[0]]
     sizes = [model.n_params for model in sized_models()]
     assert sizes == sorted(sizes)
-    rows = {row["model"]: row for row in scale_rows(sized_models())}
+    rows = {row["model"]: row for row in size_rows(sized_models())}
     assert rows["own"]["behaviour"] == "not measured yet" and rows["own"]["highest induction score"] == "–"
     assert rows["one-layer"]["behaviour"] == "absent" and rows["two-layer"]["behaviour"] == "present"
     # At this length the planted positional head looks at the very place: only its contrast tells.
@@ -68,7 +68,7 @@ def test_a_broken_or_too_big_model_is_told_and_not_asked_for(models: Path, monke
     found = sized_models()
     assert missing(found) == ()
     [own] = [model for model in found if model.name == "own"]
-    assert own.problem and any(note.startswith("own: ") for note in scale_notes(found))
+    assert own.problem and any(note.startswith("own: ") for note in size_notes(found))
 
 
 def test_a_cancelled_job_measures_no_further_model(models: Path) -> None:
@@ -89,8 +89,9 @@ def test_a_cancelled_job_measures_no_further_model(models: Path) -> None:
 
 
 def test_the_answer_names_the_ends_of_the_trained_models_that_show_the_behaviour(models: Path) -> None:
-    own = reproduce(ScoreRequest("two-layer", ProbeOptions(length=20, sequences=2)))
-    said = scale_answer("two-layer", own, sized_models())
+    subject = bind(Request("two-layer", length=20, sequences=2))
+    own = reproduce(subject)
+    said = size_answer(subject.card, own, sized_models())
     assert "cannot say" in said and "3 are known to show the behaviour" in said
     assert "from two-layer (99.2k weights)" in said and "to mixture (166k weights)" in said
-    assert "on one and the same probe" not in scale_answer("two-layer", own, ())
+    assert "on one and the same probe" not in size_answer(subject.card, own, ())

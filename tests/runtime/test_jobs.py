@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import Busy, JobCancelled
-from core.runtime.jobs import Job, JobControl, JobPool, current_control, default_pool
-from core.runtime.store import Store, Stored, result_key
+from core.runtime.jobs import Job, JobControl, JobPool, current_control, default_pool, running
+from core.runtime.keys import result_key
+from core.runtime.store import Store, Stored
+from tests.helpers.progress import Heard
 
 PROJECT = Path(__file__).resolve().parents[2]
 SOON = 10
@@ -587,6 +589,60 @@ def test_work_runs_without_a_pool():
     control.checkpoint()
     with control.waiting():
         pass
+
+
+def test_parts_share_out_the_progress_of_the_whole():
+    heard = Heard()
+    with running(heard):
+        control = current_control()
+        with control.part(0, 4, "first"):
+            control.progress(0.5, "half of it")
+        with control.part(1, 2):
+            with control.part(1, 2, "inner"):
+                control.progress(1.0, "all of it")
+            control.progress(0.0, "outer again")
+        with pytest.raises(ValueError, match="inside"), control.part(1, 4):
+            raise ValueError("inside")
+        control.progress(2.0, "the whole")
+    assert heard.said == [
+        (0.0, "first"),
+        (0.125, "half of it"),
+        (0.75, "inner"),
+        (1.0, "all of it"),
+        (0.5, "outer again"),
+        (1.0, "the whole"),
+    ]
+
+
+def test_work_reports_to_who_listens_in_its_thread_and_to_nobody_else():
+    outer, inner = Heard(), Heard()
+    with running(outer):
+        with running(inner):
+            current_control().progress(0.1)
+            with ThreadPoolExecutor(1) as other:
+                other.submit(lambda: current_control().progress(0.2)).result(SOON)
+        with pytest.raises(ValueError, match="inside"), running(inner):
+            raise ValueError("inside")
+        current_control().progress(0.3)
+    current_control().progress(0.4)
+    assert (outer.shares, inner.shares) == ([0.3], [0.1])
+
+
+def test_a_cancelled_job_begins_no_further_part():
+    begun = []
+
+    def work(control):
+        for n in range(1000):
+            with control.part(n, 1000):
+                begun.append(n)
+                time.sleep(0.002)
+
+    job = JobPool().submit("parts", work)
+    wait_until(lambda: begun)
+    job.cancel()
+    with pytest.raises(JobCancelled):
+        job.result(SOON)
+    assert job.state == "cancelled" and len(begun) < 1000
 
 
 def test_the_default_pool_is_one():

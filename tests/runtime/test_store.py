@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from core.errors import BadInput
-from core.runtime.store import Store, Stored, default_store, result_key
+from core.runtime.cache import cached, if_cached
+from core.runtime.keys import result_key
+from core.runtime.store import Store, Stored, default_store
 
 PROJECT = Path(__file__).resolve().parents[2]
 KEY = result_key("test", n=1)
@@ -249,7 +252,8 @@ MANY_GETS = """
 import os, random, sys, threading, time
 from pathlib import Path
 import numpy as np
-from core.runtime.store import Store, Stored, result_key
+from core.runtime.keys import result_key
+from core.runtime.store import Store, Stored
 
 root, log, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 store = Store(root, memory_entries=2)
@@ -291,7 +295,8 @@ WRITE_FOR_EVER = """
 import sys
 from pathlib import Path
 import numpy as np
-from core.runtime.store import Store, Stored, result_key
+from core.runtime.keys import result_key
+from core.runtime.store import Store, Stored
 
 store = Store(Path(sys.argv[1]), memory_entries=0)
 large = np.zeros(300_000)
@@ -399,7 +404,8 @@ FILE_SIZE_LIMIT = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from core.runtime.store import Store, Stored, result_key
+from core.runtime.keys import result_key
+from core.runtime.store import Store, Stored
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 store = Store(Path(sys.argv[1]))
@@ -597,6 +603,44 @@ def test_a_damaged_bundled_result_is_computed_and_left_alone(tmp_path):
     assert_same(Store(tmp_path / "root", bundled=bundled).get_or_compute(KEY, computed), example())
     assert computed.runs == 1
     assert files(bundled) == [path]
+
+
+# Only what is there
+
+
+def test_only_what_is_there_computes_nothing(empty_store):
+    computed = Counted(example())
+    work = partial(cached, KEY, computed)
+    assert if_cached(work) is None and computed.runs == 0
+    assert_same(work(), example())
+    assert_same(if_cached(work), example())
+    assert computed.runs == 1
+
+
+def test_only_what_is_there_ends_with_the_question_and_in_its_own_thread(empty_store):
+    other = result_key("test", n=2)
+
+    def nested() -> int:
+        assert if_cached(partial(cached, other, Counted(example()))) is None
+        with ThreadPoolExecutor(1) as threads:
+            assert_same(threads.submit(cached, other, Counted(example())).result(60), example())
+        # The inner question is over, the outer one is not.
+        cached(KEY, Counted(example()))
+        return 1
+
+    assert if_cached(nested) is None
+    assert_same(cached(KEY, Counted(example())), example())
+
+
+def test_bad_input_is_told_although_nothing_may_be_computed(empty_store):
+    def bad() -> None:
+        raise BadInput("no")
+
+    with pytest.raises(BadInput):
+        if_cached(bad)
+    computed = Counted(example())
+    cached(KEY, computed)
+    assert computed.runs == 1, "after an error everything may be computed again"
 
 
 # The store of the process

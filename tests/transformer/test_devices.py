@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from core.ablation.ablator import AblationBench
+from core.ablation.ablator import Ablator
 from core.ablation.causal import estimated_effects, layer_losses
 from core.attention.score_pass import measure_heads
-from core.attention.scores import SCORES, Layout
+from core.attention.scores import SCORES
 from core.attention.self_check import run_doctor
-from core.probes.repeated import ProbeOptions, repeated_probe
+from core.heads import Head
+from core.probes.probe import ProbeOptions
+from core.probes.repeated import repeated_probe
 from core.transformer.loaded import LoadedModel
 from core.transformer.memory import free_bytes
 from tests.helpers.architectures import make_pair
@@ -42,7 +44,7 @@ def placed(name: str, device: str, dtype: torch.dtype) -> LoadedModel:
 def test_scores_and_ablations_elsewhere_are_those_of_the_reference(name: str, device: str, dtype: torch.dtype) -> None:
     reference = make_pair(name).loaded
     probe = repeated_probe(reference.vocabulary, ProbeOptions(length=15, sequences=3))
-    layout, sets = Layout.of(probe), [((0, 1),), ((0, 1), (2, 3)), ((1, 0),)]
+    layout, sets = probe.layout, [(Head(0, 1),), (Head(0, 1), Head(2, 3)), (Head(1, 0),)]
     model = placed(name, device, dtype)
     scores_within, losses_within = TOLERANCE[dtype]
     ours, wanted = measure_heads(model, probe), measure_heads(reference, probe, engine="hooks")
@@ -51,27 +53,27 @@ def test_scores_and_ablations_elsewhere_are_those_of_the_reference(name: str, de
     for score in SCORES:
         assert np.abs(ours.mean(score) - wanted.mean(score)).max() < scores_within, score
     for mode in ("zero", "mean", "pattern"):
-        bench = AblationBench(model, probe.tokens, probe.tokens[::-1])
-        expected = AblationBench(reference, probe.tokens, probe.tokens[::-1], engine="hooks").token_loss(sets, mode)
-        assert dtype != torch.float32 or bench.engine == "fused"
-        assert np.nanmean(np.abs(bench.token_loss(sets, mode) - expected)) < losses_within
-    effects = layer_losses(AblationBench(model, probe.tokens), 1, "zero", layout)
-    assert np.abs(effects - layer_losses(AblationBench(reference, probe.tokens), 1, "zero", layout)).mean() < losses_within
+        ablator = Ablator(model, probe.tokens, probe.tokens[::-1])
+        expected = Ablator(reference, probe.tokens, probe.tokens[::-1], engine="hooks").token_loss(sets, mode)
+        assert dtype != torch.float32 or ablator.engine == "fused"
+        assert np.nanmean(np.abs(ablator.token_loss(sets, mode) - expected)) < losses_within
+    effects = layer_losses(Ablator(model, probe.tokens), 1, "zero", layout)
+    assert np.abs(effects - layer_losses(Ablator(reference, probe.tokens), 1, "zero", layout)).mean() < losses_within
 
 
 @pytest.mark.parametrize("device,dtype", PLACES)
 def test_the_same_request_gives_the_same_bits(device: str, dtype: torch.dtype) -> None:
     first, second = (placed("llama_grouped", device, dtype) for _ in range(2))
     probe = repeated_probe(first.vocabulary, ProbeOptions(length=15, sequences=3))
-    layout = Layout.of(probe)
+    layout = probe.layout
     once, again = measure_heads(first, probe), measure_heads(second, probe)
     for score in once.per_sequence:
         assert np.array_equal(once.per_sequence[score], again.per_sequence[score])
     assert np.array_equal(once.token_loss, again.token_loss, equal_nan=True)
-    benches = [AblationBench(model, probe.tokens) for model in (first, second)]
-    maps = [layer_losses(bench, 0, "zero", layout) for bench in benches]
+    ablators = [Ablator(model, probe.tokens) for model in (first, second)]
+    maps = [layer_losses(ablator, 0, "zero", layout) for ablator in ablators]
     assert np.array_equal(*maps) and np.ptp(maps[0]) > 0
-    estimates = [estimated_effects(bench, "zero", layout) for bench in benches]
+    estimates = [estimated_effects(ablator, "zero", layout) for ablator in ablators]
     assert np.array_equal(*estimates) and np.ptp(estimates[0]) > 0
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.attention.scores import Layout, induction_cells
+from core.attention.cells import induction_cells
 from core.figures.base.token_text import MAX_CHARACTERS, numbered_labels, visible_token
+from core.probes.layout import Layout
 from core.ui.components.circuitsvis_frame import SCRIPT_NAME, SCRIPT_URL, install_script, pattern_html, script_json
 
 EVIL = ["<s>", "</script>", "<svg/onload=x=1>", "<!--", "]]>", "\u2028", "\u2029", "&lt;", '"', "'", "\\", "\0", "\u202e"]
@@ -61,7 +62,7 @@ def test_tokens_survive_as_they_are_written() -> None:
     data = json.loads(re.search(r"const given = (\{.*\});", script)[1])
     assert data["tokens"][:5] == EVIL[:5]
     assert data["tokens"] == [visible_token(token) for token in EVIL]
-    assert data["marked"] == [[5, 2], [6, 3]]
+    assert data["cells"] == [[5, 2], [6, 3]]
     assert data["attention"][3][1] == 0.1235
 
 
@@ -93,7 +94,9 @@ def test_a_pattern_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="3 tokens"):
         pattern_html(["a", "b", "c"], np.zeros((2, 2)), CELLS, dark=False, label="")
     with pytest.raises(ValueError):
-        pattern_html(["a", "b"], np.full((2, 2), np.nan), (np.array([]), np.array([])), dark=False, label="")
+        pattern_html(
+            ["a", "b"], np.full((2, 2), np.nan), (np.array([], dtype=int), np.array([], dtype=int)), dark=False, label=""
+        )
 
 
 def test_a_pattern_of_a_hundred_tokens_is_a_small_page() -> None:

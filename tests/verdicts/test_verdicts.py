@@ -3,34 +3,50 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 
-from core.attention.cached import ScoreRequest
+import core.verdicts.significance
 from core.cli import main
 from core.errors import BadInput
+from core.heads import Head
 from core.models.built_in.circuit_spec import standard_spec
 from core.models.built_in.construction import build
 from core.models.load import load_model
-from core.probes.repeated import ProbeOptions, repeated_probe
+from core.probes.probe import ProbeOptions
+from core.probes.repeated import repeated_probe
+from core.settings.request import Request
 from core.transformer.passes.hooks import attached, z_hook
-from core.verdicts.cached import call_heads, gather_evidence
-from core.verdicts.copying import direct_logit_attribution, eigenvalue_copying, logit_copying
-from core.verdicts.judge import SIGNIFICANCE, Evidence, called_heads, contrast_intervals, contrast_q_values, judge, relabel
+from core.verdicts.attribution import direct_logit_attribution
+from core.verdicts.cached import gather_evidence, judge
+from core.verdicts.copying import eigenvalue_copying, logit_copying
+from core.verdicts.evidence import Evidence
+from core.verdicts.judge import judge_heads
+from core.verdicts.labels import called_heads
+from core.verdicts.significance import SIGNIFICANCE, contrast_intervals, contrast_q_values
+from core.verdicts.words import verdict_sentence
 from tests.helpers.architectures import N_HEADS, N_LAYERS, make_pair
+from tests.helpers.judging import judge_evidence
 from tests.helpers.planted import random_spec
 
-PLANTED_MODELS = 200
+# The simulations take minutes at their full size, and a smaller one finds the same mistakes: a label that goes wrong does so in
+# many models. So the tests make fewer models, and whoever reports rates (the benchmarks) asks for all of them.
+FULL = os.environ.get("HEADSCOPE_SIMULATIONS") == "full"
+PLANTED_MODELS = 200 if FULL else 60
+RUNS_WITHOUT_INDUCTION = {
+    kind: runs if FULL else runs // 3 for kind, runs in {"random weights": 100, "one-layer": 60, "bigram": 60}.items()
+}
 # One run judges all heads of a model; with q < .05 and a floor of .2, no more than this share of runs may call any head.
 FALSE_ALARM_RATE = 0.05
+LEVEL_DRAWS = 2_000
+# A test of its stated level stays within these in 99.8 % of such simulations (binomial).
+LEVEL_BOUNDS = (0.035, 0.065)
 
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "store"))
+pytestmark = pytest.mark.usefixtures("empty_store")
 
 
 def probes_for(model, seed, lengths=(8, 12, 16), each=22):
@@ -38,14 +54,14 @@ def probes_for(model, seed, lengths=(8, 12, 16), each=22):
 
 
 def test_planted_truth():
-    """Heads planted at random places and strengths: precision and recall of every label over 200 models."""
+    """Heads planted at random places and strengths: precision and recall of every label over all models."""
     right, given, planted = Counter(), Counter(), Counter()
     for seed in range(PLANTED_MODELS):
         spec, truth = random_spec(seed)
         model = build(spec)
         evidence, _ = gather_evidence(model, probes_for(model, seed))
-        for verdict in judge(evidence, seed=seed):
-            true = truth.get((verdict.layer, verdict.head), "none")
+        for verdict in judge_evidence(evidence, seed=seed):
+            true = truth.get(verdict.head, "none")
             given[verdict.label] += 1
             planted[true] += 1
             right[verdict.label] += verdict.label == true
@@ -54,27 +70,36 @@ def test_planted_truth():
         print(f"planted truth, {label}: precision {precision:.3f}, recall {recall:.3f}, {planted[label]} planted")
         assert recall > 0.97 and precision > 0.97, label
     assert right["induction"] == given["induction"] == planted["induction"] >= PLANTED_MODELS
-    assert right["positional impostor"] == planted["positional impostor"] > 50
+    assert right["positional impostor"] == planted["positional impostor"] > PLANTED_MODELS / 4
 
 
-@pytest.mark.parametrize("kind", ["random weights", "one-layer", "bigram"])
-def test_no_false_alarms(kind):
-    """Models with no induction at all: the share of runs in which any head is called, over 200 runs in all."""
-    runs, alarms = {"random weights": 100, "one-layer": 60, "bigram": 60}[kind], 0
+@pytest.mark.parametrize("kind,runs", RUNS_WITHOUT_INDUCTION.items(), ids=list(RUNS_WITHOUT_INDUCTION))
+def test_no_false_alarms(kind, runs):
+    """Models with no induction at all: the share of runs in which any head is called."""
+    alarms = 0
     model = None if kind == "random weights" else load_model(kind)
     for seed in range(runs):
         subject = model or make_pair("native_attention_only", seed=seed).loaded
         evidence, _ = gather_evidence(subject, probes_for(subject, 1000 * seed))
-        alarms += any(v.label in ("induction", "anti-induction", "matching, non-copying") for v in judge(evidence, seed=seed))
+        verdicts = judge_evidence(evidence, seed=seed)
+        alarms += any(v.label in ("induction", "anti-induction", "matching, non-copying") for v in verdicts)
     print(f"false alarms, {kind}: {alarms} of {runs} runs")
     assert alarms <= FALSE_ALARM_RATE * runs
 
 
-def test_the_test_keeps_its_level():
-    """Under a symmetric null the share of false discoveries stays at the stated rate, before any effect floor."""
-    random = np.random.default_rng(0)
-    alarms = sum((contrast_q_values(random.normal(size=(2, 5, 30)), seed) < SIGNIFICANCE).any() for seed in range(60))
-    assert alarms <= 8
+def test_the_test_keeps_its_level(monkeypatch):
+    """Under a symmetric null the share of false discoveries is the stated rate, before any effect floor: not above, not below.
+
+    A Monte Carlo test keeps its level at any number of resamples, but for what the steps of its p-values cut off: 13 steps of
+    1 / 1,041 are just under .05 / 4, below which one head of four passes alone. The full simulation takes the usual number.
+    """
+    if not FULL:
+        monkeypatch.setattr(core.verdicts.significance, "MIN_RESAMPLES", 1_040)
+    drawn = np.random.default_rng(0).normal(size=(LEVEL_DRAWS, 2, 2, 30))
+    alarms = sum((contrast_q_values(contrast, seed) < SIGNIFICANCE).any() for seed, contrast in enumerate(drawn))
+    print(f"level of the test: {alarms} false discoveries of {LEVEL_DRAWS}")
+    low, high = LEVEL_BOUNDS
+    assert low <= alarms / LEVEL_DRAWS <= high
 
 
 def test_a_call_needs_significance_and_size():
@@ -113,9 +138,10 @@ def test_what_a_matching_head_does_decides_its_label(copying, attribution, label
         contrast=0.9 + np.zeros((1, 1, 64)), induction=0.95 * one, previous_token=0 * one, duplicate_token=0 * one,
         sink=0 * one, copying=copying * one, logit_copying=copying * one, attribution=attribution * one,
     )  # fmt: skip
-    [verdict] = relabel(evidence, q=0.001 * one, low=0.8 * one, high=0.95 * one, floor=0.2)
+    [verdict] = judge_heads(evidence, q=0.001 * one, low=0.8 * one, high=0.95 * one, floor=0.2)
     assert verdict.label == label
-    assert said in verdict.sentence() and verdict.sentence().startswith(f"L0H0: {label}. Looks at the token after")
+    sentence = verdict_sentence(verdict)
+    assert said in sentence and sentence.startswith(f"L0H0: {label}. Looks at the token after")
 
 
 # Copying and attribution.
@@ -219,31 +245,34 @@ def test_attribution_equals_what_the_head_adds_with_the_norm_held(name):
 
 
 def test_calls_on_the_circuit(capsys):
-    calls = call_heads(ScoreRequest("by-construction"), (25, 50), per_length=32)
+    judged = judge(Request("by-construction"), (25, 50), per_length=32)
     [head] = standard_spec().of_kind("induction")
-    assert [(v.layer, v.head, v.label) for v in calls.called] == [(head.layer, head.head, "induction")]
-    labels = {(v.layer, v.head): v.label for v in calls.verdicts}
+    assert [(v.head, v.label) for v in judged.called] == [((head.layer, head.head), "induction")]
+    labels = {v.head: v.label for v in judged.verdicts}
     [impostor] = standard_spec().of_kind("positional")
-    assert labels[impostor.layer, impostor.head] == "positional impostor"
-    assert "looks at a position" in next(v for v in calls.verdicts if v.label == "positional impostor").sentence()
-    sentence = calls.called[0].sentence(effect=4.8, control=0.02)
+    assert labels[Head(impostor.layer, impostor.head)] == "positional impostor"
+    assert "looks at a position" in verdict_sentence(judged.of(Head(impostor.layer, impostor.head)))
+    sentence = verdict_sentence(judged.called[0], effect=4.8, control=0.02)
     assert "induction" in sentence and "4.80 nats (random heads: 0.02)" in sentence
-    assert call_heads(ScoreRequest("by-construction"), (25, 50), 0.995, per_length=32).called == ()
+    assert judge(Request("by-construction"), (25, 50), 0.995, per_length=32).called == ()
     assert main(["call", "--model", "by-construction", "--length", "50", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert {"head", "label", "induction", "contrast", "q", "ci", "copying", "dla"} <= set(result["heads"][0])
-    assert result["sequences"] >= 64 and result["heads"][0]["label"] == "induction"
+    first = result["heads"][0]
+    assert {"head", "label", "induction", "contrast", "q", "copying", "direct_effect"} <= set(first)
+    assert set(first["contrast"]) == {"value", "low", "high"}
+    assert first["contrast"]["low"] <= first["contrast"]["value"] <= first["contrast"]["high"]
+    assert result["sequences"] >= 64 and first["label"] == "induction"
 
 
 def test_absent_behaviour_is_said():
-    calls = call_heads(ScoreRequest("one-layer"), (25,), per_length=64)
-    assert calls.behaviour == "absent" and calls.called == ()
+    judged = judge(Request("one-layer"), (25,), per_length=64)
+    assert judged.behaviour == "absent" and judged.called == ()
 
 
 def test_bad_input(capsys):
     with pytest.raises(BadInput, match="effect floor"):
-        call_heads(ScoreRequest("by-construction"), floor=2)
+        judge(Request("by-construction"), floor=2)
     with pytest.raises(BadInput, match="longest length"):
-        call_heads(ScoreRequest("by-construction"), (25, 5000))
+        judge(Request("by-construction"), (25, 5000))
     assert main(["call", "--length", "a,b"]) == 2
     assert "25,50,100" in capsys.readouterr().err

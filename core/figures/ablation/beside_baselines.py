@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.ablation.sweep import band
-from core.attention.scores import Losses
+from core.ablation.outcomes import band
+from core.behaviour import Losses
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 
@@ -25,20 +25,20 @@ class BesideRow:
 
     name: str
     ablated: float
-    controls: Float[np.ndarray, " controls"]
+    baselines: Float[np.ndarray, " baselines"]
 
 
-def beside_controls(rows: Sequence[BesideRow], clean: Losses, look: Look) -> go.Figure:
+def beside_baselines(rows: Sequence[BesideRow], clean: Losses, look: Look) -> go.Figure:
     """Second-copy losses in nats: untouched, without the set (diamond), without random sets (dots and their 95 % band)."""
     figure = go.Figure()
     places = list(range(len(rows)))[::-1]
     for row, y in zip(rows, places, strict=True):
-        if len(row.controls):
-            low, high, _ = band(row.controls)
+        if len(row.baselines):
+            low, high, _ = band(row.baselines)
             figure.add_shape(
                 type="rect", x0=low, x1=high, y0=y - 0.3, y1=y + 0.3, fillcolor=look.second, opacity=0.25, line={"width": 0}
             )
-        figure.add_trace(_dots(row.controls, y, look))
+        figure.add_trace(_dots(row.baselines, y, look))
     figure.add_trace(_changes(rows, places, clean.second_copy, look))
     figure.add_trace(
         go.Scatter(
@@ -50,7 +50,7 @@ def beside_controls(rows: Sequence[BesideRow], clean: Losses, look: Look) -> go.
             name="without these heads",
         )
     )
-    losses = np.concatenate([[row.ablated, *row.controls] for row in rows])
+    losses = np.concatenate([[row.ablated, *row.baselines] for row in rows])
     top = max(clean.first_copy, clean.second_copy, float(losses.max()))
     _reference_lines(figure, clean, top, look)
     for row, y in zip(rows, places, strict=True):
@@ -67,8 +67,8 @@ def describe_beside(rows: Sequence[BesideRow], clean: Losses) -> str:
     """The picture in words, for somebody who cannot see it."""
     said = []
     for row in rows:
-        low, high, _ = band(row.controls)
-        count = len(row.controls)
+        low, high, _ = band(row.baselines)
+        count = len(row.baselines)
         beside = f"{count} random sets: 95 % band {low:.2f} to {high:.2f}" if count else "no random sets"
         said.append(f"without {row.name}: {row.ablated:.2f}, {beside}")
     return (
@@ -91,11 +91,11 @@ def _write(figure: go.Figure, value: float, y: float, look: Look) -> None:
     )
 
 
-def _dots(controls: Float[np.ndarray, " controls"], y: float, look: Look) -> go.Scatter:
+def _dots(baselines: Float[np.ndarray, " baselines"], y: float, look: Look) -> go.Scatter:
     # Spread up and down, in a fixed order, so that equal losses stay apart.
-    spread = y + 0.22 * np.cos(np.arange(len(controls)) * 2.4)
+    spread = y + 0.22 * np.cos(np.arange(len(baselines)) * 2.4)
     return go.Scatter(
-        x=controls,
+        x=baselines,
         y=spread,
         mode="markers",
         marker={"size": look.px(9), "symbol": "circle-open", "color": look.second, "line": {"width": look.px(2)}},

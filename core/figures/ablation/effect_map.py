@@ -6,11 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.attention.scores import ALL_SCORES, head_name, heads_above
+from core.attention.scores import ALL_SCORES
 from core.figures.base.head_map import Cells, head_map
-from core.figures.base.head_marks import Head, all_heads
-from core.figures.base.marks import Marks, rings
+from core.figures.base.overlay import Overlay, rings
 from core.figures.base.style import DIVERGING_SCALE, Look
+from core.heads import Head, every_head, heads_above
 from core.numbers import signed
 
 # The scale never narrows below this many nats: noise must not fill it with colour.
@@ -28,7 +28,7 @@ def effect_map(
 ) -> go.Figure:
     """Layer by head on a scale that is symmetric round zero (nats); heads that are not measured yet (NaN) stay empty.
 
-    `scores`: the score called `score`, for hover; heads above the threshold on it are its marks' to show. A click is
+    `scores`: the score called `score`, for hover; heads above the threshold on it are its overlay's to show. A click is
     reported by the last trace.
     """
     top = effect_scale(effect)
@@ -38,16 +38,16 @@ def effect_map(
         top,
         DIVERGING_SCALE,
         np.abs(effect) < 0.6 * top,
-        [effect_text(head, effect, scores, score) for head in all_heads(effect)],
+        [effect_text(head, effect, scores, score) for head in every_head(*effect.shape)],
         signed=True,
     )
     return head_map(cells, look, title=title, axis_title=f"head (ring: {_short(score)} above the threshold)", picked=picked)
 
 
-def effect_marks(scores: Float[np.ndarray, "n_layers n_heads"], score: str, threshold: float, look: Look) -> Marks:
+def effect_overlay(scores: Float[np.ndarray, "n_layers n_heads"], score: str, threshold: float, look: Look) -> Overlay:
     """A ring on every head whose score is above the threshold, whatever its effect."""
     above = heads_above(scores, threshold)
-    return Marks(f"{len(above)} heads have {_short(score)} above {threshold:.2f}.", (rings(above, look),))
+    return Overlay(f"{len(above)} heads have {_short(score)} above {threshold:.2f}.", (rings(above, look),))
 
 
 def describe_effect_map(effect: Float[np.ndarray, "n_layers n_heads"], title: str) -> str:
@@ -56,7 +56,7 @@ def describe_effect_map(effect: Float[np.ndarray, "n_layers n_heads"], title: st
     if known == 0:
         return f"{title}: a map of {effect.size} heads, none of them measured yet."
     order = np.argsort(-np.abs(np.nan_to_num(effect)), axis=None, kind="stable")[: min(5, known)]
-    largest = ", ".join(f"{head_name(*divmod(int(i), effect.shape[1]))} {signed(effect.flat[i])}" for i in order)
+    largest = ", ".join(f"{Head(*divmod(int(i), effect.shape[1])).name} {signed(effect.flat[i])}" for i in order)
     return f"{title}, in nats, for {known} of {effect.size} heads. The largest: {largest}."
 
 
@@ -73,7 +73,7 @@ def effect_text(
 ) -> str:
     """What hovering a head says: its name and both numbers."""
     measured = "not measured yet" if np.isnan(effect[head]) else f"{signed(effect[head], 3)} nats"
-    return f"<b>{head_name(*head)}</b><br>effect {measured}<br>{_short(score)} {scores[head]:.2f}"
+    return f"<b>{head.name}</b><br>effect {measured}<br>{_short(score)} {scores[head]:.2f}"
 
 
 def _short(score: str) -> str:

@@ -6,25 +6,25 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.attention.scores import Layout
 from core.attention.tables import Row
 from core.figures.base.style import Look, see_through
 from core.figures.base.styled import styled
 from core.numbers import signed
+from core.probes.layout import Layout
 
 
 def position_losses(
     clean: Float[np.ndarray, " tokens"],
     ablated: Float[np.ndarray, " tokens"],
-    controls: Float[np.ndarray, "controls tokens"] | None,
+    baselines: Float[np.ndarray, "baselines tokens"] | None,
     layout: Layout,
     look: Look,
 ) -> go.Figure:
     """Losses in nats by the position of the predicted token, each averaged over sequences."""
     positions = np.arange(1, layout.n_tokens)
     figure = go.Figure()
-    if controls is not None and len(controls):
-        low, high = position_band(controls)
+    if baselines is not None and len(baselines):
+        low, high = position_band(baselines)
         figure.add_trace(
             go.Scatter(
                 x=np.concatenate([positions, positions[::-1]]),
@@ -85,11 +85,11 @@ def describe_positions(
 def position_rows(
     clean: Float[np.ndarray, " tokens"],
     ablated: Float[np.ndarray, " tokens"],
-    controls: Float[np.ndarray, "controls tokens"] | None,
+    baselines: Float[np.ndarray, "baselines tokens"] | None,
     layout: Layout,
 ) -> list[Row]:
     """One row a predicted token; the band only where there are random sets."""
-    bands = None if controls is None or not len(controls) else position_band(controls)
+    bands = None if baselines is None or not len(baselines) else position_band(baselines)
     second = layout.b + layout.length
     return [
         {
@@ -104,8 +104,8 @@ def position_rows(
 
 
 def position_band(
-    controls: Float[np.ndarray, "controls tokens"],
+    baselines: Float[np.ndarray, "baselines tokens"],
 ) -> tuple[Float[np.ndarray, " tokens"], Float[np.ndarray, " tokens"]]:
     """The 2.5th and 97.5th percentile of the random sets at each position."""
-    low, high = np.percentile(controls, [2.5, 97.5], axis=0)
+    low, high = np.percentile(baselines, [2.5, 97.5], axis=0)
     return low, high

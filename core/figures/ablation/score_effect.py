@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.attention.scores import ALL_SCORES, head_name
+from core.ablation.quadrants import QUADRANTS, Quadrant, quadrants
+from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
 from core.figures.ablation.effect_map import effect_text
-from core.figures.base.head_marks import Head, click_markers
+from core.figures.base.head_traces import click_markers
 from core.figures.base.labels import placed_labels
-from core.figures.base.marks import Anchor, Edge, Mark, Marks, name_of_line, symbols, threshold_line, words
+from core.figures.base.overlay import Anchor, Edge, Overlay, Part, name_of_line, symbols, threshold_line, words
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
-from core.stats import QUADRANTS, Quadrant, quadrants
+from core.heads import Head, HeadSet, every_head, names
 
 _HEIGHT = 480
 # The picture's inner size on a usual screen, for deciding which names have room.
@@ -41,7 +42,7 @@ def score_effect(
     """
     low, high = _effect_range(effect, floor)
     left, right = _score_range(score)
-    known = [(int(layer), int(head)) for layer, head in np.argwhere(~np.isnan(effect))]
+    known = [head for head in every_head(*effect.shape) if not np.isnan(effect[head])]
     # With no threshold that a score could pass, what is left is divided by the floor alone.
     parts = quadrants(scores, effect, math.inf, floor)
     figure = go.Figure()
@@ -64,19 +65,19 @@ def score_effect(
     return figure
 
 
-def score_effect_marks(
+def score_effect_overlay(
     scores: Float[np.ndarray, "n_layers n_heads"],
     score: str,
     effect: Float[np.ndarray, "n_layers n_heads"],
     threshold: float,
     floor: float,
     look: Look,
-) -> Marks:
+) -> Overlay:
     """The threshold, which with the floor divides the heads into four: each named with its count, its heads marked."""
     parts = quadrants(scores, effect, threshold, floor)
     above = [*parts["both"], *parts["looks"]]
     accent = look.accent
-    return Marks(
+    return Overlay(
         _said(parts, effect, threshold, floor),
         (
             threshold_line(threshold, "x", look),
@@ -93,7 +94,7 @@ def score_effect_marks(
 
 
 def describe_score_effect(effect: Float[np.ndarray, "n_layers n_heads"], score: str, floor: float) -> str:
-    """The scatter in words, for somebody who cannot see it; its marks say the rest."""
+    """The scatter in words, for somebody who cannot see it; its overlay says the rest."""
     known = int((~np.isnan(effect)).sum())
     return (
         f"Scatter of {ALL_SCORES[score].title} against the change in second-copy loss when a head is taken away alone, for "
@@ -101,23 +102,23 @@ def describe_score_effect(effect: Float[np.ndarray, "n_layers n_heads"], score: 
     )
 
 
-def _said(
-    parts: dict[Quadrant, np.ndarray], effect: Float[np.ndarray, "n_layers n_heads"], threshold: float, floor: float
-) -> str:
+def _said(parts: dict[Quadrant, HeadSet], effect: Float[np.ndarray, "n_layers n_heads"], threshold: float, floor: float) -> str:
     said = []
     for quadrant, heads in parts.items():
-        names = [head_name(*head) for head in sorted(map(tuple, heads), key=lambda head: -abs(effect[head]))[:5]]
-        listed = f" ({', '.join(names)}{' and others' if len(heads) > 5 else ''})" if quadrant != "neither" and names else ""
+        largest = names(sorted(heads, key=lambda head: -abs(effect[head]))[:5])
+        listed = (
+            f" ({', '.join(largest)}{' and others' if len(heads) > 5 else ''})" if quadrant != "neither" and largest else ""
+        )
         said.append(f"{QUADRANTS[quadrant]}: {len(heads)}{listed}")
     return f"Divided at score {threshold:.2f} and effect {floor:.2f} nats. " + "; ".join(said) + "."
 
 
 def _places(
-    heads: Iterable[Sequence[int]],
+    heads: Iterable[Head],
     scores: Float[np.ndarray, "n_layers n_heads"],
     effect: Float[np.ndarray, "n_layers n_heads"],
 ) -> tuple[list[float], list[float]]:
-    listed = [tuple(head) for head in heads]
+    listed = list(heads)
     return [float(scores[head]) for head in listed], [float(effect[head]) for head in listed]
 
 
@@ -135,17 +136,17 @@ def _effect_range(effect: Float[np.ndarray, "n_layers n_heads"], floor: float) -
 
 
 def _names(
-    parts: dict[Quadrant, np.ndarray],
+    parts: dict[Quadrant, HeadSet],
     scores: Float[np.ndarray, "n_layers n_heads"],
     score: str,
     effect: Float[np.ndarray, "n_layers n_heads"],
     floor: float,
     look: Look,
-) -> list[Mark]:
+) -> list[Part]:
     """Names of the heads outside "neither", the largest effect first, as far as there is room."""
     (left, right), (low, high) = _score_range(score), _effect_range(effect, floor)
     outside: list[Quadrant] = ["both", "matters", "looks"]
-    heads = sorted((tuple(head) for quadrant in outside for head in parts[quadrant]), key=lambda head: -abs(effect[head]))
+    heads = sorted((head for quadrant in outside for head in parts[quadrant]), key=lambda head: -abs(effect[head]))
     heads = heads[:_NAMED]
     points = [
         (
@@ -154,9 +155,9 @@ def _names(
         )
         for head in heads
     ]
-    names = [head_name(*head) for head in heads]
+    labels = names(heads)
     size = look.font_size - 1
-    places = placed_labels(points, names, look.font_size, look.px(13), _INNER_WIDTH, look.px(_INNER_HEIGHT))
+    places = placed_labels(points, labels, look.font_size, look.px(13), _INNER_WIDTH, look.px(_INNER_HEIGHT))
     across, down = look.px(_RING / 2 + 3), look.px(_RING / 2) + 0.6 * size
     beside: dict[str, tuple[Anchor, float, float]] = {
         "top center": ("middle", 0, -down),
@@ -165,7 +166,7 @@ def _names(
         "bottom center": ("middle", 0, down),
     }
     found = []
-    for head, name, place in zip(heads, names, places, strict=True):
+    for head, name, place in zip(heads, labels, places, strict=True):
         if place is not None:
             anchor, *shift = beside[place]
             x, y = float(scores[head]), round(float(effect[head]), 4)
@@ -184,7 +185,7 @@ def _picked_mark(x: float, y: float, look: Look) -> go.Scatter:
     )
 
 
-def _corners(parts: dict[Quadrant, np.ndarray], look: Look) -> list[Mark]:
+def _corners(parts: dict[Quadrant, HeadSet], look: Look) -> list[Part]:
     """Each quadrant's name and count, above and below the picture, where no point can hide them."""
     corners: list[tuple[Quadrant, Edge, Edge, Anchor, int]] = [
         ("matters", "left", "top", "start", -18),

@@ -6,7 +6,6 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.attention.scores import head_name
 from core.attention.tables import Row
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
@@ -17,7 +16,7 @@ from core.numbers import signed
 def single_effect_bars(heads: HeadSet, effects: Float[np.ndarray, " heads"], joint: float, look: Look) -> go.Figure:
     """Bars in nats: the heads, largest first, then their sum (hatched) and the joint effect (solid)."""
     order = np.argsort(-effects, kind="stable")
-    names = [head_name(*heads[i]) for i in order] + ["sum of<br>these", "all<br>together"]
+    names = [heads[i].name for i in order] + ["sum of<br>these", "all<br>together"]
     values = [float(effects[i]) for i in order] + [float(effects.sum()), joint]
     figure = go.Figure(
         go.Bar(
@@ -46,7 +45,7 @@ def single_effect_bars(heads: HeadSet, effects: Float[np.ndarray, " heads"], joi
 
 def describe_single_effects(heads: HeadSet, effects: Float[np.ndarray, " heads"], joint: float) -> str:
     """The bars in words, for somebody who cannot see them."""
-    each = ", ".join(f"{head_name(*head)} {signed(effect)}" for head, effect in zip(heads, effects, strict=True))
+    each = ", ".join(f"{head.name} {signed(effect)}" for head, effect in zip(heads, effects, strict=True))
     return (
         f"Change in second-copy loss in nats when each head is taken away alone: {each}. "
         f"The sum is {signed(effects.sum())}; all together {signed(joint)}."
@@ -56,7 +55,7 @@ def describe_single_effects(heads: HeadSet, effects: Float[np.ndarray, " heads"]
 def single_effect_rows(heads: HeadSet, effects: Float[np.ndarray, " heads"], joint: float) -> list[Row]:
     """One row a head, then the sum and the joint effect."""
     rows: list[Row] = [
-        {"taken away": head_name(*head), "change in loss": float(effect)} for head, effect in zip(heads, effects, strict=True)
+        {"taken away": head.name, "change in loss": float(effect)} for head, effect in zip(heads, effects, strict=True)
     ]
     rows.append({"taken away": "sum of these", "change in loss": float(effects.sum())})
     rows.append({"taken away": "all together", "change in loss": joint})

@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from core.ablation.sweep import Sweep
-from core.figures.base.marks import Marks, name_of_line, threshold_line
+from core.figures.base.overlay import Overlay, name_of_line, threshold_line
 from core.figures.base.style import Look, see_through
 from core.figures.base.styled import styled
-from core.heads import Mode
+from core.settings.modes import Mode
 
 _DASHES: dict[Mode, str] = {"zero": "dash", "mean": "solid", "resample": "dot", "pattern": "dashdot"}
 
@@ -23,7 +23,7 @@ def sweep_curve(
 ) -> go.Figure:
     """Second-copy loss (nats) by threshold above, heads taken away below; `threshold` is a line through both.
 
-    threshold: None where the line is drawn by `sweep_marks` and moves by itself.
+    threshold: None where the line is drawn by `sweep_overlay` and moves by itself.
     `others`: sweeps of other modes over the same thresholds, as thin lines.
     """
     figure = make_subplots(
@@ -96,14 +96,14 @@ def describe_sweep(sweep: Sweep, mode: Mode) -> str:
 
 def _add_band(figure: go.Figure, sweep: Sweep, look: Look) -> None:
     """The band where it is known; thresholds that keep no head have none."""
-    known = [row for row in sweep.rows if not math.isnan(row.control_low)]
+    known = [row for row in sweep.rows if not math.isnan(row.baseline_low)]
     if not known:
         return
     x = [row.threshold for row in known]
     figure.add_trace(
         go.Scatter(
             x=x + x[::-1],
-            y=[row.control_high for row in known] + [row.control_low for row in known][::-1],
+            y=[row.baseline_high for row in known] + [row.baseline_low for row in known][::-1],
             fill="toself",
             fillcolor=see_through(look.second),
             line={"color": look.second, "width": look.px(1.5)},
@@ -116,10 +116,10 @@ def _add_band(figure: go.Figure, sweep: Sweep, look: Look) -> None:
     figure.add_trace(
         go.Scatter(
             x=x,
-            y=[row.control_mean for row in known],
+            y=[row.baseline_mean for row in known],
             mode="markers",
             marker={"size": look.px(7), "symbol": "circle-open", "color": look.second},
-            customdata=[[row.control_low, row.control_high] for row in known],
+            customdata=[[row.baseline_low, row.baseline_high] for row in known],
             hovertemplate="threshold %{x:.2f}: random heads %{y:.2f} "
             "(%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>",
             showlegend=False,
@@ -130,9 +130,9 @@ def _add_band(figure: go.Figure, sweep: Sweep, look: Look) -> None:
     )
 
 
-def sweep_marks(threshold: float, look: Look) -> Marks:
+def sweep_overlay(threshold: float, look: Look) -> Overlay:
     """The threshold as a line through both parts."""
-    return Marks(f"The line is at {threshold:.2f}.", (threshold_line(threshold, "x", look), name_of_line(threshold, look)))
+    return Overlay(f"The line is at {threshold:.2f}.", (threshold_line(threshold, "x", look), name_of_line(threshold, look)))
 
 
 def _finish(figure: go.Figure, sweep: Sweep, threshold: float | None, others: Mapping[Mode, Sweep], look: Look) -> None:
@@ -142,7 +142,7 @@ def _finish(figure: go.Figure, sweep: Sweep, threshold: float | None, others: Ma
     if sweep.knee is not None:
         _mark_knee(figure, sweep, look)
     losses = [row.second_copy for one in (sweep, *others.values()) for row in one.rows]
-    highs = [row.control_high for row in sweep.rows if not math.isnan(row.control_high)]
+    highs = [row.baseline_high for row in sweep.rows if not math.isnan(row.baseline_high)]
     top = max([*losses, *highs, sweep.clean.second_copy + 0.1])
     most = max(row.n_heads for row in sweep.rows)
     styled(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from core.attention.example import InductionExample
-from core.attention.scores import head_name
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.figures.base.token_text import numbered_labels, visible_token
@@ -37,7 +36,7 @@ def describe_arcs(example: InductionExample) -> str:
     weight = example.pattern[example.position, example.target]
     return (
         f"The tokens {' '.join(visible_token(token) for token in example.tokens)} in a row, with arcs to where head "
-        f"{head_name(*example.head)} of {example.model} looks. From the second {_word(example, example.position)} an arrow "
+        f"{example.head.name} of {example.model} looks. From the second {_word(example, example.position)} an arrow "
         f"goes back to {_word(example, example.target)}, the word after the first one, with weight {weight:.2f}."
     )
 
@@ -46,7 +45,7 @@ def explain_arcs(example: InductionExample) -> str:
     """What there is to see, in one sentence."""
     weight = example.pattern[example.position, example.target]
     return (
-        f"Head {head_name(*example.head)} of {example.model} reads “{_word(example, example.position)}” for the second time "
+        f"Head {example.head.name} of {example.model} reads “{_word(example, example.position)}” for the second time "
         f"and gives {weight:.0%} of its attention to “{_word(example, example.target)}”, the word that came after it the "
         "first time, and so the word to predict."
     )

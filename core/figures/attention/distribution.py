@@ -1,4 +1,4 @@
-"""How many heads have which score; its marks: the threshold line and the heads above it."""
+"""How many heads have which score; its overlay: the threshold line and the heads above it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
-from core.attention.scores import ALL_SCORES, HeadScores
+from core.attention.head_scores import HeadScores
+from core.attention.scores import ALL_SCORES
 from core.attention.tables import BIN_WIDTH, score_bins, value_range
-from core.figures.base.marks import Marks, Place, boxes, threshold_line, words
-from core.figures.base.plain import plain_figure
+from core.figures.base.overlay import Overlay, Place, boxes, threshold_line, words
 from core.figures.base.style import Look
+from core.figures.base.unchecked import unchecked_figure
 
 # With more heads than this in one bar, single heads would be too low to see on a linear axis.
 _LINEAR_UP_TO = 30
@@ -22,7 +23,7 @@ _BAR = 0.92
 
 
 def score_distribution(scores: HeadScores, score: str, look: Look) -> go.Figure:
-    """A histogram; which of its heads are above the threshold is drawn by its marks."""
+    """A histogram; which of its heads are above the threshold is drawn by its overlay."""
     edges, total = _bins(scores, score)
     centres = (edges[:-1] + edges[1:]) / 2
     low, high = value_range(score)
@@ -36,7 +37,7 @@ def score_distribution(scores: HeadScores, score: str, look: Look) -> go.Figure:
         "hovertemplate": "%{y} heads from %{customdata}<extra></extra>",
         "name": "heads",
     }
-    return plain_figure(
+    return unchecked_figure(
         [bars],
         look,
         height=look.px(300),
@@ -47,7 +48,7 @@ def score_distribution(scores: HeadScores, score: str, look: Look) -> go.Figure:
     )
 
 
-def distribution_marks(scores: HeadScores, score: str, threshold: float, look: Look) -> Marks:
+def distribution_overlay(scores: HeadScores, score: str, threshold: float, look: Look) -> Overlay:
     """The threshold line; the part of each bar that is above it is coloured, and rimmed for those who see no colours."""
     edges, below, above = score_bins(scores.mean(score), score, threshold)
     half = BIN_WIDTH * _BAR / 2
@@ -65,7 +66,7 @@ def distribution_marks(scores: HeadScores, score: str, threshold: float, look: L
         shift=(0, -look.px(10)),
         anchor="middle",
     )
-    return Marks(
+    return Overlay(
         f"{above.sum()} heads are above {threshold:.2f}.", (boxes(corners, look), threshold_line(threshold, "x", look), name)
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.attention.scores import Cells
+from core.attention.cells import Cells
 from core.figures.base.pattern_colours import PatternColours, mixed, pattern_colours
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
@@ -103,5 +103,5 @@ def _cells(
 
 
 def _mark_scale(colours: PatternColours) -> list[list[float | str]]:
-    palest = mixed(colours.none, colours.mark, MARK_FLOOR)
-    return [[0, palest], [MARK_FLOOR, palest], [1, colours.mark]]
+    palest = mixed(colours.none, colours.stripe, MARK_FLOOR)
+    return [[0, palest], [MARK_FLOOR, palest], [1, colours.stripe]]

@@ -1,4 +1,4 @@
-"""All heads in the order of a score, with the chance level; its marks: the threshold line and the heads above it."""
+"""All heads in the order of a score, with the chance level; its overlay: the threshold line and the heads above it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from core.attention.scores import ALL_SCORES, HeadScores, head_name, heads_above
+from core.attention.head_scores import HeadScores
+from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
-from core.figures.base.head_marks import Head, click_markers, hover_texts, scatter
-from core.figures.base.marks import Marks, dots, threshold_line, words
-from core.figures.base.plain import plain_figure
+from core.figures.base.head_traces import click_markers, hover_texts, scatter
+from core.figures.base.overlay import Overlay, dots, threshold_line, words
 from core.figures.base.style import Look
+from core.figures.base.unchecked import unchecked_figure
+from core.heads import Head, heads_above, ranked
 
 # Up to this many heads every one is named on the axis; above it only the highest are named, in the picture.
 _NAMED_ON_AXIS = 40
@@ -24,7 +26,7 @@ _TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 def ranked_scores(scores: HeadScores, score: str, picked: Head | None, look: Look) -> go.Figure:
     """Each head's score, highest first. A click is reported by the last trace, `customdata` the head's name."""
     values = scores.mean(score)
-    heads = heads_above(values, -2.0)
+    heads = ranked(values)
     places = list(range(1, len(heads) + 1))
     ordered = [float(values[head]) for head in heads]
     named = _named_on_axis(len(heads), look)
@@ -46,7 +48,7 @@ def ranked_scores(scores: HeadScores, score: str, picked: Head | None, look: Loo
             "range": [0.4, len(heads) + 0.6],
             "showgrid": False,
             "tickvals": places,
-            "ticktext": [head_name(*head) for head in heads],
+            "ticktext": [head.name for head in heads],
         }
     else:
         # On a linear axis the few heads that matter would stand on top of each other at the left edge.
@@ -57,11 +59,11 @@ def ranked_scores(scores: HeadScores, score: str, picked: Head | None, look: Loo
             "showgrid": False,
             "tickvals": [place for place in _TICKS if place <= len(heads)],
         }
-    return plain_figure(
+    return unchecked_figure(
         traces,
         look,
         height=look.px(340),
-        # Names in the picture stand above their marks and need room there.
+        # Names in the picture stand above their dots and need room there.
         margin={"t": look.px(24 if named else 64), "r": look.px(120)},
         xaxis=xaxis,
         yaxis={"title": ALL_SCORES[score].title, "range": [low - 0.02, high + 0.03]},
@@ -69,7 +71,7 @@ def ranked_scores(scores: HeadScores, score: str, picked: Head | None, look: Loo
     )
 
 
-def ranked_marks(scores: HeadScores, score: str, threshold: float, look: Look) -> Marks:
+def ranked_overlay(scores: HeadScores, score: str, threshold: float, look: Look) -> Overlay:
     """The threshold line, and the heads above it; where the axis cannot name them, the highest are named beside them."""
     values = scores.mean(score)
     heads = heads_above(values, threshold)
@@ -79,7 +81,7 @@ def ranked_marks(scores: HeadScores, score: str, threshold: float, look: Look) -
     # The two lines are named at the same edge: where they would run into each other, the threshold's name makes way.
     near = abs(threshold - chance) < 0.06 * (high - low)
     aside = look.px(18) * (-1 if threshold >= chance else 1) if near else 0
-    marks = [
+    overlay = [
         threshold_line(threshold, "y", look),
         words(
             f"threshold {threshold:.2f}",
@@ -92,9 +94,9 @@ def ranked_marks(scores: HeadScores, score: str, threshold: float, look: Look) -
         dots(range(1, len(heads) + 1), ordered, _mark_size(values.size, look) + look.px(3), look),
     ]
     if not _named_on_axis(values.size, look):
-        marks += [
+        overlay += [
             words(
-                head_name(*head),
+                head.name,
                 place + 1,
                 value,
                 colour=look.ink,
@@ -104,14 +106,14 @@ def ranked_marks(scores: HeadScores, score: str, threshold: float, look: Look) -
             )
             for place, (head, value) in enumerate(zip(heads[:_NAMED_IN_PICTURE], ordered, strict=False))
         ]
-    return Marks(f"{len(heads)} heads are above the threshold line at {threshold:.2f}.", tuple(marks))
+    return Overlay(f"{len(heads)} heads are above the threshold line at {threshold:.2f}.", tuple(overlay))
 
 
 def describe_ranked(scores: HeadScores, score: str) -> str:
     """The ranking in words, for somebody who cannot see it."""
     values = scores.mean(score)
-    heads = heads_above(values, -2.0)
-    first = ", ".join(f"{head_name(*head)} {values[head]:.2f}" for head in heads[:5])
+    heads = ranked(values)
+    first = ", ".join(f"{head.name} {values[head]:.2f}" for head in heads[:5])
     return (
         f"All {len(heads)} heads in the order of their score, from {first} down to {values[heads[-1]]:.2f}. "
         f"Chance is {ALL_SCORES[score].chance(scores.layout):.2f}."
@@ -127,7 +129,7 @@ def _mark_size(n_heads: int, look: Look) -> int:
 
 
 def _chance_line(chance: float, look: Look) -> dict[str, Any]:
-    """The chance level, named at the right edge where no mark can hide the words."""
+    """The chance level, named at the right edge where no part can hide the words."""
     stroke = {"color": look.second, "dash": "dot", "width": look.px(2)}
     name = {
         "x": 1.005,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.attention.scores import ALL_SCORES, head_name
+from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import FACTORS, Factor, Sensitivity, movement
 from core.attention.tables import value_range
-from core.figures.base.marks import Mark, Marks, on_axes, symbols, threshold_line
+from core.figures.base.overlay import Overlay, Part, on_axes, symbols, threshold_line
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import Head
@@ -27,7 +27,7 @@ def sensitivity_panels(found: Sensitivity, heads: Sequence[Head], picked: Head |
         shared_yaxes=True,
         horizontal_spacing=0.02,
         vertical_spacing=0.1,
-        column_titles=[f"<b>{head_name(*head)}</b>{' (picked)' if head == picked else ''}" for head in heads],
+        column_titles=[f"<b>{head.name}</b>{' (picked)' if head == picked else ''}" for head in heads],
     )
     low, high = value_range(found.score)
     for row, factor in enumerate(FACTORS, start=1):
@@ -45,19 +45,19 @@ def sensitivity_panels(found: Sensitivity, heads: Sequence[Head], picked: Head |
     return figure
 
 
-def sensitivity_marks(found: Sensitivity, heads: Sequence[Head], threshold: float, look: Look) -> Marks:
+def sensitivity_overlay(found: Sensitivity, heads: Sequence[Head], threshold: float, look: Look) -> Overlay:
     """The threshold through every row, and the means above it filled."""
-    marks = []
+    overlay = []
     for row, factor in enumerate(FACTORS):
-        marks.append(on_axes(threshold_line(threshold, "y", look), *_axes(row * len(heads))))
-        marks += [_filled(found, head, factor, threshold, look, row * len(heads) + at) for at, head in enumerate(heads)]
-    return Marks(_said(threshold), tuple(marks))
+        overlay.append(on_axes(threshold_line(threshold, "y", look), *_axes(row * len(heads))))
+        overlay += [_filled(found, head, factor, threshold, look, row * len(heads) + at) for at, head in enumerate(heads)]
+    return Overlay(_said(threshold), tuple(overlay))
 
 
 def one_head_panels(found: Sensitivity, head: Head, threshold: float | None, look: Look) -> go.Figure:
     """One head's panels beside each other: by length, by seed, by BOS, on one scale; filled where above `threshold`.
 
-    threshold: None where `one_head_marks` show it and move by themselves.
+    threshold: None where `one_head_overlay` show it and move by themselves.
     """
     widths = [max(4, len(found.of(head, factor))) for factor in FACTORS]
     figure = make_subplots(rows=1, cols=len(FACTORS), shared_yaxes=True, horizontal_spacing=0.03, column_widths=widths)
@@ -76,16 +76,16 @@ def one_head_panels(found: Sensitivity, head: Head, threshold: float | None, loo
     return figure
 
 
-def one_head_marks(found: Sensitivity, head: Head, threshold: float, look: Look) -> Marks:
+def one_head_overlay(found: Sensitivity, head: Head, threshold: float, look: Look) -> Overlay:
     """The threshold through one head's panels, and the means above it filled."""
     points = [_filled(found, head, factor, threshold, look, panel) for panel, factor in enumerate(FACTORS)]
-    return Marks(_said(threshold), (threshold_line(threshold, "y", look), *points))
+    return Overlay(_said(threshold), (threshold_line(threshold, "y", look), *points))
 
 
 def describe_sensitivity(found: Sensitivity, heads: Sequence[Head]) -> str:
     """The panels in words, for somebody who cannot see them."""
     said = [
-        f"{head_name(*head)} " + ", ".join(f"{movement(found.of(head, factor)):.2f} {_TITLES[factor]}" for factor in FACTORS)
+        f"{head.name} " + ", ".join(f"{movement(found.of(head, factor)):.2f} {_TITLES[factor]}" for factor in FACTORS)
         for head in heads
     ]
     return (
@@ -101,7 +101,7 @@ def describe_one_head(found: Sensitivity, head: Head) -> str:
         for factor in FACTORS
     )
     title = ALL_SCORES[found.score].title
-    return f"{title} of {head_name(*head)} with 95 % intervals: {said}."
+    return f"{title} of {head.name} with 95 % intervals: {said}."
 
 
 def spread_points(found: Sensitivity, head: Head, factor: Factor, threshold: float | None, look: Look) -> go.Scatter:
@@ -121,9 +121,9 @@ def spread_points(found: Sensitivity, head: Head, factor: Factor, threshold: flo
         line={"color": look.second, "width": look.px(1.5)},
         marker={"size": look.px(_POINT), "symbol": ["circle" if up else "circle-open" for up in above], "color": look.second},
         customdata=[[spread.low, spread.high] for spread in spreads],
-        hovertemplate=f"{head_name(*head)}, {factor} %{{x}}: %{{y:.3f}} "
+        hovertemplate=f"{head.name}, {factor} %{{x}}: %{{y:.3f}} "
         "(%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra></extra>",
-        name=head_name(*head),
+        name=head.name,
     )
 
 
@@ -131,7 +131,7 @@ def _said(threshold: float) -> str:
     return f"The line is at {threshold:.2f}; filled points are above it."
 
 
-def _filled(found: Sensitivity, head: Head, factor: Factor, threshold: float, look: Look, panel: int) -> Mark:
+def _filled(found: Sensitivity, head: Head, factor: Factor, threshold: float, look: Look, panel: int) -> Part:
     """The means above the threshold in one panel, counted row by row from 0."""
     means = [spread.mean for spread in found.of(head, factor)]
     # By their order: a setting's name can look like a number, and would be taken for a place.

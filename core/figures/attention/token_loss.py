@@ -8,10 +8,10 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from core.attention.scores import Layout
 from core.figures.base.pattern_colours import mixed, pattern_colours, readable_on
 from core.figures.base.style import Look
 from core.figures.base.token_text import visible_token
+from core.probes.layout import Layout
 
 _STYLE = """<style>
 .token-loss { line-height: 1; margin: 0 0 .5rem; }
@@ -43,7 +43,7 @@ def token_loss_html(
         for name, positions in _parts(len(tokens), layout)
     )
     legend = (
-        f'<p>loss 0 <span class="legend" style="background:linear-gradient(to right,{colours.none},{colours.mark})"></span> '
+        f'<p>loss 0 <span class="legend" style="background:linear-gradient(to right,{colours.none},{colours.stripe})"></span> '
         f"{uniform:.2f} nats and more (a uniform guess)</p>"
     )
     return f'{_STYLE}<div class="token-loss" style="--token-line:{look.faint}">{legend}{blocks}</div>'
@@ -76,7 +76,7 @@ def _parts(n_tokens: int, layout: Layout | None) -> list[tuple[str, range]]:
 def _token(position: int, text: str, loss: float, uniform: float, look: Look) -> str:
     colours = pattern_colours(look.dark)
     known = math.isfinite(loss)
-    background = mixed(colours.none, colours.mark, loss / uniform if known else 0.0)
+    background = mixed(colours.none, colours.stripe, loss / uniform if known else 0.0)
     said = f"{loss:.2f}" if known else "–"
     hover = f"token {position}: {loss:.4f} nats" if known else f"token {position}: nothing predicts it"
     return (

@@ -1,1 +1,1 @@
-"""What figures share: looks, marks that move over a figure, labels, small tables."""
+"""What figures share: looks, overlays that move over a figure, labels, small tables."""

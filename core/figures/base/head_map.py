@@ -10,9 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Bool, Float
 
-from core.figures.base.head_marks import Head, Trace, all_heads, click_markers, cross_markers, ring_markers, scatter
-from core.figures.base.plain import plain_figure
+from core.figures.base.head_traces import Trace, click_markers, cross_markers, ring_markers, scatter
 from core.figures.base.style import Look
+from core.figures.base.unchecked import unchecked_figure
+from core.heads import Head, HeadSet, every_head
 from core.numbers import signed
 
 # Cells are written into when there is room for two digits.
@@ -73,11 +74,11 @@ def head_map(
     if crossed:
         # Beside the number, not through it.
         traces += cross_markers([h - 0.32 for _, h in crossed], [layer - 0.28 for layer, _ in crossed], size / 3, look)
-    heads = all_heads(values)
+    heads = every_head(*values.shape)
     if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= _HEADS_TO_WRITE_IN:
         traces.append(_numbers(cells, heads, look))
     traces.append(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, cells.texts, row * 0.9))
-    return plain_figure(
+    return unchecked_figure(
         traces,
         look,
         height=round(n_layers * row) + look.px(96),
@@ -107,7 +108,7 @@ def row_height(n_layers: int, look: Look) -> float:
     return look.scale * min(84.0, max(18.0, 480.0 / n_layers))
 
 
-def _numbers(cells: Cells, heads: list[Head], look: Look) -> Trace:
+def _numbers(cells: Cells, heads: HeadSet, look: Look) -> Trace:
     """The values written into their cells, black on the scale's light colours and white on its dark ones."""
     known = [head for head in heads if not np.isnan(cells.values[head])]
     return scatter(

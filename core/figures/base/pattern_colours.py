@@ -1,4 +1,4 @@
-"""The colours of an attention pattern, the same in every picture of one: from no attention to all of it, and the mark.
+"""The colours of an attention pattern, the same in every picture of one: from no attention to all of it, and the stripe.
 
 Blue against orange is told apart with every common colour blindness, and lightness grows with the weight in one direction.
 """
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PatternColours:
-    """CSS colours: weight 0, weight 1, the mark of the induction stripe, the cells that a query cannot see, and writing."""
+    """CSS colours: weight 0, weight 1, the induction stripe, the cells that a query cannot see, and writing."""
 
     none: str
     full: str
-    mark: str
+    stripe: str
     unseen: str
     text: str
 
 
-LIGHT = PatternColours(none="#ffffff", full="#0b4f9e", mark="#c75000", unseen="#f0f0f0", text="#1f2430")
+LIGHT = PatternColours(none="#ffffff", full="#0b4f9e", stripe="#c75000", unseen="#f0f0f0", text="#1f2430")
 # What `LIGHT` becomes when lightness is turned around and hues are kept: CircuitsVis can be drawn dark only that way.
-DARK = PatternColours(none="#000000", full="#7ec2ff", mark="#ff8838", unseen="#232323", text="#f0f2f6")
+DARK = PatternColours(none="#000000", full="#7ec2ff", stripe="#ff8838", unseen="#232323", text="#f0f2f6")
 
 
 def pattern_colours(dark: bool) -> PatternColours:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.attention.scores import HeadScores, head_name
-from core.circuits.cached import Circuit, Edge, Pruning
-from core.figures.base.head_marks import before_and_after, click_markers
+from core.ablation.outcomes import Pruning
+from core.attention.head_scores import HeadScores
+from core.circuits.circuit import Circuit, Edge
+from core.figures.base.head_traces import before_and_after, click_markers
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import HeadSet
@@ -67,7 +68,7 @@ def circuit_graph(circuit: Circuit, scores: HeadScores, look: Look) -> go.Figure
 def describe_circuit(circuit: Circuit) -> str:
     """The picture in words, for somebody who cannot see it."""
     said = "; ".join(
-        f"{head_name(*edge.previous)} to {head_name(*edge.induction)}: prefix matching {edge.clean:.2f} to {edge.patched:.2f}, "
+        f"{edge.previous.name} to {edge.induction.name}: prefix matching {edge.clean:.2f} to {edge.patched:.2f}, "
         f"K-composition {edge.k_composition:.3f}, random {edge.baseline:.3f}"
         for edge in circuit.edges[:_MOST_WRITTEN]
     )
@@ -94,7 +95,7 @@ def pruned_matching(
     places = list(range(len(heads)))[::-1]
     for index, pruning in enumerate(prunings):
         at = {"row": index + 1, "col": 1} if look.large else {"row": 1, "col": index + 1}
-        words = ("before", f"without {head_name(*pruning.head)}")
+        words = ("before", f"without {pruning.head.name}")
         traces = before_and_after(
             [float(pruning.before[head]) for head in heads],
             [float(pruning.after[head]) for head in heads],
@@ -103,7 +104,7 @@ def pruned_matching(
             words=words,
             sizes=(13, 10),
             hovers=(_moved_hover(words[0]), _moved_hover(words[1])),
-            customdata=[head_name(*head) for head in heads],
+            customdata=[head.name for head in heads],
         )
         for trace in traces:
             figure.add_trace(trace, **at)
@@ -112,7 +113,7 @@ def pruned_matching(
     figure.update_annotations(font={"size": look.font_size, "color": look.ink})
     figure.update_xaxes(range=[-0.04, 1.04])
     figure.update_xaxes(title="prefix matching", row=rows)
-    names = [f"<b>{head_name(*head)}</b>" if head in called else head_name(*head) for head in heads]
+    names = [f"<b>{head.name}</b>" if head in called else head.name for head in heads]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[-0.7, len(heads) - 0.3])
     return figure
 
@@ -125,8 +126,8 @@ def describe_pruned(prunings: Sequence[Pruning], heads: HeadSet) -> str:
     """The panels in words."""
     parts = []
     for pruning in prunings:
-        said = ", ".join(f"{head_name(*head)} {pruning.before[head]:.2f} to {pruning.after[head]:.2f}" for head in heads)
-        parts.append(f"without {head_name(*pruning.head)}: {said}")
+        said = ", ".join(f"{head.name} {pruning.before[head]:.2f} to {pruning.after[head]:.2f}" for head in heads)
+        parts.append(f"without {pruning.head.name}: {said}")
     return f"Prefix matching of {len(heads)} heads before and after pruning. {'. '.join(parts)}."
 
 
@@ -187,7 +188,7 @@ def _middles(figure: go.Figure, circuit: Circuit, left: list[float], right: list
 
 def _hover(edge: Edge) -> str:
     return (
-        f"<b>{head_name(*edge.previous)} → {head_name(*edge.induction)}</b><br>prefix matching {edge.clean:.3f} → "
+        f"<b>{edge.previous.name} → {edge.induction.name}</b><br>prefix matching {edge.clean:.3f} → "
         f"{edge.patched:.3f} when this path is cut<br>K-composition {edge.k_composition:.3f}, random {edge.baseline:.3f}"
         f"<br>rank {edge.rank} of {edge.earlier} earlier heads"
     )
@@ -205,7 +206,7 @@ def _nodes(figure: go.Figure, circuit: Circuit, scores: HeadScores, left: list[f
                 y=heights,
                 mode="markers+text",
                 marker={"size": look.px(20), "symbol": symbol, "color": look.second, "line": {"color": look.ink, "width": 1}},
-                text=[f"<b>{head_name(*head)}</b>  {values[head]:.2f}  " for head in heads],
+                text=[f"<b>{head.name}</b>  {values[head]:.2f}  " for head in heads],
                 textposition=side,
                 textfont={"size": look.font_size + 1, "color": look.ink},
                 hoverinfo="skip",
@@ -213,6 +214,6 @@ def _nodes(figure: go.Figure, circuit: Circuit, scores: HeadScores, left: list[f
             )
         )
     nodes = [*circuit.previous, *circuit.induction]
-    texts = [f"<b>{head_name(*head)}</b><br>click to pick it" for head in nodes]
+    texts = [f"<b>{head.name}</b><br>click to pick it" for head in nodes]
     across = [0.0] * len(left) + [1.0] * len(right)
     figure.add_trace(click_markers(across, [*left, *right], nodes, texts, look.px(30)))

@@ -9,14 +9,12 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 from plotly.subplots import make_subplots
 
-from core.attention.scores import head_name
-from core.circuits.cached import Circuit
-from core.circuits.composition import KINDS
+from core.circuits.circuit import KINDS, Circuit
 from core.figures.base.head_map import row_height
-from core.figures.base.head_marks import Head, all_heads, click_markers
+from core.figures.base.head_traces import click_markers
 from core.figures.base.style import DIVERGING_SCALE, Look
 from core.figures.base.styled import styled
-from core.heads import HeadSet
+from core.heads import Head, every_head, ranked
 from core.numbers import signed
 
 # The scale never narrows below this: what random matrices differ by must not fill it with colour.
@@ -48,13 +46,13 @@ def composition_maps(circuit: Circuit, receiver: Head, look: Look) -> go.Figure:
         horizontal_spacing=0.03,
         vertical_spacing=gap / body if stacked else 0,
     )
-    framed = [head for head in circuit.previous if head[0] < n_layers]
+    framed = [head for head in circuit.previous if head.layer < n_layers]
     for index, kind in enumerate(KINDS):
         at = {"row": index + 1, "col": 1} if stacked else {"row": 1, "col": index + 1}
         figure.add_trace(go.Heatmap(z=above[index], coloraxis="coloraxis", xgap=1, ygap=1, hoverinfo="skip", name=kind), **at)
         for head in framed:
             _frame(figure, head, at, look)
-        heads = all_heads(above[index])
+        heads = every_head(*above[index].shape)
         if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= _HEADS_TO_WRITE_IN:
             figure.add_trace(_numbers(above[index], top, heads, look), **at)
         texts = [_hover(circuit, receiver, kind, head) for head in heads]
@@ -89,23 +87,20 @@ def describe_composition(circuit: Circuit, receiver: Head) -> str:
     """The maps in words, for somebody who cannot see them."""
     said = []
     for kind, values in zip(KINDS, above_baseline(circuit, receiver), strict=True):
-        best = ", ".join(f"{head_name(*head)} {signed(values[head], 3)}" for head in strongest(values)[:_MOST_NAMED])
+        best = ", ".join(f"{head.name} {signed(values[head], 3)}" for head in ranked(values)[:_MOST_NAMED])
         said.append(f"{kind.upper()}: {best}")
     return (
-        f"Three maps of the composition of {head_name(*receiver)} with every earlier head, above the {circuit.baseline:.3f} of "
+        f"Three maps of the composition of {receiver.name} with every earlier head, above the {circuit.baseline:.3f} of "
         f"random matrices. The highest of each: {'; '.join(said)}."
     )
 
 
 def above_baseline(circuit: Circuit, receiver: Head) -> Float[np.ndarray, "kinds earlier_layers n_heads"]:
     """Composition of `receiver` with every head of an earlier layer, less that of random matrices."""
-    return circuit.composition[circuit.induction.index(receiver)][:, : receiver[0]] - circuit.baseline
-
-
-def strongest(values: Float[np.ndarray, "n_layers n_heads"]) -> HeadSet:
-    """Every head of a map, the highest first."""
-    order = np.argsort(-values, axis=None, kind="stable")
-    return tuple(divmod(int(place), values.shape[1]) for place in order)
+    found: Float[np.ndarray, "kinds earlier_layers n_heads"] = (
+        circuit.composition[circuit.induction.index(receiver)][:, : receiver.layer] - circuit.baseline
+    )
+    return found
 
 
 def _frame(figure: go.Figure, head: Head, at: dict[str, int], look: Look) -> None:
@@ -131,6 +126,6 @@ def _numbers(values: Float[np.ndarray, "n_layers n_heads"], top: float, heads: S
 def _hover(circuit: Circuit, receiver: Head, kind: str, head: Head) -> str:
     value = float(circuit.composition[circuit.induction.index(receiver)][KINDS.index(kind)][head])
     return (
-        f"<b>{head_name(*head)} → {head_name(*receiver)}</b><br>{kind.upper()}-composition {value:.3f}, random "
+        f"<b>{head.name} → {receiver.name}</b><br>{kind.upper()}-composition {value:.3f}, random "
         f"{circuit.baseline:.3f}<br>above random {signed(value - circuit.baseline, 3)}"
     )

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.attention.scores import head_name
-from core.circuits.cached import Edge
-from core.figures.base.head_marks import before_and_after
+from core.circuits.circuit import Edge
+from core.figures.base.head_traces import before_and_after
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.head_card.card import HeadEdges
@@ -63,4 +62,4 @@ def _told(edges: Sequence[Edge]) -> str:
 
 
 def _edge_name(edge: Edge) -> str:
-    return f"{head_name(*edge.previous)} → {head_name(*edge.induction)}"
+    return f"{edge.previous.name} → {edge.induction.name}"

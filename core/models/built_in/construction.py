@@ -55,11 +55,9 @@ def build(spec: CircuitSpec | None = None, *, device: str = "cpu", dtype: str = 
     """The model for `spec` (the standard circuit by default), on `device`, in number format `dtype`."""
     import torch
     from transformer_lens.config import TransformerBridgeConfig
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
     from transformer_lens.model_bridge.sources.native.model import NativeModel
 
-    from core.transformer.bare import bare_twin
-    from core.transformer.loaded import LoadedModel
+    from core.transformer.wrap import NATIVE, wrap
 
     spec = spec or standard_spec()
     config = TransformerBridgeConfig(
@@ -73,7 +71,7 @@ def build(spec: CircuitSpec | None = None, *, device: str = "cpu", dtype: str = 
         normalization_type=None,
         positional_embedding_type="standard",
         init_weights=False,
-        architecture="TransformerLensNative",
+        architecture=NATIVE,
     )
     module = NativeModel(config)
     layers: Any = module.layers
@@ -84,11 +82,7 @@ def build(spec: CircuitSpec | None = None, *, device: str = "cpu", dtype: str = 
         for head in spec.planted:
             _plant(layers[head.layer].attn, head, spec)
     module = module.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
-    bare = bare_twin(module)
-    bridge = build_bridge_from_module(
-        module, architecture="TransformerLensNative", tl_config=config, tokenizer=None, model_name=NAME
-    )
-    return LoadedModel(identity=identity(spec), bridge=bridge, bare=bare)
+    return wrap(module, identity(spec), architecture=NATIVE, config=config)
 
 
 @lru_cache

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +21,11 @@ from transformer_lens.model_bridge.sources.native import NativeModel, initialize
 from core.errors import BadInput
 from core.models.built_in.recipes import RECIPES, Recipe, distinct_words, draw_rows
 from core.models.built_in.word_tokenizer import BOS_ID, UNK_ID, save_tokenizer
+from core.runtime.jobs import current_control
 
 PROBE_LENGTH = 25
 PROBE_SEQUENCES = 16
 PROBE_SEED = 1234
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -118,31 +116,31 @@ def measure(model: NativeModel, length: int = PROBE_LENGTH, sequences: int = PRO
     )
 
 
-def train(recipe_name: str, output: Path, progress: Progress | None = None) -> Path:
+def train(recipe_name: str, output: Path) -> Path:
     """Train the recipe called `recipe_name` and write its folder to `output`, replacing what is there.
 
     Args:
         recipe_name: a key of `RECIPES`.
         output: the folder to write; it appears complete or not at all.
-        progress: called with the share done (0 to 1) and a short text.
 
     Raises:
         BadInput: there is no such recipe.
     """
     if recipe_name not in RECIPES:
         raise BadInput(f"There is no recipe {recipe_name!r}; the recipes are {', '.join(RECIPES)}.")
-    return train_recipe(RECIPES[recipe_name], output, progress)
+    return train_recipe(RECIPES[recipe_name], output)
 
 
-def train_recipe(recipe: Recipe, output: Path, progress: Progress | None = None) -> Path:
+def train_recipe(recipe: Recipe, output: Path) -> Path:
     """`train` for a recipe that need not be in the table."""
-    model, snapshots = fit(recipe, progress)
+    model, snapshots = fit(recipe)
     write_folder(recipe, model, snapshots, output)
     return output
 
 
-def fit(recipe: Recipe, progress: Progress | None = None) -> tuple[NativeModel, list[Snapshot]]:
+def fit(recipe: Recipe) -> tuple[NativeModel, list[Snapshot]]:
     """Run the recipe's training; the model at the end, and a snapshot every `recipe.snapshot_every` steps."""
+    control = current_control()
     model = build_model(recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
     optimizer = torch.optim.AdamW(
@@ -157,9 +155,8 @@ def fit(recipe: Recipe, progress: Progress | None = None) -> tuple[NativeModel, 
         loss = token_losses(model, tokens).mean()
         if step % recipe.snapshot_every == 0 or step == recipe.steps:
             snapshots.append(_snapshot(model, step, loss.item()))
-            if progress is not None:
-                second = snapshots[-1].measured.second_copy_loss
-                progress(step / recipe.steps, f"step {step} of {recipe.steps}, second-copy loss {second:.2f} nats")
+            second = snapshots[-1].measured.second_copy_loss
+            control.progress(step / recipe.steps, f"step {step} of {recipe.steps}, second-copy loss {second:.2f} nats")
         if step == recipe.steps:
             break
         optimizer.zero_grad(set_to_none=True)

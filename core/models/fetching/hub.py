@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,15 +18,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from core.errors import ModelUnavailable
+from core.errors import HeadScopeError, ModelUnavailable
 from core.models.paths import shown
 from core.transformer.memory import gigabytes
 
 REACH_SECONDS = 3.0
 REQUEST_SECONDS = 10.0
 _SHA256, _GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ def _said_plainly(repo_id: str) -> Iterator[None]:
         if status in (401, 403):
             raise _gated(repo_id) from error
         raise ModelUnavailable(f"The hub answered {status} for {repo_id}: try again later.") from error
-    except ModelUnavailable:
+    except HeadScopeError:
         raise
     except Exception as error:
         # Connection errors come as the classes of whichever HTTP library the hub's client uses.
@@ -203,8 +202,7 @@ def _gated(repo_id: str) -> ModelUnavailable:
 
 def check_disk(folder: Path, n_bytes: int, what: str) -> None:
     """Raise ModelUnavailable if a download would not fit on the folder's disk."""
-    stat = os.statvfs(folder)
-    free = stat.f_bavail * stat.f_frsize
+    free = shutil.disk_usage(folder).free
     if n_bytes > free:
         raise ModelUnavailable(f"{what} needs {gigabytes(n_bytes)} on disk, but only {gigabytes(free)} is free in {folder}.")
 

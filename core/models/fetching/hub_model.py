@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import ModelUnavailable
@@ -17,9 +16,9 @@ from core.models.formats.native_folder import native_identity
 from core.models.formats.pickles import convert_pickles
 from core.models.formats.tokenizer_files import TOKENIZER_FILE
 from core.models.paths import HF_FILE, folder_name, models_root, staging_folder
+from core.runtime.jobs import current_control
 from core.transformer.memory import gigabytes
 
-Progress = Callable[[float, str], None]
 TOKENIZER_FILES = (
     TOKENIZER_FILE,
     "tokenizer_config.json",
@@ -37,19 +36,18 @@ _PICKLE = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
 _INDEX = "model.safetensors.index.json"
 
 
-def add_hub_model(repo_id: str, name: str, progress: Progress) -> Path:
+def add_hub_model(repo_id: str, name: str) -> Path:
     """Fetch a repository, convert what must be converted, check it, and move it into place.
 
     Args:
         repo_id: the hub's name, `owner/model`.
         name: the catalogue's name, which decides the folder.
-        progress: told the share done (0 to 1) and what is being done.
 
     Returns the model's folder.
 
     Raises ModelUnavailable with one sentence for whatever stands in the way.
     """
-    progress(0.0, f"asking the hub for {repo_id}")
+    current_control().progress(0.0, f"asking the hub for {repo_id}")
     check_reachable()
     repo = repository(repo_id)
     staging = staging_folder(name) / repo.commit / folder_name(name)
@@ -58,32 +56,32 @@ def add_hub_model(repo_id: str, name: str, progress: Progress) -> Path:
         raise ModelUnavailable(f"{repo_id} holds no {HF_FILE}, so it is not a model that can be loaded.")
     config = read_json(fetch(repo, HF_FILE, staging))
     if is_legacy(config):
-        built = _legacy(repo, staging, progress)
+        built = _legacy(repo, staging)
         native_identity(built, name, "hub")
     else:
-        built = _hugging_face(repo, staging, progress)
+        built = _hugging_face(repo, staging)
         hf_identity(built, name, "hub")
     target = models_root() / folder_name(name)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(built, target)
     shutil.rmtree(staging_folder(name), ignore_errors=True)
-    progress(1.0, f"{name} is ready in {target}")
+    current_control().progress(1.0, f"{name} is ready in {target}")
     return target
 
 
-def _hugging_face(repo: Repository, staging: Path, progress: Progress) -> Path:
+def _hugging_face(repo: Repository, staging: Path) -> Path:
     """Fetch a repository in the Hugging Face format; the config says first whether the rest is worth fetching."""
     supported_architecture(staging)
     weights = _weights(repo)
-    _fetch_all(repo, [name for name in TOKENIZER_FILES if name in repo.sizes] + weights, staging, progress)
+    _fetch_all(repo, [name for name in TOKENIZER_FILES if name in repo.sizes] + weights, staging)
     if not weights[0].endswith((".safetensors", ".json")):
-        convert_pickles(staging, progress)
+        convert_pickles(staging)
     if not (staging / TOKENIZER_FILE).is_file():
         convert_tokenizer(staging)
     return staging
 
 
-def _legacy(repo: Repository, staging: Path, progress: Progress) -> Path:
+def _legacy(repo: Repository, staging: Path) -> Path:
     """Fetch a TransformerLens-format repository and its tokenizer's, and convert them to the native format."""
     config = read_json(staging / HF_FILE)
     native_config(repo.repo_id, config)  # says at once what the native model does not have
@@ -93,19 +91,19 @@ def _legacy(repo: Repository, staging: Path, progress: Progress) -> Path:
     built = staging / "native" / staging.name
     shutil.rmtree(built, ignore_errors=True)
     built.mkdir(parents=True)
-    _fetch_all(repo, finals[:1], staging, progress)
+    _fetch_all(repo, finals[:1], staging)
     tokenizer_repo = config.get("tokenizer_name")
     if tokenizer_repo:
         tokens = staging / "tokenizer"
         tokens.mkdir(exist_ok=True)
         held = repository(tokenizer_repo)
-        _fetch_all(held, [name for name in TOKENIZER_FILES if name in held.sizes], tokens, progress)
+        _fetch_all(held, [name for name in TOKENIZER_FILES if name in held.sizes], tokens)
         if not (tokens / TOKENIZER_FILE).is_file():
             convert_tokenizer(tokens)
         for path in tokens.iterdir():
             if path.name in (TOKENIZER_FILE, "tokenizer_config.json"):
                 shutil.copyfile(path, built / path.name)
-    progress(0.9, "converting the weights to safetensors: seconds")
+    current_control().progress(0.9, "converting the weights to safetensors: seconds")
     convert_legacy(repo.repo_id, config, staging / finals[0], built)
     return built
 
@@ -124,8 +122,9 @@ def _weights(repo: Repository) -> list[str]:
     return ["pytorch_model.bin"] if "pytorch_model.bin" in pickles else pickles
 
 
-def _fetch_all(repo: Repository, names: list[str], folder: Path, progress: Progress) -> None:
+def _fetch_all(repo: Repository, names: list[str], folder: Path) -> None:
     """Fetch files, telling what is fetched and how much is left."""
+    control = current_control()
     total = sum(repo.sizes[name] for name in names)
     check_disk(folder, sum(repo.sizes[name] for name in names if not (folder / name).is_file()), repo.repo_id)
     before = 0
@@ -133,7 +132,8 @@ def _fetch_all(repo: Repository, names: list[str], folder: Path, progress: Progr
 
         def report(done: int, before: int = before, name: str = name) -> None:
             share = (before + done) / total if total else 1.0
-            progress(0.02 + 0.86 * min(share, 1.0), f"fetching {name}: {gigabytes(before + done)} of {gigabytes(total)}")
+            so_far = f"fetching {name}: {gigabytes(before + done)} of {gigabytes(total)}"
+            control.progress(0.02 + 0.86 * min(share, 1.0), so_far)
 
         report(0)
         fetch(repo, name, folder, report)

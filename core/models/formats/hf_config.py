@@ -41,8 +41,8 @@ def text_config(config: dict[str, Any]) -> dict[str, Any]:
     return config | inner if isinstance(inner, dict) else config
 
 
-def size(config: dict[str, Any], what: str, folder: Path) -> int:
-    """One size, such as `n_layers`, under whatever name the family gives it.
+def size(config: dict[str, Any], what: str, whose: str) -> int:
+    """One size, such as `n_layers`, under whatever name the family gives it; `whose` is for the sentence.
 
     Raises ModelUnavailable if the config does not state it, as for a model without attention heads.
     """
@@ -54,7 +54,7 @@ def size(config: dict[str, Any], what: str, folder: Path) -> int:
         return DEFAULT_CONTEXT
     kind = config.get("model_type", "unknown")
     raise ModelUnavailable(
-        f"{shown(folder)} (of type {kind}) does not state {_NAMES[what][0]} in its {HF_FILE}: "
+        f"{whose} (of type {kind}) does not state {_NAMES[what][0]} in its {HF_FILE}: "
         "HeadScope measures causal transformers with attention heads."
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelUnavailable
 from core.models.formats import hf_config
 from core.models.formats.digest import weights_digest
-from core.models.formats.tokenizer_files import read_tokenizer
+from core.models.formats.tokenizer_files import TokenizerFacts, read_tokenizer
 from core.models.formats.weights_file import count_weights, weights_files
 from core.models.paths import shown
 from core.transformer.card import ModelCard, ModelIdentity, Source
@@ -22,26 +23,49 @@ def hf_identity(folder: Path, name: str, source: Source, *, title: str = "", des
 
     Raises ModelUnavailable if a file is missing or broken, or the model has no attention heads.
     """
-    whole = hf_config.read_config(folder)
+    whole, files, whose = hf_config.read_config(folder), weights_files(folder), shown(folder)
     config = hf_config.text_config(whole)
-    n_heads, d_model = hf_config.size(config, "n_heads", folder), hf_config.size(config, "d_model", folder)
-    d_vocab = hf_config.size(config, "d_vocab", folder)
-    files = weights_files(folder)
-    bos = config.get("bos_token_id")
+    d_vocab, bos = hf_config.size(config, "d_vocab", whose), config.get("bos_token_id")
     facts = read_tokenizer(folder, d_vocab, bos if isinstance(bos, int) and 0 <= bos < d_vocab else None)
+    about = CardTexts(name, source, title or name, description)
+    return identity_from(
+        whole, about, whose=whose, n_params=count_weights(files), digest=weights_digest(whole, files), facts=facts
+    )
+
+
+@dataclass(frozen=True)
+class CardTexts:
+    """What a card says that no config does."""
+
+    name: str
+    source: Source
+    title: str
+    description: str = ""
+
+
+def identity_from(
+    whole: dict[str, Any], about: CardTexts, *, whose: str, n_params: int, digest: str, facts: TokenizerFacts
+) -> ModelIdentity:
+    """The identity that a config, weights that are counted and hashed, and a tokenizer make; `whose` is for the sentence.
+
+    Raises ModelUnavailable if the model has no attention heads.
+    """
+    config = hf_config.text_config(whole)
+    n_heads, d_model = hf_config.size(config, "n_heads", whose), hf_config.size(config, "d_model", whose)
+    d_vocab = hf_config.size(config, "d_vocab", whose)
     card = ModelCard(
-        name=name,
+        name=about.name,
         family=str(whole.get("model_type", "local")),
-        n_layers=hf_config.size(config, "n_layers", folder),
+        n_layers=hf_config.size(config, "n_layers", whose),
         n_heads=n_heads,
         d_model=d_model,
         d_head=hf_config.d_head(config, d_model, n_heads),
         d_vocab=d_vocab,
-        n_ctx=hf_config.size(config, "n_ctx", folder),
-        n_params=count_weights(files),
-        source=source,
-        title=title or name,
-        description=description,
+        n_ctx=hf_config.size(config, "n_ctx", whose),
+        n_params=n_params,
+        source=about.source,
+        title=about.title,
+        description=about.description,
         n_key_value_heads=hf_config.key_value_heads(config, n_heads),
         positional=hf_config.positional(config),
     )
@@ -49,7 +73,7 @@ def hf_identity(folder: Path, name: str, source: Source, *, title: str = "", des
     bos_ids = frozenset() if facts.bos_token_id is None else frozenset({facts.bos_token_id})
     return ModelIdentity(
         card=card,
-        weights_digest=weights_digest(whole, files),
+        weights_digest=digest,
         tokenizer=facts.tokenizer,
         bos_token_id=facts.bos_token_id,
         prepends_bos=facts.prepends_bos,
@@ -65,24 +89,18 @@ def read_hf(folder: Path, identity: ModelIdentity, device: str = "cpu", dtype: s
     Raises ModelUnavailable if the kind of model is not supported or the weights do not fit the config.
     """
     import torch
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
 
-    from core.transformer.bare import bare_twin
-    from core.transformer.loaded import LoadedModel
+    from core.transformer.wrap import wrap
 
     name = identity.card.name
     architecture = supported_architecture(folder)
     model = _pretrained(folder, name, getattr(torch, dtype)).to(device).eval().requires_grad_(False)
     config = build_bridge_config_from_hf(model.config, architecture, name, getattr(torch, dtype))
-    bare = bare_twin(model)
-    try:
-        bridge = build_bridge_from_module(model, architecture=architecture, tl_config=config, tokenizer=None, model_name=name)
-    except (ValueError, KeyError, AttributeError, NotImplementedError, TypeError) as error:
-        raise ModelUnavailable(f"TransformerLens cannot wrap {name} ({architecture}): {error}.") from error
-    if (bridge.cfg.n_layers, bridge.cfg.n_heads) != (identity.card.n_layers, identity.card.n_heads):
+    loaded = wrap(model, identity, architecture=architecture, config=config)
+    if (loaded.bridge.cfg.n_layers, loaded.bridge.cfg.n_heads) != (identity.card.n_layers, identity.card.n_heads):
         raise ModelUnavailable(f"The config.json of {name} does not say how many layers and heads the model has.")
-    return LoadedModel(identity=identity, bridge=bridge, bare=bare)
+    return loaded
 
 
 def supported_architecture(folder: Path) -> str:
@@ -90,13 +108,9 @@ def supported_architecture(folder: Path) -> str:
 
     Raises ModelUnavailable if the library has no adapter for it, or it needs code of its own.
     """
-    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
-    from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
     from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     raw = hf_config.read_config(folder)
-    kind = raw.get("model_type", "unknown")
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (ValueError, KeyError, OSError, TypeError) as error:
@@ -104,21 +118,33 @@ def supported_architecture(folder: Path) -> str:
             raise ModelUnavailable(
                 f"{shown(folder)} needs code that comes with its weights (trust_remote_code), which HeadScope never runs."
             ) from error
-        raise _unsupported(folder, kind) from error
-    try:
-        architecture = determine_architecture_from_hf_config(config)
-    except ValueError as error:
-        raise _unsupported(folder, kind) from error
-    if architecture not in SUPPORTED_ARCHITECTURES or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise _unsupported(folder, kind)
-    hf_config.size(hf_config.text_config(raw), "n_heads", folder)
+        raise unsupported(shown(folder), raw.get("model_type", "unknown")) from error
+    architecture = architecture_of(config, shown(folder))
+    hf_config.size(hf_config.text_config(raw), "n_heads", shown(folder))
     return architecture
 
 
-def _unsupported(folder: Path, kind: str) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"{shown(folder)} is of type {kind!r}, which TransformerLens does not support as a causal language model."
-    )
+def architecture_of(config: Any, whose: str) -> str:
+    """The bridge's name for the model library's `config`; `whose` is for the sentence.
+
+    Raises ModelUnavailable if the bridge has no adapter for it, or it is not causal.
+    """
+    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
+    from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    try:
+        architecture: str = determine_architecture_from_hf_config(config)
+    except ValueError as error:
+        raise unsupported(whose, config.model_type) from error
+    if architecture not in SUPPORTED_ARCHITECTURES or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise unsupported(whose, config.model_type)
+    return architecture
+
+
+def unsupported(whose: str, kind: str) -> ModelUnavailable:
+    """The sentence for a kind of model that cannot be measured."""
+    return ModelUnavailable(f"{whose} is of type {kind!r}, which TransformerLens does not support as a causal language model.")
 
 
 def _pretrained(folder: Path, name: str, dtype: Any) -> Any:

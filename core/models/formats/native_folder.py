@@ -107,16 +107,14 @@ def read_native(
     import torch
     from safetensors.torch import load_file
     from transformer_lens.config import TransformerBridgeConfig
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
     from transformer_lens.model_bridge.sources.native.model import NativeModel
 
-    from core.transformer.bare import bare_twin
-    from core.transformer.loaded import LoadedModel
+    from core.transformer.wrap import NATIVE, wrap
 
     identity = identity or native_identity(folder, folder.name, "local", checkpoint)
     weights = load_file(_weights(folder, checkpoint)[0])
     try:
-        config = TransformerBridgeConfig(**read_about(folder)["config"] | {"architecture": "TransformerLensNative"})
+        config = TransformerBridgeConfig(**read_about(folder)["config"] | {"architecture": NATIVE})
         # The layers draw random weights when they are made: they must not disturb anybody else's random numbers.
         with torch.random.fork_rng(devices=[]):
             module = NativeModel(config)
@@ -127,11 +125,7 @@ def read_native(
         reason = str(error).strip().splitlines()[-1].strip()
         raise ModelUnavailable(f"The weights of {shown(folder)} do not fit its config: {reason}.") from error
     module = module.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
-    bare = bare_twin(module)
-    bridge = build_bridge_from_module(
-        module, architecture="TransformerLensNative", tl_config=config, tokenizer=None, model_name=identity.card.name
-    )
-    return LoadedModel(identity=identity, bridge=bridge, bare=bare)
+    return wrap(module, identity, architecture=NATIVE, config=config)
 
 
 def _weights(folder: Path, checkpoint: str | None) -> list[Path]:

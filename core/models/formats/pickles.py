@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from core.errors import ModelUnavailable
 from core.models.paths import shown
-
-Progress = Callable[[float, str], None]
+from core.runtime.files import whole_file
+from core.runtime.jobs import current_control
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
@@ -33,7 +31,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
     return state
 
 
-def convert_pickles(folder: Path, progress: Progress) -> None:
+def convert_pickles(folder: Path) -> None:
     """Write `model.safetensors` from a folder's `pytorch_model*.bin`, which are then removed.
 
     Raises ModelUnavailable if there are none or one cannot be read.
@@ -43,11 +41,10 @@ def convert_pickles(folder: Path, progress: Progress) -> None:
     paths = sorted(folder.glob("pytorch_model*.bin"))
     if not paths:
         raise ModelUnavailable(f"{shown(folder)} holds no weights: a file model.safetensors is missing.")
-    progress(0.9, "converting the pickle checkpoint to safetensors: seconds")
+    current_control().progress(0.9, "converting the pickle checkpoint to safetensors: seconds")
     state = {name: tensor for path in paths for name, tensor in read_pickle(path).items()}
     # Tied weights share memory, which safetensors does not store: each gets a copy of its own.
-    partial = folder / "model.safetensors.part"
-    save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, partial, metadata={"format": "pt"})
-    os.replace(partial, folder / "model.safetensors")
+    with whole_file(folder / "model.safetensors") as partial:
+        save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, partial, metadata={"format": "pt"})
     for path in paths:
         path.unlink()

@@ -42,10 +42,13 @@ def read_tokenizer(folder: Path, d_vocab: int, bos_token_id: int | None) -> Toke
         backend = Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises bare Exception
         raise ModelUnavailable(f"The file {TOKENIZER_FILE} of {shown(folder)} is not a readable tokenizer.") from error
+    return tokenizer_facts(backend, d_vocab, _named_bos(folder, backend) if bos_token_id is None else bos_token_id)
+
+
+def tokenizer_facts(backend: Tokenizer, d_vocab: int, bos_token_id: int | None) -> TokenizerFacts:
+    """What probes must know of a tokenizer, which from here on neither cuts nor pads."""
     backend.no_truncation()
     backend.no_padding()
-    if bos_token_id is None:
-        bos_token_id = _named_bos(folder, backend)
     if bos_token_id is not None and not 0 <= bos_token_id < d_vocab:
         bos_token_id = None
     special = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}

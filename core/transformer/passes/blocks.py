@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,14 +27,13 @@ from core.transformer.passes.hooks import (
     Hook,
     attached,
     can_resume,
-    closeness,
     pattern_hook,
     recorded,
     run_block,
     run_body,
-    trial_tokens,
     z_hook,
 )
+from core.transformer.passes.trials import closeness, trial_tokens
 
 Z = Float[Tensor, "batch tokens n_heads d_head"]
 Engine = Literal["fused", "hooks"]
@@ -68,6 +67,7 @@ class LayerEdit:
         return torch.where(chosen, other, whole).reshape(z.shape)
 
 
+@runtime_checkable
 class Blocks(Protocol):
     """A model's blocks, and the clean pass over some sequences that they go on from."""
 
@@ -107,7 +107,7 @@ class FusedBlocks:
     def run(self, layer: int, hidden: Hidden, edit: LayerEdit | None = None) -> Hidden:
         """As `Blocks.run`."""
         see = (lambda attention: None) if edit is None else partial(self._edited, layer, edit)
-        # Another person's bench may be recording these very blocks.
+        # Another person's ablator may be recording these very blocks.
         with self._model.lock, each_layer(see):
             return self.body.calls[layer].run(self._blocks[layer], hidden)
 
@@ -154,7 +154,8 @@ class HookedBlocks:
     def finish(self, hidden: Hidden) -> Hidden:
         """As `Blocks.finish`."""
         with self._model.lock:
-            return self._model.bridge.ln_final(hidden)
+            found: Hidden = self._model.bridge.ln_final(hidden)
+            return found
 
     def heads_of(self, tokens: Int[Tensor, "batch tokens"], keep: Callable[[Z], Tensor]) -> dict[int, Tensor]:
         """As `Blocks.heads_of`."""

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused_attention import FusedAttention, NotFused, each_layer
-from core.transformer.passes.hooks import pattern_hook, run_body, trial_tokens
+from core.transformer.passes.hooks import pattern_hook, run_body
+from core.transformer.passes.trials import trial_tokens
 
 
 def fused_body(
@@ -28,7 +29,10 @@ def fused_body(
     with torch.no_grad(), model.lock, each_layer(see):
         if hasattr(bare, "layers") and hasattr(bare, "ln_out"):
             return _native_body(bare, tokens.to(model.device))
-        return bare.base_model(input_ids=tokens.to(model.device), use_cache=False).last_hidden_state
+        found: Float[Tensor, "batch tokens d_model"] = bare.base_model(
+            input_ids=tokens.to(model.device), use_cache=False
+        ).last_hidden_state
+        return found
 
 
 def can_fuse(model: LoadedModel) -> bool:
@@ -73,4 +77,5 @@ def _native_body(bare: Any, tokens: Int[Tensor, "batch tokens"]) -> Float[Tensor
         hidden = hidden + bare.pos(positions)
     for block in bare.layers:
         (hidden,) = block(hidden, attention_mask=None, position_ids=positions)
-    return bare.ln_out(hidden)
+    found: Float[Tensor, "batch tokens d_model"] = bare.ln_out(hidden)
+    return found

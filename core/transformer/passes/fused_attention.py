@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 HeadsFirst = Float[Tensor, "batch n_heads tokens d_head"]
+# Keys and values, which groups of query heads may share.
+SharedHeadsFirst = Float[Tensor, "batch n_key_value_heads tokens d_head"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def attend(
         output, log_sum_exp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, 0.0, True, attn_mask=None, scale=scale
         )
+    elif query.device.type != "cuda":
+        raise NotFused
     elif query.dtype == torch.float32:
         output, log_sum_exp, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
             query, key, value, None, True, 0.0, True, scale=scale
@@ -84,7 +88,7 @@ def attend(
     return output, log_sum_exp[:, :, : query.shape[2]].float()
 
 
-def seen_attention(query: HeadsFirst, key: HeadsFirst, value: HeadsFirst, scale: float) -> HeadsFirst:
+def seen_attention(query: HeadsFirst, key: SharedHeadsFirst, value: SharedHeadsFirst, scale: float) -> HeadsFirst:
     """Attention of one layer, shown to whoever watches; keys and values may be shared by groups of query heads."""
     groups = query.shape[1] // key.shape[1]
     if groups > 1:

@@ -1,8 +1,8 @@
-"""Forward passes: the whole body, the body again from one layer on, and the losses read off its end.
+"""Forward passes with hooks: the whole body, and the body again from one layer on.
 
 Hook points are the model library's own: `hook_pattern` `[batch, heads, query, key]` after the softmax, and `hook_z`
 `[batch, tokens, heads, d_head]`, each head's output before `W_O`. Every pass stops before the unembedding, which for a
-small model is a quarter of all work; losses unembed only what is scored, a few rows at a time.
+small model is a quarter of all work (`core.transformer.passes.readout`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from core.errors import ModelUnavailable
 from core.transformer.loaded import LoadedModel
+from core.transformer.passes.trials import closeness, trial_tokens
 
 Hook = tuple[str, Callable[[Tensor], Tensor | None]]
 Hidden = Float[Tensor, "batch tokens d_model"]
 _depth: ContextVar[int] = ContextVar("_depth", default=0)
-# How many logits may exist at once while losses are read off: 64 Mi numbers are 256 MB in float32.
-LOGITS_AT_ONCE = 1 << 26
 
 
 def pattern_hook(layer: int) -> str:
@@ -87,7 +85,8 @@ class BlockCall:
             output = block(*arguments, **(keywords | {"hidden_states": hidden}))
         else:
             output = block(hidden, *arguments, **keywords)
-        return output[0] if isinstance(output, tuple) else output
+        found: Hidden = output[0] if isinstance(output, tuple) else output
+        return found
 
 
 @dataclass(frozen=True)
@@ -166,44 +165,6 @@ def run_block(model: LoadedModel, body: Body, layer: int, hidden: Hidden, hooks:
         return body.calls[layer].run(model.bridge.blocks[layer], hidden)
 
 
-def logits_from(model: LoadedModel, final: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
-    """Logits in float32 for some positions of a pass, with the model's own soft cap or scale."""
-    # Another person's pass may hang a hook on this very module: see `attached`.
-    with model.lock:
-        logits = model.bridge.unembed(final).float()
-    cap = float(getattr(model.bridge.cfg, "output_logits_soft_cap", 0.0) or 0.0)
-    if cap > 0:
-        logits = cap * torch.tanh(logits / cap)
-    scale = _logit_scale(model)
-    # Hardly a model has one, and the logits are many: a product with 1 took a fifth of the time of a loss.
-    return logits if scale == 1.0 else logits * scale
-
-
-def token_losses(
-    model: LoadedModel,
-    final: Hidden,
-    tokens: Int[Tensor, "batch tokens"],
-    targets: Int[Tensor, " targets"] | None = None,
-) -> Float[Tensor, "batch targets"]:
-    """Cross-entropy in nats of the tokens at `targets`, or of every token; NaN at position 0, which nothing predicts.
-
-    Unembeds what is wanted and nothing else, a few positions at a time: `[batch, tokens, d_vocab]` never exists. Raises
-    ModelUnavailable as `check_readout`.
-    """
-    check_readout(model)
-    if targets is None:
-        losses = token_losses(model, final, tokens, torch.arange(1, tokens.shape[1]))
-        return torch.nn.functional.pad(losses, (1, 0), value=float("nan"))
-    flat = final[:, (targets - 1).to(final.device)].flatten(0, 1)
-    wanted = tokens[:, targets.to(tokens.device)].flatten().to(final.device)
-    step = max(1, LOGITS_AT_ONCE // model.card.d_vocab)
-    parts = [
-        torch.nn.functional.cross_entropy(logits_from(model, flat[at : at + step]), wanted[at : at + step], reduction="none")
-        for at in range(0, len(flat), step)
-    ]
-    return torch.cat(parts).view(len(tokens), -1)
-
-
 def can_resume(model: LoadedModel) -> bool:
     """Whether running the blocks one by one gives what the model's own forward gives, tried once for each model.
 
@@ -215,27 +176,7 @@ def can_resume(model: LoadedModel) -> bool:
     return _RESUMABLE[model]
 
 
-def check_readout(model: LoadedModel) -> None:
-    """Make sure, once for each model, that losses are read off as the model itself would.
-
-    Raises ModelUnavailable for an architecture whose logits are not those of its unembedding, cap and scale.
-    """
-    if model in _READOUT_CHECKED:
-        return
-    tokens = trial_tokens(model)
-    with torch.no_grad(), model.lock:
-        own = model.bridge(tokens, return_type="logits", use_cache=False).float()
-        ours = logits_from(model, run_body(model, tokens).final)
-    # Equal NaN: a broken device is for the self-check to find, not for this.
-    if not torch.allclose(own, ours, atol=closeness(model, own), rtol=0, equal_nan=True):
-        raise ModelUnavailable(
-            f"{model.card.name} changes its logits after the unembedding in a way that is not supported here."
-        )
-    _READOUT_CHECKED[model] = True
-
-
 _RESUMABLE: weakref.WeakKeyDictionary[LoadedModel, bool] = weakref.WeakKeyDictionary()
-_READOUT_CHECKED: weakref.WeakKeyDictionary[LoadedModel, bool] = weakref.WeakKeyDictionary()
 
 
 def _try_resuming(model: LoadedModel) -> bool:
@@ -252,27 +193,6 @@ def _try_resuming(model: LoadedModel) -> bool:
         except (RuntimeError, TypeError, AttributeError, ValueError, IndexError):
             return False
     return bool(torch.allclose(again, both.final, atol=closeness(model, both.final), rtol=0))
-
-
-def closeness(model: LoadedModel, values: Tensor) -> float:
-    """How far two ways to `values` may differ by rounding alone."""
-    relative = 1e-5 if model.dtype == torch.float32 else 2e-2
-    return relative * float(values.abs().nan_to_num().max())
-
-
-def trial_tokens(model: LoadedModel) -> Int[Tensor, "2 tokens"]:
-    """A few ids on which two ways through a model are compared."""
-    count = min(8, model.card.n_ctx)
-    ids = torch.arange(2 * count).view(2, count) * 7 % model.card.d_vocab
-    return ids.to(model.device)
-
-
-def _logit_scale(model: LoadedModel) -> float:
-    config = getattr(model.bridge.original_model, "config", None)
-    divisor = getattr(config, "logits_scaling", None)
-    if divisor:
-        return 1.0 / float(divisor)
-    return float(getattr(config, "logit_scale", None) or 1.0)
 
 
 def _one_sequence_call(arguments: tuple[Any, ...], keywords: dict[str, Any], batch: int, n_heads: int) -> BlockCall:

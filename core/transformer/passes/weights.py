@@ -5,10 +5,13 @@ A norm enters through its gain and, for LayerNorm, the centring; the positive sc
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from core.errors import BadInput
 from core.transformer.loaded import LoadedModel
 
 
@@ -16,7 +19,7 @@ def query_and_key(
     model: LoadedModel, layer: int, head: int
 ) -> tuple[Float[Tensor, "d_model d_head"], Float[Tensor, "d_model d_head"]]:
     """A query head's own `W_Q`, and its `W_K`, which it may share with its group."""
-    queries, keys = model.bridge.blocks[layer].attn.W_Q, model.bridge.blocks[layer].attn.W_K
+    queries, keys = _matrix(model, "W_Q", layer), _matrix(model, "W_K", layer)
     return queries[head].float(), keys[head * len(keys) // model.card.n_heads].float()
 
 
@@ -29,9 +32,39 @@ def value_and_output(
     model: LoadedModel, layer: int, head: int
 ) -> tuple[Float[Tensor, "d_model d_head"], Float[Tensor, "d_head d_model"]]:
     """A query head's `W_V`, which it may share with its group, and its own `W_O`."""
-    values, outputs = model.bridge.blocks[layer].attn.W_V, model.bridge.blocks[layer].attn.W_O
+    values, outputs = _matrix(model, "W_V", layer), _matrix(model, "W_O", layer)
     group = head * len(values) // model.card.n_heads
     return values[group].float(), outputs[head].float()
+
+
+def embedding(model: LoadedModel) -> Float[Tensor, "d_vocab d_model"]:
+    """`W_E`; raises BadInput where the bridge shows none."""
+    return _matrix(model, "W_E").float()
+
+
+def unembedding(model: LoadedModel) -> Float[Tensor, "d_model d_vocab"]:
+    """`W_U`; raises BadInput where the bridge shows none."""
+    return _matrix(model, "W_U").float()
+
+
+def _matrix(model: LoadedModel, name: str, layer: int | None = None) -> Tensor:
+    """A weight under the field's name for it. Quantised weights and latent attention have none to show.
+
+    Raises BadInput for these.
+    """
+    found: Any = None
+    why: Exception | None = None
+    try:
+        place = model.bridge if layer is None else model.bridge.blocks[layer].attn
+        found = getattr(place, name)
+    except (NotImplementedError, AttributeError, AssertionError, RuntimeError, KeyError) as error:
+        why = error
+    if not isinstance(found, Tensor) or not found.is_floating_point():
+        raise BadInput(
+            f"{model.card.name} shows no {name} as a matrix of numbers (it may be quantised, or of a kind without one), so "
+            "nothing is said of its weights."
+        ) from why
+    return found
 
 
 def norm_kind(model: LoadedModel) -> str:

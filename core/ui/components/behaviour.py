@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.attention.scores import Losses
+from core.behaviour import Losses
 
 
 def absent_banner(losses: Losses) -> None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import secrets
 from contextlib import suppress
 from functools import cache
 from html import escape
@@ -23,12 +21,14 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
-from core.attention.scores import Cells
+from core.attention.cells import Cells
 from core.figures.base.pattern_colours import LIGHT, pattern_colours
 from core.figures.base.token_text import visible_tokens
+from core.runtime.app_root import app_root
+from core.runtime.files import write_whole
 
 # Streamlit serves the folder `static` beside the app, and refuses symbolic links in it: the script is copied there.
-STATIC_FOLDER = Path(__file__).resolve().parents[3] / "static"
+STATIC_FOLDER = app_root() / "static"
 SCRIPT_NAME = "circuitsvis.iife.js"
 # Relative to the page, so that a server with a base path finds it, too.
 SCRIPT_URL = f"app/static/{SCRIPT_NAME}"
@@ -55,7 +55,7 @@ body {{ margin: 0; background: transparent; color: {foreground}; font: 14px sans
 _SCRIPT = """
 "use strict";
 const given = {data};
-for (const [query, key] of given.marked) {{
+for (const [query, key] of given.cells) {{
   const weight = given.attention[query][key];
   // A negative number is drawn in the second colour; the text is what the tooltip says.
   given.attention[query][key] = {{
@@ -66,7 +66,7 @@ for (const [query, key] of given.marked) {{
 if (window.CircuitsVis) {{
   CircuitsVis.render("pattern", CircuitsVis.AttentionPattern, {{
     tokens: given.tokens, attention: given.attention, minValue: -1, maxValue: 1,
-    positiveColor: given.colour, negativeColor: given.mark, upperTriColor: given.unseen,
+    positiveColor: given.colour, negativeColor: given.stripe, upperTriColor: given.unseen,
   }});
 }} else {{
   document.getElementById("failed").style.display = "block";
@@ -113,11 +113,11 @@ def pattern_html(
         "tokens": visible_tokens(tokens),
         # As float64: rounding a float32 leaves digits that make the text longer, not shorter.
         "attention": pattern.astype(np.float64).round(4).tolist(),
-        "marked": [[int(query), int(key)] for query, key in zip(queries, keys, strict=True)],
+        "cells": [[int(query), int(key)] for query, key in zip(queries, keys, strict=True)],
         "floor": MARK_FLOOR,
         # The light theme's colours in both: the dark one turns the finished drawing around.
         "colour": LIGHT.full,
-        "mark": LIGHT.mark,
+        "stripe": LIGHT.stripe,
         "unseen": "#dcdcdc" if dark else LIGHT.unseen,
     }
     script = _SCRIPT.format(data=script_json(data))
@@ -161,11 +161,5 @@ def install_script(folder: Path = STATIC_FOLDER) -> Path:
     if target.is_file() and not target.is_symlink() and target.read_bytes() == wanted:
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{SCRIPT_NAME}.{secrets.token_hex(8)}.tmp"
-    try:
-        temporary.write_bytes(wanted)
-        os.replace(temporary, target)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    write_whole(target, wanted)
     return target

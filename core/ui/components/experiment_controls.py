@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from core.ablation.words import MODE_MEANINGS
-from core.heads import MODES, Head
+from core.heads import Head
 from core.settings.experiment import MAX_FLOOR, MAX_PARAGRAPH, SOURCES
+from core.settings.modes import MODES
 from core.ui.frame.page import Page
 from core.ui.frame.state import change_experiment
 

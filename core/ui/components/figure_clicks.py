@@ -12,7 +12,6 @@ from collections.abc import Callable
 import streamlit as st
 
 from core.heads import Head
-from core.settings.view import parse_head
 
 OnPick = Callable[[Head], None]
 
@@ -20,7 +19,7 @@ OnPick = Callable[[Head], None]
 def clicked_head(chart: str) -> Head | None:
     """The head selected in the chart whose key is `chart`; none after a click beside the heads, or one that deselects."""
     for point in st.session_state[chart].selection.points:
-        head = parse_head(str(point.get("customdata")))
+        head = Head.parse(str(point.get("customdata")))
         if head is not None:
             return head
     return None

@@ -15,11 +15,13 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.attention.tables import Row, csv_text
-from core.figures.base.marks import Marks
+from core.attention.tables import Row
+from core.figures.base.overlay import Overlay
+from core.sharing.csv import csv_text
+from core.sharing.facts import Facts, json_text
 from core.ui.components.figure_clicks import OnPick, fresh_chart, tell_click, tell_pick
-from core.ui.components.figure_marks import figure_marks
-from core.ui.frame.sentences import plain
+from core.ui.components.figure_overlay import figure_overlay
+from core.ui.frame.sentences import verbatim
 from core.ui.frame.state import pick_head
 
 _FOLDER = Path(__file__).parent
@@ -41,15 +43,19 @@ Rows = list[Row] | Callable[[], list[Row]]
 
 @dataclass(frozen=True)
 class Source:
-    """What stands behind the figures of a page: how the numbers came about, and all of them as JSON, or what writes it.
+    """What stands behind the figures of a page: how the numbers came about, the command that prints the same, all of them.
 
-    stem: how names of downloaded files begin.
+    facts: makes the object that is downloaded, when somebody asks for it. stem: how names of downloaded files begin.
     """
 
     measured_on: str
     command: str
-    json_text: str | Callable[[], str]
+    facts: Callable[[], Facts]
     stem: str
+
+    def json_text(self) -> str:
+        """Every number as JSON."""
+        return json_text(self.facts())
 
 
 def figure_panel(
@@ -59,7 +65,7 @@ def figure_panel(
     alt: str,
     rows: Rows,
     source: Source,
-    marks: Marks | None = None,
+    overlay: Overlay | None = None,
     on_pick: OnPick | None = pick_head,
     click_again: bool = False,
     compact: bool = False,
@@ -67,7 +73,7 @@ def figure_panel(
     """Show `figure` under `key`, unique on its page, with its description, table and downloads.
 
     rows: the table behind the picture, or what makes it.
-    marks: what moves while the figure stays, drawn over it.
+    overlay: what moves while the figure stays, drawn over it.
     compact: for a page of many small figures: everything that belongs to this one is behind one button.
     on_pick: called with the head whose marker was clicked, before the page runs again; None where a click means nothing.
     click_again: whether a second click on the same head means something, too.
@@ -82,9 +88,9 @@ def figure_panel(
         config = {**FIGURE_CONFIG, "toImageButtonOptions": {"format": "png", "filename": filename, "scale": 2}}
         with st.container(gap=None):
             st.plotly_chart(figure, key=chart, theme=None, config=config, alt=alt, **selecting)
-            if marks is not None:
-                figure_marks(f"panel-{key}", marks)
-        measured = plain(f"Measured on {source.measured_on}.")
+            if overlay is not None:
+                figure_overlay(f"panel-{key}", overlay)
+        measured = verbatim(f"Measured on {source.measured_on}.")
         if compact:
             files = st.popover("Table and files", icon=":material/table:", key=f"{key}-files", on_change="rerun")
             if files.open:
@@ -122,7 +128,7 @@ def _downloads(key: str, filename: str, rows: Rows, source: Source) -> None:
         width="stretch",
     )
     st.download_button(
-        "All scores as JSON",
+        "All numbers as JSON",
         source.json_text,
         f"{source.stem}.json",
         "application/json",

@@ -1,6 +1,6 @@
 // The grid of all heads. `data` is bytes: three little-endian uint32 (layers, heads, tokens), then every head's lower
-// triangle row by row. Marks (picked head, rings, scores) come from the component in head_grid_marks.js, so that a
-// rerun that only moves a mark does not send the patterns again.
+// triangle row by row. What lies over it (picked head, rings, scores) come from the component in head_grid_state.js, so that a
+// rerun that only moves a ring does not send the patterns again.
 
 // In CSS pixels; names and what makes room for them grow with the page's text.
 const LEFT = 38, TOP = 20, TEXT = 12, GAP = 4, LARGEST = 140, SMALLEST = 26;
@@ -23,7 +23,7 @@ class Grid {
     this.root = root;
     this.frame = find(".scroll");
     this.patterns = find(".patterns");
-    this.marks = find("canvas.marks");
+    this.over = find("canvas.over");
     this.tip = find(".tip");
     this.status = find(".status");
     this.cursor = null;
@@ -32,10 +32,10 @@ class Grid {
     this.frame.addEventListener("mouseleave", () => this.hover(null));
     this.frame.addEventListener("click", (event) => this.choose(this.headAt(event)));
     this.frame.addEventListener("keydown", (event) => this.press(event));
-    this.frame.addEventListener("blur", () => { this.cursor = null; this.hover(null); this.drawMarks(); });
+    this.frame.addEventListener("blur", () => { this.cursor = null; this.hover(null); this.drawOver(); });
     find("button").addEventListener("click", () => this.save());
-    this.onMarks = () => this.takeMarks();
-    window.addEventListener("headscope-grid-marks", this.onMarks);
+    this.onState = () => this.takeState();
+    window.addEventListener("headscope-grid-state", this.onState);
     this.observer = new ResizeObserver(() => this.drawAll(false));
     this.observer.observe(this.frame);
     // Its height changes with the size of the page's text.
@@ -43,7 +43,7 @@ class Grid {
   }
 
   close() {
-    window.removeEventListener("headscope-grid-marks", this.onMarks);
+    window.removeEventListener("headscope-grid-state", this.onState);
     this.observer.disconnect();
   }
 
@@ -60,18 +60,18 @@ class Grid {
       this.frame.setAttribute("aria-label", label);
     }
     this.drawAll(!same);
-    this.takeMarks();
+    this.takeState();
   }
 
-  takeMarks() {
-    this.given = window.headscopeGridMarks || {};
-    this.drawMarks();
+  takeState() {
+    this.given = window.headscopeGridState || {};
+    this.drawOver();
   }
 
   // Geometry, in CSS pixels
 
   headAt(event) {
-    const box = this.marks.getBoundingClientRect();
+    const box = this.over.getBoundingClientRect();
     const head = Math.floor((event.clientX - box.left - this.left) / this.cell);
     const layer = Math.floor((event.clientY - box.top - this.top) / this.cell);
     const inside = head >= 0 && head < this.heads && layer >= 0 && layer < this.layers;
@@ -95,14 +95,14 @@ class Grid {
     if (!changed && look === this.look) return;
     Object.assign(this, { cell, ratio, left, top, colours, look, font: `${TEXT * text}px ${style.fontFamily}` });
     const width = left + this.heads * cell, height = top + this.layers * cell;
-    for (const canvas of [this.patterns, this.marks]) {
+    for (const canvas of [this.patterns, this.over]) {
       canvas.width = width * ratio;
       canvas.height = height * ratio;
       canvas.style.width = width + "px";
       canvas.style.height = height + "px";
     }
     this.drawPatterns();
-    this.drawMarks();
+    this.drawOver();
   }
 
   drawPatterns() {
@@ -139,15 +139,15 @@ class Grid {
     context.setTransform(1, 0, 0, 1, 0, 0);
   }
 
-  drawMarks() {
+  drawOver() {
     if (!this.cells) return;
-    const context = this.marks.getContext("2d");
+    const context = this.over.getContext("2d");
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-    context.clearRect(0, 0, this.marks.width, this.marks.height);
+    context.clearRect(0, 0, this.over.width, this.over.height);
     const side = this.cell - GAP;
     const radius = Math.max(4, Math.min(9, side / 8));
     context.lineWidth = 2.5;
-    context.strokeStyle = this.colours.mark;
+    context.strokeStyle = this.colours.stripe;
     for (const place of this.given.ringed || []) {
       // In the triangle that no query sees, where it hides nothing.
       const [x, y] = this.corner(place);
@@ -195,7 +195,7 @@ class Grid {
       this.cursor = [within(place[0] + step[0], this.layers), within(place[1] + step[1], this.heads)];
       this.status.textContent = this.describe(this.cursor);
       this.hover(this.cursor);
-      this.drawMarks();
+      this.drawOver();
     } else if (event.key === "Enter" || event.key === " ") {
       this.choose(place);
     } else {
@@ -208,7 +208,7 @@ class Grid {
     if (!place) return;
     // Shown at once; Python's answer confirms it.
     this.given = { ...this.given, picked: place };
-    this.drawMarks();
+    this.drawOver();
     this.pick(...place);
   }
 
@@ -219,7 +219,7 @@ class Grid {
     context.fillStyle = this.colours.background;
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(this.patterns, 0, 0);
-    context.drawImage(this.marks, 0, 0);
+    context.drawImage(this.over, 0, 0);
     const link = document.createElement("a");
     link.download = "heads.png";
     link.href = canvas.toDataURL("image/png");

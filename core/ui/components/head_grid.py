@@ -16,8 +16,8 @@ import streamlit as st
 from jaxtyping import Float, UInt8
 
 from core.figures.base.pattern_colours import DARK, LIGHT
+from core.heads import Head
 
-Head = tuple[int, int]
 _FOLDER = Path(__file__).parent
 
 
@@ -31,7 +31,7 @@ _grid = st.components.v2.component(
     css=_asset("head_grid.css"),
     js=_asset("head_grid.js").replace("$PALETTES", json.dumps({"light": asdict(LIGHT), "dark": asdict(DARK)})),
 )
-_marks = st.components.v2.component("headscope_head_grid_marks", js=_asset("head_grid_marks.js"))
+_marks = st.components.v2.component("headscope_head_grid_state", js=_asset("head_grid_state.js"))
 
 
 def head_grid(
@@ -41,16 +41,16 @@ def head_grid(
     title: str,
     picked: Head | None,
     ringed: Sequence[Head],
-    on_pick: Callable[[int, int], None],
+    on_pick: Callable[[Head], None],
     key: str,
 ) -> None:
-    """Show every head's pattern; `on_pick(layer, head)` is called before the rerun that a click starts.
+    """Show every head's pattern; `on_pick` is called before the rerun that a click starts.
 
     quantised: each head's lower triangle, row by row, 255 = all attention.
     scores: what a head's hover and a screen reader say, under the name `title`; NaN is left out.
     picked: the head that is outlined. ringed: the heads above the threshold.
 
-    At most one grid a page: the marks belong to the page, not to a grid.
+    At most one grid a page: its state belongs to the page, not to a grid.
     """
     n_layers, n_heads, _ = quantised.shape
     if scores.shape != (n_layers, n_heads):
@@ -59,10 +59,10 @@ def head_grid(
     def take_pick() -> None:
         head = picked_head(st.session_state[key].get("picked"), n_layers, n_heads)
         if head is not None:
-            on_pick(*head)
+            on_pick(head)
 
     with st.container(gap=None):
-        _marks(data=grid_marks(scores, title, picked, ringed), key=f"{key}-marks", height=1)
+        _marks(data=grid_state(scores, title, picked, ringed), key=f"{key}-overlay", height=1)
         _grid(data=grid_bytes(quantised), key=key, on_picked_change=take_pick)
 
 
@@ -75,10 +75,10 @@ def grid_bytes(quantised: UInt8[np.ndarray, "n_layers n_heads cells"]) -> bytes:
     return np.array([n_layers, n_heads, tokens], dtype="<u4").tobytes() + np.ascontiguousarray(quantised).tobytes()
 
 
-def grid_marks(
+def grid_state(
     scores: Float[np.ndarray, "n_layers n_heads"], title: str, picked: Head | None, ringed: Sequence[Head]
 ) -> dict[str, object]:
-    """What the grid marks, as JSON; a score that is not a number becomes null."""
+    """What the grid overlay, as JSON; a score that is not a number becomes null."""
     flat = scores.astype(np.float64).ravel()
     return {
         "title": title,
@@ -93,4 +93,4 @@ def picked_head(value: object, n_layers: int, n_heads: int) -> Head | None:
     if not isinstance(value, list | tuple) or len(value) != 2 or not all(type(part) is int for part in value):
         return None
     layer, head = value
-    return (layer, head) if 0 <= layer < n_layers and 0 <= head < n_heads else None
+    return Head(layer, head) if 0 <= layer < n_layers and 0 <= head < n_heads else None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.attention.scores import ALL_SCORES, HeadScores, head_name
+from core.attention.head_scores import HeadScores
+from core.attention.scores import ALL_SCORES
 from core.attention.tables import Row, rows_above
 from core.figures.base.number_table import small_table_html
 from core.figures.base.style import Look
 from core.settings.view import View
-from core.ui.frame.state import CARD_LINK, link_to
+from core.ui.frame.navigation import open_its_card, see_where_it_looks
 
 # A longer table is no longer seen at once: it gets a grid to scroll and sort in.
 _ROWS_SEEN_AT_ONCE = 12
@@ -19,9 +20,9 @@ def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
     """Every score of the picked head beside its chance level, and the way to its attention pattern."""
     if view.head is None:
         st.markdown("**No head picked.** Click one in the picture, or choose one in the sidebar.")
-        st.caption("A ring marks each head above the threshold; a frame marks the picked one.")
+        st.caption("A ring overlay each head above the threshold; a frame overlay the picked one.")
         return
-    st.markdown(f"#### {head_name(*view.head)}: layer {view.head[0]}, head {view.head[1]}")
+    st.markdown(f"#### {view.head.name}: layer {view.head.layer}, head {view.head.head}")
     rows = [
         {
             "score": ALL_SCORES[name].title,
@@ -31,9 +32,9 @@ def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
         for name in scores.names
     ]
     headings = {name: name for name in rows[0]}
-    st.html(small_table_html(rows, headings, f"Scores of {head_name(*view.head)}", look, {}))
-    link_to("pages/2_Attention.py", "See where it looks", ":material/visibility:")
-    link_to(*CARD_LINK)
+    st.html(small_table_html(rows, headings, f"Scores of {view.head.name}", look, {}))
+    see_where_it_looks()
+    open_its_card()
 
 
 def heads_above_table(scores: HeadScores, view: View, look: Look) -> None:

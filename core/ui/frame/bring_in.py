@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.attention.cached import Progress
 from core.errors import HeadScopeError, ModelUnavailable
 from core.models.catalogue import CatalogueEntry, find_entry
-from core.ui.frame.sentences import plain
-from core.ui.frame.waiting import awaited
+from core.ui.frame.sentences import verbatim
+from core.ui.frame.waiting import await_job
 
 _WANTED = "models_wanted"
 
@@ -17,11 +16,11 @@ def offer_to_bring_in(name: str, reason: ModelUnavailable) -> None:
     """Show why the model cannot be used, and a button that fetches it where that would help."""
     entry = _missing(name)
     if entry is None:
-        st.error(plain(str(reason)), icon=":material/error:")
+        st.error(verbatim(str(reason)), icon=":material/error:")
         return
     wanted: set[str] = st.session_state.setdefault(_WANTED, set())
     if entry.name not in wanted:
-        st.warning(plain(str(reason)), icon=":material/cloud_off:")
+        st.warning(verbatim(str(reason)), icon=":material/cloud_off:")
         st.button(
             f"Bring in {entry.name} now",
             on_click=wanted.add,
@@ -30,7 +29,7 @@ def offer_to_bring_in(name: str, reason: ModelUnavailable) -> None:
             help="Fetches the model over the network and keeps it on this machine.",
         )
         return
-    if awaited(f"bring in {entry.name}", lambda progress: _bring_in(entry.name, progress), f"Bringing in {plain(entry.name)}"):
+    if await_job(f"bring in {entry.name}", lambda: _bring_in(entry.name), f"Bringing in {verbatim(entry.name)}"):
         wanted.discard(entry.name)
         st.rerun()
 
@@ -44,7 +43,7 @@ def _missing(name: str) -> CatalogueEntry | None:
     return None if entry.available else entry
 
 
-def _bring_in(name: str, progress: Progress) -> str:
+def _bring_in(name: str) -> str:
     from core.models.fetching.add import add_model
 
-    return str(add_model(name, progress))
+    return str(add_model(name))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.models.catalogue import CatalogueEntry, catalogue
 from core.numbers import short_count
-from core.ui.frame.sentences import plain
+from core.ui.frame.sentences import verbatim
 
 _SOURCES = {
     "bundled": "bundled",
@@ -31,7 +31,7 @@ def pick_model(chosen: str) -> None:
     entry = entries.get(chosen)
     if entry is not None:
         # Again below the box, which cuts off what does not fit it.
-        st.caption(plain(f"{entry.description} {_facts(entry)}.".strip()))
+        st.caption(verbatim(f"{entry.description} {_facts(entry)}.".strip()))
 
 
 # Shared as it is, not copied for every run of every page: nothing changes it.

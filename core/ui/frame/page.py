@@ -6,13 +6,13 @@ A link can open any page first, and then that page's script runs alone: nothing 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import streamlit as st
 
 from core.errors import ModelUnavailable
+from core.runtime.app_root import app_root
 from core.ui.frame.bring_in import offer_to_bring_in
-from core.ui.frame.sentences import errors_as_sentences, plain
+from core.ui.frame.sentences import errors_as_sentences, verbatim
 from core.ui.frame.sidebar import Page, draw_sidebar
 from core.ui.frame.state import corrections
 from core.ui.frame.theme import apply_theme, current_look
@@ -20,7 +20,7 @@ from core.ui.frame.waiting import storage_warning
 from core.ui.frame.warm import start_warm_up
 
 __all__ = ["Page", "run_page"]
-_ICON = Path(__file__).resolve().parents[3] / "static" / "icon.svg"
+_ICON = app_root() / "static" / "icon.svg"
 
 
 def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[], None] | None = None) -> None:
@@ -50,10 +50,10 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
 
 def _show_corrections() -> None:
     for note in corrections():
-        st.warning(plain(note), icon=":material/edit:")
+        st.warning(verbatim(note), icon=":material/edit:")
 
 
 def _warn_about_storage() -> None:
     warning = storage_warning()
     if warning is not None:
-        st.caption(plain(warning))
+        st.caption(verbatim(warning))

@@ -17,7 +17,7 @@ _log = logging.getLogger("headscope")
 _MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 
 
-def plain(text: str) -> str:
+def verbatim(text: str) -> str:
     """`text` as it is, except that what stands between backticks is shown as code.
 
     Everything else that Markdown gives a meaning is escaped: an address must not bring in a picture or a link.
@@ -48,7 +48,7 @@ def errors_as_sentences() -> Iterator[None]:
     try:
         yield
     except HeadScopeError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        st.error(verbatim(str(error)), icon=":material/error:")
     except Exception:
         reference = secrets.token_hex(4)
         _log.exception("unexpected error, reference %s", reference)

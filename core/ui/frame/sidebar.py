@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from core.attention.scores import ALL_SCORES, head_name
+from core.attention.scores import ALL_SCORES
 from core.errors import HeadScopeError
 from core.figures.base.style import Look
-from core.models.identity import model_identity
-from core.probes.repeated import BOS_POLICIES, MAX_LENGTH, MAX_SEQUENCES
-from core.settings.view import MAX_SEED, View
+from core.heads import every_head, names
+from core.probes.probe import MAX_LENGTH, MAX_SEQUENCES
+from core.probes.vocabulary import BOS_POLICIES
+from core.settings.subject import Subject, bind
+from core.settings.view import View
+from core.sharing.address import MAX_SEED
 from core.transformer.card import ModelIdentity
 from core.ui.frame.model_picker import pick_model
-from core.ui.frame.sentences import plain
-from core.ui.frame.state import current_view, fitted_view, link_to, write_address
+from core.ui.frame.navigation import navigation
+from core.ui.frame.sentences import verbatim
+from core.ui.frame.state import current_view, fitted_view, write_address
 from core.ui.frame.theme import LARGE_TEXT, current_look
 
-_ROOT = Path(__file__).resolve().parents[3]
-_ICONS = {
-    "Heads": ":material/grid_on:",
-    "Attention": ":material/visibility:",
-    "Ablation": ":material/content_cut:",
-    "Causal map": ":material/bolt:",
-    "Sweep": ":material/show_chart:",
-    "Verdicts": ":material/gavel:",
-    "Circuits": ":material/account_tree:",
-    "Report": ":material/article:",
-    "Sensitivity": ":material/tune:",
-    "Head card": ":material/badge:",
-}
 _BOS_LABELS = {"auto": "as the model's tokenizer does", "always": "always", "never": "never"}
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a page's body is given: the view, who the model is, and how figures look."""
+    """What a page's body is given: the view, what it is about, and how figures look."""
 
     view: View
-    identity: ModelIdentity
+    subject: Subject
     look: Look
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.subject.card.name
+
+    @property
+    def stem(self) -> str:
+        """How names of downloaded files begin."""
+        return f"headscope-{self.name.replace('/', '--')}"
 
 
 def draw_sidebar() -> Page:
@@ -50,32 +50,25 @@ def draw_sidebar() -> Page:
     Raises ModelUnavailable, after drawing everything, if nothing is known of the chosen model.
     """
     view = current_view()
-    identity: ModelIdentity | None = None
+    subject: Subject | None = None
     problem: HeadScopeError | None = None
     try:
-        identity = model_identity(view.request.model)
-        view = fitted_view(view, identity)
+        found = bind(view.request)
+        view = fitted_view(view, found.identity)
+        subject = replace(found, request=view.request)
     except HeadScopeError as error:
         problem = error
+    identity = None if subject is None else subject.identity
     with st.sidebar:
-        _navigation()
+        navigation()
         pick_model(view.request.model)
         _threshold_controls(view, identity)
         _probe_controls(identity)
         st.toggle("Large text", key=LARGE_TEXT, persist_state="session", help="For a projector: larger text everywhere.")
     write_address(view)
-    if identity is None:
-        raise problem or AssertionError("no identity and no reason")
-    return Page(view, identity, current_look())
-
-
-def _navigation() -> None:
-    st.markdown("### HeadScope")
-    link_to("app.py", "Home", ":material/home:")
-    # By number: 10 comes after 9.
-    for file in sorted((_ROOT / "pages").glob("*.py"), key=lambda file: int(file.stem.partition("_")[0])):
-        label = file.stem.partition("_")[2].replace("_", " ")
-        link_to(f"pages/{file.name}", label, _ICONS.get(label, ":material/insights:"))
+    if subject is None:
+        raise problem or AssertionError("no subject and no reason")
+    return Page(view, subject, current_look())
 
 
 def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:
@@ -105,9 +98,9 @@ def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:
 
 def _head_options(view: View, identity: ModelIdentity | None) -> list[str]:
     if identity is None:
-        return ["", *([head_name(*view.head)] if view.head else [])]
+        return ["", *([view.head.name] if view.head else [])]
     card = identity.card
-    return ["", *(head_name(layer, head) for layer in range(card.n_layers) for head in range(card.n_heads))]
+    return ["", *names(every_head(card.n_layers, card.n_heads))]
 
 
 def _probe_controls(identity: ModelIdentity | None) -> None:
@@ -133,7 +126,7 @@ def _probe_controls(identity: ModelIdentity | None) -> None:
             help="BOS is the special token that some models expect at the beginning of every text.",
         )
         if identity is not None:
-            st.caption(plain(_bos_sentence(identity)))
+            st.caption(verbatim(_bos_sentence(identity)))
 
 
 def _bos_sentence(identity: ModelIdentity) -> str:

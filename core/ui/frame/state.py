@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from core.attention.scores import head_name
+from core.heads import Head
 from core.settings.experiment import Experiment
-from core.settings.view import PARAMETERS, View, all_params_of, fit_view, params_of, view_from
+from core.settings.view import View, fit_view
+from core.sharing.address import PARAMETERS, all_params_of, control_values, params_of, said_by_controls, view_from
 from core.transformer.card import ModelIdentity
 
-# The picked head's card, for every page that shows one head: file, label, icon.
-CARD_LINK = ("pages/10_Head_card.py", "Open its card", ":material/badge:")
 _VIEW = "view"
 _NOTES = "view_notes"
 _NOTED_FOR = "view_noted_for"
@@ -28,15 +26,13 @@ _POLLED = "polled"
 _UNCONFIRMED = "controls_unconfirmed"
 _OFFERED = "views_offered"
 _PAGE = "page_of_the_controls"
-_WHOLE_NUMBERS = ("length", "sequences", "seed")
-_FRACTIONS = ("threshold", "floor", "effect_floor", "first", "second")
 
 
 def current_view() -> View:
     """The view as the controls, or at a session's start the address, say; fills the controls' session state."""
     state = st.session_state
     polled, followed = bool(state.pop(_POLLED, False)), _followed_an_offer()
-    if _VIEW not in state or followed or went_through_history():
+    if _VIEW not in state or followed or _went_through_history():
         view, notes = view_from(st.query_params.to_dict())
         _set_controls(view)
         state[_UNCONFIRMED] = True
@@ -48,7 +44,7 @@ def current_view() -> View:
         arrived = state.get(_PAGE) != _this_page()
         state[_UNCONFIRMED] = arrived or any(name not in state for name in PARAMETERS)
         _set_controls(state[_VIEW], only_missing=True)
-        view, notes = view_from({name: str(state[name]) for name in PARAMETERS})
+        view, notes = view_from(said_by_controls({name: state[name] for name in PARAMETERS}))
         if arrived:
             # Values that the page before has left are read, but never reach the new page's controls by themselves.
             _set_controls(view)
@@ -80,9 +76,9 @@ def corrections() -> list[str]:
     return list(st.session_state.get(_NOTES, []))
 
 
-def pick_head(head: tuple[int, int] | None) -> None:
+def pick_head(head: Head | None) -> None:
     """Pick a head. For callbacks: a control that is already drawn cannot be set any more."""
-    st.session_state["head"] = "" if head is None else head_name(*head)
+    st.session_state["head"] = "" if head is None else head.name
 
 
 def change_experiment(change: Callable[[Experiment], Experiment]) -> None:
@@ -144,15 +140,9 @@ def _keep(view: View, notes: list[str]) -> None:
 
 
 def _set_controls(view: View, *, only_missing: bool = False) -> None:
-    for name, text in all_params_of(view).items():
+    for name, value in control_values(view).items():
         if not (only_missing and name in st.session_state):
-            st.session_state[name] = _control_value(name, text)
-
-
-def _control_value(name: str, text: str) -> Any:
-    if name in _WHOLE_NUMBERS:
-        return int(text)
-    return float(text) if name in _FRACTIONS else text
+            st.session_state[name] = value
 
 
 def _this_page() -> str:
@@ -161,7 +151,7 @@ def _this_page() -> str:
     return "" if context is None else context.page_script_hash
 
 
-def went_through_history() -> bool:
+def _went_through_history() -> bool:
     """Whether this run follows the browser's back or forward: the address then decides, not the controls."""
     context = get_script_run_ctx()
     return context is not None and bool(getattr(context, "is_history_navigation", False))

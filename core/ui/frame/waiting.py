@@ -1,4 +1,4 @@
-"""Waiting for shared work: a stored result at once, otherwise a job with progress, time left and a way to cancel.
+"""Waiting for shared work: a cached result at once, otherwise a job with progress, time left and a way to cancel.
 
 However many sessions ask for the same thing, it is computed once; cancelling takes back one session's interest.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import streamlit as st
 
-from core.attention.cached import Progress, ScoreRequest, head_scores, score_key, stored_head_scores
-from core.attention.scores import HeadScores
-from core.runtime.jobs import Job, JobControl, default_pool
+from core.attention.cached import score_heads
+from core.attention.head_scores import HeadScores
+from core.runtime.cache import if_cached
+from core.runtime.jobs import Job, default_pool
 from core.runtime.store import default_store
+from core.settings.subject import Subject
 from core.ui.frame.state import note_poll
 
 T = TypeVar("T")
@@ -26,45 +29,36 @@ _PATIENCE_SECONDS = 0.6
 _POLL_SECONDS = 0.5
 
 
-def scores_of(request: ScoreRequest) -> HeadScores:
+def job_key(subject: Subject, kind: str, *parts: object) -> str:
+    """The key of a job about a subject: equal parts must mean equal results."""
+    return " ".join([kind, subject.digest, *map(str, parts)])
+
+
+def scores_of(subject: Subject) -> HeadScores:
     """As `awaited_scores`, but this run of the page ends here while the scores are not there yet."""
-    scores = awaited_scores(request)
+    scores = awaited_scores(subject)
     if scores is None:
         st.stop()
     return scores
 
 
-def awaited_scores(request: ScoreRequest) -> HeadScores | None:
-    """The scores of every head: stored ones at once; otherwise None, with progress shown in this place.
+def awaited_scores(subject: Subject) -> HeadScores | None:
+    """The scores of every head: cached ones at once; otherwise None, with progress shown in this place.
 
     Raises BadInput or ModelUnavailable with one clear sentence.
     """
-    stored = stored_head_scores(request)
-    if stored is not None:
-        return stored
-    return awaited(
-        f"scores {score_key(request)}",
-        lambda progress: head_scores(request, progress),
-        "Measuring every head; this happens once for these settings",
-    )
+    doing = "Measuring every head; this happens once for these settings"
+    return await_result(job_key(subject, "scores"), partial(score_heads, subject), doing)
 
 
-def result_of(key: str, work: Callable[[Progress], T], doing: str) -> T:
-    """As `awaited`, but this run of the page ends here while the result is not there yet."""
-    result = awaited(key, work, doing)
-    if result is None:
-        st.stop()
-    return result
+def await_result(key: str, work: Callable[[], T], doing: str, *, background: bool = False, live: bool = False) -> T | None:
+    """What `work` returns: at once if all that it takes is cached, else as a job that everybody who asks for `key` shares.
 
-
-def awaited(key: str, work: Callable[[Progress], T], doing: str, *, background: bool = False, live: bool = False) -> T | None:
-    """The result of `work`, as a job that everybody who asks for `key` shares; None while it is not there.
-
-    Meanwhile its progress is shown in this place, and when it is finished the page runs again.
+    None while it is not there; meanwhile its progress is shown in this place, and when it is finished the page runs again.
 
     Args:
-        key: says what is computed; equal keys must mean equal results.
-        work: the work; it gets a function to report progress to (fraction, message). Its result is not None.
+        key: says what is computed; equal keys must mean equal results (`job_key`).
+        work: the work; it reports its progress to the job that it runs in. Its result is not None.
         doing: what is being done, shown above the progress bar.
         background: make way for other people's short work.
         live: the page also runs again when the job has a new partial result to show.
@@ -72,6 +66,12 @@ def awaited(key: str, work: Callable[[Progress], T], doing: str, *, background: 
     Raises:
         HeadScopeError: what the work raised for the person to read.
     """
+    known = if_cached(work)
+    return known if known is not None else await_job(key, work, doing, background=background, live=live)
+
+
+def await_job(key: str, work: Callable[[], T], doing: str, *, background: bool = False, live: bool = False) -> T | None:
+    """As `await_result`, for work whose result is in no cache."""
     asked, cancelled = _keys(_ASKED), _keys(_CANCELLED)
     if key in cancelled:
         st.info("You cancelled this computation.", icon=":material/info:")
@@ -83,10 +83,10 @@ def awaited(key: str, work: Callable[[Progress], T], doing: str, *, background: 
         st.button("Try again", key=f"again {key}", on_click=asked.discard, args=(key,), icon=":material/refresh:")
         raise job.error
     if job is None:
-        job = default_pool().submit(key, lambda control: work(_reporter(control)), viewer=_viewer(), background=background)
+        job = default_pool().submit(key, lambda control: work(), viewer=_viewer(), background=background)
         asked.add(key)
     try:
-        result = job.result(timeout=0 if background else _PATIENCE_SECONDS)
+        result: T | None = job.result(timeout=0 if background else _PATIENCE_SECONDS)
     except TimeoutError:
         _watch(job, key, doing, job.partial_value, live)
         return None
@@ -127,14 +127,6 @@ def _how_far(job: Job[T]) -> str:
     left = job.eta_seconds
     message = job.message or "starting"
     return f"{message}: {job.fraction:.0%}" + ("" if left is None else f", about {max(1, round(left))} s left")
-
-
-def _reporter(control: JobControl) -> Progress:
-    def report(fraction: float, message: str) -> None:
-        control.raise_if_cancelled()
-        control.progress(fraction, message)
-
-    return report
 
 
 def _viewer() -> str:

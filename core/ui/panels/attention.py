@@ -2,112 +2,90 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
-from core.attention.cached import ScoreRequest
-from core.attention.patterns import (
-    RowPatterns,
-    grid_limit,
-    head_pattern,
-    head_pattern_key,
-    row_patterns,
-    row_patterns_key,
-    stored_head_pattern,
-    stored_row_patterns,
-)
+from core.attention.cached import head_pattern, row_patterns
+from core.attention.head_scores import HeadScores
+from core.attention.patterns import RowPatterns, grid_limit
 from core.attention.rows import TokenRow
-from core.attention.scores import ALL_SCORES, HeadScores, head_name, heads_above
-from core.attention.tables import csv_text
+from core.attention.scores import ALL_SCORES
 from core.figures.attention.pattern import attention_figure, attention_table
 from core.figures.attention.token_loss import token_loss_html, token_loss_table
-from core.settings.view import measured_on, score_command
+from core.heads import Head, heads_above
+from core.settings.provenance import measured_on
+from core.settings.view import RowKind
+from core.sharing.commands import attention_command
+from core.sharing.csv import csv_text
+from core.sharing.facts import attention_facts
 from core.ui.components.circuitsvis_frame import MAX_TOKENS, circuitsvis_pattern
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.components.head_grid import head_grid
-from core.ui.components.row_picker import KINDS, RowChoice
+from core.ui.components.row_picker import KINDS
 from core.ui.frame.page import Page
-from core.ui.frame.sentences import plain
+from core.ui.frame.sentences import verbatim
 from core.ui.frame.state import pick_head
-from core.ui.frame.waiting import result_of
+from core.ui.frame.waiting import await_result, job_key
 
 
 @dataclass(frozen=True)
 class Looked:
     """What the page looks at: one head's exact pattern on one row, the texts of its tokens, and whence the numbers."""
 
-    head: tuple[int, int]
+    head: Head
     row: TokenRow
     pattern: Float[np.ndarray, "tokens tokens"]
     tokens: list[str]
-    kind: str
+    kind: RowKind
     source: Source
 
     @property
     def name(self) -> str:
         """The head's name."""
-        return head_name(*self.head)
+        return self.head.name
 
 
-def patterns_of(request: ScoreRequest, row: TokenRow) -> RowPatterns:
-    """Every head's pattern: a stored one at once, otherwise waits on screen, and this run of the page ends here."""
-    stored = stored_row_patterns(request, row)
-    if stored is not None:
-        return stored
-    key = f"patterns {row_patterns_key(request, row)}"
-    return result_of(key, lambda progress: row_patterns(request, row, progress), "Reading the attention of every head")
+def patterns_of(page: Page, row: TokenRow) -> RowPatterns:
+    """Every head's pattern: cached ones at once, otherwise waits on screen, and this run of the page ends here."""
+    key = job_key(page.subject, "patterns", *row.ids)
+    found = await_result(key, partial(row_patterns, page.subject, row), "Reading the attention of every head")
+    if found is None:
+        st.stop()
+    return found
 
 
-def pattern_of(
-    request: ScoreRequest, row: TokenRow, patterns: RowPatterns, head: tuple[int, int]
-) -> Float[np.ndarray, "tokens tokens"]:
-    """One head's pattern: one at hand at once, otherwise waits on screen, and this run of the page ends here."""
+def pattern_of(page: Page, row: TokenRow, patterns: RowPatterns, head: Head) -> Float[np.ndarray, "tokens tokens"]:
+    """One head's pattern: one that is there at once, otherwise waits on screen, and this run of the page ends here."""
     if patterns.quantised is not None:
-        return patterns.head(*head)
-    stored = stored_head_pattern(request, row, *head)
-    if stored is not None:
-        return stored
-    key = f"pattern {head_pattern_key(request, row, *head)}"
-    return result_of(
-        key, lambda progress: head_pattern(request, row, *head, progress), f"Reading the attention of {head_name(*head)}"
-    )
+        return patterns.head(head)
+    key = job_key(page.subject, "pattern", head.name, *row.ids)
+    work = partial(head_pattern, page.subject, row, head)
+    found = await_result(key, work, f"Reading the attention of {head.name}")
+    if found is None:
+        st.stop()
+    return found
 
 
 def look_at(
-    page: Page,
-    scores: HeadScores,
-    row: TokenRow,
-    choice: RowChoice,
-    patterns: RowPatterns,
-    pattern: Float[np.ndarray, "tokens tokens"],
-    head: tuple[int, int],
+    page: Page, row: TokenRow, patterns: RowPatterns, pattern: Float[np.ndarray, "tokens tokens"], head: Head
 ) -> Looked:
     """Everything that the panels show, and the file that holds every number of it."""
-    view, card = page.view, page.identity.card
+    choice = page.view.row
     measured = f"the typed text, {row.n_tokens} tokens"
     if choice.kind != "text":
-        probe = measured_on(view.request.probe(page.identity), page.identity)
-        measured = f"sequence {choice.sequence} ({KINDS[choice.kind]}) of: {probe}"
-    numbers = {
-        "model": card.name,
-        "measured_on": measured,
-        "head": head_name(*head),
-        "scores": {name: float(scores.mean(name)[head]) for name in scores.names},
-        "ids": row.ids,
-        "pattern": pattern.astype(np.float64).round(5).tolist(),
-        "token_loss": [None, *patterns.token_loss[1:].astype(np.float64).round(5).tolist()],
-    }
-    source = Source(measured, score_command(view), json.dumps(numbers), f"headscope-{card.name.replace('/', '--')}")
-    tokens = [page.identity.token_text(i) for i in row.ids]
+        measured = f"sequence {choice.sequence} ({KINDS[choice.kind]}) of: {measured_on(page.subject)}"
+    facts = partial(attention_facts, page.subject, head, choice, row, pattern, patterns.token_loss)
+    source = Source(measured, attention_command(page.view, head, choice), facts, f"{page.stem}-attention")
+    tokens = [page.subject.identity.token_text(i) for i in row.ids]
     return Looked(head, row, pattern, tokens, choice.kind, source)
 
 
-def head_numbers(scores: HeadScores, head: tuple[int, int]) -> None:
+def head_numbers(scores: HeadScores, head: Head) -> None:
     """Every score of the head with its chance level beside it."""
     rows = [
         {
@@ -154,7 +132,7 @@ def grid_panel(page: Page, patterns: RowPatterns, scores: HeadScores, looked: Lo
     """Every head's pattern, to pick one from, or why it is not shown."""
     if patterns.quantised is None:
         st.info(
-            f"All heads of {plain(page.identity.card.name)} are shown together up to {grid_limit(page.identity.card)} tokens; "
+            f"All heads of {verbatim(page.subject.card.name)} are shown together up to {grid_limit(page.subject.card)} tokens; "
             f"this row has {patterns.n_tokens}. Pick a head in the sidebar.",
             icon=":material/info:",
         )
@@ -167,7 +145,7 @@ def grid_panel(page: Page, patterns: RowPatterns, scores: HeadScores, looked: Lo
         title=ALL_SCORES[view.score].title,
         picked=looked.head,
         ringed=heads_above(values, view.threshold),
-        on_pick=lambda layer, head: pick_head((layer, head)),
+        on_pick=pick_head,
         key="grid",
     )
 
@@ -178,7 +156,7 @@ def heat_map_panel(page: Page, looked: Looked) -> None:
         attention_figure(looked.tokens, looked.pattern, looked.row.cells, page.look),
         key="pattern",
         alt=f"Heat map of the attention of {looked.name}: rows are queries, columns keys. {stripe_sentence(looked)}",
-        rows=attention_table(looked.tokens, looked.pattern, looked.row.cells),
+        rows=partial(attention_table, looked.tokens, looked.pattern, looked.row.cells),
         source=looked.source,
         on_pick=None,
     )
@@ -186,7 +164,7 @@ def heat_map_panel(page: Page, looked: Looked) -> None:
 
 def loss_panel(page: Page, patterns: RowPatterns, looked: Looked) -> None:
     """Each token's loss coloured on the text, with the table behind it."""
-    uniform = math.log(page.identity.card.d_vocab)
+    uniform = math.log(page.subject.card.d_vocab)
     layout = looked.row.layout
     st.html(token_loss_html(looked.tokens, patterns.token_loss, uniform, page.look, layout))
     rows = token_loss_table(looked.tokens, patterns.token_loss, layout)

@@ -9,19 +9,23 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
-from core.ablation.cached import CausalMap
-from core.ablation.tables import causal_command, effect_rows, page_json
+from core.ablation.outcomes import CausalMap
+from core.ablation.quadrants import QUADRANTS, quadrants
+from core.ablation.tables import effect_rows
 from core.ablation.words import agreement_sentence
-from core.attention.scores import ALL_SCORES, HeadScores, head_name
-from core.figures.ablation.effect_map import describe_effect_map, effect_map, effect_marks
-from core.figures.ablation.score_effect import describe_score_effect, score_effect, score_effect_marks
+from core.attention.head_scores import HeadScores
+from core.attention.scores import ALL_SCORES
+from core.figures.ablation.effect_map import describe_effect_map, effect_map, effect_overlay
+from core.figures.ablation.score_effect import describe_score_effect, score_effect, score_effect_overlay
 from core.numbers import signed
-from core.settings.view import measured_on
-from core.stats import QUADRANTS, Agreement, quadrants, rank_agreement
+from core.settings.provenance import measured_on
+from core.sharing.commands import causal_command
+from core.sharing.facts import causal_facts
+from core.stats import Agreement, rank_agreement
 from core.transformer.card import ModelCard
 from core.ui.components.figure_panel import Source, figure_panel
+from core.ui.frame.navigation import open_its_card, see_where_it_looks
 from core.ui.frame.page import Page
-from core.ui.frame.state import CARD_LINK, link_to
 
 # A model with fewer weights than this is measured without being asked: seconds.
 _SMALL_MODEL = 20_000_000
@@ -107,7 +111,7 @@ def scatter(page: Page, effects: Effects, source: Source) -> None:
         alt=describe_score_effect(effects.shown, view.score, floor),
         rows=partial(_rows, page, effects),
         source=source,
-        marks=score_effect_marks(*shown, view.threshold, floor, page.look),
+        overlay=score_effect_overlay(*shown, view.threshold, floor, page.look),
     )
 
 
@@ -126,9 +130,9 @@ def picked_head(page: Page, effects: Effects) -> None:
         return
     view = page.view
     values = effects.scores.mean(view.score)
-    st.markdown(f"#### {head_name(*head)}")
+    st.markdown(f"#### {head.name}")
     found = quadrants(values, effects.shown, view.threshold, view.experiment.floor)
-    where = next((QUADRANTS[name] for name, heads in found.items() if list(head) in heads.tolist()), "not measured yet")
+    where = next((QUADRANTS[name] for name, heads in found.items() if head in heads), "not measured yet")
     exact = effects.exact[head]
     rows = [
         {"": ALL_SCORES[view.score].title, "value": f"{values[head]:.2f}"},
@@ -137,27 +141,15 @@ def picked_head(page: Page, effects: Effects) -> None:
         {"": "so it", "value": where},
     ]
     st.table(rows, border="horizontal", hide_index=True, hide_header=True)
-    link_to("pages/2_Attention.py", "See where it looks", ":material/visibility:")
-    link_to(*CARD_LINK)
+    see_where_it_looks()
+    open_its_card()
 
 
-def source_of(page: Page, effects: Effects) -> Source:
+def source_of(page: Page, known: CausalMap | None, effects: Effects) -> Source:
     """What the files of this page say."""
-    view, identity = page.view, page.identity
-    losses = effects.scores.losses()
-    agreement = effects.agreement()
-    numbers = page_json(
-        view,
-        identity,
-        loss={"first_copy": losses.first_copy, "second_copy": losses.second_copy},
-        effect=effects.exact,
-        estimate=effects.estimate,
-        scores={view.score: effects.scores.mean(view.score)},
-        floor=view.experiment.floor,
-        estimate_agreement={"spearman": agreement.rho, "low": agreement.low, "high": agreement.high},
-    )
-    stem = f"headscope-{identity.card.name.replace('/', '--')}-causal"
-    return Source(measured_on(view.request.probe(identity), identity), causal_command(view), numbers, stem)
+    losses, mode = effects.scores.losses(), page.view.experiment.mode
+    facts = partial(causal_facts, page.subject, mode, losses, known, effects.estimate)
+    return Source(measured_on(page.subject), causal_command(page.view), facts, f"{page.stem}-causal")
 
 
 def _map(page: Page, effects: Effects, effect: Float[np.ndarray, "n_layers n_heads"], key: str, source: Source) -> None:
@@ -170,7 +162,7 @@ def _map(page: Page, effects: Effects, effect: Float[np.ndarray, "n_layers n_hea
         alt=describe_effect_map(effect, f"{title}, {key}"),
         rows=partial(_rows, page, effects),
         source=source,
-        marks=effect_marks(values, view.score, view.threshold, page.look),
+        overlay=effect_overlay(values, view.score, view.threshold, page.look),
     )
 
 

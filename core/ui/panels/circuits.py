@@ -8,29 +8,31 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from core.ablation.tables import page_json
-from core.attention.cached import ScoreRequest, score_key
-from core.attention.scores import HeadScores, head_name
-from core.circuits.cached import CIRCUIT_MODES, Circuit, Pruning, circuit, heads_to_prune, prune
+from core.ablation.cached import PRUNING_MODES, REFERENCE_SEQUENCES, prune
+from core.ablation.outcomes import Pruning
+from core.attention.head_scores import HeadScores
+from core.circuits.cached import circuit
+from core.circuits.circuit import Circuit, heads_to_prune
+from core.circuits.tables import composition_rows, edge_rows, pruning_rows
 from core.circuits.words import (
-    circuit_command,
+    SMALL_DROP,
+    WORTH_SHOWING,
     circuit_sentence,
-    composition_rows,
     composition_sentence,
-    edge_rows,
-    pruning_rows,
     pruning_sentence,
     shown_heads,
 )
 from core.figures.circuits.circuit import circuit_graph, describe_circuit, describe_pruned, pruned_matching
 from core.figures.circuits.composition import composition_maps, describe_composition
-from core.heads import Head, HeadSet, Mode
-from core.runtime.cache import at_hand
-from core.settings.view import measured_on
+from core.heads import Head, HeadSet, named, names
+from core.settings.modes import Mode
+from core.settings.provenance import measured_on
+from core.sharing.commands import circuit_command
+from core.sharing.facts import circuit_facts, pruning_facts
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.frame.page import Page
-from core.ui.frame.sentences import metric_change, plain
-from core.ui.frame.waiting import awaited
+from core.ui.frame.sentences import metric_change, verbatim
+from core.ui.frame.waiting import await_result, job_key
 
 _MODE = "circuit_mode"
 _RECEIVER = "circuit_receiver"
@@ -39,41 +41,35 @@ _RECEIVER = "circuit_receiver"
 def mode_choice(page: Page) -> Mode:
     """Zero or mean, the only two that make sense here; another page's resample or pattern becomes the mean."""
     mode: Mode = page.view.experiment.mode
-    st.session_state[_MODE] = mode if mode in CIRCUIT_MODES else "mean"
+    st.session_state[_MODE] = mode if mode in PRUNING_MODES else "mean"
     st.radio(
         "What stands in for a head",
-        list(CIRCUIT_MODES),
+        list(PRUNING_MODES),
         key=_MODE,
         horizontal=True,
         format_func=str.capitalize,
         on_change=_take_mode,
-        help="Mean: the head's average output over 8 other repeated sequences, position by position. Zero: nothing.",
+        help=f"Mean: the head's average output over {REFERENCE_SEQUENCES} other repeated sequences, position by position. "
+        "Zero: nothing.",
     )
     chosen: Mode = st.session_state[_MODE]
     return chosen
 
 
-def circuit_of(request: ScoreRequest, mode: Mode) -> Circuit | None:
+def circuit_of(page: Page, mode: Mode) -> Circuit | None:
     """The circuit; None while it is not there."""
-    work = partial(circuit, request, mode)
-    known = at_hand(work)
-    if known is not None:
-        return known
     doing = "Calling heads, reading their weights, and cutting each path"
-    return awaited(f"circuit {mode} {score_key(request)}", lambda _: work(), doing)
+    return await_result(job_key(page.subject, "circuit", mode), partial(circuit, page.subject, mode), doing)
 
 
-def prunings_of(request: ScoreRequest, heads: HeadSet, mode: Mode) -> list[Pruning] | None:
+def prunings_of(page: Page, heads: HeadSet, mode: Mode) -> list[Pruning] | None:
     """Each of `heads` pruned alone; None while one is not there."""
 
     def work() -> list[Pruning]:
-        return [prune(request, head, mode) for head in heads]
+        return [prune(page.subject, head, mode) for head in heads]
 
-    known = at_hand(work)
-    if known is not None:
-        return known
-    key = f"prune {mode} {' '.join(head_name(*head) for head in heads)} {score_key(request)}"
-    return awaited(key, lambda _: work(), "Taking one head away at a time and measuring all others again")
+    doing = "Taking one head away at a time and measuring all others again"
+    return await_result(job_key(page.subject, "prune", mode, named(heads)), work, doing)
 
 
 def graph_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
@@ -85,43 +81,44 @@ def graph_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
         circuit_graph(found, scores, page.look),
         key="circuit",
         alt=describe_circuit(found),
-        rows=edge_rows(found),
-        source=source_of(page, found, found.mode),
+        rows=partial(edge_rows, found.edges),
+        source=circuit_source(page, found, scores),
     )
     st.caption(
         "Beside a head: its previous-token score (left) or its prefix matching (right). On an edge, and by its width: what "
         "prefix matching loses when the right head's keys are read without the left head's output, everything else clean; "
-        "orange from 0.05. Dotted: the weights' K-composition is not above that of random matrices. Only direct paths are cut: "
-        "what layers between make of the left head's output stays. Click a head to pick it; point at an edge for both numbers."
+        f"orange from {SMALL_DROP:.2f}. Dotted: the weights' K-composition is not above that of random matrices. Only direct "
+        "paths are cut: what layers between make of the left head's output stays. Click a head to pick it; point at an edge "
+        "for both numbers."
     )
 
 
-def composition_panel(page: Page, found: Circuit) -> None:
+def composition_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
     """K-, Q- and V-composition of every earlier head with one induction head, above random."""
-    early = [head for head in found.induction if head[0] == 0]
+    early = [head for head in found.induction if head.layer == 0]
     receivers = [head for head in found.induction if head not in early]
     if not receivers:
         st.info("Every called head is in layer 0, so no head comes before it.", icon=":material/info:")
         return
     strongest = found.edges[0].induction if found.edges else receivers[0]
     shown = page.view.head if page.view.head in receivers else strongest
-    st.session_state[_RECEIVER] = head_name(*shown)
+    st.session_state[_RECEIVER] = shown.name
     st.selectbox(
         "Induction head",
-        [head_name(*head) for head in receivers],
+        names(receivers),
         key=_RECEIVER,
         on_change=_pick_receiver,
         width=220,
         help="Whose keys, queries and values are looked at. Choosing it picks it.",
     )
     st.markdown(composition_sentence(found, shown))
-    rotary = "; positions are rotary in this model and are left out" if page.identity.card.positional == "rotary" else ""
+    rotary = "; positions are rotary in this model and are left out" if page.subject.card.positional == "rotary" else ""
     figure_panel(
         composition_maps(found, shown, page.look),
         key="composition",
         alt=describe_composition(found, shown),
-        rows=composition_rows(found, shown),
-        source=replace(source_of(page, found, found.mode), measured_on=f"the weights alone, whatever the tokens{rotary}"),
+        rows=partial(composition_rows, found, shown),
+        source=replace(circuit_source(page, found, scores), measured_on=f"the weights alone, whatever the tokens{rotary}"),
         on_pick=None,
     )
     st.caption("Colour: composition less that of random matrices, one scale for all three maps. Frames: previous-token heads.")
@@ -129,24 +126,24 @@ def composition_panel(page: Page, found: Circuit) -> None:
 
 def edge_table(page: Page, found: Circuit) -> None:
     """Every edge with both numbers."""
-    numbers = {"drop": "drop", "clean": "clean", "patched": "cut"} | {
+    numbers = {"path_patch_drop": "drop", "clean": "clean", "patched": "cut"} | {
         f"{kind}_composition": f"{kind.upper()}-composition" for kind in "kqv"
     }
-    formats = {name: "%.2f" if name in ("drop", "clean", "patched") else "%.3f" for name in numbers}
-    rows = edge_rows(found)
+    formats = {name: "%.2f" if name in ("path_patch_drop", "clean", "patched") else "%.3f" for name in numbers}
+    rows = edge_rows(found.edges)
     st.dataframe(
         rows,
         hide_index=True,
         height="content" if len(rows) <= 10 else 400,
         column_config={name: st.column_config.NumberColumn(title, format=formats[name]) for name, title in numbers.items()}
         | {
-            "baseline": st.column_config.NumberColumn("random", format="%.3f"),
-            "above_baseline": st.column_config.NumberColumn("K above random", format="%.3f"),
-            "k_rank": st.column_config.NumberColumn("K rank"),
+            "random_composition": st.column_config.NumberColumn("random", format="%.3f"),
+            "above_random": st.column_config.NumberColumn("K above random", format="%.3f"),
+            "rank": st.column_config.NumberColumn("K rank"),
             "earlier_heads": st.column_config.NumberColumn("of earlier heads"),
         },
     )
-    if page.identity.card.positional == "rotary":
+    if page.subject.card.positional == "rotary":
         st.caption("Compositions leave rotary positions out. “Random” is the composition of random matrices of these shapes.")
 
 
@@ -157,49 +154,42 @@ def pruning_panel(page: Page, found: Circuit, scores: HeadScores, mode: Mode) ->
         "Pruned: the picked head, or the one whose path costs most. Beside it: the two heads, not called, whose previous-token "
         "score is nearest. Pick another head above or in the sidebar."
     )
-    prunings = prunings_of(page.view.request, heads, mode)
+    prunings = prunings_of(page, heads, mode)
     if prunings is None:
         return
     st.markdown(pruning_sentence(prunings, scores, found.induction))
     previous = scores.mean("previous_token")
-    titles = [f"without {head_name(*head)} (previous-token {previous[head]:.2f})" for head in heads]
+    titles = [f"without {head.name} (previous-token {previous[head]:.2f})" for head in heads]
     # Large numbers need the whole width.
     places = [st.container() for _ in prunings] if page.look.large else st.columns(len(prunings))
     for place, pruning, title in zip(places, prunings, titles, strict=True):
         _numbers(place, pruning, title)
     shown = shown_heads(scores.mean("induction"), found.induction)
     if not shown:
-        st.info("No head's prefix matching is above 0.20, so there is nothing to lose.", icon=":material/info:")
+        st.info(f"No head's prefix matching is above {WORTH_SHOWING:.2f}, so there is nothing to lose.", icon=":material/info:")
         return
     figure_panel(
         pruned_matching(prunings, shown, found.induction, titles, page.look),
         key="pruned",
         alt=describe_pruned(prunings, shown),
-        rows=pruning_rows(prunings, found.induction),
-        source=source_of(page, found, mode, prunings),
+        rows=partial(pruning_rows, prunings, found.induction),
+        source=pruning_source(page, prunings, mode),
         on_pick=None,
     )
     st.caption("Ring: before. Diamond: without that head. Bold: called. Heads in its own layer or earlier cannot change.")
 
 
-def source_of(page: Page, found: Circuit, mode: Mode, prunings: list[Pruning] | None = None) -> Source:
-    """What the files of this page say."""
-    view, identity = page.view, page.identity
-    composed = [row for head in found.induction for row in composition_rows(found, head)]
-    facts: dict[str, object] = {"stand_in": mode, "edges": edge_rows(found), "composition": composed}
-    if prunings is not None:
-        facts["prunings"] = [
-            {
-                "head": head_name(*pruning.head),
-                "second_copy": {"clean": pruning.clean.second_copy, "pruned": pruning.pruned.second_copy},
-                "recovered_fraction": pruning.recovered_fraction,
-                "prefix_matching": {"before": pruning.before, "after": pruning.after},
-            }
-            for pruning in prunings
-        ]
-    command = circuit_command(view, mode, None if prunings is None else prunings[0].head)
-    stem = f"headscope-{identity.card.name.replace('/', '--')}-circuits"
-    return Source(measured_on(view.request.probe(identity), identity), command, page_json(view, identity, **facts), stem)
+def circuit_source(page: Page, found: Circuit, scores: HeadScores) -> Source:
+    """What the files beside the circuit say."""
+    facts = partial(circuit_facts, page.subject, found, scores.losses())
+    command = circuit_command(page.view, found.mode)
+    return Source(measured_on(page.subject), command, facts, f"{page.stem}-circuits")
+
+
+def pruning_source(page: Page, prunings: list[Pruning], mode: Mode) -> Source:
+    """What the files beside pruned heads say."""
+    command = circuit_command(page.view, mode, [pruning.head for pruning in prunings])
+    return Source(measured_on(page.subject), command, partial(pruning_facts, page.subject, prunings), f"{page.stem}-pruning")
 
 
 def _take_mode() -> None:
@@ -217,10 +207,10 @@ def _prunable(picked: Head | None, found: Circuit) -> Head | None:
 
 def _numbers(place: st.delta_generator.DeltaGenerator, pruning: Pruning, title: str) -> None:
     before, after = pruning.clean.second_copy, pruning.pruned.second_copy
-    lost = pruning.recovered_fraction
+    lost = pruning.gain_lost
     changed = abs(after - before) >= 0.05
     place.metric(
-        plain(title),
+        verbatim(title),
         f"{before:.2f} → {after:.2f} nats",
         delta=metric_change(after - before) + ("" if np.isnan(lost) else f", {max(0.0, lost):.0%} of the gain lost"),
         delta_color="inverse" if changed else "off",

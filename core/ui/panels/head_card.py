@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.ablation.tables import page_json
-from core.attention.cached import score_key
-from core.attention.scores import ALL_SCORES, HeadScores, head_name, heads_above
-from core.attention.tables import head_rows, scores_json
+from core.attention.head_scores import HeadScores
+from core.attention.scores import ALL_SCORES
+from core.attention.tables import head_rows
 from core.documents.head_card import card_page, card_title, cost_picture
 from core.errors import BadInput
-from core.figures.attention.heatmap import describe_heatmap, heatmap_marks, score_heatmap
-from core.figures.attention.sensitivity import describe_one_head, one_head_marks, one_head_panels
+from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
+from core.figures.attention.sensitivity import describe_one_head, one_head_overlay, one_head_panels
 from core.figures.base.number_table import number_table_html
 from core.figures.head_card.edges import describe_edges, edge_lines
 from core.figures.head_card.patterns import describe_patterns, pattern_pair, pattern_rows
 from core.head_card.cached import PARTS
 from core.head_card.card import HeadCard, PartName
-from core.head_card.tables import COLUMNS, card_command, card_facts, card_rows, cost_rows, edge_rows, movement_rows
+from core.head_card.tables import COLUMNS, card_facts, card_rows, cost_rows, edge_rows, movement_rows
 from core.head_card.words import (
     alone_sentence,
+    baselines_note,
     call_sentence,
-    control_note,
     edges_sentence,
     in_set_sentence,
     interval_note,
     movement_sentence,
 )
-from core.settings.view import measured_on, parse_head, score_command
+from core.heads import Head, ranked
+from core.settings.provenance import measured_on
+from core.sharing.commands import card_command, score_command
+from core.sharing.facts import score_facts
 from core.ui.components.figure_panel import Source, figure_panel
+from core.ui.frame.navigation import ABLATION, ATTENTION, CIRCUITS, SENSITIVITY, VERDICTS
 from core.ui.frame.page import Page
-from core.ui.frame.sentences import plain
-from core.ui.frame.state import link_to, pick_head
-from core.ui.frame.waiting import awaited
+from core.ui.frame.sentences import verbatim
+from core.ui.frame.state import pick_head
+from core.ui.frame.waiting import await_job, job_key
 
-T = TypeVar("T")
 # A part of the card: one small picture among others, and no map of heads to pick from.
 _part_panel = partial(figure_panel, on_pick=None, compact=True)
 _PICKER = "card_head"
@@ -51,20 +53,20 @@ _TITLES = {
     "movement": "How it moves",
 }
 _LINKS = (
-    ("pages/6_Verdicts.py", "Verdicts on all heads", ":material/gavel:"),
-    ("pages/2_Attention.py", "See where it looks", ":material/visibility:"),
-    ("pages/3_Ablation.py", "Take other heads away", ":material/content_cut:"),
-    ("pages/7_Circuits.py", "The whole circuit", ":material/account_tree:"),
-    ("pages/9_Sensitivity.py", "How other heads move", ":material/tune:"),
+    (VERDICTS, "Verdicts on all heads"),
+    (ATTENTION, "See where it looks"),
+    (ABLATION, "Take other heads away"),
+    (CIRCUITS, "The whole circuit"),
+    (SENSITIVITY, "How other heads move"),
 )
 # Where the progress of a part is shown.
 _PLACES: dict[PartName, str] = {
-    "calls": "sentence",
+    "judged": "sentence",
     "patterns": "patterns",
     "alone": "costs",
-    "alone_controls": "costs",
+    "alone_baselines": "costs",
     "in_set": "costs",
-    "in_set_controls": "costs",
+    "in_set_baselines": "costs",
     "edges": "edges",
     "movement": "movement",
 }
@@ -74,8 +76,8 @@ def picker(page: Page, scores: HeadScores) -> None:
     """Choose the head that the card is about, the highest score first."""
     view = page.view
     values = scores.mean(view.score)
-    heads = {head_name(*head): float(values[head]) for head in heads_above(values, -2.0)}
-    st.session_state[_PICKER] = None if view.head is None else head_name(*view.head)
+    heads = {head.name: float(values[head]) for head in ranked(values)}
+    st.session_state[_PICKER] = None if view.head is None else view.head.name
     st.selectbox(
         "Head" if view.head is None else "Another head",
         list(heads),
@@ -89,18 +91,17 @@ def picker(page: Page, scores: HeadScores) -> None:
 
 def choose_in_map(page: Page, scores: HeadScores) -> None:
     """Every head's score; a click opens its card."""
-    view, identity = page.view, page.identity
+    view = page.view
     shown = (scores, view.score, view.threshold)
-    probe = view.request.probe(identity)
-    json_text = partial(scores_json, scores, view, probe, identity)
-    source = Source(measured_on(probe, identity), score_command(view), json_text, _stem(page, "heads"))
+    facts = partial(score_facts, page.subject, scores)
+    source = Source(measured_on(page.subject), score_command(view), facts, f"{page.stem}-heads")
     figure_panel(
         score_heatmap(scores, view.score, None, page.look),
         key="choose",
         alt=describe_heatmap(scores, view.score),
         rows=partial(head_rows, *shown),
         source=source,
-        marks=heatmap_marks(*shown, page.look),
+        overlay=heatmap_overlay(*shown, page.look),
     )
 
 
@@ -122,21 +123,21 @@ def gathered(page: Page, card: HeadCard, places: Mapping[str, DeltaGenerator]) -
             continue
         with places[_PLACES[name]]:
             if name not in card.missing:
-                key = f"card {name} {score_key(page.view.request)} {part.depends(page.view)}"
-                work = partial(part.measure, page.view)
+                key = job_key(page.subject, "card", name, part.depends(page.subject, page.view))
+                work = partial(part.measure, page.subject, page.view)
                 try:
-                    found: dict[str, Any] = {name: awaited(key, partial(_run, work), part.doing, background=True)}
+                    found: dict[str, Any] = {name: await_job(key, work, part.doing, background=True)}
                     card = replace(card, **found)
                 except BadInput as error:
                     card = replace(card, missing={**card.missing, name: str(error)})
             if name in card.missing:
-                st.info(plain(card.missing[name]), icon=":material/info:")
+                st.info(verbatim(card.missing[name]), icon=":material/info:")
     return card
 
 
 def title_of(page: Page, card: HeadCard) -> str:
     """The head, its model, and its label once that is known."""
-    return plain(card_title(card, page.identity))
+    return verbatim(card_title(card, page.subject.identity))
 
 
 def tools(page: Page, card: HeadCard, source: Source) -> None:
@@ -148,7 +149,7 @@ def tools(page: Page, card: HeadCard, source: Source) -> None:
     why = "Live figures, no network needed." if ready else "When every part has been measured."
     right[0].download_button(
         "Card as one page",
-        lambda: card_page(card, page.view, page.identity),
+        lambda: card_page(page.subject, card, page.view),
         f"{source.stem}.html",
         "text/html",
         key="card-html",
@@ -172,22 +173,22 @@ def tools(page: Page, card: HeadCard, source: Source) -> None:
 
 def sentence(card: HeadCard) -> None:
     """What the head is, in words, and why it is called that."""
-    if card.sentence is None or card.verdict is None or card.calls is None:
+    if card.sentence is None or card.verdict is None or card.judged is None:
         return
-    if card.calls.behaviour == "absent" and card.scores.losses().behaviour == "present":
+    if card.judged.behaviour == "absent" and card.scores.losses().behaviour == "present":
         st.warning(
             "**The behaviour is absent at every length that was tested**, so the label says where the head looks, not that "
             "the model does induction.",
             icon=":material/warning:",
         )
-    st.markdown(f"**{plain(card.sentence.partition('. ')[2])}**")
-    st.caption(plain(call_sentence(card)))
+    st.markdown(f"**{verbatim(card.sentence.partition('. ')[2])}**")
+    st.caption(verbatim(call_sentence(card)))
 
 
 def numbers(page: Page, card: HeadCard) -> None:
     """Every number with interval, control and chance; in words what each is."""
     st.html(number_table_html(card_rows(card), COLUMNS, f"Every number of {card.name}", page.look))
-    st.caption(plain(interval_note(card)))
+    st.caption(verbatim(interval_note(card)))
 
 
 def patterns_panel(page: Page, card: HeadCard, source: Source) -> None:
@@ -198,7 +199,7 @@ def patterns_panel(page: Page, card: HeadCard, source: Source) -> None:
         pattern_pair(card.patterns, page.look),
         key="patterns",
         alt=describe_patterns(card.name, card.patterns),
-        rows=pattern_rows(card.patterns),
+        rows=partial(pattern_rows, card.patterns),
         source=source,
     )
     st.caption(
@@ -213,21 +214,21 @@ def removal_panel(page: Page, card: HeadCard, source: Source) -> None:
         return
     for said in (alone_sentence(card), in_set_sentence(card)):
         if said:
-            st.markdown(plain(said))
+            st.markdown(verbatim(said))
     picture = cost_picture(card, page.look)
     if picture is not None:
         _part_panel(
             picture.figure,
             key="removal",
             alt=picture.description,
-            rows=cost_rows(card),
+            rows=partial(cost_rows, card),
             source=source,
         )
     mode = page.view.experiment.mode.capitalize()
     st.caption(
-        plain(
+        verbatim(
             f"{mode} ablation. Diamond: without these heads. Rings and band: random heads matched by layer, 95 %. "
-            f"{control_note(card)}"
+            f"{baselines_note(card)}"
         )
     )
 
@@ -236,14 +237,14 @@ def edges_panel(page: Page, card: HeadCard, source: Source) -> None:
     """Which heads this one depends on, and which depend on it."""
     if card.edges is None:
         return
-    st.markdown(plain(edges_sentence(card)))
+    st.markdown(verbatim(edges_sentence(card)))
     if not card.edges.into and not card.edges.out:
         return
     _part_panel(
         edge_lines(card.edges, page.look),
         key="edges",
         alt=describe_edges(card.name, card.edges),
-        rows=edge_rows(card),
+        rows=partial(edge_rows, card),
         source=source,
     )
     st.caption(
@@ -258,44 +259,32 @@ def movement_panel(page: Page, card: HeadCard, source: Source) -> None:
     if found is None:
         return
     threshold = page.view.threshold
-    st.markdown(plain(movement_sentence(card, threshold)))
+    st.markdown(verbatim(movement_sentence(card, threshold)))
     _part_panel(
         one_head_panels(found, card.head, None, page.look),
         key="movement",
         alt=describe_one_head(found, card.head),
-        rows=movement_rows(card, threshold),
+        rows=partial(movement_rows, card, threshold),
         source=source,
-        marks=one_head_marks(found, card.head, threshold, page.look),
+        overlay=one_head_overlay(found, card.head, threshold, page.look),
     )
 
 
 def links() -> None:
     """Where each part of the card comes from."""
     with st.container(horizontal=True):
-        for path, label, icon in _LINKS:
-            link_to(path, label, icon)
+        for target, label in _LINKS:
+            target.link(label)
 
 
 def card_source(page: Page, card: HeadCard) -> Source:
     """What the files of this page say."""
-    view, identity = page.view, page.identity
-    return Source(
-        measured_on(view.request.probe(identity), identity),
-        card_command(card, view),
-        page_json(view, identity, **card_facts(card, view)),
-        _stem(page, card.name),
-    )
-
-
-def _run(work: Callable[[], T], _: object) -> T:
-    """Work as a job: it reports to the job that runs it, not to the function it is handed."""
-    return work()
+    view = page.view
+    in_set = None if card.in_set is None else card.in_set.whole.heads
+    facts = partial(card_facts, page.subject, card, view)
+    return Source(measured_on(page.subject), card_command(view, in_set), facts, f"{page.stem}-{card.name}")
 
 
 def _take_picked() -> None:
     picked = st.session_state[_PICKER]
-    pick_head(None if picked is None else parse_head(picked))
-
-
-def _stem(page: Page, what: str) -> str:
-    return f"headscope-{page.identity.card.name.replace('/', '--')}-{what}"
+    pick_head(None if picked is None else Head.parse(picked))

@@ -7,31 +7,32 @@ from functools import partial
 import streamlit as st
 
 from core.documents.replication import report_page
-from core.replication.report import REPORT_MODE, ReportRun, run_report
-from core.runtime.cache import at_hand
-from core.settings.view import command_line
+from core.replication.cached import run_report
+from core.replication.run import REPORT_MODE, ReportRun
+from core.runtime.cache import if_cached
+from core.sharing.commands import report_command
 from core.ui.frame.page import Page
 
 
 def download_panel(page: Page) -> None:
     """A button for the page, once everything that it holds is measured; and the command that writes the same."""
-    run = at_hand(partial(run_report, page.view.request))
+    run = if_cached(partial(run_report, page.subject))
     if run is None:
         st.caption("The page can be downloaded here as soon as everything above is measured.")
         return
     st.download_button(
         "The report as one page",
-        partial(_whole_page, run, page),
-        f"headscope-{page.identity.card.name.replace('/', '--')}-report.html",
+        partial(_whole_page, run, page.view.threshold),
+        f"{page.stem}-report.html",
         "text/html",
         key="report-page",
         on_click="ignore",
         icon=":material/download:",
     )
     st.caption("One file of about 5 MB with live figures, which needs no network. The same without a browser:")
-    st.code(command_line(page.view, "report", "--html", "report.html"), language="bash", wrap_lines=True)
+    st.code(report_command(page.view, "--html", "report.html"), language="bash", wrap_lines=True)
 
 
-def _whole_page(run: ReportRun, page: Page) -> bytes:
+def _whole_page(run: ReportRun, threshold: float) -> bytes:
     """Made only when somebody asks for it: it holds the whole figure library."""
-    return report_page(run, page.identity, page.view.threshold, REPORT_MODE).encode()
+    return report_page(run, threshold, REPORT_MODE).encode()

@@ -7,33 +7,33 @@ from functools import partial
 
 import streamlit as st
 
-from core.attention.cached import score_key
-from core.replication.recipe import Reproduction
-from core.replication.report import scale_answer
-from core.replication.size import SizedModel, measure_models, missing, scale_request, sized_models
-from core.replication.tables import scale_notes, scale_rows
+from core.replication.cached import measure_models, sized_models
+from core.replication.reproduction import Reproduction
+from core.replication.size import SizedModel, missing
+from core.replication.tables import size_notes, size_rows
+from core.replication.words import size_answer
 from core.settings.view import View
+from core.ui.frame.navigation import HEADS
 from core.ui.frame.page import Page
-from core.ui.frame.sentences import plain
-from core.ui.frame.state import link_to
-from core.ui.frame.waiting import awaited
+from core.ui.frame.sentences import verbatim
+from core.ui.frame.waiting import await_job
 
 _ASKED = "scale_asked_for"
 _PROBLEMS = "scale_problems"
 
 
-def scale_question(page: Page, own: Reproduction) -> None:
+def size_question(page: Page, own: Reproduction) -> None:
     """What is known about scale here, what is missing, and what it would take."""
     models = sized_models()
-    st.markdown(plain(scale_answer(page.view.request.model, own, models)))
-    st.table(scale_rows(models), border="horizontal", hide_index=True)
-    for note in scale_notes(models):
-        st.caption(plain(note))
+    st.markdown(verbatim(size_answer(page.subject.card, own, models)))
+    st.table(size_rows(models), border="horizontal", hide_index=True)
+    for note in size_notes(models):
+        st.caption(verbatim(note))
     _measure_missing(models)
     st.markdown("Open a model in **Heads**, with its highest head picked where it is known and everything else as it is:")
     with st.container(horizontal=True):
         for model in models:
-            link_to("pages/1_Heads.py", plain(model.name), ":material/grid_on:", _showing(page.view, model))
+            HEADS.link(verbatim(model.name), _showing(page.view, model))
 
 
 def _showing(view: View, model: SizedModel) -> View:
@@ -48,15 +48,15 @@ def _measure_missing(models: tuple[SizedModel, ...]) -> None:
     if _ASKED in state:
         # The names that were asked for, not those that are still missing: it stays one job while the table fills in.
         asked: tuple[str, ...] = state[_ASKED]
-        key = " ".join(["scale", *(score_key(scale_request(name)) for name in asked)])
+        key = " ".join(["sizes", *asked])
         doing = "Measuring each model on the default probe; the table fills in as they come"
-        problems = awaited(key, lambda _: measure_models(asked), doing, background=True, live=True)
+        problems = await_job(key, partial(measure_models, asked), doing, background=True, live=True)
         if problems is None:
             return
         state[_PROBLEMS] = problems
         del state[_ASKED]
     for name, problem in state.get(_PROBLEMS, {}).items():
-        st.caption(plain(f"{name} could not be measured: {problem}"))
+        st.caption(verbatim(f"{name} could not be measured: {problem}"))
     if names:
         count = "the one that is" if len(names) == 1 else f"the {len(names)} that are"
         st.button(

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
-from core.ablation.tables import page_json
-from core.attention.cached import score_key
-from core.attention.sensitivity import Sensitivity, measure_sensitivity, sensitivity_sentences, spread_rows, stored_sensitivity
-from core.figures.attention.sensitivity import describe_sensitivity, sensitivity_marks, sensitivity_panels
-from core.heads import Head
-from core.settings.view import measured_on, score_command
+from core.attention.cached import sensitivity
+from core.attention.sensitivity import Sensitivity
+from core.attention.tables import spread_rows
+from core.attention.words import sensitivity_sentences
+from core.figures.attention.sensitivity import describe_sensitivity, sensitivity_overlay, sensitivity_panels
+from core.heads import HeadSet
+from core.settings.provenance import measured_on
+from core.sharing.commands import sensitivity_command
+from core.sharing.facts import sensitivity_facts
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.frame.page import Page
-from core.ui.frame.sentences import plain
-from core.ui.frame.waiting import awaited
+from core.ui.frame.sentences import verbatim
+from core.ui.frame.waiting import await_result, job_key
 
 _COLUMNS, _COLUMNS_LARGE = 6, 3
 
 
 def sensitivity_of(page: Page) -> Sensitivity | None:
     """The score at every setting; None, with progress shown, while it is not there."""
-    request, score = page.view.request, page.view.score
-    known = stored_sensitivity(request, score)
-    return known or awaited(
-        f"sensitivity {score_key(request)} {score}",
-        lambda _: measure_sensitivity(request, score),
-        "Measuring every head at other lengths and seeds, and with the BOS changed",
-    )
+    score = page.view.score
+    doing = "Measuring every head at other lengths and seeds, and with the BOS changed"
+    return await_result(job_key(page.subject, "sensitivity", score), partial(sensitivity, page.subject, score), doing)
 
 
-def shown_heads(page: Page, found: Sensitivity) -> tuple[Head, ...]:
+def shown_heads(page: Page, found: Sensitivity) -> HeadSet:
     """As many heads as fit beside each other."""
     return found.top(_COLUMNS_LARGE if page.look.large else _COLUMNS, page.view.head)
 
@@ -39,31 +40,25 @@ def meaning(page: Page, found: Sensitivity) -> None:
     first, *others = sensitivity_sentences(found, shown_heads(page, found), page.view.threshold)
     st.subheader(first, anchor=False)
     for sentence in others:
-        st.markdown(f"- {plain(sentence)}")
+        st.markdown(f"- {verbatim(sentence)}")
 
 
 def panels(page: Page, found: Sensitivity) -> None:
     """The small multiples, with the table behind them."""
-    view = page.view
-    heads = shown_heads(page, found)
-    rows = spread_rows(found, heads, view.threshold)
-    always, sometimes = found.steady(view.threshold)
-    card = page.identity.card
-    numbers = page_json(view, page.identity, above_always=always, above_sometimes=sometimes, settings=rows)
-    sequences = found.settings[0].request.options.sequences
-    usual = measured_on(view.request.probe(page.identity), page.identity)
+    view, heads = page.view, shown_heads(page, found)
+    usual = measured_on(page.subject)
     source = Source(
-        f"{sequences} sequences at each setting, one thing varied at a time; otherwise {usual}",
-        score_command(view),
-        numbers,
-        f"headscope-{card.name.replace('/', '--')}-sensitivity",
+        f"{found.sequences} sequences at each setting, one thing varied at a time; otherwise {usual}",
+        sensitivity_command(view, heads),
+        partial(sensitivity_facts, page.subject, found, heads, view.threshold),
+        f"{page.stem}-sensitivity",
     )
     figure_panel(
         sensitivity_panels(found, heads, view.head, page.look),
         key="sensitivity",
         alt=describe_sensitivity(found, heads),
-        rows=rows,
+        rows=partial(spread_rows, found, heads, view.threshold),
         source=source,
-        marks=sensitivity_marks(found, heads, view.threshold, page.look),
+        overlay=sensitivity_overlay(found, heads, view.threshold, page.look),
         on_pick=None,
     )

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import streamlit as st
 
-from core.ablation.cached import ablation_controls
+from core.ablation.cached import random_baselines
 from core.ablation.sweep import DEFAULT_GRID, Sweep, SweepRow
-from core.ablation.tables import page_json, sweep_command, sweep_row, sweep_rows
+from core.ablation.tables import sweep_row, sweep_rows
 from core.ablation.words import head_count
 from core.attention.tables import Row
-from core.figures.ablation.beside_baselines import BesideRow, beside_controls, describe_beside
-from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_marks
+from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
+from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
 from core.figures.base.style import Look
-from core.heads import MODES, HeadSet, Mode
+from core.heads import HeadSet
 from core.numbers import signed
-from core.runtime.cache import at_hand
-from core.settings.view import measured_on
-from core.ui.components.experiments import sweep_of
+from core.runtime.cache import if_cached
+from core.settings.modes import MODES, Mode
+from core.settings.provenance import measured_on
+from core.sharing.commands import sweep_command
+from core.sharing.facts import sweep_facts
 from core.ui.components.figure_panel import Source, figure_panel
+from core.ui.components.results import sweep_of
 from core.ui.frame.page import Page
 
 _TITLES = {
@@ -28,7 +32,7 @@ _TITLES = {
     "heads": "heads",
     "second_copy": "second copy (nats)",
     "step": "step (nats)",
-    "recovered_fraction": "gain lost",
+    "gain_lost": "gain lost",
     "random": "random heads, 95 % band",
     "names": "which heads",
 }
@@ -42,7 +46,7 @@ def other_modes(page: Page, score: str) -> dict[Mode, Sweep]:
     found: dict[Mode, Sweep] = {}
     for mode in MODES:
         if mode != experiment.mode:
-            sweep = sweep_of(page.view.request, DEFAULT_GRID, mode, score, controls=0)
+            sweep = sweep_of(page.subject, DEFAULT_GRID, mode, score, count=0)
             if sweep is None:
                 # One at a time: a second progress bar would say nothing more.
                 break
@@ -57,9 +61,9 @@ def curve(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep], source: Source
         sweep_curve(sweep, mode, None, page.look, others),
         key="sweep",
         alt=describe_sweep(sweep, mode),
-        rows=sweep_rows(sweep, others),
+        rows=partial(sweep_rows, sweep, others),
         source=source,
-        marks=sweep_marks(page.view.threshold, page.look),
+        overlay=sweep_overlay(page.view.threshold, page.look),
         on_pick=None,
     )
 
@@ -71,7 +75,7 @@ def at_the_slider(page: Page, sweep: Sweep, heads: HeadSet) -> str:
     same = next((row for row in sweep.rows if set(row.heads) == set(heads)), None)
     if same is None:
         return f"{here}, a set that lies between two points of this sweep."
-    beside = "" if np.isnan(same.control_low) else f"; without as many random heads {_band(same)}"
+    beside = "" if np.isnan(same.baseline_low) else f"; without as many random heads {_band(same)}"
     return f"{here}, second-copy loss {sweep.clean.second_copy:.2f} → **{same.second_copy:.2f} nats**{beside}."
 
 
@@ -88,41 +92,32 @@ def comparison(page: Page, sweep: Sweep, source: Source) -> None:
     """Two thresholds beside each other, each beside random heads."""
     rows = list(sweep.rows)
     beside = [
-        BesideRow(f"{row.threshold:.2f}: {head_count(row.n_heads)}", row.second_copy, _control_losses(page, row))
+        BesideRow(f"{row.threshold:.2f}: {head_count(row.n_heads)}", row.second_copy, _baseline_losses(page, row))
         for row in rows
     ]
     st.table([_compared(row, sweep) for row in rows], border="horizontal", hide_index=True)
     figure_panel(
-        beside_controls(beside, sweep.clean, page.look),
+        beside_baselines(beside, sweep.clean, page.look),
         key="comparison",
         alt=describe_beside(beside, sweep.clean),
-        rows=[sweep_row(row) for row in rows],
+        rows=partial(sweep_rows, sweep),
         source=source,
         on_pick=None,
     )
 
 
-def source_of(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep]) -> Source:
-    """What the files of this page say."""
-    view, identity = page.view, page.identity
-    numbers = page_json(
-        view,
-        identity,
-        loss={"first_copy": sweep.clean.first_copy, "second_copy": sweep.clean.second_copy},
-        rows=sweep_rows(sweep),
-        knee=sweep.knee,
-        other_modes={mode: [row.second_copy for row in other.rows] for mode, other in others.items()},
-    )
-    stem = f"headscope-{identity.card.name.replace('/', '--')}-sweep"
-    return Source(measured_on(view.request.probe(identity), identity), sweep_command(view), numbers, stem)
+def source_of(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep], thresholds: str | None = None) -> Source:
+    """What the files of this page say; `thresholds`: as a command writes them, where they are not the usual ones."""
+    view = page.view
+    facts = partial(sweep_facts, page.subject, view.experiment.mode, view.score, sweep, others)
+    return Source(measured_on(page.subject), sweep_command(view, thresholds), facts, f"{page.stem}-sweep")
 
 
-def _control_losses(page: Page, row: SweepRow) -> np.ndarray:
+def _baseline_losses(page: Page, row: SweepRow) -> np.ndarray:
     """Each random set's loss, as far as it is known."""
     if not row.heads:
         return np.empty(0)
-    view = page.view
-    found = at_hand(lambda: ablation_controls(view.request, row.heads, view.experiment.mode))
+    found = if_cached(partial(random_baselines, page.subject, row.heads, page.view.experiment.mode))
     return np.empty(0) if found is None else found.second_copy
 
 
@@ -144,15 +139,15 @@ def _written(row: SweepRow, knee: float | None) -> Row:
         "threshold": f"{row.threshold:.2f}{knee_mark}",
         "second_copy": f"{row.second_copy:.2f}",
         "step": signed(row.step),
-        "recovered_fraction": _fraction(row),
+        "gain_lost": _fraction(row),
         "random": _band(row),
     }
     return {title: values[name] for name, title in _TITLES.items()}
 
 
 def _fraction(row: SweepRow) -> str:
-    return "no gain" if np.isnan(row.recovered_fraction) else f"{row.recovered_fraction:.0%}"
+    return "no gain" if np.isnan(row.gain_lost) else f"{row.gain_lost:.0%}"
 
 
 def _band(row: SweepRow) -> str:
-    return "–" if np.isnan(row.control_low) else f"{row.control_low:.2f} to {row.control_high:.2f}"
+    return "–" if np.isnan(row.baseline_low) else f"{row.baseline_low:.2f} to {row.baseline_high:.2f}"

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from core.ablation.cached import CausalMap
-from core.attention.cached import ScoreRequest, score_key
-from core.attention.scores import PLACEBO_SHIFTS, HeadScores, head_name
+from core.ablation.outcomes import CausalMap
+from core.attention.head_scores import HeadScores
+from core.attention.scores import PLACEBO_SHIFTS
 from core.attention.tables import Row
 from core.figures.verdicts import (
     contrast_intervals,
@@ -20,28 +20,19 @@ from core.figures.verdicts import (
     label_map,
     placebo_bars,
 )
-from core.runtime.cache import at_hand
 from core.settings.experiment import MAX_EFFECT_FLOOR
-from core.settings.view import measured_on, score_command
-from core.ui.components.experiments import costs_of
+from core.settings.provenance import measured_on
+from core.sharing.commands import call_command, score_command
+from core.sharing.facts import call_facts, score_facts
 from core.ui.components.figure_panel import Source, figure_panel
+from core.ui.components.results import costs_of
 from core.ui.frame.page import Page
-from core.ui.frame.sentences import errors_as_sentences, plain
-from core.ui.frame.waiting import awaited
-from core.verdicts.cached import Calls, call_heads
+from core.ui.frame.sentences import errors_as_sentences, verbatim
 from core.verdicts.costs import cost_of, layers_to_measure
-from core.verdicts.judge import MATCHING
-from core.verdicts.tables import (
-    call_command,
-    judged_on,
-    label_counts,
-    ordered,
-    placebo_rows,
-    sentence,
-    told,
-    verdict_rows,
-    verdicts_json,
-)
+from core.verdicts.judgement import Judgement
+from core.verdicts.labels import MATCHING
+from core.verdicts.tables import placebo_rows, verdict_rows
+from core.verdicts.words import judged_on, label_counts, ordered, sentence, worth_a_sentence
 
 _MOST_INTERVALS = 16
 _HOW = """
@@ -64,52 +55,41 @@ out of copying, and taken from the pass for attribution.
 
 
 @dataclass(frozen=True)
-class Judged:
+class Shown:
     """The verdicts, what removing heads costs as far as it is known, and what stands in the files.
 
     effects: None while nothing is known.
     """
 
-    calls: Calls
+    judged: Judgement
     effects: CausalMap | None
     source: Source
-    rows: list[Row]
+
+    def rows(self) -> list[Row]:
+        """Every verdict as a row."""
+        return verdict_rows(self.judged, self.effects)
 
 
-def calls_of(request: ScoreRequest, floor: float) -> Calls | None:
-    """The verdicts; None while they are not there. A new floor computes nothing."""
-    work = partial(call_heads, request, floor=floor)
-    known = at_hand(work)
-    if known is not None:
-        return known
-    doing = "Testing every head on several lengths; this happens once for these settings"
-    found = awaited(f"verdicts {score_key(request)}", lambda _: work(), doing)
-    # The job may have been asked for with another floor.
-    return found if found is None or found.floor == floor else work()
-
-
-def costs(page: Page, calls: Calls) -> CausalMap | None:
+def costs(page: Page, judged: Judgement) -> CausalMap | None:
     """What removing heads costs, as far as it is known; the layers that matter are measured, with progress in this place.
 
     What cannot be measured is said in one sentence, and takes nothing from the verdicts.
     """
     with errors_as_sentences():
-        return costs_of(page.view.request, page.view.experiment.mode, layers_to_measure(told(calls)))
+        return costs_of(page.subject, page.view.experiment.mode, layers_to_measure(worth_a_sentence(judged)))
     return None
 
 
-def judged(page: Page, calls: Calls, effects: CausalMap | None) -> Judged:
+def shown(page: Page, judged: Judgement, effects: CausalMap | None) -> Shown:
     """Everything that the page shows."""
-    view, identity = page.view, page.identity
-    stem = f"headscope-{identity.card.name.replace('/', '--')}-verdicts"
-    text = verdicts_json(calls, effects, view, identity)
-    source = Source(judged_on(calls, view, identity), call_command(view), text, stem)
-    return Judged(calls, effects, source, verdict_rows(calls, effects))
+    facts = partial(call_facts, page.subject, judged, effects)
+    source = Source(judged_on(judged, page.subject), call_command(page.view), facts, f"{page.stem}-verdicts")
+    return Shown(judged, effects, source)
 
 
-def absent_at_every_length(calls: Calls) -> None:
+def absent_at_every_length(judged: Judgement) -> None:
     """A banner where no length shows the behaviour."""
-    if calls.behaviour == "absent":
+    if judged.behaviour == "absent":
         st.warning(
             "**The behaviour is absent at every length that was tested**, so the labels below describe where heads look, "
             "not that the model does induction. Do not trust them as verdicts.",
@@ -135,53 +115,53 @@ def explanation() -> None:
         st.markdown(_HOW)
 
 
-def sentences(page: Page, found: Judged) -> None:
+def sentences(page: Page, found: Shown) -> None:
     """What a student can read out: one sentence for each head that has a label, called heads first."""
-    if not found.calls.called:
+    if not found.judged.called:
         st.info("No head is called: none passes the test with its whole interval above the floor.", icon=":material/info:")
-    shown = told(found.calls)
-    st.markdown("\n".join(f"- {_emphasised(sentence(v, found.calls, found.effects))}" for v in shown))
-    more = sum(verdict.label != "none" for verdict in found.calls.verdicts) - len(shown)
+    told = worth_a_sentence(found.judged)
+    st.markdown("\n".join(f"- {_emphasised(sentence(v, found.judged, found.effects))}" for v in told))
+    more = sum(verdict.label != "none" for verdict in found.judged.verdicts) - len(told)
     if more:
         st.caption(f"{more} more labels are in the table.")
-    if shown:
-        st.caption(plain(_about_costs(page, found)))
+    if told:
+        st.caption(verbatim(_about_costs(page, found)))
 
 
-def interval_panel(page: Page, found: Judged) -> None:
+def interval_panel(page: Page, found: Shown) -> None:
     """The contrasts that decide, with their intervals: called heads, then the nearest to being called."""
-    verdicts = ordered(found.calls)
+    verdicts = ordered(found.judged)
     called = [verdict for verdict in verdicts if verdict.label in MATCHING]
     others = sorted((v for v in verdicts if v.label not in MATCHING), key=lambda v: -max(v.contrast, v.induction))
-    shown = [*called[:_MOST_INTERVALS], *others[: max(3, _MOST_INTERVALS - len(called))]]
-    floor = found.calls.floor
+    listed = [*called[:_MOST_INTERVALS], *others[: max(3, _MOST_INTERVALS - len(called))]]
+    floor = found.judged.floor
     figure_panel(
-        contrast_intervals(shown, floor, page.look),
+        contrast_intervals(listed, floor, page.look),
         key="intervals",
-        alt=describe_intervals(shown, floor),
+        alt=describe_intervals(listed, floor),
         rows=found.rows,
         source=found.source,
     )
 
 
-def map_panel(page: Page, found: Judged) -> None:
+def map_panel(page: Page, found: Shown) -> None:
     """The label of every head by layer and head."""
-    st.caption(f"{label_counts(found.calls)}.")
+    st.caption(f"{label_counts(found.judged)}.")
     figure_panel(
-        label_map(found.calls.verdicts, page.view.head, page.look),
+        label_map(found.judged.verdicts, page.view.head, page.look),
         key="labels",
-        alt=describe_label_map(found.calls.verdicts),
+        alt=describe_label_map(found.judged.verdicts),
         rows=found.rows,
         source=found.source,
     )
 
 
-def placebo_panel(page: Page, scores: HeadScores, found: Judged) -> None:
+def placebo_panel(page: Page, scores: HeadScores, found: Shown) -> None:
     """One head at the induction offset and at ten others: the picked head, else the first of the list."""
-    first = ordered(found.calls)[0]
-    head = page.view.head or (first.layer, first.head)
-    name, length = head_name(*head), scores.layout.length
-    by_shift = dict(zip(PLACEBO_SHIFTS, scores.placebo.mean(-1)[:, head[0], head[1]], strict=True))
+    first = ordered(found.judged)[0]
+    head = page.view.head or first.head
+    name, length = head.name, scores.layout.length
+    by_shift = dict(zip(PLACEBO_SHIFTS, scores.placebo.mean(-1)[:, *head], strict=True))
     by_shift[0] = scores.mean("induction")[head]
     # Short sequences have no token that far back, or only the current one.
     shifts = [shift for shift in sorted(by_shift) if length - 1 + shift > 0]
@@ -193,26 +173,27 @@ def placebo_panel(page: Page, scores: HeadScores, found: Judged) -> None:
         "makes many bars. An induction head has one, and loses it when the second half is fresh tokens (last bar); a "
         "positional impostor keeps it."
     )
-    view, identity = page.view, page.identity
-    measured = measured_on(view.request.probe(identity), identity)
+    facts = partial(score_facts, page.subject, scores)
+    source = Source(measured_on(page.subject), score_command(page.view), facts, f"{page.stem}-placebo")
     figure_panel(
         placebo_bars(name, offsets, values, control, length, page.look),
         key="placebo",
         alt=describe_placebo(name, offsets, values, control, length),
-        rows=placebo_rows(name, offsets, [float(value) for value in values], length),
-        source=Source(measured, score_command(view), found.source.json_text, found.source.stem),
+        rows=partial(placebo_rows, name, offsets, [float(value) for value in values], length),
+        source=source,
         on_pick=None,
     )
 
 
-def table(found: Judged) -> None:
+def table(found: Shown) -> None:
     """Every head with the numbers that gave its label."""
     numbers = ("contrast", "low", "high", "copying", "attribution", "induction", "previous_token", "duplicate_token", "sink")
     first = ("head", "label", "contrast", "low", "high", "q", "copying", "attribution", "cost", "random_heads")
-    unknown = {name for name in ("cost", "random_heads") if all(row[name] is None for row in found.rows)}
+    every = found.rows()
+    unknown = {name for name in ("cost", "random_heads") if all(row[name] is None for row in every)}
     hidden = {"sentence"} | unknown
-    names = [name for name in dict.fromkeys((*first, *found.rows[0])) if name not in hidden]
-    rows = [{name: _shown(name, row[name]) for name in names} for row in found.rows]
+    names = [name for name in dict.fromkeys((*first, *every[0])) if name not in hidden]
+    rows = [{name: _shown(name, row[name]) for name in names} for row in every]
     st.dataframe(
         rows,
         hide_index=True,
@@ -238,20 +219,19 @@ def _shown(name: str, value: object) -> object:
 def _emphasised(text: str) -> str:
     """The head and its label in bold."""
     verdict, _, rest = text.partition(". ")
-    return f"**{plain(verdict)}.** {plain(rest)}"
+    return f"**{verbatim(verdict)}.** {verbatim(rest)}"
 
 
-def _about_costs(page: Page, found: Judged) -> str:
-    known = [row["cost"] is not None for row in found.rows]
-    if not any(known):
+def _about_costs(page: Page, found: Shown) -> str:
+    if found.effects is None:
         return "What removing these heads costs is added to the sentences as soon as it is measured."
     view = page.view
     said = (
         f"Costs are of removing one head alone ({view.experiment.mode} ablation), in loss on the second copy, measured on "
-        f"{measured_on(view.request.probe(page.identity), page.identity)}. Random heads: the median of the others in its "
+        f"{measured_on(page.subject)}. Random heads: the median of the others in its "
         "layer that are not called"
     )
-    full = sorted({v.layer for v in found.calls.called if cost_of(v, found.calls, found.effects).lacks_random_heads})
+    full = sorted({v.head.layer for v in found.judged.called if cost_of(v, found.judged, found.effects).lacks_random_heads})
     if not full:
         return f"{said}."
     layers = "layer" if len(full) == 1 else "layers"

@@ -1,0 +1,94 @@
+"""A circuit: previous-token heads, the induction heads they serve, and the edges between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+from core.attention.head_scores import HeadScores
+from core.heads import Head, HeadSet, ranked
+from core.settings.modes import Mode
+
+# How a reader reads what an earlier head wrote: as key, query or value.
+KINDS = ("k", "q", "v")
+# From this score on a head can be where an edge begins.
+PREVIOUS_TOKEN_FLOOR = 0.4
+
+
+@dataclass(frozen=True)
+class Edge:
+    """From a previous-token head to an induction head, both in two independent ways: weights, and what is lost without it.
+
+    rank: the place of its K-composition among all `earlier` heads of the model, 1 the highest.
+    clean, patched: the induction head's prefix matching, before and after its keys are read without the other head.
+    """
+
+    previous: Head
+    induction: Head
+    k_composition: float
+    q_composition: float
+    v_composition: float
+    baseline: float
+    rank: int
+    earlier: int
+    clean: float
+    patched: float
+
+    @property
+    def drop(self) -> float:
+        """What prefix matching loses."""
+        return self.clean - self.patched
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """Previous-token heads, induction heads, and every edge between them."""
+
+    previous: HeadSet
+    induction: HeadSet
+    mode: Mode
+    composition: Float[np.ndarray, "induction kinds n_layers n_heads"]
+    baseline: float
+    clean: Float[np.ndarray, "n_layers n_heads"]
+    patched: Float[np.ndarray, "previous n_layers n_heads"]
+
+    @cached_property
+    def edges(self) -> tuple[Edge, ...]:
+        """One for each previous-token head that lies in an earlier layer than an induction head, the largest drop first."""
+        found = [
+            self._edge(i, previous, j, induction)
+            for i, previous in enumerate(self.previous)
+            for j, induction in enumerate(self.induction)
+            if previous.layer < induction.layer
+        ]
+        return tuple(sorted(found, key=lambda edge: -edge.drop))
+
+    def _edge(self, i: int, previous: Head, j: int, induction: Head) -> Edge:
+        k, q, v = (self.composition[j][KINDS.index(kind)] for kind in ("k", "q", "v"))
+        return Edge(
+            previous=previous,
+            induction=induction,
+            k_composition=float(k[previous]),
+            q_composition=float(q[previous]),
+            v_composition=float(v[previous]),
+            baseline=self.baseline,
+            rank=int((k > k[previous]).sum()) + 1,
+            earlier=int((~np.isnan(k)).sum()),
+            clean=float(self.clean[induction]),
+            patched=float(self.patched[i][induction]),
+        )
+
+
+def heads_to_prune(scores: HeadScores, edges: Sequence[Edge], picked: Head | None, called: HeadSet) -> HeadSet:
+    """The head to look at (the picked one, else the one with the largest drop) and the two with the nearest previous-token
+    score among all that are not called: if they do nothing, the score alone does not make a circuit."""
+    previous = scores.mean("previous_token")
+    others = [head for head in ranked(previous) if head not in called]
+    first = picked or (edges[0].previous if edges else others[0])
+    others = [head for head in others if head != first]
+    nearest = sorted(others, key=lambda head: abs(float(previous[head] - previous[first])))[:2]
+    return (first, *nearest)

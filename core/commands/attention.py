@@ -1,0 +1,58 @@
+"""`attention`: where one head looks, on a sequence of the probe, on its control, or on a text."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from core.attention.cached import head_pattern, row_patterns
+from core.attention.rows import probe_row, text_row
+from core.commands.options import add_request, subject_from
+from core.errors import BadInput
+from core.heads import check_head, parse_heads
+from core.settings.view import EXAMPLE_TEXT, ROW_KINDS, RowChoice
+from core.sharing.facts import attention_facts
+
+SHOWN = 12
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Which head, on which tokens."""
+    add_request(parser)
+    parser.add_argument("--head", type=parse_heads, required=True, metavar="L5H7", help="whose attention")
+    parser.add_argument("--row", choices=ROW_KINDS, default="repeated", help="a repeated sequence, its control, or a text")
+    parser.add_argument("--sequence", type=int, default=0, metavar="N", help="which sequence of the probe, from 0")
+    parser.add_argument("--text", default="", help="with --row text: the text (default: an example)")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """The object that the Attention page downloads."""
+    if len(options.head) != 1:
+        raise BadInput("Look at one head at a time: --head L5H7.")
+    subject = subject_from(options)
+    [head] = options.head
+    check_head(head, subject.card.n_layers, subject.card.n_heads)
+    choice = RowChoice(options.row, options.sequence, options.text)
+    if choice.kind == "text":
+        row = text_row(subject.identity, choice.text or EXAMPLE_TEXT, subject.request.bos)
+    else:
+        row = probe_row(subject, choice.sequence, control=choice.kind == "control")
+    patterns = row_patterns(subject, row)
+    # As the page: from the patterns of all heads, where the row is short enough for them.
+    pattern = head_pattern(subject, row, head) if patterns.quantised is None else patterns.head(head)
+    return attention_facts(subject, head, choice, row, pattern, patterns.token_loss)
+
+
+def text(result: dict[str, Any]) -> str:
+    """For each query where the head looks most, as far as there is room."""
+    tokens, pattern = result["row"]["tokens"], np.asarray(result["pattern"])
+    lines = [f"{result['model']['name']}, {result['head']} on {len(tokens)} tokens ({result['row']['kind']})"]
+    if result["row"]["on_stripe"] is not None:
+        on, chance = result["row"]["on_stripe"], result["row"]["chance_on_stripe"]
+        lines.append(f"on the token after an earlier copy {on:.2f}, chance {chance:.2f}")
+    for query in range(max(0, len(tokens) - SHOWN), len(tokens)):
+        key = int(pattern[query].argmax())
+        lines.append(f"  {query} {tokens[query]!r} looks most at {key} {tokens[key]!r}: {pattern[query, key]:.2f}")
+    return "\n".join(lines)

@@ -1,0 +1,186 @@
+"""A model that is already in memory: measured as it is, left as it is.
+
+A causal model of the model library (trained just now, merged with its adapter, quantised) is measured through a twin that
+shares its weights, because a bridge changes the module that it wraps. A TransformerLens bridge is measured as it stands.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+import weakref
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from core.errors import BadInput, ModelUnavailable
+from core.models.formats.hf_folder import CardTexts, architecture_of, identity_from
+from core.models.formats.tokenizer_files import TokenizerFacts, tokenizer_facts
+from core.transformer.card import ModelIdentity
+from core.transformer.loaded import LoadedModel
+from core.transformer.wrap import wrap
+
+# Libraries whose hooks move tensors or record outputs, and change no number.
+_HARMLESS_HOOKS = ("transformers.", "transformer_lens.", "accelerate.", "torch.")
+
+
+class _Adopted(NamedTuple):
+    loaded: LoadedModel
+    tokenizer: Any
+
+
+_adopted: weakref.WeakKeyDictionary[nn.Module, _Adopted] = weakref.WeakKeyDictionary()
+
+
+def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
+    """A model that was handed over, ready to run; its digest is that of its weights as they are now.
+
+    Args:
+        model: a causal model of the model library, or a TransformerLens bridge without folded weights.
+        tokenizer: a fast tokenizer of the model library, or one of `tokenizers`; ids stand for token names without one.
+
+    Raises BadInput for something that is no such model, ModelUnavailable if it is of a kind that cannot be measured.
+    """
+    if not isinstance(model, nn.Module):
+        raise BadInput(f"A model is a name, a folder, or a causal model in memory, not a {type(model).__name__}.")
+    is_bridge = hasattr(model, "original_model") and hasattr(model, "hook_dict")
+    module: Any = model.original_model if is_bridge else model
+    tokenizer = getattr(model, "tokenizer", None) if tokenizer is None and is_bridge else tokenizer
+    _check(module, is_bridge=is_bridge)
+    if is_bridge and getattr(model, "compatibility_mode", False):
+        raise BadInput(
+            "This bridge is in compatibility mode, in which its weights may be folded: then an ablation takes away too "
+            "little. Give it as `boot_transformers` makes it."
+        )
+    config = _config(module, getattr(model, "cfg", None))
+    digest = _digest(module, config)
+    known = _adopted.get(model)
+    if known is not None and known.tokenizer is tokenizer and known.loaded.identity.weights_digest == digest:
+        return known.loaded
+    identity = _identity(module, config, digest, _backend(tokenizer))
+    loaded = LoadedModel(identity, bridge=model) if is_bridge else _wrapped_twin(module, identity)
+    _adopted[model] = _Adopted(loaded, tokenizer)
+    return loaded
+
+
+def weights_stamp(loaded: LoadedModel) -> int:
+    """A number that grows with every change in place to the weights: what was bound must be what is measured."""
+    return sum(parameter._version for parameter in loaded.bridge.original_model.parameters())
+
+
+def _check(module: nn.Module, *, is_bridge: bool) -> None:
+    kinds = {type(part).__module__.split(".")[0] for part in module.modules()}
+    if "peft" in kinds:
+        raise BadInput("This model still carries an adapter: give it as `merge_and_unload()` makes it.")
+    if not is_bridge and not hasattr(module, "set_attn_implementation"):
+        raise BadInput(
+            f"A {type(module).__name__} is not a causal model of the model library: give one (`AutoModelForCausalLM`), or a "
+            "TransformerLens bridge."
+        )
+    devices = {tensor.device for tensor in module.parameters()}
+    if len(devices) != 1 or next(iter(devices)).type == "meta":
+        raise BadInput("This model's weights are on more than one device, or not in memory at all: load it on one.")
+    for name, part in module.named_modules():
+        for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values()):
+            if not str(getattr(hook, "__module__", "")).startswith(_HARMLESS_HOOKS):
+                raise BadInput(
+                    f"This model has a hook of its own on {name or 'the whole'}: what it computes is not in its weights, so no "
+                    "result could be told from another's. Remove the hook first."
+                )
+
+
+def _config(module: nn.Module, bridge_config: Any) -> dict[str, Any]:
+    """The model library's config; for a module without one, what the bridge says of it under the same names."""
+    own = getattr(module, "config", None)
+    if own is not None and hasattr(own, "to_dict"):
+        return {key: value for key, value in own.to_dict().items() if key not in ("_name_or_path", "transformers_version")}
+    return {
+        "model_type": str(getattr(bridge_config, "architecture", "") or type(module).__name__),
+        "n_layers": bridge_config.n_layers,
+        "n_heads": bridge_config.n_heads,
+        "d_model": bridge_config.d_model,
+        "head_dim": bridge_config.d_head,
+        "vocab_size": bridge_config.d_vocab,
+        "n_ctx": bridge_config.n_ctx,
+        "num_key_value_heads": bridge_config.n_key_value_heads or bridge_config.n_heads,
+    } | ({"rope_parameters": {}} if bridge_config.positional_embedding_type == "rotary" else {})
+
+
+def _identity(module: nn.Module, config: dict[str, Any], digest: str, backend: Tokenizer | None) -> ModelIdentity:
+    whose = f"This {type(module).__name__}"
+    d_vocab, bos = config.get("vocab_size", 0), config.get("bos_token_id")
+    known_bos = bos if isinstance(bos, int) and 0 <= bos < d_vocab else None
+    facts = (
+        TokenizerFacts(None, frozenset(), known_bos, prepends_bos=False)
+        if backend is None
+        else tokenizer_facts(backend, d_vocab, known_bos)
+    )
+    name = str(getattr(getattr(module, "config", None), "_name_or_path", "") or type(module).__name__).rstrip("/\\")
+    name = re.split(r"[/\\]", name)[-1]
+    about = CardTexts(f"{name} in memory", "memory", f"{name} in memory")
+    n_params = sum(parameter.numel() for parameter in module.parameters())
+    return identity_from(config, about, whose=whose, n_params=n_params, digest=digest, facts=facts)
+
+
+def _wrapped_twin(module: Any, identity: ModelIdentity) -> LoadedModel:
+    """The model behind a bridge of its own, that shares its weights and nothing else."""
+    from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
+
+    architecture = architecture_of(module.config, identity.card.name)
+    shared: dict[int, Any] = {id(own): nn.Parameter(own.detach(), requires_grad=False) for own in module.parameters()}
+    try:
+        twin = copy.deepcopy(module, shared).eval()
+    except (RuntimeError, TypeError) as error:
+        raise ModelUnavailable(f"{identity.card.name} cannot be measured beside itself: {error}.") from error
+    twin.set_attn_implementation("eager")
+    dtype = next(module.parameters()).dtype
+    config = build_bridge_config_from_hf(twin.config, architecture, identity.card.name, dtype)
+    return wrap(twin, identity, architecture=architecture, config=config)
+
+
+def _backend(tokenizer: Any) -> Tokenizer | None:
+    if tokenizer is None:
+        return None
+    backend = tokenizer if isinstance(tokenizer, Tokenizer) else getattr(tokenizer, "backend_tokenizer", None)
+    if not isinstance(backend, Tokenizer):
+        raise BadInput(
+            f"A {type(tokenizer).__name__} has no fast form: give a fast tokenizer of the model library, or none at all."
+        )
+    # A copy: lengths and padding are turned off, which must not happen to somebody else's.
+    return Tokenizer.from_str(backend.to_str())
+
+
+def _digest(module: nn.Module, config: dict[str, Any]) -> str:
+    """One sha256 over the kind of model, its config, and every weight and buffer with its name, format and shape."""
+    about = [type(module).__qualname__, config]
+    hasher = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
+    for name, value in sorted((dict(module.named_buffers()) | module.state_dict()).items()):
+        for part in _flat(value):
+            hasher.update(name.encode())
+            if isinstance(part, Tensor):
+                hasher.update(f"{part.dtype} {tuple(part.shape)}".encode())
+                hasher.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            else:
+                hasher.update(repr(part).encode())
+    return hasher.hexdigest()
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    """A state's parts: quantised weights come in pairs and with scales."""
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _flat(item)
+    elif isinstance(value, Tensor) and value.is_quantized:
+        yield value.int_repr()
+        yield from (
+            (value.q_per_channel_scales(), value.q_per_channel_zero_points())
+            if value.qscheme() in (torch.per_channel_affine, torch.per_channel_affine_float_qparams)
+            else (value.q_scale(), value.q_zero_point())
+        )
+    else:
+        yield value

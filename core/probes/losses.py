@@ -1,0 +1,20 @@
+"""The loss of each copy of a probe, read off the losses of its tokens."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+
+from core.behaviour import Losses
+from core.probes.layout import Layout
+
+
+def losses_of(token_loss: Float[np.ndarray, "sequences tokens"], layout: Layout) -> Losses:
+    """Means in nats over sequences and over each copy's targets; `token_loss` is by target position."""
+    return Losses(
+        first_copy=float(token_loss[:, layout.first_copy_targets].mean(dtype=np.float64)),
+        second_copy=float(token_loss[:, layout.second_copy_targets].mean(dtype=np.float64)),
+        ln_length=math.log(layout.length),
+    )

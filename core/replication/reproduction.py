@@ -1,0 +1,72 @@
+"""What the report's recipe came to on a model: maps, losses, and its table under some corrections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from core.ablation.outcomes import band
+from core.behaviour import Losses
+from core.heads import HeadSet
+from core.probes.losses import losses_of
+from core.replication.recipe import Recipe
+from core.settings.view import Corrections
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One pass over the recipe's tokens: what the report read off every head's pattern, and every token's loss in nats.
+
+    whole: mean of the whole diagonal `1 - L`; rows: of its second-copy queries; previous: of the whole diagonal `-1`.
+    """
+
+    whole: Float[np.ndarray, "n_layers n_heads"]
+    rows: Float[np.ndarray, "n_layers n_heads"]
+    previous: Float[np.ndarray, "n_layers n_heads"]
+    token_loss: Float[np.ndarray, "sequences tokens"]
+
+
+@dataclass(frozen=True)
+class ReproducedRow:
+    """One row of the table. threshold: None for the untouched model. value: nats, or a log-probability without `sign`.
+
+    baselines: the same number for each random set; empty where there are none. note: how their match had to be relaxed.
+    """
+
+    threshold: float | None
+    heads: HeadSet
+    value: float
+    baselines: Float[np.ndarray, " baselines"]
+    note: str = ""
+
+    @property
+    def band(self) -> tuple[float, float, float]:
+        """Low, high and mean of the random sets: the 95 % band; NaN where there are none."""
+        return band(self.baselines)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """The recipe on one model under some corrections. rows: the untouched model first, then thresholds downwards."""
+
+    corrections: Corrections
+    recipe: Recipe
+    measured: Measured
+    rows: tuple[ReproducedRow, ...]
+
+    @property
+    def scores(self) -> Float[np.ndarray, "n_layers n_heads"]:
+        """Induction scores in the chosen convention."""
+        return self.measured.rows if self.corrections.rows else self.measured.whole
+
+    @property
+    def baseline_notes(self) -> tuple[str, ...]:
+        """How the match of random sets had to be relaxed, each said once."""
+        return tuple(dict.fromkeys(row.note for row in self.rows if row.note))
+
+    @property
+    def losses(self) -> Losses:
+        """What the report did not check: whether the behaviour is there at all on its own probe."""
+        return losses_of(self.measured.token_loss, self.recipe.subject.layout)

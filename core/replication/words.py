@@ -1,0 +1,175 @@
+"""The report's open questions, each with a live answer in sentences, and how its rows and corrections are called.
+
+Its questions (Muhia 2022): is one threshold enough or is a sweep needed; what does pruning the previous-token head do, the
+cell that crashed; what would be a less confusing detector; how does the score change with model scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from core.ablation.sweep import Sweep
+from core.ablation.words import head_count
+from core.attention.head_scores import HeadScores
+from core.heads import heads_above
+from core.numbers import short_count
+from core.replication.published import REPORT_LENGTH, reported_models, reported_table
+from core.replication.reproduction import Reproduction
+from core.replication.run import ReportRun, TopPruning
+from core.replication.size import SizedModel
+from core.settings.experiment import REPORT_THRESHOLDS
+from core.settings.view import CORRECTIONS
+from core.transformer.card import ModelCard
+from core.verdicts.judgement import Judgement
+
+QUESTIONS = {
+    "sweep": "Is a threshold sweep needed?",
+    "pruning": "What does pruning the previous-token head do?",
+    "detector": "What would be a less confusing detector?",
+    "scale": "How does the score change with model scale?",
+}
+RIVAL_FLOOR = 0.5
+_LESS = 0.05
+STEP_TITLES = {
+    None: "the report's recipe",
+    "sign": "loss, not log-probability",
+    "targets": "without the first token of the second copy",
+    "rows": "second-copy queries only",
+    "bos": "a BOS in front",
+    "baselines": "random heads beside it",
+}
+
+
+def answers(run: ReportRun) -> dict[str, str]:
+    """The answer to each of `QUESTIONS`, as text."""
+    return {
+        "sweep": sweep_answer(run.sweep),
+        "pruning": pruning_answer(run.pruning, run.scores),
+        "detector": detector_answer(run.judged),
+        "scale": size_answer(run.subject.card, run.steps[0], run.models),
+    }
+
+
+def sweep_answer(sweep: Sweep) -> str:
+    """Whether two thresholds would have told what the whole curve tells."""
+    keeping = [row for row in sweep.rows if row.n_heads]
+    if not keeping:
+        return "No head is above any threshold of the sweep, so there is nothing to choose between."
+    clean, most = sweep.clean.second_copy, max(row.second_copy for row in keeping)
+    two = [row for row in sweep.rows if any(math.isclose(row.threshold, t) for t in REPORT_THRESHOLDS)]
+    said = "; ".join(f"at {row.threshold:.2f} {head_count(row.n_heads)} and {row.second_copy:.2f} nats" for row in two)
+    distinct = len({row.heads for row in keeping})
+    different = "one head set" if distinct == 1 else f"{distinct} different head sets"
+    needed = "Yes" if most - max([clean, *(row.second_copy for row in two)]) > 0.1 * max(most - clean, _LESS) else "Not here"
+    knee = "the curve has no bend" if sweep.knee is None else f"the curve bends most at {sweep.knee:.2f}"
+    return (
+        f"{needed}. The thresholds of this sweep keep {different}; taking them away brings the second-copy loss from "
+        f"{clean:.2f} to as much as {most:.2f} nats, and {knee}. The report's two thresholds see: {said}."
+    )
+
+
+def pruning_answer(pruning: TopPruning, scores: HeadScores) -> str:
+    """What the crashed cell would have shown, beside random heads."""
+    found = pruning.result
+    name, fraction = found.head.name, found.gain_lost
+    change = found.pruned.second_copy - found.clean.second_copy
+    verdict = "breaks the repetition" if fraction > 0.5 else "costs little" if change < 0.5 else "costs something"
+    said = (
+        f"{name} looks at the token just before most of all ({pruning.score:.2f}). Taking it away {verdict}: second-copy loss "
+        f"{found.clean.second_copy:.2f} to {found.pruned.second_copy:.2f} nats"
+    )
+    said += "." if math.isnan(fraction) else f", {fraction:.0%} of the gain."
+    low, high, _ = pruning.baselines.band
+    if not math.isnan(low):
+        said += f" A random head of the same layer instead: {low:.2f} to {high:.2f} nats (95 % band)."
+    moved = [f"{head.name} {found.before[head]:.2f} to {found.after[head]:.2f}" for head in pruning.downstream()]
+    said += f" Prefix matching after it: {', '.join(moved)}." if moved else " No later head looks for the earlier copy."
+    rivals = len(heads_above(scores.mean("previous_token"), RIVAL_FLOOR)) - 1
+    if rivals > 0 and fraction <= RIVAL_FLOOR:
+        others = "another head scores" if rivals == 1 else f"{rivals} other heads score"
+        said += f" A high previous-token score does not make a head necessary: {others} above {RIVAL_FLOOR:.1f}, too."
+    return said
+
+
+def detector_answer(judged: Judgement) -> str:
+    """What test, interval and label say, instead of a threshold chosen by eye."""
+    lengths = ", ".join(map(str, judged.lengths))
+    labels: dict[str, list[str]] = {}
+    for verdict in judged.verdicts:
+        if verdict.label != "none":
+            labels.setdefault(verdict.label, []).append(verdict.name)
+    found = "; ".join(
+        f"{label}: {', '.join(names[:8])}{' and more' if len(names) > 8 else ''}" for label, names in labels.items()
+    )
+    absent = ""
+    if judged.behaviour == "absent":
+        absent = " The behaviour is absent on this model, so none of these labels should be trusted."
+    return (
+        "Compare every head with itself on fresh tokens at the same positions, test the difference over sequences, correct for "
+        f"the number of heads, and ask for an effect above {judged.floor:.2f}: {judged.sequences} sequences, lengths "
+        f"{lengths}. {found or 'No head got a label'}.{absent}"
+    )
+
+
+def size_answer(card: ModelCard, own: Reproduction, models: Sequence[SizedModel]) -> str:
+    """What two published models, this one and the others of this machine say, and what it would take to know."""
+    tops = [f"{found.title} {found.induction.max():.2f}" for found in reported_models().values()]
+    return (
+        f"A few unrelated models cannot say. The highest score in the report's convention is {tops[0]}, {tops[1]}, and "
+        f"{card.name} ({short_count(card.n_params)} weights) {own.scores.max():.2f}. {_ends_of(models)}They differ in data, "
+        "width and attention at once. It takes one family trained on the same data at many sizes, such as Pythia, several "
+        "seeds each, the same probe, and the behaviour checked first. Those models have to be fetched; then the same commands "
+        "run on each."
+    )
+
+
+def _ends_of(models: Sequence[SizedModel]) -> str:
+    """The smallest and the largest trained model that show the behaviour, if there are two."""
+    said = [
+        (model.name, short_count(model.n_params), f"{model.top[1]:.2f}")
+        for model in models
+        if model.trained and model.top is not None and model.losses is not None and model.losses.behaviour == "present"
+    ]
+    if len(said) < 2:
+        return ""
+    (first, few, low), (last, many, high) = said[0], said[-1]
+    return (
+        f"Of the trained models on this machine {len(said)} are known to show the behaviour on one and the same probe: from "
+        f"{first} ({few} weights), whose highest score is {low}, to {last} ({many} weights), {high}. "
+    )
+
+
+def behaviour_of_the_report() -> str:
+    """What the report's own number says about its model, which it did not notice."""
+    loss, bound = reported_table()[0].loss, math.log(REPORT_LENGTH)
+    return (
+        f"In nats, its untouched second-copy loss is {loss:.2f}. A model that only knew which {REPORT_LENGTH} tokens are in "
+        f"the text would have ln {REPORT_LENGTH} = {bound:.2f}. So on its own probe, without a BOS, its model did not show the "
+        "behaviour whose heads it was looking for."
+    )
+
+
+def step_labels(steps: Sequence[Reproduction]) -> list[str]:
+    """What each step adds to the one before, with line breaks."""
+    names: list[str | None] = []
+    before: set[str] = set()
+    for step in steps:
+        now = {name for name in CORRECTIONS if getattr(step.corrections, name)}
+        names.append(next(iter(sorted(now - before)), None))
+        before = now
+    return [_broken(("+ " if name else "") + STEP_TITLES[name]) for name in names]
+
+
+def row_name(threshold: float | None) -> str:
+    """`untouched`, or the threshold above which heads are taken away."""
+    return "untouched" if threshold is None else f"heads above {threshold:.1f} zeroed"
+
+
+def _broken(text: str, width: int = 18) -> str:
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) > width and lines[-1]:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "<br>".join(lines)

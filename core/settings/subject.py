@@ -1,0 +1,121 @@
+"""A request bound once: whose weights, which ids, on what; every result is a function of this, and its key holds it.
+
+Nothing here imports torch until a model must really be loaded, so that a stored result is on screen without waiting for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from core.errors import BadInput
+from core.models.identity import model_identity
+from core.probes.given import given_probe
+from core.probes.layout import Layout
+from core.probes.probe import Probe
+from core.probes.repeated import repeated_probe
+from core.runtime.keys import result_key
+from core.runtime.versions import library_versions
+from core.settings.request import Request
+from core.transformer.card import ModelCard, ModelIdentity
+from core.transformer.device import best_device
+
+if TYPE_CHECKING:
+    from core.transformer.loaded import LoadedModel
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a run is about. Made by `bind`; everything that is measured takes one.
+
+    device: the class of device, `cpu`, `cuda` or `mps`: results are the same bits on one class, not across classes.
+    in_memory: the model, where it was handed over instead of named; stamp: what its weights were at when that happened.
+    """
+
+    request: Request
+    identity: ModelIdentity
+    device: str
+    in_memory: LoadedModel | None = field(default=None, repr=False)
+    stamp: int = 0
+
+    @property
+    def card(self) -> ModelCard:
+        """The model's sizes and origin."""
+        return self.identity.card
+
+    @cached_property
+    def probe(self) -> Probe:
+        """The ids; raises BadInput where the request's options do not fit the model."""
+        if self.request.tokens is not None:
+            return given_probe(self.identity.vocabulary, self.request.tokens, self.request.length)
+        return repeated_probe(self.identity.vocabulary, self.request.options)
+
+    @property
+    def layout(self) -> Layout:
+        """Where the copies are."""
+        return self.probe.layout
+
+    @property
+    def dtype(self) -> str:
+        """The number format: the request's, or that of a model in memory."""
+        return self.request.dtype if self.in_memory is None else str(self.in_memory.dtype).removeprefix("torch.")
+
+    @cached_property
+    def digest(self) -> str:
+        """What identifies the model and the probe together."""
+        return self.key("subject")
+
+    def key(self, kind: str, **parts: Any) -> str:
+        """The content key of something measured on the probe: as `model_key`, the ids, and `parts`."""
+        return self.model_key(kind, probe=self.probe.digest, **parts)
+
+    def model_key(self, kind: str, **parts: Any) -> str:
+        """The content key of something about the model: weights, number format, kind of device, libraries, and `parts`."""
+        return result_key(
+            kind,
+            weights=self.identity.weights_digest,
+            dtype=self.dtype,
+            device=self.device,
+            libraries=library_versions(),
+            **parts,
+        )
+
+    def at(self, **changes: Any) -> Subject:
+        """The same model under another request; only what is named in `changes` differs."""
+        return replace(self, request=replace(self.request, **changes))
+
+    def load(self) -> LoadedModel:
+        """The model, from memory if it is there.
+
+        Raises BadInput or ModelUnavailable with one clear sentence.
+        """
+        if self.in_memory is not None:
+            from core.models.in_memory import weights_stamp
+
+            if weights_stamp(self.in_memory) != self.stamp:
+                raise BadInput("The weights were changed after the model was handed over: hand it over again.")
+            return self.in_memory
+        from core.models.load import load_model
+
+        return load_model(self.request.model, device=self.request.device, dtype=self.request.dtype)
+
+
+def bind(asked: Subject | Request | str) -> Subject:
+    """The subject of a request, or of a model's name with everything else at its default; a subject is given back.
+
+    Raises BadInput or ModelUnavailable with one clear sentence.
+    """
+    if isinstance(asked, Subject):
+        return asked
+    request = asked if isinstance(asked, Request) else Request(asked)
+    if isinstance(request.model, str):
+        return Subject(request, model_identity(request.model), _device_class(request.device))
+    from core.models.in_memory import adopt, weights_stamp
+
+    loaded = adopt(request.model, request.tokenizer)
+    return Subject(request, loaded.identity, loaded.device.type, loaded, weights_stamp(loaded))
+
+
+def _device_class(device: str) -> str:
+    return best_device() if device == "auto" else device.split(":")[0]

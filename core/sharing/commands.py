@@ -1,0 +1,102 @@
+"""The command that prints the numbers of what a page shows, without a browser."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from core.heads import Head, HeadSet, named
+from core.settings.modes import Mode
+from core.settings.view import RowChoice, View
+
+PROGRAM = ("python", "-m", "core")
+
+
+def score_command(view: View) -> str:
+    """Every score, placebo offsets too."""
+    return _line(view, "score")
+
+
+def attention_command(view: View, head: Head, choice: RowChoice) -> str:
+    """One head's pattern on the row that is looked at."""
+    words = ["--head", head.name, "--row", choice.kind]
+    if choice.kind != "text":
+        return _line(view, "attention", *words, "--sequence", str(choice.sequence))
+    return _line(view, "attention", *words, *_text(choice.text))
+
+
+def sensitivity_command(view: View, heads: Sequence[Head]) -> str:
+    """How the score of these heads moves."""
+    return _line(view, "sensitivity", "--score", view.score, "--heads", named(heads), "--threshold", f"{view.threshold:.2f}")
+
+
+def ablate_command(view: View, heads: HeadSet) -> str:
+    """The ablation of `heads` with its random sets."""
+    text = _text(view.experiment.paragraph)
+    return _line(view, "ablate", "--heads", named(heads), "--mode", view.experiment.mode, *text)
+
+
+def causal_command(view: View) -> str:
+    """Every head taken away alone."""
+    return _line(view, "causal", "--mode", view.experiment.mode)
+
+
+def sweep_command(view: View, thresholds: str | None = None) -> str:
+    """What every threshold buys; `thresholds` as START:STOP:STEP, else the usual ones."""
+    words = ["--mode", view.experiment.mode, "--score", view.score]
+    if thresholds is not None:
+        words += ["--thresholds", thresholds]
+    elif view.experiment.curves == "all":
+        words += ["--all-modes"]
+    return _line(view, "sweep", *words)
+
+
+def call_command(view: View) -> str:
+    """The verdicts with their costs: several lengths, not the page's one, which costs are measured on."""
+    request = view.request
+    words = [*PROGRAM, "call", "--model", request.model, "--seed", str(request.seed), "--bos", request.bos]
+    if request.token_range is not None:
+        words += ["--token-range", f"{request.token_range[0]}:{request.token_range[1]}"]
+    words += ["--floor", f"{view.experiment.effect_floor:.2f}", "--costs", "--mode", view.experiment.mode]
+    words += ["--cost-length", str(request.length), "--cost-sequences", str(request.sequences)]
+    return shlex.join([*words, "--json"])
+
+
+def circuit_command(view: View, mode: Mode, pruned: Sequence[Head] = ()) -> str:
+    """The edges, or what losing each of `pruned` does."""
+    return _line(view, "circuit", "--mode", mode, *(["--prune", named(pruned)] if pruned else []))
+
+
+def card_command(view: View, in_set: HeadSet | None, *more: str) -> str:
+    """Everything about the picked head; `in_set`: the heads it is taken away with, where they were picked by hand."""
+    experiment, default = view.experiment, View()
+    assert view.head is not None
+    words = ["--head", view.head.name, "--mode", experiment.mode, "--threshold", f"{view.threshold:.2f}"]
+    if view.score != default.score:
+        words += ["--score", view.score]
+    if experiment.effect_floor != default.experiment.effect_floor:
+        words += ["--floor", f"{experiment.effect_floor:.2f}"]
+    if in_set is not None and experiment.source != default.experiment.source:
+        words += ["--set", named(in_set)]
+    return _line(view, "card", *words, *more)
+
+
+def report_command(view: View, *more: str) -> str:
+    """The report beside this model."""
+    return _line(view, "report", *more)
+
+
+def _text(text: str) -> list[str]:
+    """The option for a text, none for the built-in one. One word, for a text can begin as an option does."""
+    return [f"--text={text}"] if text else []
+
+
+def _line(view: View, command: str, *more: str) -> str:
+    """`command` on the same model and probe; `more` are its own options."""
+    request = view.request
+    words = [*PROGRAM, command, "--model", request.model]
+    words += ["--length", str(request.length), "--sequences", str(request.sequences), "--seed", str(request.seed)]
+    words += ["--bos", request.bos]
+    if request.token_range is not None:
+        words += ["--token-range", f"{request.token_range[0]}:{request.token_range[1]}"]
+    return shlex.join([*words, *more, "--json"])

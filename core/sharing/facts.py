@@ -1,0 +1,329 @@
+"""One vocabulary for numbers that leave: a page's download and a command's output are the same object.
+
+Every function gives JSON values but for arrays and NaN, which `as_json` turns into lists and null. Matrices are
+`[layer][head]`; heads are named `L5H7`; losses, effects and costs are nats.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from core.ablation.outcomes import Ablation, Baselines, CausalMap, Pruning
+from core.ablation.sweep import Sweep, SweepRow
+from core.attention.head_scores import HeadScores
+from core.attention.rows import TokenRow
+from core.attention.scores import ALL_SCORES, PLACEBO_SHIFTS, chance_levels
+from core.attention.sensitivity import Sensitivity
+from core.attention.tables import spread_rows
+from core.behaviour import Losses
+from core.circuits.circuit import KINDS, Circuit
+from core.circuits.tables import edge_facts
+from core.heads import Head, HeadSet, every_head, named, names
+from core.runtime.versions import HEADSCOPE
+from core.settings.modes import Mode
+from core.settings.subject import Subject
+from core.settings.view import RowChoice
+from core.transformer.card import ModelIdentity
+from core.verdicts.costs import cost_of
+from core.verdicts.judge import Verdict
+from core.verdicts.judgement import Judgement
+from core.verdicts.words import ordered, sentence
+
+Facts = dict[str, Any]
+
+
+def envelope(subject: Subject) -> Facts:
+    """What stands around every object: who wrote it and when, the model and its digest, the probe and its warnings."""
+    return {
+        "headscope": HEADSCOPE,
+        "date": date.today().isoformat(),
+        "model": model_facts(subject.identity),
+        "probe": probe_facts(subject),
+    }
+
+
+def model_facts(identity: ModelIdentity) -> Facts:
+    """Whose numbers: sizes, origin, and the digest of the weights."""
+    card = identity.card
+    return {
+        "name": card.name,
+        "family": card.family,
+        "n_layers": card.n_layers,
+        "n_heads": card.n_heads,
+        "n_key_value_heads": card.n_key_value_heads,
+        "d_model": card.d_model,
+        "d_head": card.d_head,
+        "d_vocab": card.d_vocab,
+        "n_ctx": card.n_ctx,
+        "n_params": card.n_params,
+        "source": card.source,
+        "weights_digest": identity.weights_digest,
+    }
+
+
+def probe_facts(subject: Subject) -> Facts:
+    """What was measured on."""
+    probe, given = subject.probe, subject.request.tokens is not None
+    return {
+        "length": probe.length,
+        "sequences": probe.n_sequences,
+        "seed": None if given else probe.options.seed,
+        "bos": probe.options.bos,
+        "has_bos": probe.has_bos,
+        "n_tokens": probe.n_tokens,
+        "token_range": None if given else list(probe.token_range),
+        "warnings": list(probe.warnings),
+        "dtype": subject.dtype,
+        "device": subject.device,
+    }
+
+
+def loss_facts(losses: Losses) -> Facts:
+    """Both copies' losses, the gain, and what knowing only which tokens occur would give."""
+    return {
+        "first_copy": losses.first_copy,
+        "second_copy": losses.second_copy,
+        "gain": losses.gain,
+        "ln_length": losses.ln_length,
+    }
+
+
+def behaviour_facts(losses: Losses) -> Facts:
+    """Whether the model does induction on this probe at all."""
+    return {"state": losses.behaviour}
+
+
+def score_facts(subject: Subject, scores: HeadScores) -> Facts:
+    """Every score of every head, chance beside it, and the same at placebo offsets."""
+    losses, length = scores.losses(), scores.layout.length
+    return envelope(subject) | {
+        "loss": loss_facts(losses),
+        "behaviour": behaviour_facts(losses),
+        "scores": {name: scores.mean(name) if name in scores.names else None for name in ALL_SCORES},
+        "chance": chance_levels(scores.layout),
+        "control": {"induction": scores.per_sequence["induction_control"].mean(-1) if scores.has_control else None},
+        "placebo": {
+            "tokens_back": [length - 1 + shift for shift in PLACEBO_SHIFTS],
+            "attention": list(scores.placebo.mean(-1)),
+        },
+        "engine": scores.engine,
+    }
+
+
+def ablation_facts(subject: Subject, heads: HeadSet, mode: Mode, result: Ablation | None, baselines: Baselines | None) -> Facts:
+    """What a head set costs, beside random sets; null for what is not measured yet."""
+    facts = envelope(subject) | {"heads": names(heads), "mode": mode, "baseline": _baseline_facts(baselines)}
+    if result is None:
+        return facts
+    return facts | {
+        "engine": result.engine,
+        "loss": {
+            "clean": loss_facts(result.clean_losses) | {"whole": _whole(result.clean)},
+            "ablated": loss_facts(result.ablated_losses) | {"whole": _whole(result.ablated)},
+        },
+        "gain_lost": result.gain_lost,
+        "text": None
+        if result.text is None
+        else dict(zip(("clean", "ablated"), (_whole(loss) for loss in result.text), strict=True)),
+        "per_position": {"clean": result.clean.mean(0), "ablated": result.ablated.mean(0)},
+    }
+
+
+def causal_facts(
+    subject: Subject,
+    mode: Mode,
+    losses: Losses,
+    exact: CausalMap | None,
+    estimate: Float[np.ndarray, "n_layers n_heads"] | None,
+) -> Facts:
+    """What removing each head alone changes, as far as it is measured, and the gradient estimate."""
+    return envelope(subject) | {
+        "mode": mode,
+        "effect": None if exact is None else exact.effect,
+        "measured": None if exact is None else ~np.isnan(exact.effect),
+        "estimate": estimate,
+        "engine": "gradient" if exact is None else exact.engine,
+        "loss": loss_facts(losses),
+    }
+
+
+def sweep_facts(
+    subject: Subject, mode: Mode, score: str, sweep: Sweep, other_modes: Mapping[Mode, Sweep] | None = None
+) -> Facts:
+    """What every threshold buys."""
+    others = {other: [row.second_copy for row in found.rows] for other, found in (other_modes or {}).items()}
+    return envelope(subject) | {
+        "mode": mode,
+        "score": score,
+        "loss": loss_facts(sweep.clean),
+        "rows": [sweep_row_facts(row) for row in sweep.rows],
+        "knee": sweep.knee,
+        "other_modes": others,
+    }
+
+
+def sweep_row_facts(row: SweepRow) -> Facts:
+    """One threshold."""
+    return {
+        "threshold": row.threshold,
+        "n_heads": row.n_heads,
+        "heads": names(row.heads),
+        "second_copy": row.second_copy,
+        "gain_lost": row.gain_lost,
+        "baseline_mean": row.baseline_mean,
+        "baseline_low": row.baseline_low,
+        "baseline_high": row.baseline_high,
+        "step": row.step,
+    }
+
+
+def call_facts(subject: Subject, judged: Judgement, effects: CausalMap | None, costs_on: Subject | None = None) -> Facts:
+    """Every verdict with what it rests on, called heads first; `costs_on`: what costs were measured on."""
+    return envelope(subject) | {
+        "behaviour": {"state": judged.behaviour},
+        "lengths": judged.lengths,
+        "sequences": judged.sequences,
+        "floor": judged.floor,
+        "costs": None if effects is None else {"mode": effects.mode, "probe": probe_facts(costs_on or subject)},
+        "heads": [verdict_facts(verdict, judged, effects) for verdict in ordered(judged)],
+    }
+
+
+def verdict_facts(verdict: Verdict, judged: Judgement, effects: CausalMap | None) -> Facts:
+    """One head's label and the numbers that gave it."""
+    cost = cost_of(verdict, judged, effects)
+    return {
+        "head": verdict.name,
+        "label": verdict.label,
+        "induction": verdict.induction,
+        "contrast": {"value": verdict.contrast, "low": verdict.low, "high": verdict.high},
+        "q": verdict.q,
+        "copying": verdict.copying,
+        "logit_copying": verdict.logit_copying,
+        "direct_effect": verdict.attribution,
+        "previous_token": verdict.previous_token,
+        "duplicate_token": verdict.duplicate_token,
+        "sink": verdict.sink,
+        "effect": cost.effect,
+        "random_heads": cost.random_heads,
+        "sentence": sentence(verdict, judged, effects),
+    }
+
+
+def circuit_facts(subject: Subject, found: Circuit, losses: Losses) -> Facts:
+    """Which previous-token heads feed which induction heads, and every earlier head's composition."""
+    return envelope(subject) | {
+        "behaviour": behaviour_facts(losses),
+        "mode": found.mode,
+        "previous_token_heads": names(found.previous),
+        "induction_heads": names(found.induction),
+        "rotary_ignored": subject.card.positional == "rotary",
+        "edges": [edge_facts(edge) for edge in found.edges],
+        "composition": [
+            {"induction": head.name, "random": found.baseline} | dict(zip(KINDS, composed, strict=True))
+            for head, composed in zip(found.induction, found.composition, strict=True)
+        ],
+    }
+
+
+def pruning_facts(subject: Subject, prunings: Sequence[Pruning]) -> Facts:
+    """Each head taken away alone: losses, and every other head's prefix matching before and after."""
+    return envelope(subject) | {
+        "mode": prunings[0].mode if prunings else None,
+        "prunings": [
+            {
+                "head": found.head.name,
+                "loss": {"clean": loss_facts(found.clean), "ablated": loss_facts(found.pruned)},
+                "gain_lost": found.gain_lost,
+                "prefix_matching": [
+                    {"head": head.name, "before": float(found.before[head]), "after": float(found.after[head])}
+                    for head in every_head(*found.before.shape)
+                ],
+            }
+            for found in prunings
+        ],
+    }
+
+
+def sensitivity_facts(subject: Subject, found: Sensitivity, heads: Sequence[Head], threshold: float) -> Facts:
+    """How one score of some heads moves with length, seed and BOS, and which heads are above a threshold throughout."""
+    always, sometimes = found.steady(threshold)
+    return envelope(subject) | {
+        "score": found.score,
+        "threshold": threshold,
+        "sequences": found.sequences,
+        "above_always": names(always),
+        "above_sometimes": names(sometimes),
+        "settings": spread_rows(found, heads, threshold),
+    }
+
+
+def attention_facts(
+    subject: Subject,
+    head: Head,
+    choice: RowChoice,
+    row: TokenRow,
+    pattern: Float[np.ndarray, "tokens tokens"],
+    token_loss: Float[np.ndarray, " tokens"],
+) -> Facts:
+    """One head's pattern on one row of tokens (rows are queries), and each token's loss; the first has none."""
+    return envelope(subject) | {
+        "head": head.name,
+        "row": {
+            "kind": choice.kind,
+            "sequence": None if choice.kind == "text" else choice.sequence,
+            "ids": row.ids,
+            "tokens": [subject.identity.token_text(i) for i in row.ids],
+            "on_stripe": row.mean_on_cells(pattern),
+            "chance_on_stripe": row.chance_on_cells(),
+        },
+        "pattern": pattern.astype(np.float64).round(5),
+        "token_loss": token_loss.astype(np.float64).round(5),
+    }
+
+
+def as_json(value: Any) -> Any:
+    """`value` with arrays as lists, heads by name, and what JSON cannot say (NaN) as null."""
+    if isinstance(value, Head):
+        return value.name
+    if isinstance(value, Mapping):
+        return {str(name): as_json(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if hasattr(value, "tolist"):
+        return as_json(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def json_text(facts: Facts) -> str:
+    """Facts as one JSON object, to be read by people, too."""
+    return json.dumps(as_json(facts), indent=1, allow_nan=False)
+
+
+def _baseline_facts(baselines: Baselines | None) -> Facts | None:
+    if baselines is None:
+        return None
+    low, high, mean = baselines.band
+    return {
+        "sets": [named(found) for found in baselines.sets],
+        "distinct": baselines.distinct,
+        "second_copy": baselines.second_copy,
+        "mean": mean,
+        "low": low,
+        "high": high,
+        "note": baselines.note,
+    }
+
+
+def _whole(token_loss: Float[np.ndarray, "sequences tokens"]) -> float:
+    """The mean over every token that something predicts."""
+    return float(np.nanmean(token_loss, dtype=np.float64))

@@ -1,7 +1,0 @@
-// What is marked on the grid of heads: the picked head, the rings, each head's score. Sent apart from the patterns, and
-// left on the window for the grid, whichever of the two is drawn first.
-
-export default function ({ data }) {
-  window.headscopeGridMarks = data;
-  window.dispatchEvent(new Event("headscope-grid-marks"));
-}

@@ -1,0 +1,61 @@
+"""The list of pages: the one place that names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from core.settings.view import View
+from core.ui.frame.state import link_to
+
+
+@dataclass(frozen=True)
+class PageLink:
+    """A page: its script, what it is called, its icon, and the question it answers."""
+
+    path: str
+    label: str
+    icon: str
+    question: str
+
+    def link(self, label: str | None = None, view: View | None = None) -> None:
+        """A link to it that shows the same view, or `view`; under its own name, or `label`."""
+        link_to(self.path, label or self.label, self.icon, view)
+
+
+HOME = PageLink("app.py", "Home", ":material/home:", "what is induction, and does this model do it?")
+HEADS = PageLink("pages/1_Heads.py", "Heads", ":material/grid_on:", "which heads do it?")
+ATTENTION = PageLink("pages/2_Attention.py", "Attention", ":material/visibility:", "where does a head look?")
+ABLATION = PageLink("pages/3_Ablation.py", "Ablation", ":material/content_cut:", "does it matter?")
+CAUSAL_MAP = PageLink("pages/4_Causal_map.py", "Causal map", ":material/bolt:", "which heads matter?")
+SWEEP = PageLink("pages/5_Sweep.py", "Sweep", ":material/show_chart:", "what does a threshold buy?")
+VERDICTS = PageLink("pages/6_Verdicts.py", "Verdicts", ":material/gavel:", "which heads are induction heads?")
+CIRCUITS = PageLink("pages/7_Circuits.py", "Circuits", ":material/account_tree:", "which heads work together?")
+REPORT = PageLink("pages/8_Report.py", "Report", ":material/article:", "what did the first report find, and what holds?")
+SENSITIVITY = PageLink("pages/9_Sensitivity.py", "Sensitivity", ":material/tune:", "how far does a score move?")
+HEAD_CARD = PageLink("pages/10_Head_card.py", "Head card", ":material/badge:", "what is this one head?")
+PAGES = (HEADS, ATTENTION, ABLATION, CAUSAL_MAP, SWEEP, VERDICTS, CIRCUITS, REPORT, SENSITIVITY, HEAD_CARD)
+
+
+def navigation() -> None:
+    """The pages in the sidebar, in order."""
+    st.markdown("### HeadScope")
+    for page in (HOME, *PAGES):
+        page.link()
+
+
+def questions() -> None:
+    """Every page by the question it answers."""
+    for page in PAGES:
+        page.link(f"{page.label}: {page.question}")
+
+
+def see_where_it_looks() -> None:
+    """From a picked head to its attention."""
+    ATTENTION.link("See where it looks")
+
+
+def open_its_card() -> None:
+    """From a picked head to its card."""
+    HEAD_CARD.link("Open its card")

@@ -1,0 +1,51 @@
+"""What tests of all topics share: results that never mix with a person's own, nor with another test's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from jaxtyping import config, install_import_hook
+
+import tests.helpers.shapes
+
+# Every array in a signature of ours is held to its number format and shape in every call; before anything of ours is imported.
+install_import_hook("core", f"{tests.helpers.shapes.__name__}.{tests.helpers.shapes.checked.__name__}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store of this test run's own."""
+    with _store_at(tmp_path_factory.mktemp("session-store")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store of the module's own, empty at first: nothing measured elsewhere can make a test pass."""
+    with _store_at(tmp_path_factory.mktemp("store")) as folder:
+        yield folder
+
+
+@pytest.fixture
+def empty_store(tmp_path: Path) -> Iterator[Path]:
+    """A store of the test's own, empty at first."""
+    with _store_at(tmp_path / "store") as folder:
+        yield folder
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """Arrays of the wrong shape reach the code, whose own refusal is what the test asks for."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+@contextmanager
+def _store_at(folder: Path) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(folder))
+        yield folder

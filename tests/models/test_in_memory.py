@@ -1,0 +1,220 @@
+"""A model that is already in memory: right numbers, a digest of its weights as they are now, and nothing left on it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from torch import nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Model, PreTrainedTokenizerFast
+
+from core import Request, ablate, causal_map, circuit, judge, score_heads
+from core.ablation.cached import estimated_map
+from core.errors import BadInput, ModelUnavailable
+from core.heads import Head
+from core.settings.subject import bind
+from tests.attention.test_scores import brute_force_scores
+from tests.helpers.architectures import D_VOCAB, LIBRARY_CONFIGS
+
+pytestmark = pytest.mark.usefixtures("empty_store")
+LENGTH = 9
+
+
+def made(name: str, seed: int = 0) -> Any:
+    """A random model of the library as a user has it: trainable, in training mode, with its default attention."""
+    torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        return AutoModelForCausalLM.from_config(copy.deepcopy(LIBRARY_CONFIGS[name])).train()
+
+
+def request_of(model: Any, **more: Any) -> Request:
+    return Request(model, length=LENGTH, sequences=2, bos="never", **more)
+
+
+def small_tokenizer(*, prepends: bool) -> Tokenizer:
+    words = {"<bos>": 0} | {f"w{index}": index for index in range(1, D_VOCAB)}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="<bos>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.add_special_tokens(["<bos>"])
+    if prepends:
+        tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 0)])
+    return tokenizer
+
+
+def state_of(model: nn.Module) -> list[Any]:
+    """Everything of a module that measuring it must not change."""
+    return [
+        [
+            (name, type(part), part.training, len(part._forward_hooks), len(part._forward_pre_hooks))
+            for name, part in model.named_modules()
+        ],
+        [
+            (name, weight.requires_grad, weight.grad is None, weight._version, weight.data_ptr())
+            for name, weight in model.named_parameters()
+        ],
+        getattr(model.config, "_attn_implementation", None),
+    ]
+
+
+@pytest.mark.parametrize("name", LIBRARY_CONFIGS)
+def test_scores_are_the_librarys_and_the_model_is_left_as_it_was(name: str) -> None:
+    model = made(name)
+    before = state_of(model)
+    request = request_of(model)
+    scores = score_heads(request)
+    assert state_of(model) == before
+    tokens = torch.from_numpy(np.array(bind(request).probe.tokens))
+    eager = copy.deepcopy(model).eval()
+    eager.set_attn_implementation("eager")
+    with torch.no_grad():
+        patterns = eager(tokens, output_attentions=True, use_cache=False).attentions
+    expected = brute_force_scores(np.stack([p.double().numpy() for p in patterns]), LENGTH, 0)
+    for score, values in expected.items():
+        assert np.abs(scores.sequences(score) - values).max() < 1e-5, score
+
+
+def test_every_function_of_the_front_door_takes_it_and_leaves_it_alone() -> None:
+    model = made("llama_grouped")
+    before = state_of(model)
+    request = request_of(model)
+    found = ablate(request, ["L1H0"], "zero")
+    assert found.text is None, "it came without a tokenizer"
+    # Changing the input of the output projection, on a copy, by hand.
+    with torch.no_grad():
+        other = copy.deepcopy(model).eval()
+        other.model.layers[1].self_attn.o_proj.weight[:, : other.config.hidden_size // other.config.num_attention_heads] = 0
+        tokens = torch.from_numpy(np.array(bind(request).probe.tokens))
+        losses = -other(tokens).logits.log_softmax(-1)[:, :-1].gather(-1, tokens[:, 1:, None])[..., 0]
+    assert np.abs(found.ablated[:, 1:] - losses.numpy()).max() < 1e-4
+    assert causal_map(request, "zero").complete
+    assert np.isfinite(estimated_map(bind(request), "zero")).all()
+    assert len(judge(request, [5], per_length=16).verdicts) == 12
+    assert circuit(request, "zero", previous=(Head(0, 0),), induction=(Head(1, 0),)).edges
+    assert state_of(model) == before
+
+
+def test_the_digest_is_of_the_weights_as_they_are_now() -> None:
+    model = made("gpt2")
+    subject = bind(request_of(model))
+    assert bind(request_of(model)).digest == subject.digest, "nothing changed"
+    assert bind(request_of(copy.deepcopy(model))).digest == subject.digest, "the same weights elsewhere"
+    assert bind(request_of(made("gpt2", seed=1))).digest != subject.digest
+    first = score_heads(subject).mean("entropy")
+    with torch.no_grad():
+        model.transformer.h[0].attn.c_attn.weight.mul_(1.5)
+    with pytest.raises(BadInput, match="changed after the model was handed over"):
+        ablate(subject, ["L0H0"], "zero", text=None)
+    again = bind(request_of(model))
+    assert again.digest != subject.digest
+    assert np.abs(score_heads(again).mean("entropy")[0] - first[0]).max() > 1e-3, "measured anew, not read from the store"
+
+
+def test_a_result_is_kept_for_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = score_heads(request_of(made("gpt2")))
+    monkeypatch.setattr("core.attention.score_pass.measure_heads", None)
+    again = score_heads(request_of(made("gpt2")))
+    assert np.array_equal(first.mean("induction"), again.mean("induction"))
+
+
+@pytest.mark.parametrize("prepends", [False, True])
+def test_the_tokenizer_decides_about_the_bos(prepends: bool) -> None:
+    backend = small_tokenizer(prepends=prepends)
+    backend.enable_truncation(4)
+    model = made("llama_grouped")
+    for tokenizer in (backend, PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<bos>")):
+        subject = bind(Request(model, length=LENGTH, sequences=2, tokenizer=tokenizer))
+        model.config.bos_token_id = 0
+        assert subject.identity.token_text(7) == "w7"
+        assert 0 in subject.identity.special_ids
+        assert bind(Request(model, length=LENGTH, sequences=2, tokenizer=tokenizer)).probe.has_bos is prepends
+    assert backend.truncation is not None, "the tokenizer is the user's: it is left as it was"
+
+
+def test_a_bridge_is_measured_as_it_stands_and_loses_no_hook(tmp_path: Path) -> None:
+    model = made("gpt2").eval()
+    library = copy.deepcopy(model)
+    library.set_attn_implementation("eager")
+    # Given a folder, it asks no hub.
+    library.save_pretrained(tmp_path)
+    special = {name: "<bos>" for name in ("bos_token", "eos_token", "pad_token")}
+    PreTrainedTokenizerFast(tokenizer_object=small_tokenizer(prepends=False), **special).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    bridge = TransformerBridge.boot_transformers(str(tmp_path), hf_model=library, tokenizer=tokenizer, device="cpu")
+    found, own = score_heads(request_of(bridge)), score_heads(request_of(model, tokenizer=bridge.tokenizer))
+    assert np.abs(found.mean("induction") - own.mean("induction")).max() < 1e-5
+    assert not any(point.fwd_hooks for point in bridge.hook_dict.values())
+    before = [weight.grad for weight in bridge.original_model.parameters()]
+    estimated_map(bind(request_of(bridge)), "zero")
+    assert [weight.grad for weight in bridge.original_model.parameters()] == before
+    bridge.enable_compatibility_mode()
+    with pytest.raises(BadInput, match="compatibility mode"):
+        bind(request_of(bridge))
+
+
+# The one way to quantise without a GPU or another library; torch wants to be rid of it.
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")
+def test_quantised_linear_layers_are_measured_and_nothing_is_said_of_their_weights() -> None:
+    model = made("llama_grouped").eval()
+    names = {name for name, part in model.named_modules() if isinstance(part, nn.Linear) and name != "lm_head"}
+    quantised = torch.ao.quantization.quantize_dynamic(model, names, dtype=torch.qint8)
+    request = request_of(quantised)
+    assert bind(request).digest != bind(request_of(model)).digest
+    assert np.isfinite(score_heads(request).losses().second_copy)
+    tokens = torch.from_numpy(np.array(bind(request).probe.tokens))
+    with torch.no_grad():
+        own = -quantised(tokens).logits.log_softmax(-1)[:, :-1].gather(-1, tokens[:, 1:, None])[..., 0]
+    assert np.abs(score_heads(request).token_loss[:, 1:] - own.numpy()).max() < 2e-2, "its own numbers, not those of fp32"
+    with pytest.raises(BadInput, match="W_Q as a matrix of numbers"):
+        circuit(request, "zero", previous=(Head(0, 0),), induction=(Head(1, 0),))
+
+
+# Inside the adapters' library.
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+def test_an_adapter_that_is_merged_is_part_of_the_weights_and_one_that_is_not_is_refused() -> None:
+    peft = pytest.importorskip("peft")
+    model = made("llama_grouped")
+    plain = bind(request_of(model)).digest
+    adapted = peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False))
+    for unmerged in (adapted, adapted.base_model.model):
+        with pytest.raises(BadInput, match="merge_and_unload"):
+            bind(request_of(unmerged))
+    merged = adapted.merge_and_unload()
+    assert bind(request_of(merged)).digest != plain
+    assert score_heads(request_of(merged)).token_loss.shape == (2, 2 * LENGTH)
+
+
+def refused(model: Any, match: str, **more: Any) -> None:
+    with pytest.raises((BadInput, ModelUnavailable), match=match):
+        bind(request_of(model, **more))
+
+
+def test_what_cannot_be_measured_is_refused_with_a_sentence() -> None:
+    refused(7, "A model is a name, a folder, or a causal model in memory, not a int")
+    refused(nn.Linear(2, 2), "Linear is not a causal model of the model library")
+    refused(made("gpt2"), "no fast form", tokenizer="gpt2")
+    hooked = made("gpt2")
+    handle = hooked.transformer.h[1].register_forward_hook(lambda module, inputs, output: None)
+    refused(hooked, "hook of its own on transformer.h.1")
+    handle.remove()
+    assert bind(request_of(hooked)).identity.card.n_layers == 3
+    with torch.device("meta"):
+        refused(AutoModelForCausalLM.from_config(LIBRARY_CONFIGS["gpt2"]), "more than one device, or not in memory")
+
+
+def test_a_body_without_its_unembedding_is_refused() -> None:
+    refused(GPT2Model(LIBRARY_CONFIGS["gpt2"]), "not support|cannot wrap|causal")
+
+
+def test_its_name_is_no_path_of_the_machine(tmp_path: Path) -> None:
+    made("gpt2").save_pretrained(tmp_path / "trained")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "trained")
+    assert bind(request_of(model)).card.name == "trained in memory"
