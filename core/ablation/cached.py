@@ -28,7 +28,7 @@ from core.runtime.cache import cached, if_cached
 from core.runtime.jobs import current_control
 from core.runtime.lru import Lru
 from core.runtime.store import Stored, default_store
-from core.settings.modes import MODES, Mode
+from core.settings.modes import MODES, REFERENCE_SEQUENCES, Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.text.paragraph import PARAGRAPH, text_tokens
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from core.ablation.ablator import Ablator
 
 ABLATION_VERSION = 4
-REFERENCE_SEQUENCES = 8
 # Far from any seed a person types, so that reference sequences are never the probe's own.
 REFERENCE_SEED_SHIFT = 1_000_003
 ABLATORS_KEPT = 2

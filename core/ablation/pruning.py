@@ -26,6 +26,6 @@ def scores_without(ablator: Ablator, probe: Probe, head: Head, mode: Mode) -> He
         changed[:, :, place] = 0.0 if stand_in is None else stand_in[:, :, place].to(z.dtype)
         return changed
 
-    # Tried, once for each model, on short sequences that the stand-in would not fit.
+    # Inside, the scores are measured the hooked way: the fast one would miss this hook.
     with torch.no_grad(), attached(ablator.model, [(z_hook(layer), prune)]):
         return measure_heads(ablator.model, replace(probe, control=None))

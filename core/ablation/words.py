@@ -11,13 +11,13 @@ from core.ablation.outcomes import Ablation, Baselines
 from core.ablation.sweep import Sweep
 from core.attention.rows import unknown_id
 from core.numbers import signed
-from core.settings.modes import Mode
+from core.settings.modes import REFERENCE_SEQUENCES, Mode
 from core.stats import Agreement
 from core.transformer.card import ModelIdentity
 
 MODE_MEANINGS: dict[Mode, str] = {
     "zero": "Nothing stands in for the head: its output becomes zero.",
-    "mean": "The head's average output stands in for it, taken over 8 other repeated sequences, position by position.",
+    "mean": f"The head's average over {REFERENCE_SEQUENCES} other repeated sequences stands in for it, position by position.",
     "resample": "The head's output on another of these sequences stands in for it, never its own.",
     "pattern": "The head's output becomes zero while every head keeps looking where it looked before. Heads that only "
     "tell others where to look, such as previous-token heads, seem harmless this way.",
@@ -61,7 +61,7 @@ def baselines_note(baselines: Baselines) -> str:
 
 
 def unknown_words(identity: ModelIdentity, text: str) -> str:
-    """How much of a plain text this model cannot read; nothing where it can read all of it."""
+    """How much of a text this model cannot read; nothing where it can read all of it."""
     unknown = None if identity.tokenizer is None else unknown_id(identity.tokenizer)
     if identity.tokenizer is None or unknown is None:
         return ""

@@ -8,6 +8,7 @@ from typing import Any
 from core.ablation.cached import PRUNING_MODES, prune
 from core.attention.cached import score_heads
 from core.circuits.cached import circuit
+from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
 from core.commands.options import add_request, subject_from
 from core.heads import parse_heads
 from core.sharing.facts import circuit_facts, pruning_facts
@@ -19,7 +20,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Which heads, what stands in for a head, and whether to prune some instead."""
     add_request(parser)
     parser.add_argument("--mode", choices=PRUNING_MODES, default="mean", help="what stands in for a head's output")
-    parser.add_argument("--previous", type=parse_heads, metavar="L0H1,...", help="previous-token heads (default: score > .4)")
+    parser.add_argument(
+        "--previous",
+        type=parse_heads,
+        metavar="L0H1,...",
+        help=f"previous-token heads (default: score > {PREVIOUS_TOKEN_FLOOR})",
+    )
     parser.add_argument("--induction", type=parse_heads, metavar="L1H0,...", help="induction heads (default: those called)")
     parser.add_argument("--prune", type=parse_heads, metavar="L3H8,...", help="take each away alone and measure all others")
 

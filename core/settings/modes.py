@@ -6,3 +6,5 @@ from typing import Literal
 
 Mode = Literal["zero", "mean", "resample", "pattern"]
 MODES: tuple[Mode, ...] = ("zero", "mean", "resample", "pattern")
+# Sequences that a head's mean output is taken over.
+REFERENCE_SEQUENCES = 8

@@ -41,9 +41,9 @@ def toggle_head(head: Head, above: tuple[Head, ...]) -> None:
 
 
 def paragraph_control() -> None:
-    """The plain text that specificity is measured on."""
+    """The text that specificity is measured on."""
     st.text_area(
-        "Plain text",
+        "The text",
         key="paragraph",
         max_chars=MAX_PARAGRAPH,
         height=120,

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from core.ablation.cached import PRUNING_MODES, REFERENCE_SEQUENCES, prune
+from core.ablation.cached import PRUNING_MODES, prune
 from core.ablation.outcomes import Pruning
 from core.attention.head_scores import HeadScores
 from core.circuits.cached import circuit
@@ -25,7 +25,7 @@ from core.circuits.words import (
 from core.figures.circuits.circuit import circuit_graph, describe_circuit, describe_pruned, pruned_matching
 from core.figures.circuits.composition import composition_maps, describe_composition
 from core.heads import Head, HeadSet, named, names
-from core.settings.modes import Mode
+from core.settings.modes import REFERENCE_SEQUENCES, Mode
 from core.settings.provenance import measured_on
 from core.sharing.commands import circuit_command
 from core.sharing.facts import circuit_facts, pruning_facts

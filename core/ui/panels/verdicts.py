@@ -31,18 +31,19 @@ from core.ui.frame.sentences import errors_as_sentences, verbatim
 from core.verdicts.costs import cost_of, layers_to_measure
 from core.verdicts.judgement import Judgement
 from core.verdicts.labels import MATCHING
+from core.verdicts.significance import SIGNIFICANCE
 from core.verdicts.tables import placebo_rows, verdict_rows
 from core.verdicts.words import judged_on, label_counts, ordered, sentence, worth_a_sentence
 
 _MOST_INTERVALS = 16
-_HOW = """
+_HOW = f"""
 A score alone does not make an induction head. Here is what each head must pass.
 
 1. **It looks where an induction head looks, and only because of the repeat.** On random tokens shown twice, it attends to the
    token after the earlier copy. The same head at the same positions on fresh tokens is its *control*; score less control is
    the **contrast**. A head that always looks a fixed distance back scores high on both, so its contrast is near 0.
 2. **It is not chance.** A permutation test flips the sign of each sequence's contrast; the *q-value* is corrected for having
-   asked about every head (Benjamini and Hochberg). It must be below 0.05.
+   asked about every head (Benjamini and Hochberg). It must be below {SIGNIFICANCE}.
 3. **It is not small.** The contrast's 95 % interval (bootstrap over sequences) must lie wholly above the **effect floor**.
 4. **What it does with what it sees** decides the label. *Copying* asks the weights whether looking at a token raises that
    token (+1) or lowers it (−1); *attribution* measures what the head adds to the right token's logit. Both positive:
