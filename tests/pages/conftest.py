@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 
 import pytest
 
@@ -26,7 +27,9 @@ def nothing_is_computed() -> Iterator[Callable[[], None]]:
     with pytest.MonkeyPatch.context() as patch:
 
         def from_now_on() -> None:
-            for module in ("frame.waiting", "components.results", "panels.head_card"):
-                patch.setattr(f"core.ui.{module}.await_job", again)
+            # All are imported first: one that were imported between two changes would keep `again` for ever.
+            places = [import_module(f"core.ui.{name}") for name in ("frame.waiting", "components.results", "panels.head_card")]
+            for place in places:
+                patch.setattr(place, "await_job", again)
 
         yield from_now_on
