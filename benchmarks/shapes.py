@@ -63,7 +63,7 @@ def model_of(config: PretrainedConfig, shape: str, device: str = "cpu", dtype: t
         source="local",
     )
     identity = ModelIdentity(card, weights_digest=shape, bos_token_id=0, special_ids=frozenset({0}))
-    return wrap(module, identity, architecture=architecture, config=tl_config)
+    return wrap(module, identity)
 
 
 def twelve_by_twelve_folder(folder: Path) -> None:

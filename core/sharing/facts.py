@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from typing import Any
 
@@ -31,6 +32,7 @@ from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import RowChoice
 from core.transformer.card import ModelIdentity
+from core.transformer.conformance import Conformance
 from core.verdicts.costs import cost_of
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
@@ -82,6 +84,15 @@ def probe_facts(subject: Subject) -> Facts:
         "warnings": list(probe.warnings),
         "dtype": subject.dtype,
         "device": subject.device,
+    }
+
+
+def conformance_facts(subject: Subject, found: Conformance) -> Facts:
+    """Every check of the model at the length used, and what is withheld."""
+    return envelope(subject) | {
+        "length": found.length,
+        "checks": [asdict(check) for check in found.checks],
+        "withheld": list(found.withheld),
     }
 
 
