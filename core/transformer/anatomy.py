@@ -257,5 +257,5 @@ def _check_causal(module: nn.Module, tokens: Tensor, logits: Tensor, whose: str,
     loose = 1e-4 if next(module.parameters()).dtype == torch.float32 else 5e-2
     if float((before - after).abs().max()) > loose * float(before.abs().max()):
         raise ModelUnavailable(
-            f"{whose} sees later tokens: another last token changes what it says of earlier ones. It is no causal language model."
+            f"{whose} sees later tokens: another last token changes what it says of earlier ones. It is not causal."
         )

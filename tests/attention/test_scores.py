@@ -240,7 +240,7 @@ def test_a_score_of_whole_rows_is_its_code_without_comment(monkeypatch, digest):
 
 def test_the_fast_pass_shares_the_weights():
     pair = make_pair("llama_grouped")
-    own = {parameter.data_ptr() for parameter in pair.loaded.bridge.original_model.parameters()}
+    own = {parameter.data_ptr() for parameter in pair.loaded.module.parameters()}
     assert {parameter.data_ptr() for parameter in pair.loaded.bare.parameters()} <= own
 
 

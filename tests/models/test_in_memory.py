@@ -139,7 +139,7 @@ def test_the_tokenizer_decides_about_the_bos(prepends: bool) -> None:
     assert backend.truncation is not None, "the tokenizer is the user's: it is left as it was"
 
 
-def test_a_bridge_is_measured_as_it_stands_and_loses_no_hook(tmp_path: Path) -> None:
+def test_a_bridge_is_measured_by_the_model_inside_and_loses_no_hook(tmp_path: Path) -> None:
     model = made("gpt2").eval()
     library = copy.deepcopy(model)
     library.set_attn_implementation("eager")
