@@ -105,6 +105,10 @@ def anatomy_of(module: nn.Module, whose: str, d_vocab: int) -> Anatomy:
         raise ModelUnavailable(
             f"{whose} has no attention that shows which token looks at which: there are no heads here to measure."
         )
+    if seen.logits.shape[-1] != d_vocab:
+        raise ModelUnavailable(
+            f"{whose} gives {seen.logits.shape[-1]} numbers for each token, not a logit for each of {d_vocab} ids."
+        )
     found = _assemble(module, seen, whose, flagged)
     _check_causal(module, tokens, seen.logits, whose, patterns=flagged)
     return found
@@ -153,7 +157,7 @@ class _Watch:
 def is_linear(module: nn.Module) -> bool:
     """Whether a module is one linear map, in whatever format its weights are kept."""
     kind = type(module).__name__
-    return not list(module.children()) and (hasattr(module, "in_features") or kind == "Conv1D" or "Linear" in kind)
+    return hasattr(module, "in_features") or kind == "Conv1D"
 
 
 def is_norm(module: nn.Module) -> bool:

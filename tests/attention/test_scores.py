@@ -28,7 +28,7 @@ from core.transformer.passes.hooks import attached, z_hook
 from tests.helpers.architectures import ARCHITECTURES, Pair, make_pair
 
 # Their attention is more than a causal softmax of scaled dot products, or the library gives no way in.
-NOT_FUSED = ("gemma2", "bloom_alibi", "mpt_alibi", "gptj")
+NOT_FUSED = ("bloom_alibi", "mpt_alibi", "gptj")
 
 
 @pytest.fixture(scope="module")

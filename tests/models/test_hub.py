@@ -352,7 +352,7 @@ def test_a_hub_that_fails(hub: HubServer) -> None:
 @pytest.mark.parametrize(
     "config,sentence",
     [
-        (T5Config(num_layers=1).to_dict(), "is of type 't5', which TransformerLens does not support as a causal"),
+        (T5Config(num_layers=1).to_dict(), "is of type 't5', an encoder with a decoder"),
         ({"model_type": "nobody-knows-this", "hidden_size": 4}, "is of type 'nobody-knows-this', which"),
         ({"model_type": "odd", "auto_map": {"AutoConfig": "m.C"}}, r"\(trust_remote_code\), which HeadScope never runs"),
         (

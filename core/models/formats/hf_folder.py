@@ -112,6 +112,7 @@ def check_supported(folder: Path) -> None:
             ) from error
         raise unsupported(shown(folder), raw.get("model_type", "unknown")) from error
     check_kind(config, shown(folder))
+    hf_config.size(hf_config.text_config(raw), "n_heads", shown(folder))
 
 
 def check_kind(config: Any, whose: str) -> None:
