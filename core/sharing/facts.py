@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -32,11 +32,13 @@ from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import RowChoice
 from core.transformer.card import ModelIdentity
-from core.transformer.conformance import Conformance
 from core.verdicts.costs import cost_of
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 from core.verdicts.words import ordered, sentence
+
+if TYPE_CHECKING:
+    from core.transformer.conformance import Conformance
 
 Facts = dict[str, Any]
 

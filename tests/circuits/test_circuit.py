@@ -15,6 +15,7 @@ from core.ablation.ablator import Ablator
 from core.ablation.cached import prune
 from core.ablation.pruning import scores_without
 from core.attention.cached import score_heads
+from core.attention.cells import induction_cells
 from core.circuits.cached import circuit
 from core.circuits.circuit import KINDS, heads_to_prune
 from core.circuits.composition import Factors, baseline, composition, compositions, writer
