@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from core.errors import BadInput, ModelUnavailable
-from core.transformer.anatomy import is_exact, run_module, trial_ids
+from core.transformer.anatomy import causal_tolerance, run_module, trial_ids
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused import agreement, cell_tolerance
 from core.transformer.passes.hooks import check_finite, hooks_attached, run_body, z_hook
@@ -109,7 +109,7 @@ def _causal(model: LoadedModel, tokens: Tensor) -> Check:
     other[:, -1] = (other[:, -1] + 1) % model.card.d_vocab
     one, two = (run_body(model, ids).final[:, :-1].float() for ids in (tokens, other))
     worst = float((one - two).abs().max() / one.abs().max().clamp_min(1e-9))
-    loose = 1e-4 if is_exact(model.module) else 5e-2
+    loose = causal_tolerance(model.module)
     return Check("causal", worst <= loose, worst, loose, "" if worst <= loose else "another last token changes earlier logits")
 
 

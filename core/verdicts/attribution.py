@@ -90,7 +90,8 @@ def attributed(
     values = [*parts.others, *(constant for _, constant in parts.constants)]
     for value, gradient in zip(values, gradients[count:], strict=True):
         if gradient is not None:
-            total = total + (value.detach().float() * gradient.float()).sum((1, 2))
+            # Some families flatten sequences and positions into one axis.
+            total = total + (value.detach().float() * gradient.float()).reshape(len(tokens), -1).sum(1)
     whole = logit.detach().sum(-1)
     size = float(logit.detach().abs().sum(-1).max().clamp_min(1e-6))
     missed = float((total - whole).abs().max()) / size
@@ -179,7 +180,7 @@ def _leaf_z(parts: _Parts, layer: int, n_heads: int, d_head: int) -> Callable[..
 def _leaf_output(parts: _Parts) -> Callable[..., Any]:
     def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
         first = output[0] if isinstance(output, tuple) else output
-        if not isinstance(first, Tensor) or not first.is_floating_point() or first.ndim != 3:
+        if not isinstance(first, Tensor) or not first.is_floating_point() or first.ndim not in (2, 3):
             return None
         parts.others.append(_leaf(first))
         # A copy: some families add to it in place.

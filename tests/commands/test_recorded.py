@@ -16,8 +16,8 @@ from tests.helpers.cli import run_json
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "before_the_move.json").read_text(encoding="utf-8"))
 # Another processor adds the same float32 numbers in another order.
 ROUNDING = 3e-6
-# Copying sums eigenvalues that nearly cancel.
-BY_ANOTHER_ROUTE = {"copying": 1e-3, "direct_effect": 1e-5}
+# Copying centred the unembedding before the final gain, which LayerNorm does after it: off by up to .002 on these models.
+BY_ANOTHER_ROUTE = {"copying": 3e-3, "direct_effect": 1e-5}
 
 
 def _cpu() -> str:
