@@ -116,7 +116,6 @@ def _prepare(model: LoadedModel, parts: _Parts, stack: ExitStack) -> None:
 
     put(module.get_submodule(anatomy.blocks[0]).register_forward_pre_hook(_leaf_input(parts), with_kwargs=True))
     for layer, attention in anatomy.attention.items():
-        put(module.get_submodule(attention.name).register_forward_pre_hook(_held_input, with_kwargs=True))
         projection = module.get_submodule(attention.projection)
         put(projection.register_forward_pre_hook(_leaf_z(parts, layer, attention.n_heads, attention.d_head)))
         bias = projection(torch.zeros(1, 1, attention.n_heads * attention.d_head, device=model.device, dtype=model.dtype))
@@ -158,13 +157,6 @@ def _leaf_input(parts: _Parts) -> Callable[..., Any]:
         return ((value, *arguments[1:]), keywords) if arguments else (arguments, keywords | {"hidden_states": value})
 
     return hook
-
-
-def _held_input(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    def held(value: Any) -> Any:
-        return value.detach() if isinstance(value, Tensor) else value
-
-    return tuple(held(value) for value in arguments), {name: held(value) for name, value in keywords.items()}
 
 
 def _leaf_z(parts: _Parts, layer: int, n_heads: int, d_head: int) -> Callable[..., Any]:
