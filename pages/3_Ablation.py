@@ -42,7 +42,7 @@ def ablation(page: Page) -> None:
     left, right = (st.container(), st.container()) if page.look.large else st.columns([4, 5], gap="large")
     with left:
         st.subheader(f"{len(heads)} of {scores.n_layers * scores.n_heads} heads to take away", anchor=False)
-        st.caption("A cross overlay a head that is taken away. Click a head to add it to the set or take it out.")
+        st.caption("A cross marks a head that is taken away. Click a head to add it to the set or take it out.")
         set_map(page, scores, above, heads, source)
     with right:
         if not heads:

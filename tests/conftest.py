@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from jaxtyping import config, install_import_hook
+from jaxtyping import config
 
-import tests.helpers.shapes
+from tests.helpers.shapes import check_arrays_of
 
 # Every array in a signature of ours is held to its number format and shape in every call; before anything of ours is imported.
-install_import_hook("core", f"{tests.helpers.shapes.__name__}.{tests.helpers.shapes.checked.__name__}")
+check_arrays_of("core")
 
 
 @pytest.fixture(scope="session", autouse=True)

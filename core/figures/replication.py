@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.figures.base.head_map import Cells, head_map
+from core.figures.base.head_map import HEADS_TO_WRITE_IN_HALF, Cells, head_map
 from core.figures.base.style import SCORE_SCALE, Look, see_through
 from core.figures.base.styled import styled
 from core.heads import Head, every_head, heads_above, ranked
@@ -17,7 +17,6 @@ from core.replication.reproduction import Reproduction
 from core.replication.words import row_name, step_labels
 
 Matrix = Float[np.ndarray, "n_layers n_heads"]
-_HEADS_TO_WRITE_IN = 8
 _SYMBOLS = ("circle", "diamond", "square")
 # How far beside a step, in steps, its random sets stand.
 _BESIDE = 0.2
@@ -27,18 +26,15 @@ def value_map(values: Matrix, title: str, threshold: float, look: Look, picked: 
     """Scores from 0 to 1 by layer and head, as recorded or live; rings above `threshold`."""
     texts = [f"<b>{head.name}</b><br>{values[head]:.4f}" for head in every_head(*values.shape)]
     cells = Cells(values, 0.0, 1.0, SCORE_SCALE, values > 0.55, texts)
-    figure = head_map(
+    return head_map(
         cells,
         look,
         title=title,
         axis_title=f"head (ring: above {threshold:.2f})",
         ringed=heads_above(values, threshold),
         picked=picked,
+        write_up_to=HEADS_TO_WRITE_IN_HALF,
     )
-    if values.shape[1] > _HEADS_TO_WRITE_IN:
-        # Two maps stand beside each other: rings would hide the numbers of so many heads.
-        figure.data = [trace for trace in figure.data if trace.name != "values"]
-    return figure
 
 
 def describe_values(values: Matrix, title: str, threshold: float) -> str:

@@ -21,6 +21,7 @@ from core.figures.ablation.single_effects import describe_single_effects, single
 from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
 from core.figures.base.labels import placed_labels
 from core.figures.base.style import Look
+from core.figures.replication import value_map
 from core.heads import Head, heads_above, named
 from core.numbers import signed
 from core.probes.layout import Layout
@@ -262,3 +263,14 @@ def test_a_click_adds_a_head_or_takes_it_out():
     remembered = replace(start, heads=(Head(2, 2),))
     assert remembered.chosen(above) == above, "heads picked by hand wait while the threshold decides"
     assert named(more.chosen(above)) == "L0H3,L1H1,L1H2"
+
+
+def test_numbers_stand_in_the_cells_of_narrow_maps_only_while_they_fit() -> None:
+    """Two maps beside each other leave sixteen heads twenty pixels each, in which numbers run into one another."""
+    for n_heads, written in ((8, True), (16, False)):
+        values = np.full((2, n_heads), 0.25)
+        for figure in (
+            value_map(values, "recorded", 0.5, Look()),
+            effect_map(values, values, "induction", None, Look(), title="effect"),
+        ):
+            assert any(trace.name == "values" for trace in figure.data) == written

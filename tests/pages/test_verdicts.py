@@ -101,9 +101,8 @@ def test_every_head_stands_in_the_table_with_called_heads_first() -> None:
     assert all(row["low"] <= row["contrast"] <= row["high"] and row["cost"] is None for row in rows)
 
 
-def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> None:
-    score_heads(subject_for("by-construction"))
-    judge(subject_for("by-construction"))
+def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a mode in which nothing was measured yet."""
     released = threading.Event()
     measure = core.ablation.causal.layer_losses
 
@@ -112,7 +111,7 @@ def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: py
         return measure(*given, **more)
 
     monkeypatch.setattr("core.ablation.causal.layer_losses", slowly)
-    at = verdicts(model="by-construction")
+    at = verdicts(model="by-construction", mode="zero")
     assert not at.exception and not at.error
     assert "L1H3: induction" in said(at) and "removing it costs" not in said(at)
     assert any("as soon as it is measured" in str(caption.value) for caption in at.caption)
@@ -123,7 +122,7 @@ def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: py
         at.run()
     assert not at.exception and not at.error
     found = judge(subject_for("by-construction"))
-    effects = causal_map(subject_for("by-construction"), "mean")
+    effects = causal_map(subject_for("by-construction"), "zero")
     assert sentence(found.called[0], found, effects).partition(". ")[2] in said(at)
     assert said(at).count("removing it costs") == len(worth_a_sentence(found)) == 5
 

@@ -248,7 +248,7 @@ def test_calls_on_the_circuit(capsys):
     sentence = verdict_sentence(judged.called[0], effect=4.8, control=0.02)
     assert "induction" in sentence and "4.80 nats (random heads: 0.02)" in sentence
     assert judge(Request("by-construction"), (25, 50), 0.995, per_length=32).called == ()
-    assert main(["call", "--model", "by-construction", "--length", "50", "--json"]) == 0
+    assert main(["call", "--model", "by-construction", "--length", "25", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     first = result["heads"][0]
     assert {"head", "label", "induction", "contrast", "q", "copying", "direct_effect"} <= set(first)

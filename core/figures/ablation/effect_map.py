@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from core.attention.scores import ALL_SCORES
-from core.figures.base.head_map import Cells, head_map
+from core.figures.base.head_map import HEADS_TO_WRITE_IN_HALF, Cells, head_map
 from core.figures.base.overlay import Overlay, rings
 from core.figures.base.style import DIVERGING_SCALE, Look
 from core.heads import Head, every_head, heads_above
@@ -41,7 +41,14 @@ def effect_map(
         [effect_text(head, effect, scores, score) for head in every_head(*effect.shape)],
         signed=True,
     )
-    return head_map(cells, look, title=title, axis_title=f"head (ring: {_short(score)} above the threshold)", picked=picked)
+    return head_map(
+        cells,
+        look,
+        title=title,
+        axis_title=f"head (ring: {_short(score)} above the threshold)",
+        picked=picked,
+        write_up_to=HEADS_TO_WRITE_IN_HALF,
+    )
 
 
 def effect_overlay(scores: Float[np.ndarray, "n_layers n_heads"], score: str, threshold: float, look: Look) -> Overlay:

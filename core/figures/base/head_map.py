@@ -18,7 +18,9 @@ from core.numbers import signed
 
 # Cells are written into when there is room for two digits.
 _ROW_TO_WRITE_IN = 28
-_HEADS_TO_WRITE_IN = 16
+HEADS_TO_WRITE_IN = 16
+# Two maps side by side on a usual screen.
+HEADS_TO_WRITE_IN_HALF = 9
 # Pixels across on a usual screen, beside other things or alone; the figure itself takes the width it is given.
 _USUAL_WIDTH = 430
 _LARGE_WIDTH = 600
@@ -50,8 +52,12 @@ def head_map(
     ringed: Sequence[Head] = (),
     crossed: Sequence[Head] = (),
     picked: Head | None = None,
+    write_up_to: int = HEADS_TO_WRITE_IN,
 ) -> go.Figure:
-    """The map; a click is reported by the last trace, whose points carry `customdata` the head's name."""
+    """The map; a click is reported by the last trace, whose points carry `customdata` the head's name.
+
+    write_up_to: with more heads in a layer, the cells are too narrow for their numbers.
+    """
     values = cells.values
     n_layers, n_heads = values.shape
     row = row_height(n_layers, look)
@@ -75,7 +81,7 @@ def head_map(
         # Beside the number, not through it.
         traces += cross_markers([h - 0.32 for _, h in crossed], [layer - 0.28 for layer, _ in crossed], size / 3, look)
     heads = every_head(*values.shape)
-    if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= _HEADS_TO_WRITE_IN:
+    if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= write_up_to:
         traces.append(_numbers(cells, heads, look))
     traces.append(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, cells.texts, row * 0.9))
     return unchecked_figure(

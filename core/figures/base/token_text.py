@@ -6,7 +6,7 @@ import html
 import unicodedata
 
 _VISIBLE = {" ": "·", "\u00a0": "·", "\n": "↵", "\r": "↵", "\t": "→"}
-# Other, format and surrogate characters: zero-width ones would vanish, right-to-left overlay would reorder the line.
+# Other, format and surrogate characters: zero-width ones would vanish, right-to-left marks would reorder the line.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
 MAX_CHARACTERS = 16
 

@@ -78,7 +78,7 @@ def grid_bytes(quantised: UInt8[np.ndarray, "n_layers n_heads cells"]) -> bytes:
 def grid_state(
     scores: Float[np.ndarray, "n_layers n_heads"], title: str, picked: Head | None, ringed: Sequence[Head]
 ) -> dict[str, object]:
-    """What the grid overlay, as JSON; a score that is not a number becomes null."""
+    """What the grid marks, as JSON; a score that is not a number becomes null."""
     flat = scores.astype(np.float64).ravel()
     return {
         "title": title,

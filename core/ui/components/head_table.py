@@ -20,7 +20,7 @@ def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
     """Every score of the picked head beside its chance level, and the way to its attention pattern."""
     if view.head is None:
         st.markdown("**No head picked.** Click one in the picture, or choose one in the sidebar.")
-        st.caption("A ring overlay each head above the threshold; a frame overlay the picked one.")
+        st.caption("A ring marks each head above the threshold; a frame marks the picked one.")
         return
     st.markdown(f"#### {view.head.name}: layer {view.head.layer}, head {view.head.head}")
     rows = [

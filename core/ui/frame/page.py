@@ -28,7 +28,7 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
 
     without_model: what can be shown although the chosen model is not on this machine.
     """
-    st.set_page_config(page_title=f"{title} · HeadScope", page_icon=_ICON, layout="wide", initial_sidebar_state="expanded")
+    st.set_page_config(page_title=f"{title} · HeadScope", page_icon=_ICON, layout="wide")
     apply_theme(current_look())
     try:
         with errors_as_sentences():
