@@ -346,9 +346,8 @@ def test_tokens_and_names_are_escaped(trained: HeadCard) -> None:
 
 def test_absent_behaviour_comes_first_on_the_page(trained: HeadCard) -> None:
     scores = trained.scores
-    loss = np.full_like(scores.token_loss, 9.0)
-    absent = HeadScores(scores.per_sequence, scores.placebo, loss, scores.layout)
-    assert losses_of(loss, scores.layout).behaviour == "absent"
+    absent = replace(scores, token_loss=np.full_like(scores.token_loss, 9.0))
+    assert absent.behaviour.state == "absent"
     page = Page(page_of(replace(trained, scores=absent), View(request=TRAINED, head=Head(1, 2))))
     said = " ".join(page.text)
     assert said.index("does not do induction on this probe") < said.index("What it is")
