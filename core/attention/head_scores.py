@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from core.probes.losses import losses_of
 
 PerSequence = Float[np.ndarray, "n_layers n_heads sequences"]
 # Attention to the successor of a token, by `SUCCESSOR_SHIFTS` of the key.
-Successor = Float[np.ndarray, "shifts n_layers n_heads sequences"]
+Successor = Float[np.ndarray, "key_shifts n_layers n_heads sequences"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class HeadScores:
     per_sequence: name to `[n_layers, n_heads, sequences]`; also `induction_control` where the probe has a control.
     placebo: `[shifts, n_layers, n_heads, sequences]`: the induction cells shifted by `PLACEBO_SHIFTS`.
     token_loss: `[sequences, tokens]` in nats, by target position; the first is NaN, for nothing predicts it.
-    top1: by sequence, the share of the second copy's targets that the model ranks first.
+    top1: by sequence, the share of the second copy's targets that the model ranks first; None where nobody looked.
     fresh_loss, rotated_control: the control's mean loss at the second copy's targets, and its attention to the cells that are
         successors on the rotated sequences; None without a control, or without other orders.
     other: what the second step measured; None before it, and where there is none.
@@ -48,7 +48,7 @@ class HeadScores:
     token_loss: Float[np.ndarray, "sequences tokens"]
     layout: Layout
     engine: str = "hooks"
-    top1: Float[np.ndarray, " sequences"] = field(default_factory=lambda: np.empty(0))
+    top1: Float[np.ndarray, " sequences"] | None = None
     fresh_loss: Float[np.ndarray, " sequences"] | None = None
     rotated_control: Successor | None = None
     other: OtherHalves | None = None
@@ -142,7 +142,7 @@ class HeadScores:
             rot=unknown if self.other is None else self.other.rot_loss,
             shuf=unknown if self.other is None else self.other.shuf_loss,
             fresh=unknown if self.fresh_loss is None else self.fresh_loss,
-            top1=self.top1 if len(self.top1) else unknown,
+            top1=unknown if self.top1 is None else self.top1,
             length=self.layout.length,
         )
 

@@ -64,7 +64,7 @@ def _why_not_known(found: Behaviour) -> str:
         return "these tokens leave no fresh second half, or have no order without their own neighbours"
     if found.more_needed:
         more = f"{found.more_needed} more {'sequence is' if found.more_needed == 1 else 'sequences are'} needed"
-        return f"{more} for an interval, which takes {LEAST_SEQUENCES}. So far, {_difference(found)}"
+        return f"{more}, for it takes {LEAST_SEQUENCES}. So far, {_difference(found)}"
     return "its losses are no numbers"
 
 

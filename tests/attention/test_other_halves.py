@@ -219,22 +219,21 @@ def test_a_perfect_head_scores_one_and_the_usual_mistakes_do_not(bos):
     assert np.allclose(brute_force_successor(patterns, nothing, probe, wrap=True), 19 / 20)
     assert patterns.diagonal(offset=-19, axis1=-2, axis2=-1).mean() < 0.06
     other = SuccessorReader(probe.layout, (probe.rotation % 10) + 5).of_pattern(torch.from_numpy(patterns[0]))
-    assert float(other[successor_name(0)].max()) < 0.7 or (probe.rotation % 10 + 5 == probe.rotation).any()
+    assert float(other[successor_name(0)].max()) == 0.0
 
 
 def test_keys_that_a_query_cannot_see_get_nothing():
     """Read off fused attention a later key would be any number: the softmax never saw it."""
     layout, rotation = Layout(4, 0), np.array([2])
-    query = torch.full((1, 1, 8, 2), 30.0)
-    attention = FusedAttention(query, query, query, query, torch.zeros(1, 1, 8), 1.0)
-    pattern = torch.ones(1, 1, 8, 8)
-    fused = SuccessorReader(layout, rotation)
-    assert np.isinf(fused.of_fused(attention)[successor_name(0)].item())
-    read = fused.of_pattern(pattern)
-    # Second half 4..7 is r[2] r[3] r[0] r[1]: successors r[3], -, r[1], r[2] at 3, 1, 2; three on from 3 is not seen by 4.
-    assert read[successor_name(3)].item() == pytest.approx(2 / 3)
-    # Three back from 1 and from 2 is before the first token.
-    assert read[successor_name(-3)].item() == pytest.approx(1 / 3)
+    query, key = torch.ones(1, 1, 8, 1), torch.zeros(1, 1, 8, 1)
+    key[0, 0, 6] = 200.0
+    attention = FusedAttention(query, key, key, query, torch.zeros(1, 1, 8), 1.0)
+    reader = SuccessorReader(layout, rotation)
+    for read in (reader.of_fused(attention), reader.of_pattern(torch.ones(1, 1, 8, 8).tril())):
+        # Second half 4..7 is r[2] r[3] r[0] r[1]: successors r[3], -, r[1], r[2] at 3, 1, 2; three on from 3 is unseen by 4.
+        assert read[successor_name(3)].item() == pytest.approx(2 / 3)
+        # Three back from 1 and from 2 is before the first token.
+        assert read[successor_name(-3)].item() == pytest.approx(1 / 3)
 
 
 def test_losses_of_the_four_halves_are_the_librarys_own():

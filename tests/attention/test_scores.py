@@ -76,7 +76,9 @@ def test_every_score_equals_the_librarys_eager_attention(pair: Pair, record_prop
     assert default.engine == ("hooks" if pair.name in NOT_FUSED else "fused")
     logits, patterns = pair.eager(torch.from_numpy(probe.tokens.copy()))
     expected = brute_force_scores(np.stack([p.double().numpy() for p in patterns]), 13, 1)
-    worst = max(float(np.abs(one.per_sequence[name] - expected[name]).max()) for one in (measured, default) for name in expected)
+    worst = max(
+        float(np.abs(one.per_sequence[name] - expected[name]).max()) for one in (measured, default) for name in expected
+    )
     # Every score but those that need the size of values, which `test_other_halves.py` has.
     assert set(expected) == {name for name, score in SCORES.items() if not score.by_value}
     record_property("worst_disagreement", worst)

@@ -59,13 +59,13 @@ def test_every_rotation_and_many_orders_come_up():
 def test_the_orders_are_pinned_and_leave_the_first_draw_as_it_was():
     probe = repeated_probe(VOCABULARY, ProbeOptions(5, 1, 0, "never", (10, 20)))
     assert probe.tokens[0].tolist() == [14, 16, 12, 17, 13] * 2
-    assert probe.control[0].tolist() == [14, 16, 12, 17, 13, 18, 15, 10, 11, 19]
+    assert probe.control[0].tolist() == [14, 16, 12, 17, 13, 15, 19, 10, 18, 11]
     assert probe.shuffled[0, 5:].tolist() == SHUFFLED
     assert probe.rotation.tolist() == [ROTATION]
 
 
-SHUFFLED = [0]
-ROTATION = 0
+SHUFFLED = [14, 12, 13, 16, 17]
+ROTATION = 3
 
 
 def test_too_short_for_another_order():
