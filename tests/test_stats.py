@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from scipy.stats import spearmanr
+from scipy.stats import sem, spearmanr, t
 
 from core.ablation.quadrants import QUADRANTS, quadrants
 from core.heads import Head
-from core.stats import rank_agreement
+from core.stats import rank_agreement, student_intervals, student_quantile
 
 
 def test_it_is_spearman_with_an_interval_around_it():
@@ -69,3 +69,23 @@ def test_a_head_whose_removal_helps_matters_too():
     found = quadrants(np.array([[0.9, 0.1]]), np.array([[-0.5, -0.05]]), 0.5, 0.1)
     assert found["both"] == (Head(0, 0),) and found["neither"] == (Head(0, 1),)
     assert found["looks"] == found["matters"] == ()
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 23, 63, 1023])
+def test_students_quantile_is_scipys(freedom):
+    for level in (0.75, 0.975, 0.995):
+        assert student_quantile(freedom, level) == pytest.approx(t.ppf(level, freedom), rel=1e-10)
+
+
+def test_the_student_interval_is_scipys_and_covers_nineteen_in_twenty():
+    values = np.random.default_rng(0).normal(3.0, 2.0, (2_000, 5))
+    low, high = student_intervals(values)
+    wanted = t.interval(0.95, 4, values.mean(-1), sem(values, axis=-1))
+    np.testing.assert_allclose([low, high], wanted)
+    # Three standard errors of a share of 2,000 beside 95 %.
+    assert abs(np.mean((low < 3.0) & (high > 3.0)) - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 2_000)
+
+
+def test_one_value_has_no_student_interval():
+    low, high = student_intervals(np.ones((2, 1)))
+    assert np.isnan(low).all() and np.isnan(high).all()

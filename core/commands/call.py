@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from core.ablation.cached import causal_map, known_causal_map
+from core.attention.words import state_word
 from core.commands.options import add_request, fraction, subject_from
 from core.probes.probe import ProbeOptions
 from core.settings.experiment import EFFECT_FLOOR
@@ -45,10 +46,10 @@ def text(result: dict[str, Any]) -> str:
     state = result["behaviour"]["state"]
     lines = [
         f"{result['model']['name']}: {result['sequences']} sequences, lengths {', '.join(map(str, result['lengths']))}, "
-        f"effect floor {result['floor']}; behaviour {state.upper()}"
+        f"effect floor {result['floor']}; behaviour {state_word(state).upper()}"
     ]
     if state == "absent":
-        lines.append("The second copy is not predicted better than ln L at any length: do not trust the labels.")
+        lines.append("The model does not do induction at any of these lengths: do not trust the labels.")
     labelled = [row["sentence"] for row in result["heads"] if row["label"] != "none"]
     lines += labelled or ["No head got a label."]
     if result["costs"] is not None:

@@ -9,14 +9,13 @@ from core.circuits.tables import edge_facts
 from core.circuits.tables import edge_rows as circuit_edge_rows
 from core.head_card.card import HeadCard, HeadEdges, Removal, ScoreLine
 from core.heads import HeadSet, names
-from core.numbers import interval, signed, unsigned
+from core.numbers import NOTHING, interval, signed, unsigned
 from core.settings.subject import Subject
 from core.settings.view import View
 from core.sharing.facts import Facts, behaviour_facts, envelope, loss_facts, verdict_facts
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 
-NOTHING = "–"
 LOOKS, WRITES = "Where it looks (share of its attention)", "What it writes"
 COSTS = "What taking it away costs (nats of loss on the second copy)"
 # What a table's line has room for.
@@ -28,6 +27,9 @@ _SHORTER = {
     "sink": "the first token, whatever it is",
     "entropy": "how spread out: 0 one token, 1 all equally",
     "contrast": "induction less its control on fresh tokens",
+    "rotation_contrast": "the same where the copy begins elsewhere",
+    "specificity": "rotation contrast less that of its best neighbour",
+    "value_weighted": "induction, by the size of what it brings",
 }
 _MEANINGS = {
     "copying": ("Copying (weights)", "+1: looking at a token raises it, −1: lowers it"),
@@ -115,7 +117,7 @@ def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
     losses, verdict, judged = card.scores.losses(), card.verdict, card.judged
     return envelope(subject) | {
         "head": card.name,
-        "behaviour": behaviour_facts(losses),
+        "behaviour": behaviour_facts(card.scores.behaviour),
         "loss": loss_facts(losses),
         "verdict": None if verdict is None or judged is None else _label_facts(verdict, judged),
         "judged_on": {"lengths": judged.lengths, "sequences": judged.sequences, "floor": judged.floor} if judged else None,

@@ -9,6 +9,7 @@ import numpy as np
 
 from core.attention.head_scores import HeadScores
 from core.attention.scores import table_digest
+from core.behaviour import State, strongest
 from core.errors import BadInput
 from core.probes.probe import Probe
 from core.probes.vocabulary import candidate_ids, longest_length
@@ -26,7 +27,7 @@ from core.verdicts.significance import contrast_intervals, contrast_q_values
 if TYPE_CHECKING:
     from core.transformer.loaded import LoadedModel
 
-VERDICT_VERSION = 2
+VERDICT_VERSION = 3
 DEFAULT_LENGTHS = (25, 50, 100)
 SEQUENCES_PER_LENGTH = 24
 MAX_LENGTHS = 8
@@ -56,27 +57,28 @@ def judge(
     probes = _probes(subject, lengths, per_length)
 
     def compute() -> Stored:
-        evidence, present = gather_evidence(subject.load(), probes)
+        evidence, behaviour = gather_evidence(subject.load(), probes)
         low, high = contrast_intervals(evidence.contrast)
         arrays = {name: getattr(evidence, name) for name in Evidence.__dataclass_fields__}
-        arrays |= {"q": contrast_q_values(evidence.contrast), "low": low, "high": high, "present": np.array(present)}
-        return Stored(arrays, {})
+        arrays |= {"q": contrast_q_values(evidence.contrast), "low": low, "high": high}
+        return Stored(arrays, {"behaviour": behaviour})
 
     digests = [probe.digest for probe in probes]
     key = subject.model_key("verdict", probes=digests, verdict_version=VERDICT_VERSION, table=table_digest())
-    arrays = cached(key, compute).arrays
+    stored = cached(key, compute)
+    arrays = stored.arrays
     evidence = Evidence(**{name: arrays[name] for name in Evidence.__dataclass_fields__})
     return Judgement(
         verdicts=judge_heads(evidence, arrays["q"], arrays["low"], arrays["high"], floor),
-        behaviour="present" if bool(arrays["present"]) else "absent",
+        behaviour=stored.meta["behaviour"],
         lengths=tuple(probe.length for probe in probes),
         sequences=sum(probe.n_sequences for probe in probes),
         floor=floor,
     )
 
 
-def gather_evidence(model: LoadedModel, probes: Sequence[Probe]) -> tuple[Evidence, bool]:
-    """Scores of all probes together, what each head copies and adds, and whether the behaviour is present on any length.
+def gather_evidence(model: LoadedModel, probes: Sequence[Probe]) -> tuple[Evidence, State | None]:
+    """Scores of all probes together, what each head copies and adds, and the strongest state of the behaviour at any length.
 
     Raises BadInput where a probe has no control: without one there is no contrast.
     """
@@ -107,7 +109,7 @@ def gather_evidence(model: LoadedModel, probes: Sequence[Probe]) -> tuple[Eviden
             logit_copying=logit_copying(model),
             attribution=direct_effect(model, middle).mean(-1),
         )
-    return evidence, any(scores.losses().behaviour == "present" for scores in measured)
+    return evidence, strongest([scores.behaviour.state for scores in measured])
 
 
 def _probes(subject: Subject, lengths: Sequence[int] | None, per_length: int | None) -> tuple[Probe, ...]:

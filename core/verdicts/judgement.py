@@ -14,12 +14,12 @@ from core.verdicts.labels import MATCHING
 class Judgement:
     """Verdicts on every head of a model, and on what they rest.
 
-    behaviour: "absent" means that the second copy is not predicted better than `ln L` at any of the lengths; the labels
-    are then not to be trusted.
+    behaviour: the strongest state at any of the lengths; where it is absent, the labels are not to be trusted. None where
+        it cannot be said.
     """
 
     verdicts: tuple[Verdict, ...]
-    behaviour: State
+    behaviour: State | None
     lengths: tuple[int, ...]
     sequences: int
     floor: float

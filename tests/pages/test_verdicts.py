@@ -31,9 +31,11 @@ def subject_for(model: str) -> Subject:
 @pytest.fixture(scope="module", autouse=True)
 def judged(own_store: None) -> None:
     """A store that holds the verdicts of the models that are looked at here."""
-    for model in ("two-layer", "one-layer", "by-construction"):
-        score_heads(subject_for(model))
-        causal_map(subject_for(model), "mean", layers_to_measure(judge(subject_for(model)).verdicts))
+    # Fewer than three sequences would say nothing of the behaviour.
+    absent = subject_for("one-layer").at(sequences=4)
+    for subject in (subject_for("two-layer"), absent, subject_for("by-construction")):
+        score_heads(subject)
+        causal_map(subject, "mean", layers_to_measure(judge(subject).verdicts))
 
 
 def verdicts(**parameters: str) -> AppTest:
@@ -78,7 +80,7 @@ def test_the_floor_moves_the_calls_and_tests_nothing_again(monkeypatch: pytest.M
 
 
 def test_absent_behaviour_comes_before_any_label() -> None:
-    at = verdicts(model="one-layer")
+    at = verdicts(model="one-layer", sequences="4")
     assert not at.exception and not at.error
     assert "does not do induction on this probe" in str(at.warning[0].value)
     assert any("absent at every length" in str(warning.value) for warning in at.warning)
