@@ -220,8 +220,8 @@ class Pruning:
 
 def mean_with_interval(values: Float[np.ndarray, " sequences"]) -> WithInterval:
     """The mean of a number of each sequence; one sequence has no interval."""
-    low, high = student_intervals(values)
-    return WithInterval(float(values.mean(dtype=np.float64)), float(low), float(high))
+    low, high = student_intervals(values[None])
+    return WithInterval(float(values.mean(dtype=np.float64)), float(low[0]), float(high[0]))
 
 
 def gain_lost(ablated_second_copy: float, clean: Losses) -> float:

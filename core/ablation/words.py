@@ -173,8 +173,8 @@ def map_sentence(found: CausalMap | None, count: int) -> str:
     worse, better = int((low > 0).sum()), int((high < 0).sum())
     return (
         f"**{best.name} matters most: without it the loss changes by {signed(found.effect[best])} nats** (95 % interval "
-        f"{signed(low[best])} to {signed(high[best])} over {len(found.clean)} sequences). Of {count} heads, {worse} have an "
-        f"interval above zero, {better} below. At 95 % each, {count} heads that do nothing would give about {0.05 * count:.0f}."
+        f"{signed(low[best])} to {signed(high[best])} over {len(found.clean)} sequences). Intervals wholly above "
+        f"zero: {worse} of {count} heads, below: {better}. Heads that do nothing would give about {0.05 * count:.1f} of these."
     )
 
 

@@ -105,13 +105,13 @@ def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: py
     score_heads(subject_for("by-construction"))
     judge(subject_for("by-construction"))
     released = threading.Event()
-    measure = core.ablation.causal.layer_losses
+    measure = core.ablation.causal.single_losses
 
     def slowly(*given: Any, **more: Any) -> np.ndarray:
         assert released.wait(60)
         return measure(*given, **more)
 
-    monkeypatch.setattr("core.ablation.causal.layer_losses", slowly)
+    monkeypatch.setattr("core.ablation.causal.single_losses", slowly)
     at = verdicts(model="by-construction")
     assert not at.exception and not at.error
     assert "L1H3: induction" in said(at) and "removing it costs" not in said(at)
