@@ -1,4 +1,4 @@
-"""Ablations beside their floor and beside what a user would run: the exact map, the gradient estimate, control sets."""
+"""Ablations beside their floor and beside what a user would run: the exact map, the gradient estimate, baselines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.shapes import SHAPES, random_model, repeated_tokens
 from benchmarks.timing import median_ratio, turns
 from core.ablation.ablator import Ablator
 from core.ablation.baselines import baseline_sets
-from core.ablation.causal import estimated_effects, layer_losses
+from core.ablation.causal import estimated_effects, single_losses
 from core.heads import Head
 from core.probes.layout import Layout
 from core.transformer.anatomy import run_module
@@ -25,7 +25,7 @@ from core.transformer.passes.readout import token_losses
 
 LAYOUT = Layout(50, 1)
 SEQUENCES = 4
-CONTROLS = 20
+BASELINES = 20
 
 
 def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
@@ -36,11 +36,12 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
     ids = tokens.to(device)
     n_layers, n_heads = model.card.n_layers, model.card.n_heads
     layers = (0, n_layers // 2, n_layers - 1)
+    of_layer = {layer: tuple(Head(layer, head) for head in range(n_heads)) for layer in layers}
     final = bare_body(model, ids)
     targets = torch.from_numpy(LAYOUT.second_copy_targets)
     start = n_layers * 3 // 5
     heads = tuple(Head(layer, 0) for layer in range(start, min(start + 3, n_layers)))
-    sets = baseline_sets(heads, n_layers, n_heads, CONTROLS).sets
+    sets = baseline_sets(heads, n_layers, n_heads, BASELINES).sets
 
     @torch.no_grad()
     def unembed() -> torch.Tensor:
@@ -54,7 +55,7 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
             "loop": lambda: _one_hooked_forward(model, ids),
             "estimate": lambda: estimated_effects(ablator, "zero", LAYOUT),
             "baselines": lambda: ablator.token_loss(sets, "zero"),
-            **{f"map {layer}": partial(layer_losses, ablator, layer, "zero", LAYOUT) for layer in layers},
+            **{f"map {layer}": partial(single_losses, ablator, of_layer[layer], "zero", LAYOUT) for layer in layers},
         },
         repeats,
     )
@@ -68,7 +69,7 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
     )
     loop = found["loop"] * n_heads * len(layers)
     faster = 8.0 if device.startswith("cuda") and shape.startswith("GPT-2") else 1.7
-    baselines = median_ratio(times["baselines"], times["forward"]) / CONTROLS
+    baselines = median_ratio(times["baselines"], times["forward"]) / BASELINES
     from_layer = f"from layer {start} of {n_layers}"
     return [
         Row(f"{probe}: exact map over its floor", measured / floor, 1.2, beside=whole),
@@ -76,7 +77,7 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
         Row(
             f"{probe}: gradient estimate of all heads, in bare forwards", median_ratio(times["estimate"], times["forward"]), 4.0
         ),
-        Row(f"{probe}: {CONTROLS} baselines over {CONTROLS} full forwards", baselines, 0.7, beside=from_layer),
+        Row(f"{probe}: {BASELINES} baselines over {BASELINES} full forwards", baselines, 0.7, beside=from_layer),
     ]
 
 

@@ -21,8 +21,9 @@ from benchmarks.score_pass import bare_body
 from benchmarks.shapes import model_of, repeated_tokens
 from benchmarks.timing import medians
 from core.ablation.ablator import Ablator
-from core.ablation.causal import layer_losses
+from core.ablation.causal import single_losses
 from core.attention.score_pass import measure_heads
+from core.heads import Head
 from core.probes.given import given_probe
 from core.probes.layout import Layout
 from core.transformer.loaded import LoadedModel
@@ -84,7 +85,7 @@ def seconds(setting: Setting, repeats: int) -> dict[str, float]:
 
 def _whole_map(model: LoadedModel, ablator: Ablator, layout: Layout) -> None:
     for layer in range(model.card.n_layers):
-        layer_losses(ablator, layer, "zero", layout)
+        single_losses(ablator, tuple(Head(layer, head) for head in range(model.card.n_heads)), "zero", layout)
 
 
 def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:

@@ -16,7 +16,6 @@ import core.transformer.passes.batching
 import core.transformer.passes.hooks
 import core.transformer.passes.readout
 from core.ablation.ablator import Ablator, derangement
-from core.ablation.baselines import baseline_sets
 from core.attention.score_pass import measure_heads
 from core.errors import BadInput, ModelUnavailable
 from core.heads import Head, HeadSet, all_but, head_set
@@ -502,26 +501,3 @@ def test_unknown_heads_and_modes():
     with pytest.raises(BadInput, match="reference"):
         ablator.token_loss([heads_named((0, 0))], "mean")
     assert set(MODES) == {"zero", "mean", "resample", "pattern"}
-
-
-def test_controls_match_by_layer_and_never_hold_the_set():
-    heads = heads_named((1, 0), (1, 3), (4, 2))
-    baselines = baseline_sets(heads, 6, 8, count=50, seed=3)
-    assert len(baselines.sets) == 50 and not baselines.note
-    for found in baselines.sets:
-        assert sorted(layer for layer, _ in found) == [1, 1, 4]
-        assert not set(found) & set(heads) and len(set(found)) == 3
-    assert baselines == baseline_sets(heads, 6, 8, count=50, seed=3)
-    assert baselines != baseline_sets(heads, 6, 8, count=50, seed=4)
-    assert len(set(baselines.sets)) > 30
-
-
-def test_a_relaxed_match_says_so():
-    heads = heads_named(*((1, head) for head in range(3)))
-    baselines = baseline_sets(heads, 4, 4, count=10)
-    assert "Layer 1" in baselines.note and "nearest" in baselines.note
-    for found in baselines.sets:
-        layers = sorted(layer for layer, _ in found)
-        assert len(set(found)) == 3 and layers.count(1) == 1 and all(abs(layer - 1) <= 1 for layer in layers)
-    assert baseline_sets(heads_named(*((0, head) for head in range(3))), 1, 4).sets == ()
-    assert baseline_sets((), 2, 4).sets == ()

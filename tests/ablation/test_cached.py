@@ -19,7 +19,7 @@ from core.ablation.cached import (
     single_effects,
     sweep,
 )
-from core.ablation.outcomes import band, gain_lost
+from core.ablation.outcomes import gain_lost
 from core.ablation.sweep import knee, sets_by_threshold, threshold_grid
 from core.attention.cached import score_heads
 from core.behaviour import Losses
@@ -192,8 +192,10 @@ def test_the_sweep_of_the_circuit(passes):
     assert all(row.second_copy == pytest.approx(np.log(128), abs=1e-4) for row in swept.rows)
     assert all(row.baseline_high < 0.02 for row in swept.rows)
     assert swept.knee is None
-    # One set and its five baselines: equal sets are computed once.
-    assert sum(passes) == 1 + 5
+    # Of the seven other heads one is the previous-token head; the six are all there are, so p cannot be below 1 / 7.
+    assert all((row.others, row.p, row.smallest_p) == (6, 1 / 7, 1 / 7) for row in swept.rows)
+    # One set, its six baselines and the bound: equal sets are computed once.
+    assert sum(passes) == 1 + 6 + 1
     before = sum(passes)
     sweep(CIRCUIT, thresholds[::2], "zero", score="contrast", count=5)
     assert sum(passes) == before
@@ -228,17 +230,37 @@ def test_sweep_rows_follow_the_definition():
     assert swept.rows[-1].n_heads == 0 and swept.rows[-1].second_copy == pytest.approx(clean.second_copy, abs=1e-5)
     for row in swept.rows[:-1]:
         assert row.gain_lost == pytest.approx((row.second_copy - clean.second_copy) / clean.gain)
-        assert row.baseline_low <= row.baseline_mean <= row.baseline_high
+        found = random_baselines(bind(MIXTURE), row.heads, "mean", 4)
+        assert row.others == len(found.sets)
+        if row.others:
+            others = found.second_copy
+            assert (row.baseline_low, row.baseline_high) == (others.min(), others.max())
+            assert row.p == (1 + (others >= row.second_copy).sum()) / (1 + row.others)
     assert swept.rows[0].step == pytest.approx(swept.rows[0].second_copy - swept.rows[1].second_copy)
 
 
-def test_controls_are_random_sets_of_the_layer_and_kept():
+def test_baselines_are_other_sets_with_their_bound_and_kept(passes):
     heads = [(1, 3), (1, 7)]
-    baselines = random_baselines(bind(MIXTURE), heads, "mean", count=6)
-    assert baselines.token_loss.shape == (6, 51) and len(baselines.sets) == 6
-    assert all({layer for layer, _ in found} == {1} and not set(found) & set(heads) for found in baselines.sets)
-    one = ablate(MIXTURE, baselines.sets[0], "mean")
-    assert baselines.second_copy[0] == pytest.approx(one.ablated_losses.second_copy, abs=1e-5)
+    subject = bind(MIXTURE)
+    found = random_baselines(subject, heads, "mean")
+    scores = score_heads(subject)
+    for one in found.sets:
+        assert len(one) == 2 and not set(one) & set(heads)
+        for head in one:
+            assert scores.mean("previous_token")[head] <= 0.4 and scores.mean("contrast")[head] <= 0.2
+    assert found.token_loss.shape == (len(found.sets), 51) and found.distinct == len(found.sets) >= 39
+    one = ablate(MIXTURE, found.sets[0], "mean", text=None)
+    assert found.second_copy[0] == pytest.approx(one.ablated_losses.second_copy, abs=1e-5)
+    layers = sorted({layer for layer, _ in heads})
+    every = ablate(MIXTURE, [(layer, head) for layer in layers for head in range(8)], "mean", text=None)
+    assert found.bound == pytest.approx(every.ablated_losses.second_copy, abs=1e-5)
+    own = ablate(MIXTURE, heads, "mean", text=None)
+    costs = [ablate(MIXTURE, heads, "mean", text=None).ablated_losses.second_copy for heads in found.sets]
+    assert found.p(own) == (1 + sum(cost >= own.ablated_losses.second_copy for cost in costs)) / (1 + len(costs))
+    assert found.range == pytest.approx((min(costs), max(costs), np.mean(costs)), abs=1e-5)
+    before = sum(passes)
+    random_baselines(subject, heads, "mean")
+    assert sum(passes) == before
 
 
 def test_a_text_beside_the_ablation():
@@ -253,7 +275,7 @@ def test_a_text_beside_the_ablation():
 def test_bad_input():
     with pytest.raises(BadInput, match="L9H0"):
         ablate(MIXTURE, [(9, 0)], "mean")
-    with pytest.raises(BadInput, match="from 0 to 200"):
+    with pytest.raises(BadInput, match="baselines must be from 0 to 200"):
         random_baselines(bind(MIXTURE), [(1, 0)], "mean", count=10**6)
     with pytest.raises(BadInput, match="score that was measured"):
         sweep(MIXTURE, (0.5,), "mean", score="charm")
@@ -267,7 +289,7 @@ def test_bad_input():
         threshold_grid(0, 1, 1e-4)
 
 
-def test_grid_knee_and_band():
+def test_grid_and_knee():
     assert threshold_grid(0.05, 0.95, 0.05) == tuple(round(0.05 * i, 2) for i in range(1, 20))
     assert threshold_grid(0.5, 0.5, 0.1) == (0.5,)
     thresholds = np.round(np.arange(0.1, 1.0, 0.1), 1)
@@ -275,9 +297,6 @@ def test_grid_knee_and_band():
     assert knee(thresholds, bent) == 0.5
     assert knee(thresholds, np.full(9, 2.0)) is None
     assert knee(thresholds, np.linspace(9, 1, 9)) is None
-    low, high, mean = band(np.arange(101.0))
-    assert (low, high, mean) == (2.5, 97.5, 50.0)
-    assert np.isnan(band(np.empty(0))).all()
     assert gain_lost(6.0, Losses(10.0, 2.0, 4.0)) == 0.5
     assert np.isnan(gain_lost(6.0, Losses(2.0, 2.0, 4.0)))
 
@@ -291,23 +310,28 @@ def test_the_commands_print_their_contracts(capsys):
         return json.loads(capsys.readouterr().out)
 
     ablated = run("ablate", "--heads", head, "--baselines", "3")
-    assert ablated["heads"] == [head] and len(ablated["baseline"]["sets"]) == 3
+    assert ablated["heads"] == [head] and len(ablated["baseline"]["sets"]) == ablated["baseline"]["distinct"] == 6
     assert all(Head.parse(found) is not None for found in ablated["baseline"]["sets"]), "sets of one head each, by name"
     assert {"clean", "ablated"} == set(ablated["loss"]) == set(ablated["per_position"])
     assert ablated["loss"]["ablated"]["second_copy"] == pytest.approx(np.log(128), abs=1e-4)
     assert ablated["per_position"]["clean"][0] is None
-    assert {"mean", "low", "high"} <= set(ablated["baseline"])
+    beside = ablated["baseline"]
+    assert (beside["p"], beside["smallest_p"]) == (1 / 7, 1 / 7), "p cannot be below that of so few sets"
+    assert beside["low"] <= min(beside["second_copy"]) and beside["high"] >= max(beside["second_copy"])
+    assert beside["bound"] == pytest.approx(np.log(128), abs=1e-4)
+    effect = ablated["total_effect"]
+    assert effect["low"] <= effect["value"] <= effect["high"] and effect["value"] == pytest.approx(1, abs=0.02)
     causal = run("causal")
     assert np.all(causal["measured"]) and np.shape(causal["measured"]) == np.shape(causal["effect"]) == (2, 4)
-    assert causal["engine"] in ("fused", "hooks")
-    estimate = run("causal", "--estimate")
-    assert estimate["effect"] is None and estimate["measured"] is None and estimate["engine"] == "gradient"
-    assert np.shape(estimate["estimate"]) == (2, 4)
+    assert np.all(np.array(causal["low"]) <= causal["effect"]) and np.all(causal["effect"] <= np.array(causal["high"]))
+    assert causal["engine"] in ("fused", "hooks") and causal["estimate"] is None
+    screened = run("causal", "--screen")
+    assert screened["effect"] == causal["effect"], "two layers are always measured whole"
     swept = run("sweep", "--thresholds", "0.4:0.6:0.1", "--baselines", "2")
     assert [row["threshold"] for row in swept["rows"]] == [0.4, 0.5, 0.6] and "knee" in swept
-    assert {"n_heads", "heads", "second_copy", "gain_lost", "baseline_low", "baseline_high"} <= set(swept["rows"][0])
+    assert {"n_heads", "heads", "second_copy", "gain_lost", "baseline_low", "baseline_high", "p"} <= set(swept["rows"][0])
     kept = run("ablate", "--threshold", "0.5", "--baselines", "0", "--keep")
-    assert len(kept["heads"]) == 8 - 1
+    assert len(kept["heads"]) == 8 - 1 and kept["baseline"]["sets"] == [] and kept["baseline"]["p"] is None
     for words in (
         ["ablate"],
         ["ablate", "--heads", "L0H0", "--threshold", "0.5"],

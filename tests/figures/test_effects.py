@@ -9,9 +9,10 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from core.ablation.effects import Effects
 from core.ablation.outcomes import Ablation, Baselines, CausalMap
 from core.ablation.sweep import assemble_sweep, sets_by_threshold, threshold_grid
-from core.ablation.words import against_baselines, agreement_sentence, baselines_note, how_wide, sufficiency, whole_and_parts
+from core.ablation.words import against_baselines, agreement_sentence, beyond_baselines, sufficiency, whole_and_parts
 from core.behaviour import Losses
 from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
 from core.figures.ablation.effect_map import describe_effect_map, effect_map, effect_overlay
@@ -22,7 +23,7 @@ from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overl
 from core.figures.base.labels import placed_labels
 from core.figures.base.style import Look
 from core.figures.replication import value_map
-from core.heads import Head, heads_above, named
+from core.heads import Head, every_head, heads_above, named
 from core.numbers import signed
 from core.probes.layout import Layout
 from core.settings.experiment import Experiment
@@ -41,7 +42,12 @@ EFFECT = RANDOM.normal(size=(3, 4))
 PARTIAL = np.where(np.arange(3)[:, None] == 2, EFFECT, np.nan)
 NOTHING = np.full((3, 4), np.nan)
 HEADS = (Head(0, 1), Head(1, 2))
-RANDOM_SETS = ((Head(0, 0),), (Head(0, 2),))
+
+
+def effects(effect: np.ndarray, estimate: np.ndarray | None = None) -> Effects:
+    """Measured where `effect` is a number, with an interval of a tenth on both sides."""
+    known = NOTHING if estimate is None else estimate
+    return Effects(effect, effect - 0.1, effect + 0.1, known, complete=not np.isnan(effect).any())
 
 
 def made_sweep(with_baselines: bool = True):
@@ -61,21 +67,23 @@ def made_ablation(second_copy: float, heads=HEADS) -> Ablation:
     return Ablation(heads, "mean", LAYOUT, clean, ablated)
 
 
-def made_baselines(second_copy: float, sets=RANDOM_SETS) -> Baselines:
-    return Baselines(sets, "", np.full((len(sets), LAYOUT.n_tokens), second_copy), LAYOUT)
+def made_baselines(second_copy: float, count: int = 39) -> Baselines:
+    sets = tuple((Head(layer, 0),) for layer in range(count))
+    return Baselines(sets, "", np.full((count, LAYOUT.n_tokens), second_copy), LAYOUT, bound_loss=np.full(LAYOUT.n_tokens, 9.0))
 
 
 def all_figures(look: Look):
     ablation = made_ablation(6.0)
     clean, ablated = ablation.clean.mean(0), ablation.ablated.mean(0)
-    band = np.full((5, LAYOUT.n_tokens), 2.0)
+    others = np.full((5, LAYOUT.n_tokens), 2.0)
     for effect in (EFFECT, PARTIAL, NOTHING):
-        yield effect_map(effect, SCORES, "induction", Head(0, 1), look, title="effect")
-        yield score_effect(SCORES, "induction", effect, 0.1, Head(0, 1), look)
+        for estimate in (None, EFFECT + 0.1):
+            yield effect_map(effects(effect, estimate), SCORES, "induction", Head(0, 1), look)
+        yield score_effect(SCORES, "induction", effects(effect), 0.1, Head(0, 1), look)
     yield beside_baselines(
-        [BesideRow("2 heads", 6.0, np.linspace(2, 3, 20)), BesideRow("1 head", 3.0, np.empty(0))], CLEAN, look
+        [BesideRow("2 heads", 6.0, np.linspace(2, 3, 20), 7.0), BesideRow("1 head", 3.0, np.empty(0))], CLEAN, look
     )
-    for baselines in (band, None, np.empty((0, LAYOUT.n_tokens))):
+    for baselines in (others, None, np.empty((0, LAYOUT.n_tokens))):
         yield position_losses(clean, ablated, baselines, LAYOUT, look)
     yield single_effect_bars(HEADS, np.array([0.5, -0.2]), 3.0, look)
     yield sweep_curve(made_sweep(), "mean", 0.42, look, {"zero": made_sweep(False)})
@@ -92,23 +100,44 @@ def test_every_figure_draws_in_every_look(look):
 
 def test_the_effect_map_is_symmetric_and_leaves_unmeasured_heads_empty():
     for effect in (EFFECT, PARTIAL):
-        heat = effect_map(effect, SCORES, "induction", None, Look(), title="effect").data[0]
+        heat = effect_map(effects(effect), SCORES, "induction", None, Look()).data[0]
         np.testing.assert_array_equal(np.array(heat.z, dtype=float), effect)
         assert heat.zmax == -heat.zmin == np.nanmax(np.abs(effect))
     overlay = effect_overlay(SCORES, "induction", 0.5, Look())
     assert {(layer, head) for head, layer in overlay.parts[0]["at"]} == set(heads_above(SCORES, 0.5)) != set()
-    assert "none of them measured" in describe_effect_map(NOTHING, "effect")
-    assert "4 of 12 heads" in describe_effect_map(PARTIAL, "effect")
+    assert "none of them measured" in describe_effect_map(effects(NOTHING, EFFECT))
+    assert "4 heads measured, 0 only estimated" in describe_effect_map(effects(PARTIAL))
+
+
+def test_estimated_cells_are_marked_and_only_measured_ones_have_an_interval():
+    estimate = EFFECT + 5.0
+    figure = effect_map(effects(PARTIAL, estimate), SCORES, "induction", None, Look())
+    np.testing.assert_array_equal(np.array(figure.data[0].z, dtype=float), np.where(np.isnan(PARTIAL), estimate, PARTIAL))
+    [marks] = [trace for trace in figure.data if trace.name == "estimated"]
+    assert [round(y + 0.2) for y in marks.y] == [0] * 4 + [1] * 4 and set(marks.text) == {"≈"}
+    assert "≈ estimated" in figure.layout.title.text
+    for head, text in zip(every_head(3, 4), figure.data[-1].hovertext, strict=True):
+        if head.layer == 2:
+            low, high = signed(EFFECT[head] - 0.1), signed(EFFECT[head] + 0.1)
+            assert f"effect {signed(EFFECT[head], 3)} nats ({low} to {high})" in text
+        else:
+            assert f"estimated {signed(estimate[head], 3)} nats, not measured yet" in text
+    whole = effect_map(effects(EFFECT, estimate), SCORES, "induction", None, Look())
+    assert not [trace for trace in whole.data if trace.name == "estimated"] and "≈" not in whole.layout.title.text
+    said = describe_effect_map(effects(PARTIAL, estimate))
+    assert "8 only estimated" in said and "L2H" in said and "L0H" not in said and "L1H" not in said
 
 
 def test_scatter_points_are_at_their_numbers_and_clicks_name_them():
-    figure = score_effect(SCORES, "induction", EFFECT, 0.3, None, Look())
+    figure = score_effect(SCORES, "induction", effects(EFFECT), 0.3, None, Look())
     clicks = figure.data[-1]
     assert len(clicks.customdata) == 12
     for x, y, head in zip(clicks.x, clicks.y, clicks.customdata, strict=True):
         assert (x, y) == (SCORES[Head.parse(head)], EFFECT[Head.parse(head)])
     assert {line.y0 for line in figure.layout.shapes} == {0.3, -0.3}
-    assert len(score_effect(SCORES, "induction", PARTIAL, 0.3, None, Look()).data[-1].customdata) == 4
+    assert len(score_effect(SCORES, "induction", effects(PARTIAL, EFFECT), 0.3, None, Look()).data[-1].customdata) == 4
+    [lines] = [trace for trace in figure.data if trace.name == "95 % interval"]
+    assert len(lines.y) == 3 * 12 and (lines.y[0], lines.y[1]) == pytest.approx((EFFECT[0, 0] - 0.1, EFFECT[0, 0] + 0.1))
     assert "for 4 heads" in describe_score_effect(PARTIAL, "induction", 0.3)
 
 
@@ -153,8 +182,8 @@ def test_heads_that_are_not_measured_are_in_no_quadrant(effect):
 
 
 def test_quadrants_differ_by_symbol_not_by_colour_alone():
-    figure = score_effect(SCORES, "induction", EFFECT, 0.3, None, Look())
-    assert [(trace.marker.symbol, trace.marker.size) for trace in figure.data[:2]] == [("circle", 8), ("diamond", 12)]
+    figure = score_effect(SCORES, "induction", effects(EFFECT), 0.3, None, Look())
+    assert [(trace.marker.symbol, trace.marker.size) for trace in figure.data[1:3]] == [("circle", 8), ("diamond", 12)]
     both, looks, rings = [
         part for part in score_effect_overlay(SCORES, "induction", EFFECT, 0.5, 0.3, Look()).parts if part["kind"] == "discs"
     ]
@@ -170,14 +199,17 @@ def test_labels_do_not_cover_each_other():
     assert placed_labels([(5.0, 12.0)], ["L0H0"], 14, 10, 400, 200) == ["middle right"]
 
 
-def test_the_band_beside_is_the_middle_95_percent():
+def test_the_range_beside_is_all_of_the_other_sets_with_the_bound_above():
     baselines = np.arange(101.0) / 10
-    figure = beside_baselines([BesideRow("2 heads", 6.0, baselines)], CLEAN, Look())
-    [band] = [shape for shape in figure.layout.shapes if shape.type == "rect"]
-    assert (band.x0, band.x1) == pytest.approx((0.25, 9.75))
-    [dots] = [trace for trace in figure.data if trace.name == "random sets"]
+    rows = [BesideRow("2 heads", 6.0, baselines, 11.5)]
+    figure = beside_baselines(rows, CLEAN, Look())
+    [range_] = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    assert (range_.x0, range_.x1) == (0.0, 10.0), "from the smallest to the largest, no percentile"
+    [dots] = [trace for trace in figure.data if trace.name == "other sets"]
     np.testing.assert_array_equal(dots.x, baselines)
-    assert "95 % band 0.25 to 9.75" in describe_beside([BesideRow("2 heads", 6.0, baselines)], CLEAN)
+    [bound] = [trace for trace in figure.data if trace.name == "all heads of these layers"]
+    assert set(bound.x) == {11.5} and figure.layout.xaxis.range[1] > 11.5
+    assert "101 other sets: 0.00 to 10.00, all heads of these layers: 11.50" in describe_beside(rows, CLEAN)
 
 
 def test_positions_start_with_the_first_token_that_is_predicted():
@@ -191,13 +223,13 @@ def test_positions_start_with_the_first_token_that_is_predicted():
         "copy": "second",
         "untouched": 2.0,
         "without these heads": 6.0,
-        "random low": 2.5,
-        "random high": 2.5,
+        "others low": 2.5,
+        "others high": 2.5,
     }
     assert "median is 2.00 nats untouched and 6.00" in describe_positions(clean, ablated, True, LAYOUT)
 
 
-def test_the_sweep_marks_threshold_knee_and_band():
+def test_the_sweep_marks_threshold_knee_and_range():
     sweep = made_sweep()
     figure = sweep_curve(sweep, "mean", 0.42, Look())
     assert {shape.x0 for shape in figure.layout.shapes if shape.x0 == shape.x1} == {0.42}
@@ -206,9 +238,9 @@ def test_the_sweep_marks_threshold_knee_and_band():
     assert [part["at"] for part in sweep_overlay(0.42, Look()).parts if part["kind"] == "line"] == [0.42]
     if sweep.knee is not None:
         assert any(f"knee {sweep.knee:.2f}" in note.text for note in figure.layout.annotations)
-    [band] = [trace for trace in figure.data if "random heads (95" in (trace.name or "")]
+    [others] = [trace for trace in figure.data if "as many other heads (range)" in (trace.name or "")]
     known = [row for row in sweep.rows if row.heads]
-    assert len(band.x) == 2 * len(known)
+    assert len(others.x) == 2 * len(known) and (min(others.y), max(others.y)) == (2.0, 2.4)
     assert f"{sweep.rows[0].n_heads} heads" in describe_sweep(sweep, "mean")
     assert not [
         trace for trace in sweep_curve(made_sweep(False), "mean", 0.42, Look()).data if getattr(trace, "fill", None) == "toself"
@@ -224,16 +256,24 @@ def test_bars_are_the_heads_their_sum_and_all_together():
 
 
 def test_sentences_tell_more_from_less():
-    assert "hurts more than random" in against_baselines(made_ablation(6.0), made_baselines(2.1))
-    assert "no more than random" in against_baselines(made_ablation(2.1), made_baselines(2.1))
-    assert "hurts less than random" in against_baselines(made_ablation(2.0), made_baselines(5.0))
-    assert "Only 1 of them differ" in baselines_note(made_baselines(2.0, ((Head(0, 0),), (Head(0, 0),))))
+    more = against_baselines(made_ablation(6.0), made_baselines(2.1))
+    assert "hurts more than other heads do:** +4.00 nats, other sets +0.10 to +0.10; p = 0.025, the smallest that 39" in more
+    assert "Without any head of the same layers: +7.00 nats" in more
+    few = against_baselines(made_ablation(6.0), made_baselines(2.1, count=2))
+    assert "hurts more than each of the 2 other sets, too few to be sure" in few and "p = 0.333" in few
+    assert "no more than other heads" in against_baselines(made_ablation(2.1), made_baselines(2.1))
+    less = against_baselines(made_ablation(2.0), made_baselines(5.0))
+    assert "hurts less than other heads" in less and "p = 1.000, where 39 sets can give 0.025 at best" in less
+    assert "are none" in against_baselines(made_ablation(6.0), Baselines((), "There are none.", np.empty((0, 21)), LAYOUT))
     assert "More than the sum" in whole_and_parts(np.array([0.1, 0.2]), 3.0)
     assert "Less than the sum" in whole_and_parts(np.array([2.0, 2.0]), 2.0)
     assert "add up" in whole_and_parts(np.array([1.0, 1.0]), 2.0)
     assert "keep 83% of the gain" in sufficiency(made_ablation(3.0), 2)
     assert "worse than the first copy" in sufficiency(made_ablation(9.0), 1)
-    assert "band wide? No" in how_wide(made_sweep()) and "no random sets" in how_wide(made_sweep(False))
+    assert "consistent with backup heads; saturation looks the same" in whole_and_parts(np.array([0.1, 0.2]), 3.0)
+    assert "**At every threshold the heads above it cost more than every other set" in beyond_baselines(made_sweep())
+    assert "other sets differ most at threshold 0.10: 0.00 to +0.40 nats" in beyond_baselines(made_sweep())
+    assert "no other sets" in beyond_baselines(made_sweep(False))
     assert "strong" in agreement_sentence(rank_agreement(SCORES, SCORES), "a and a")
     assert "no rank correlation" in agreement_sentence(rank_agreement(SCORES, NOTHING), "a and b")
     assert [signed(-0.001), signed(-1.0), signed(0.5)] == ["0.00", "−1.00", "+0.50"]
@@ -242,12 +282,18 @@ def test_sentences_tell_more_from_less():
 def test_files_hold_plain_json():
     identity = ModelIdentity(ModelCard("tiny", "test", 3, 4, 8, 2, 100, 64, 1000, "bundled"), "ab")
     subject = Subject(Request("tiny", length=10, sequences=3), identity, "cpu")
-    partly = CausalMap("mean", PARTIAL[..., None], np.zeros(1))
+    partly = CausalMap("mean", PARTIAL[..., None].repeat(3, -1) + np.arange(3) / 10, np.zeros(3))
+    found = json.loads(json_text(causal_facts(subject, "mean", CLEAN, partly, None)))
+    assert found["effect"][0][0] is found["low"][0][0] is None and found["effect"][2][0] == pytest.approx(EFFECT[2, 0] + 0.1)
+    assert found["low"][2][0] < found["effect"][2][0] < found["high"][2][0]
+    assert found["measured"][0][0] is False and found["measured"][2][0] is True and found["estimate"] is None
     found = json.loads(json_text(causal_facts(subject, "mean", CLEAN, partly, EFFECT)))
-    assert found["effect"][0][0] is None and found["effect"][2][0] == pytest.approx(EFFECT[2, 0])
-    assert found["measured"][0][0] is False and found["measured"][2][0] is True
+    assert found["effect"][0][0] == pytest.approx(EFFECT[0, 0]) and found["measured"][0][0] is False
     found = json.loads(json_text(sweep_facts(subject, "mean", "induction", made_sweep(False))))
-    assert found["rows"][0]["baseline_low"] is None and found["mode"] == "mean"
+    assert found["rows"][0]["baseline_low"] is found["rows"][0]["p"] is None and found["mode"] == "mean"
+    found = json.loads(json_text(sweep_facts(subject, "mean", "induction", made_sweep())))
+    row = found["rows"][0]
+    assert (row["baseline_low"], row["baseline_high"], row["p"], row["smallest_p"]) == (2.0, 2.4, 1 / 21, 1 / 21)
 
 
 def test_a_click_adds_a_head_or_takes_it_out():

@@ -1,4 +1,4 @@
-"""The Ablation page: the set, the numbers, and random heads beside them."""
+"""The Ablation page: the set, the numbers, and other heads beside them."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.ablation.cached import ablate, random_baselines, single_effects
+from core.ablation.cached import ablate, patched_in, random_baselines, single_effects, total_effect
 from core.attention.cached import score_heads
 from core.figures.base.style import Look
 from core.heads import Head, all_but, heads_above
@@ -30,6 +30,8 @@ def measured(own_store: None) -> None:
         ablate(SUBJECT, all_but(tuple(found), 2, 4), "mean", text=None)
         random_baselines(SUBJECT, found, "mean")
         single_effects(SUBJECT, found, "mean")
+        total_effect(SUBJECT, found, "mean")
+        patched_in(SUBJECT, found)
 
 
 def page(**parameters: str) -> AppTest:
@@ -44,7 +46,7 @@ def metrics(at: AppTest) -> dict[str, str]:
     return {str(metric.label): str(metric.value) for metric in at.metric}
 
 
-def test_before_and_after_with_random_heads_beside() -> None:
+def test_before_and_after_with_other_heads_beside() -> None:
     at = page()
     assert not at.exception and not at.error and not at.warning
     heads = heads_above(score_heads(SUBJECT).mean("induction"), 0.5)
@@ -56,7 +58,12 @@ def test_before_and_after_with_random_heads_beside() -> None:
     assert shown["Gain lost"] == f"{result.gain_lost:.0%}"
     assert "Text (nats)" in shown
     said = " ".join(str(markdown.value) for markdown in at.markdown)
-    assert "random heads do" in said and "(95 % band)" in said
+    beside = random_baselines(SUBJECT, heads, "mean")
+    assert f"p = {beside.p(result):.3f}" in said and "the upper bound" in said
+    share = total_effect(SUBJECT, heads, "mean").in_gains
+    assert f"{share.value:.2f} of what the earlier copy gives it" in said and "mean ablation" in said
+    assert "Put into a run without an earlier copy" in said
+    assert any(beside.note == str(caption.value) for caption in at.caption)
     assert "Together" in said and "left in the whole model" in said
     assert len(at.get("plotly_chart")) == 4
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
@@ -88,7 +95,7 @@ def test_an_empty_set_says_what_to_do() -> None:
     assert any("lower the threshold" in str(info.value) for info in at.info)
 
 
-def test_the_main_numbers_come_before_the_random_heads() -> None:
+def test_the_main_numbers_come_before_the_other_heads() -> None:
     at = page(seed="31")
     for _ in range(200):
         if at.metric:
@@ -97,7 +104,7 @@ def test_the_main_numbers_come_before_the_random_heads() -> None:
     assert not at.exception and not at.error
     assert "Second copy (nats)" in metrics(at)
     settled(at)
-    assert any("random heads do" in str(markdown.value) for markdown in at.markdown)
+    assert any("other sets" in str(markdown.value) for markdown in at.markdown)
 
 
 def test_files_hold_every_number() -> None:
@@ -105,7 +112,10 @@ def test_files_hold_every_number() -> None:
     result = ablate(SUBJECT, heads, "mean")
     source = source_of(Page(View(SUBJECT.request), SUBJECT, Look()), result.heads)
     found = json.loads(source.json_text())
-    assert len(found["baseline"]["second_copy"]) == 20 and found["per_position"]["clean"][0] is None
+    assert (
+        len(found["baseline"]["second_copy"]) == len(found["baseline"]["sets"]) == found["baseline"]["distinct"]
+        and found["per_position"]["clean"][0] is None
+    )
     np.testing.assert_allclose(found["loss"]["ablated"]["second_copy"], result.ablated_losses.second_copy)
     assert "ablate --model two-layer" in source.command and "--heads L1H0" in source.command
 

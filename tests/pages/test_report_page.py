@@ -79,7 +79,7 @@ def test_each_switch_changes_the_table() -> None:
         shown = reproduce(SUBJECT, Corrections(**{name: True}))
         assert list(table[column]) == [f"{row.value:.3f}" for row in shown.rows]
         assert ("nats" in column) == (name == "sign")
-        assert ("random heads, 95 % band" in table.columns) == (name == "baselines")
+        assert ("other heads, range" in table.columns) == (name == "baselines")
         if name in ("sign", "bos"):
             assert [row.value for row in shown.rows] != own
 

@@ -1,4 +1,4 @@
-"""The Sweep page: the curve beside random heads, and what moving the slider costs (nothing)."""
+"""The Sweep page: the curve beside other heads, and what moving the slider costs (nothing)."""
 
 from collections.abc import Callable
 
@@ -26,10 +26,10 @@ def page(**parameters: str) -> AppTest:
     return open_page("pages/5_Sweep.py", **({"model": "by-construction", **SHORT} | parameters))
 
 
-def test_curve_band_table_and_the_reports_comparison() -> None:
+def test_curve_range_table_and_the_reports_comparison() -> None:
     at = page()
     assert not at.exception and not at.error and not at.warning
-    assert "Is the control band wide?" in said(at)
+    assert "cost more than every other set of their size" in said(at)
     assert len(at.dataframe[0].value if len(at.dataframe[0].value) == len(DEFAULT_GRID) else at.dataframe[1].value) == len(
         DEFAULT_GRID
     )
@@ -38,7 +38,8 @@ def test_curve_band_table_and_the_reports_comparison() -> None:
     found = sweep(SUBJECT, DEFAULT_GRID, "mean")
     [at_half] = [row for row in found.rows if row.threshold == 0.5]
     assert compared["after (nats)"].iloc[0] == f"{at_half.second_copy:.2f}"
-    assert any("random heads (95" in (trace.get("name") or "") for trace in figures(at)[0]["data"])
+    assert compared["p"].iloc[0] == f"{at_half.p:.3f}"
+    assert any("as many other heads (range)" in (trace.get("name") or "") for trace in figures(at)[0]["data"])
 
 
 def test_moving_the_slider_moves_a_line_and_computes_nothing(nothing_is_computed: Callable[[], None]) -> None:
@@ -66,14 +67,14 @@ def test_other_modes_come_on_demand() -> None:
     raise AssertionError(names)
 
 
-def test_a_sweep_that_is_not_there_comes_first_without_and_then_with_random_heads() -> None:
+def test_a_sweep_that_is_not_there_comes_first_without_and_then_with_other_heads() -> None:
     at = page(seed="51", mode="zero")
     seen: list[str] = []
     for _ in range(300):
         assert not at.exception and not at.error
-        answer = [text for text in ("no random sets", "At its widest") if text in said(at)]
+        answer = [text for text in ("no other sets", "The other sets differ most") if text in said(at)]
         seen += [text for text in answer if text not in seen]
-        if "At its widest" in seen and not any(str(button.label) == "Cancel" for button in at.button):
+        if "The other sets differ most" in seen and not any(str(button.label) == "Cancel" for button in at.button):
             return
         at.run()
     raise AssertionError(seen)

@@ -106,13 +106,13 @@ def test_every_head_stands_in_the_table_with_called_heads_first() -> None:
 def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a mode in which nothing was measured yet."""
     released = threading.Event()
-    measure = core.ablation.causal.layer_losses
+    measure = core.ablation.causal.single_losses
 
     def slowly(*given: Any, **more: Any) -> np.ndarray:
         assert released.wait(60)
         return measure(*given, **more)
 
-    monkeypatch.setattr("core.ablation.causal.layer_losses", slowly)
+    monkeypatch.setattr("core.ablation.causal.single_losses", slowly)
     at = verdicts(model="by-construction", mode="zero")
     assert not at.exception and not at.error
     assert "L1H3: induction" in said(at) and "removing it costs" not in said(at)

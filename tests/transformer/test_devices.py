@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.ablation.ablator import Ablator
-from core.ablation.causal import estimated_effects, layer_losses
+from core.ablation.causal import estimated_effects, single_losses
 from core.attention.score_pass import measure_heads
 from core.attention.scores import SCORES
 from core.attention.self_check import run_doctor
@@ -26,6 +26,7 @@ PLACES = [
     pytest.param("cuda", torch.float32, id="cuda-float32", marks=[pytest.mark.gpu, needs_gpu]),
     pytest.param("cuda", torch.bfloat16, id="cuda-bfloat16", marks=[pytest.mark.gpu, needs_gpu]),
 ]
+HEADS_OF_ONE = tuple(Head(1, head) for head in range(4))
 # Of scores between 0 and 1, and of losses in nats.
 TOLERANCE = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (0.05, 0.5)}
 
@@ -56,8 +57,10 @@ def test_scores_and_ablations_elsewhere_are_those_of_the_reference(name: str, de
         expected = Ablator(reference, probe.tokens, probe.tokens[::-1], engine="hooks").token_loss(sets, mode)
         assert dtype != torch.float32 or ablator.engine == "fused"
         assert np.nanmean(np.abs(ablator.token_loss(sets, mode) - expected)) < losses_within
-    effects = layer_losses(Ablator(model, probe.tokens), 1, "zero", layout)
-    assert np.abs(effects - layer_losses(Ablator(reference, probe.tokens), 1, "zero", layout)).mean() < losses_within
+    effects = single_losses(Ablator(model, probe.tokens), HEADS_OF_ONE, "zero", layout)
+    assert (
+        np.abs(effects - single_losses(Ablator(reference, probe.tokens), HEADS_OF_ONE, "zero", layout)).mean() < losses_within
+    )
 
 
 @pytest.mark.parametrize("device,dtype", PLACES)
@@ -70,7 +73,7 @@ def test_the_same_request_gives_the_same_bits(device: str, dtype: torch.dtype) -
         assert np.array_equal(once.per_sequence[score], again.per_sequence[score])
     assert np.array_equal(once.token_loss, again.token_loss, equal_nan=True)
     ablators = [Ablator(model, probe.tokens) for model in (first, second)]
-    maps = [layer_losses(ablator, 0, "zero", layout) for ablator in ablators]
+    maps = [single_losses(ablator, HEADS_OF_ONE, "zero", layout) for ablator in ablators]
     assert np.array_equal(*maps) and np.ptp(maps[0]) > 0
     estimates = [estimated_effects(ablator, "zero", layout) for ablator in ablators]
     assert np.array_equal(*estimates) and np.ptp(estimates[0]) > 0

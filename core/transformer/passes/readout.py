@@ -77,6 +77,28 @@ def token_losses(
     return torch.cat(parts).view(len(tokens), -1)
 
 
+def centred_logits(
+    model: LoadedModel,
+    final: Hidden,
+    tokens: Int[Tensor, "batch tokens"],
+    targets: Int[Tensor, " targets"],
+) -> Float[Tensor, "batch targets"]:
+    """The logit of the tokens at `targets` less the mean logit over the vocabulary, before any soft cap; chunked likewise.
+
+    What all tokens gain alike cancels, and so does whatever a head adds to every logit. Raises ModelUnavailable as
+    `check_readout`.
+    """
+    check_readout(model)
+    flat = final[:, (targets - 1).to(final.device)].flatten(0, 1)
+    wanted = tokens[:, targets.to(tokens.device)].flatten().to(final.device)
+    step = max(1, LOGITS_AT_ONCE // model.card.d_vocab)
+    parts = []
+    for at in range(0, len(flat), step):
+        logits = logits_from(model, flat[at : at + step], capped=False)
+        parts.append(logits.gather(-1, wanted[at : at + step, None])[:, 0] - logits.mean(-1))
+    return torch.cat(parts).view(len(tokens), -1)
+
+
 def logit_multiplier(model: LoadedModel) -> float:
     """What the model multiplies the unembedding's output by."""
     check_readout(model)
