@@ -13,6 +13,10 @@ class BadInput(HeadScopeError):
     """An option, file or number that cannot be used as given."""
 
 
+class Withheld(BadInput):
+    """A number that cannot be shown to be right, so it is not shown; the message says why."""
+
+
 class ModelUnavailable(HeadScopeError):
     """A model that cannot be loaded here: missing, gated, corrupt, unsupported, too big, or out of reach."""
 

@@ -19,11 +19,11 @@ from core.transformer.passes.weights import centred_rows, final_gain, norm_scale
 
 
 @torch.no_grad()
-def direct_logit_attribution(model: LoadedModel, probe: Probe) -> Float[np.ndarray, "n_layers n_heads"]:
+def direct_effect(model: LoadedModel, probe: Probe) -> Float[np.ndarray, "n_layers n_heads sequences"]:
     """What each head adds directly to the correct token's logit over the mean token's, on second-copy predictions.
 
     In logits: the head's output, divided by the final norm's scale at that position, dotted with
-    `W_U[correct] - mean(W_U)`. Averaged over sequences and positions `L+b .. 2L+b-2`.
+    `W_U[correct] - mean(W_U)`. By sequence, averaged over positions `L+b .. 2L+b-2`.
     """
     layout = probe.layout
     queries = torch.arange(layout.length + layout.b, layout.n_tokens - 1)
@@ -48,9 +48,9 @@ def direct_logit_attribution(model: LoadedModel, probe: Probe) -> Float[np.ndarr
     unembed = unembedding(model)
     wanted = unembed.T[tokens[:, queries + 1].to(unembed.device)] - unembed.mean(1)
     direction = centred_rows(model, wanted * final_gain(model)) / norm_scale(model, final)
-    scores = np.zeros((model.card.n_layers, model.card.n_heads))
+    scores = np.zeros((model.card.n_layers, model.card.n_heads, probe.n_sequences))
     for layer, z in kept.items():
         for head in range(model.card.n_heads):
             _, output = value_and_output(model, layer, head)
-            scores[layer, head] = float((z[:, :, head] * (direction @ output.T)).sum(-1).mean())
+            scores[layer, head] = (z[:, :, head] * (direction @ output.T)).sum(-1).mean(-1).cpu().numpy()
     return scores

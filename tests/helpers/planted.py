@@ -34,7 +34,7 @@ def random_spec(seed: int, *, length: int = 16) -> tuple[CircuitSpec, Truth]:
         plant(later.pop(), "induction", "induction", copying=1.0)
     for kind, label, copying, chance in (
         ("induction", "anti-induction", -0.4, 0.4),
-        ("induction", "matching, non-copying", 0.0, 0.4),
+        ("induction", "matching, no effect", 0.0, 0.4),
         ("positional", "positional impostor", 0.0, 0.7),
         ("duplicate_token", "duplicate token", 0.0, 0.5),
         ("sink", "sink", 0.0, 0.5),

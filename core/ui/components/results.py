@@ -29,8 +29,9 @@ from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.text.paragraph import PARAGRAPH
 from core.ui.frame.waiting import await_job, await_result, job_key
-from core.verdicts.cached import judge
+from core.verdicts.cached import judge, nominees
 from core.verdicts.judgement import Judgement
+from core.verdicts.nominees import Nominee
 
 
 def ablation_of(subject: Subject, heads: HeadSet, mode: Mode) -> Ablation | None:
@@ -87,22 +88,6 @@ def map_of(subject: Subject, mode: Mode, *, wanted: bool) -> CausalMap | None:
     return known
 
 
-def costs_of(subject: Subject, mode: Mode, layers: Sequence[int]) -> CausalMap | None:
-    """The exact map as far as it is known, `layers` of it measured if they are missing.
-
-    The page runs again whenever a layer is done.
-    """
-    known = known_causal_map(subject, mode)
-    missing = [layer for layer in layers if known is None or np.isnan(known.effect[layer]).any()]
-    if missing:
-        # All of them are in the key, so that everybody who looks at these heads shares one job from its start to its end.
-        key = job_key(subject, "costs", mode, *layers)
-        doing = "Taking each of these heads away alone, to add what it costs"
-        await_job(key, partial(causal_map, subject, mode, layers), doing, background=True, live=True)
-        known = known_causal_map(subject, mode)
-    return known
-
-
 def sweep_of(
     subject: Subject, thresholds: Sequence[float], mode: Mode, score: str, *, count: int = DEFAULT_BASELINES
 ) -> Sweep | None:
@@ -130,6 +115,13 @@ def judged_of(subject: Subject, floor: float) -> Judgement | None:
     found = await_result(job_key(subject, "verdicts"), work, doing)
     # The job may have been asked for with another floor.
     return found if found is None or found.floor == floor else work()
+
+
+def nominees_of(subject: Subject, floor: float) -> tuple[Nominee, ...] | None:
+    """Heads that matter and do not match, without holding the page up."""
+    work = partial(nominees, subject, floor=floor)
+    key = job_key(subject, "nominees", floor)
+    return await_result(key, work, "Taking heads without a label away", background=True)
 
 
 def _lacks_baselines(sweep: Sweep) -> bool:
