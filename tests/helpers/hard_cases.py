@@ -25,7 +25,7 @@ from core.verdicts.labels import Label
 from tests.helpers.judging import EACH, probes_for
 
 LENGTH = 16
-D_VOCAB = 64
+D_VOCAB = 36
 USED = 2 * LENGTH + 1
 # Scratch dimensions, after those of the positions that occur.
 _BEFORE_LAST, _REPEATS = USED, USED + D_VOCAB
@@ -44,7 +44,7 @@ class HardCase:
     label: Label
     copying: float = 0.0
     offset: int = 0
-    lengths: tuple[int, ...] = (8, 12, LENGTH)
+    lengths: tuple[int, ...] = (8, LENGTH)
     duplicated: bool = False
 
 
@@ -56,7 +56,7 @@ HARD_CASES = (
     HardCase("first token of the second copy", "absolute", "none", offset=LENGTH + 1, lengths=(LENGTH,)),
     HardCase("duplicated keys", "induction", "induction", copying=1.0, lengths=(12, LENGTH), duplicated=True),
     HardCase("half of the tokens", "some_tokens", "induction", copying=1.0, offset=round(RARE * D_VOCAB)),
-    HardCase("rare tokens", "some_tokens", "none", copying=1.0, offset=round(VERY_RARE * D_VOCAB)),
+    HardCase("rare tokens", "some_tokens", "sink", copying=1.0, offset=round(VERY_RARE * D_VOCAB)),
     HardCase("positional copier", "positional", "positional impostor", copying=1.0, offset=LENGTH - 1, lengths=(LENGTH,)),
     HardCase("positional window", "window", "positional impostor", offset=LENGTH - 1, lengths=(LENGTH,)),
     HardCase("two-token prefix", "prefix", "induction", copying=1.0),
@@ -96,7 +96,7 @@ def hard_model(case: HardCase, seed: int) -> tuple[LoadedModel, Head]:
 def hard_probes(case: HardCase, model: LoadedModel, seed: int) -> list[Probe]:
     """The case's probes: drawn ones, or given ones in which every third token of a copy occurs twice in it."""
     if not case.duplicated:
-        return probes_for(model, seed, case.lengths, EACH * (3 // len(case.lengths)))
+        return probes_for(model, seed, case.lengths, EACH * (2 // len(case.lengths)))
     random = np.random.default_rng(seed)
     found = []
     for length in case.lengths:
@@ -139,7 +139,9 @@ class _Weights:
         self.query[row + positions[: USED - offset], self.at["pos"] + positions[offset:]] = share * self.strength
         self.key[row + positions, self.at["pos"] + positions] = 1.0
 
-    def looks_for(self, of_query: int, of_key: int, share: float = 1.0, tokens: torch.Tensor | None = None, row: int = 0) -> None:
+    def looks_for(
+        self, of_query: int, of_key: int, share: float = 1.0, tokens: torch.Tensor | None = None, row: int = 0
+    ) -> None:
         """At keys whose block `of_key` holds the token in the query's block `of_query`."""
         tokens = torch.arange(D_VOCAB) if tokens is None else tokens
         self.query[row + tokens, of_query + tokens] = self.strength

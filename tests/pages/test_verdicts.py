@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from core.verdicts.costs import cost_of, layers_to_measure
 from streamlit.testing.v1 import AppTest
 
 import core.ablation.causal
@@ -18,7 +19,6 @@ from core.models.built_in.circuit_spec import standard_spec
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.verdicts.cached import judge
-from core.verdicts.costs import cost_of, layers_to_measure
 from core.verdicts.tables import verdict_rows
 from core.verdicts.words import ordered, sentence, verdict_sentence, worth_a_sentence
 from tests.helpers.app import SHORT, figures, open_page, said

@@ -10,7 +10,7 @@ from tests.helpers.hard_cases import HARD_CASES, HardCase, hard_model, hard_prob
 from tests.helpers.judging import judged
 
 # A rule that is wrong on a kind is wrong in most places; the full simulation takes them all.
-PLACEMENTS = 200 if os.environ.get("HEADSCOPE_SIMULATIONS") == "full" else 8
+PLACEMENTS = 200 if os.environ.get("HEADSCOPE_SIMULATIONS") == "full" else 4
 
 
 @pytest.mark.parametrize("case", HARD_CASES, ids=[case.name for case in HARD_CASES])
