@@ -46,5 +46,5 @@ def estimate(values: Float[np.ndarray, " sequences"]) -> Number:
     """One mean with its interval; unknown where there is nothing."""
     if not values.size:
         return UNKNOWN
-    low, high = student_intervals(values)
-    return Number(float(values.mean(dtype=np.float64)), float(low), float(high))
+    low, high = student_intervals(values[None])
+    return Number(float(values.mean(dtype=np.float64)), float(low[0]), float(high[0]))

@@ -27,7 +27,7 @@ TRUE_HEAD = {"induction": 0.95, "contrast": 0.9, "rotation_contrast": 0.85, "spe
 
 def evidence_of(*heads: dict[str, float], n: int = 64) -> Evidence:
     """Evidence of one layer with these heads; what is not named is 0."""
-    names = sorted({name for head in heads for name in head})
+    names = sorted({"induction", *(name for head in heads for name in head)})
     return made_evidence(np.random.default_rng(0), n, **{name: [head.get(name, 0.0) for head in heads] for name in names})
 
 

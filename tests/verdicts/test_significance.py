@@ -12,8 +12,8 @@ from core.stats import student_intervals
 from core.verdicts import significance
 from core.verdicts.significance import SIGNIFICANCE, benjamini_hochberg, sign_flip_p, student_p_above
 
-DRAWS = 2_000
-# A test of its stated level stays within these in 96 % of such simulations, and one that is off by a quarter does not.
+DRAWS = 10_000
+# A test of its stated level stays within these in all but a millionth of such simulations.
 LEVEL_BOUNDS = (0.04, 0.06)
 
 
