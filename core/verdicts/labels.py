@@ -30,9 +30,10 @@ OTHER_LABEL_FLOORS: dict[Label, float] = {"previous token": 0.4, "duplicate toke
 def label_without_match(above_chance: dict[str, float], contrast: Number, floor: float = EFFECT_FLOOR) -> Label:
     """The label of a head that does not match.
 
-    above_chance: its induction, previous-token, duplicate-token and sink scores, each less its chance level.
+    above_chance: its induction, previous-token, duplicate-token and sink scores, each less its chance level. A floor that is
+    raised makes no impostor of a head whose score goes with the copy.
     """
-    if above_chance["induction"] > IMPOSTOR_FLOOR and not contrast.low > floor:
+    if above_chance["induction"] > IMPOSTOR_FLOOR and not contrast.low > min(floor, IMPOSTOR_FLOOR):
         return "positional impostor"
     margins = {label: above_chance[OWN_SCORES[label]] - needed for label, needed in OTHER_LABEL_FLOORS.items()}
     label = max(margins, key=lambda name: margins[name])

@@ -15,7 +15,7 @@ from core.settings.subject import Subject
 from core.verdicts.estimate import Number
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
-from core.verdicts.labels import MATCHING, OWN_SCORES, Label
+from core.verdicts.labels import IMPOSTOR_FLOOR, MATCHING, OWN_SCORES, Label
 from core.verdicts.matching import ATTENTION_ROUNDING
 from core.verdicts.nominees import Nominee
 from core.verdicts.roles import DELTA
@@ -113,7 +113,7 @@ def _impostor(verdict: Verdict, judged: Judgement) -> str:
     where = ": it looks at a position, not at a copy" if fresh - chance > verdict.contrast.value else ""
     return (
         f"Scores {_number(verdict.induction)} (chance {unsigned(chance)}), but {unsigned(fresh)} on fresh tokens too{where}; "
-        f"its contrast {_number(verdict.contrast)} is not surely above the floor {judged.floor:.2f}"
+        f"its contrast {_number(verdict.contrast)} is not surely above {min(judged.floor, IMPOSTOR_FLOOR):.2f}"
     )
 
 
@@ -128,7 +128,7 @@ def _looks_elsewhere(verdict: Verdict, judged: Judgement) -> str:
 
 
 def _nothing(verdict: Verdict, judged: Judgement) -> str:
-    if verdict.contrast.low > judged.floor:
+    if verdict.contrast.low > min(judged.floor, IMPOSTOR_FLOOR):
         return why_not_called(verdict, judged)
     return f"Does none of these: contrast {_number(verdict.contrast)}"
 

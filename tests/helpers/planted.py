@@ -43,4 +43,4 @@ def random_spec(seed: int, *, length: int = 16) -> tuple[CircuitSpec, Truth]:
             # Heads that need no earlier head may sit in any layer.
             anywhere = kind in ("positional", "duplicate_token", "sink") and first and random.random() < 0.5
             plant(first.pop() if anywhere else later.pop(), kind, label, copying)
-    return CircuitSpec(tuple(planted), n_layers=n_layers, n_heads=n_heads, d_vocab=64, n_ctx=2 * length + 1), truth
+    return CircuitSpec(tuple(planted), n_layers=n_layers, n_heads=n_heads, d_vocab=36, n_ctx=2 * length + 1), truth

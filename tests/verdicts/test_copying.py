@@ -26,18 +26,14 @@ def test_a_head_that_suppresses_is_minus_one() -> None:
 
 
 def test_what_a_later_head_reads_is_what_the_first_block_made_of_the_token() -> None:
-    """A first block that turns every token into the next one makes a head that reads `tok` copy no token at all.
-
-    By `W_E`, which no later head reads alone, it would copy perfectly.
-    """
-    pair = make_pair("native_attention_only", seed=3)
+    pair = make_pair("gpt2", seed=3)
     tokens = torch.arange(5, 25)
     first, later = effective_embeddings(pair.loaded, tokens)
     front = pair.loaded.identity.bos_token_id
     rows = torch.stack([torch.tensor(([] if front is None else [front]) + [int(token)]) for token in tokens])
     with torch.no_grad():
-        embedded = pair.bare.tok_embed(rows) + pair.bare.pos(torch.arange(rows.shape[1]))
-        block = pair.bare.layers[0](embedded)
+        embedded = pair.bare.transformer.wte(rows) + pair.bare.transformer.wpe(torch.arange(rows.shape[1]))
+        block = pair.bare.transformer.h[0](embedded)
         block = block[0] if isinstance(block, tuple) else block
     for found, expected in ((first, embedded[:, -1]), (later, block[:, -1])):
         torch.testing.assert_close(found, expected - expected.mean(0), atol=1e-5, rtol=1e-4)

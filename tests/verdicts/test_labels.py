@@ -82,6 +82,13 @@ def test_other_labels_are_above_chance_by_their_floor(name: str, label: str, flo
     assert verdict_of({name: floor + 0.01}).label == "none"
 
 
+def test_a_raised_floor_makes_no_impostor_of_a_head_that_follows_the_copy() -> None:
+    verdict = verdict_of(TRUE_HEAD, floor=0.95)
+    assert verdict.label == "none"
+    told = sentence(verdict, replace(judgement_of(verdict), floor=0.95))
+    assert "Is not called: its contrast 0.90" in told and "does not lie wholly above the floor 0.95" in told
+
+
 def test_a_contrast_that_few_sequences_made_is_not_called() -> None:
     evidence = evidence_of(TRUE_HEAD)
     lucky = np.where(np.arange(64) < 20, 0.9, 0.0)[None, None]

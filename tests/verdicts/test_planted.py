@@ -17,9 +17,9 @@ from tests.helpers.planted import random_spec
 # The simulations take minutes at their full size, and a smaller one finds the same mistakes: a label that goes wrong does so in
 # many models. So the tests make fewer models, and whoever reports rates (the benchmarks) asks for all of them.
 FULL = os.environ.get("HEADSCOPE_SIMULATIONS") == "full"
-PLANTED_MODELS = 200 if FULL else 30
+PLANTED_MODELS = 200 if FULL else 24
 RUNS_WITHOUT_INDUCTION = {
-    kind: runs if FULL else runs // 5 for kind, runs in {"random weights": 120, "one-layer": 90, "bigram": 90}.items()
+    kind: runs if FULL else runs // 6 for kind, runs in {"random weights": 120, "one-layer": 90, "bigram": 90}.items()
 }
 # One run judges all heads of a model; with q < .05 and a floor of .2, no more than this share of runs may call any head.
 FALSE_ALARM_RATE = 0.05
