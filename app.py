@@ -6,7 +6,7 @@ from core.attention.cached import induction_example
 from core.figures.attention.arcs import describe_arcs, explain_arcs, induction_arcs
 from core.models.catalogue import DEFAULT_MODEL
 from core.settings.provenance import measured_on
-from core.ui.components.behaviour import absent_banner, behaviour_numbers
+from core.ui.components.behaviour import behaviour_numbers
 from core.ui.components.figure_panel import FIGURE_CONFIG
 from core.ui.components.self_check import self_check
 from core.ui.frame.navigation import questions
@@ -52,9 +52,7 @@ def _behaviour(page: Page) -> None:
     scores = awaited_scores(page.subject)
     if scores is None:
         return
-    losses = scores.losses()
-    absent_banner(losses)
-    behaviour_numbers(losses)
+    behaviour_numbers(page.subject, scores)
     st.caption(verbatim(f"Measured on {measured_on(page.subject)}."))
 
 

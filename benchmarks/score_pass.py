@@ -34,7 +34,7 @@ def run(shape: str, device: str, dtype: torch.dtype, lengths: tuple[int, ...], r
     for n_tokens in lengths:
         layout = Layout((n_tokens - 1) // 2, 1)
         tokens = repeated_tokens(model, max(1, TOKENS_IN_A_PASS // n_tokens), layout).to(device)
-        cells, with_entropy = FusedReducer(layout, control=False, entropy=False), FusedReducer(layout, control=False)
+        cells, with_entropy = FusedReducer(layout, control=False, whole_rows=False), FusedReducer(layout, control=False)
         found = turns(
             {
                 "body": partial(bare_body, model, tokens),

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+# What stands for a number that there is not.
+NOTHING = "–"
+
 
 def signed(value: float, digits: int = 2) -> str:
-    """`+1.25`, `−0.30`, and `0.00` without a sign for what rounds to nothing."""
+    """`+1.25`, `−0.30`, `0.00` without a sign for what rounds to nothing, and a dash for no number."""
+    if math.isnan(value):
+        return NOTHING
     rounded = round(float(value), digits)
     return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0.0:.{digits}f}"
 
@@ -18,10 +25,19 @@ def short_count(count: int) -> str:
 
 
 def unsigned(value: float, digits: int = 2) -> str:
-    """`1.25`, `−0.30`, and `0.00` for what rounds to nothing."""
+    """`1.25`, `−0.30`, `0.00` for what rounds to nothing, and a dash for no number."""
+    if math.isnan(value):
+        return NOTHING
     return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def interval(low: float, high: float) -> str:
-    """`0.84 to 0.85`."""
+    """`0.84 to 0.85`; a dash for no numbers."""
+    if math.isnan(low) or math.isnan(high):
+        return NOTHING
     return f"{unsigned(low)} to {unsigned(high)}"
+
+
+def share(value: float) -> str:
+    """`69 %`, `−9 %`, `0 %` for what rounds to nothing, and a dash for no number."""
+    return NOTHING if math.isnan(value) else f"{round(100 * float(value)) + 0} %".replace("-", "−")

@@ -1,4 +1,4 @@
-"""Statistics that several topics share: one bootstrap interval of a mean, one rank correlation.
+"""Statistics that several topics share: a bootstrap and a Student-t interval of a mean, one rank correlation.
 
 scipy is imported where it is used: a first screen needs none of it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -52,6 +53,47 @@ def mean_interval(values: Float[np.ndarray, " sequences"], seed: int = 0) -> tup
     """`mean_intervals` of one row."""
     low, high = mean_intervals(values, seed)
     return float(low), float(high)
+
+
+def student_intervals(
+    values: Float[np.ndarray, "*what sequences"],
+) -> tuple[Float[np.ndarray, "*what"], Float[np.ndarray, "*what"]]:
+    """Lower and upper ends of the 95 % Student-t interval of each mean over the last axis; NaN for fewer than two values."""
+    exact, count = values.astype(np.float64), values.shape[-1]
+    mean = np.asarray(exact.mean(-1))
+    if count < 2:
+        return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    reach = student_quantile(count - 1) * exact.std(-1, ddof=1) / math.sqrt(count)
+    return mean - reach, mean + reach
+
+
+@lru_cache
+def student_quantile(freedom: int, level: float = 0.975) -> float:
+    """Where Student's t with `freedom` degrees of freedom has `level` of its mass below it; `level` from .5 up to, not to, 1.
+
+    By bisection of the finite sums that the distribution is for whole degrees of freedom (Abramowitz and Stegun 26.7.3-4).
+    """
+    low, high = 0.0, 1.0
+    while _student_within(high, freedom) < 2 * level - 1:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _student_within(middle, freedom) < 2 * level - 1 else (low, middle)
+    return (low + high) / 2
+
+
+def _student_within(t: float, freedom: int) -> float:
+    """The mass between -t and t."""
+    angle = math.atan2(t, math.sqrt(freedom))
+    square = math.cos(angle) ** 2
+    odd = freedom % 2
+    term, total = (math.cos(angle), 0.0) if odd else (1.0, 0.0)
+    for i in range(1 + odd, freedom, 2):
+        total += term
+        term *= square * i / (i + 1)
+    if odd:
+        return 2 / math.pi * (angle + math.sin(angle) * total)
+    return math.sin(angle) * total
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.head_card.cached import known_head_card
 from core.settings.provenance import measured_on
-from core.ui.components.behaviour import absent_banner, behaviour_line
+from core.ui.components.behaviour import behaviour_banner, behaviour_line
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
@@ -28,9 +28,9 @@ from core.ui.panels.head_card import (
 
 def head_card(page: Page) -> None:
     """The page's body."""
-    scores = scores_of(page.subject)
+    scores = scores_of(page.subject, page.view.score)
     title = st.empty()
-    absent_banner(scores.losses())
+    behaviour_banner(page.subject)
     if page.view.head is None:
         title.title(f"A head of {verbatim(page.name)}")
         st.markdown("Which head is the card about? Click one in the map, or choose it by name.")
@@ -56,7 +56,7 @@ def head_card(page: Page) -> None:
     with places["movement"]:
         movement_panel(page, card, source)
     links()
-    st.caption(behaviour_line(scores.losses()))
+    st.caption(behaviour_line(scores))
     st.caption(verbatim(f"Measured on {measured_on(page.subject)}."))
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 from core.attention.cached import score_key
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import bin_rows, head_rows
+from core.attention.words import withheld_sentence
 from core.figures.attention.distribution import describe_distribution, distribution_overlay, score_distribution
 from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
 from core.figures.attention.ranked import describe_ranked, ranked_overlay, ranked_scores
@@ -19,7 +20,7 @@ from core.heads import heads_above
 from core.settings.provenance import measured_on
 from core.sharing.commands import score_command
 from core.sharing.facts import score_facts
-from core.ui.components.behaviour import absent_banner, behaviour_line
+from core.ui.components.behaviour import behaviour_banner, behaviour_line
 from core.ui.components.figure_panel import Rows, Source, figure_panel
 from core.ui.components.head_table import heads_above_table, picked_head_panel
 from core.ui.frame.page import Page, run_page
@@ -31,20 +32,23 @@ def heads(page: Page) -> None:
     """The page's body."""
     view, look = page.view, page.look
     st.title(f"Heads of {verbatim(page.name)}")
-    scores = scores_of(page.subject)
+    scores = scores_of(page.subject, page.view.score)
     facts = partial(score_facts, page.subject, scores)
     source = Source(measured_on(page.subject), score_command(view), facts, page.stem)
-    absent_banner(scores.losses())
-    st.caption(behaviour_line(scores.losses()))
+    behaviour_banner(page.subject)
+    st.caption(behaviour_line(scores))
     for warning in page.subject.probe.warnings:
         st.caption(verbatim(warning))
 
+    if view.score not in scores.names:
+        st.info(verbatim(withheld_sentence(scores, view.score)), icon=":material/info:")
+        return
     shown = (scores, view.score, view.threshold)
     rows = partial(head_rows, *shown)
     measured = score_key(page.subject)
 
     def panel(key: str, draw: Callable[[], go.Figure], alt: str, overlay: Overlay, rows: Rows, **more: Any) -> None:
-        figure = remembered_figure((key, measured, view.score, view.head, look), draw)
+        figure = remembered_figure((key, measured, scores.names, view.score, view.head, look), draw)
         figure_panel(figure, key=key, alt=alt, overlay=overlay, rows=rows, source=source, **more)
 
     values = scores.mean(view.score)

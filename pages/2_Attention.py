@@ -5,7 +5,7 @@ import streamlit as st
 from core.attention.scores import ALL_SCORES
 from core.heads import ranked
 from core.settings.provenance import measured_on
-from core.ui.components.behaviour import absent_banner
+from core.ui.components.behaviour import behaviour_banner
 from core.ui.components.row_picker import pick_row
 from core.ui.frame.navigation import open_its_card
 from core.ui.frame.page import Page, run_page
@@ -32,8 +32,8 @@ def attention(page: Page) -> None:
     view = page.view
     title = st.empty()
     title.title(f"Attention in {verbatim(page.name)}")
-    scores = scores_of(page.subject)
-    absent_banner(scores.losses())
+    scores = scores_of(page.subject, page.view.score)
+    behaviour_banner(page.subject)
     head = view.head or ranked(scores.mean(view.score))[0]
     row = pick_row(page)
     for warning in row.warnings:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.heads import heads_above
-from core.ui.components.behaviour import absent_banner
+from core.ui.components.behaviour import behaviour_banner
 from core.ui.components.experiment_controls import head_set_controls, mode_control
 from core.ui.components.results import ablation_of, baselines_of
 from core.ui.frame.page import Page, run_page
@@ -27,8 +27,8 @@ def ablation(page: Page) -> None:
     """The page's body."""
     view = page.view
     st.title(f"Ablation in {verbatim(page.name)}")
-    scores = scores_of(page.subject)
-    absent_banner(scores.losses())
+    scores = scores_of(page.subject, page.view.score)
+    behaviour_banner(page.subject)
     above = heads_above(scores.mean(view.score), view.threshold)
     heads = view.experiment.chosen(above)
     source = source_of(page, heads)

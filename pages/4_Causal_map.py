@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.ablation.cached import known_causal_map
-from core.ui.components.behaviour import absent_banner
+from core.ui.components.behaviour import behaviour_banner
 from core.ui.components.experiment_controls import floor_control, mode_control
 from core.ui.components.results import estimate_of, map_of
 from core.ui.frame.page import Page, run_page
@@ -18,8 +18,8 @@ def causal(page: Page) -> None:
     mode = view.experiment.mode
     st.title(f"Causal map of {verbatim(page.name)}")
     st.markdown("Each head is taken away alone. How much worse does the model predict the second copy?")
-    scores = scores_of(page.subject)
-    absent_banner(scores.losses())
+    scores = scores_of(page.subject, page.view.score)
+    behaviour_banner(page.subject)
     left, right = (st.container(), st.container()) if page.look.large else st.columns([3, 1], gap="large")
     with left:
         mode_control(page)

@@ -5,7 +5,7 @@ import streamlit as st
 from core.ablation.sweep import DEFAULT_GRID
 from core.ablation.words import how_wide
 from core.heads import heads_above
-from core.ui.components.behaviour import absent_banner
+from core.ui.components.behaviour import behaviour_banner
 from core.ui.components.experiment_controls import comparison_controls, curves_control, mode_control
 from core.ui.components.results import sweep_of
 from core.ui.frame.page import Page, run_page
@@ -20,8 +20,8 @@ def sweep(page: Page) -> None:
     experiment = view.experiment
     st.title(f"Threshold sweep in {verbatim(page.name)}")
     st.markdown("At each threshold, the heads above it are taken away. What does that cost, and what do random heads cost?")
-    scores = scores_of(page.subject)
-    absent_banner(scores.losses())
+    scores = scores_of(page.subject, page.view.score)
+    behaviour_banner(page.subject)
     left, right = (st.container(), st.container()) if page.look.large else st.columns([3, 1], gap="large")
     with left:
         mode_control(page)

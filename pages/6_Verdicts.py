@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui.components.behaviour import absent_banner, behaviour_line
+from core.ui.components.behaviour import behaviour_banner, behaviour_line
 from core.ui.components.results import judged_of
 from core.ui.frame.navigation import open_its_card, see_where_it_looks
 from core.ui.frame.page import Page, run_page
@@ -27,8 +27,8 @@ def verdicts(page: Page) -> None:
     """The page's body."""
     st.title(f"Verdicts on {verbatim(page.name)}")
     scores = scores_of(page.subject)
-    absent_banner(scores.losses())
-    st.caption(behaviour_line(scores.losses()))
+    behaviour_banner(page.subject)
+    st.caption(behaviour_line(scores))
     left, right = (st.container(), st.container()) if page.look.large else st.columns([2, 1], gap="large")
     with right:
         floor_slider()

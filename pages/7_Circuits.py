@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.ui.components.behaviour import absent_banner, behaviour_line
+from core.ui.components.behaviour import behaviour_banner, behaviour_line
 from core.ui.frame.navigation import open_its_card, see_where_it_looks
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
@@ -18,8 +18,8 @@ def circuits(page: Page) -> None:
         "that note; the induction head then reads it in its keys. Which heads work together like this?"
     )
     scores = scores_of(page.subject)
-    absent_banner(scores.losses())
-    st.caption(behaviour_line(scores.losses()))
+    behaviour_banner(page.subject)
+    st.caption(behaviour_line(scores))
     mode = mode_choice(page)
     found = circuit_of(page, mode)
     if found is None:

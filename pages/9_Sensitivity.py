@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.attention.scores import ALL_SCORES
-from core.ui.components.behaviour import absent_banner
+from core.ui.components.behaviour import behaviour_banner
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
@@ -17,7 +17,8 @@ def sensitivity(page: Page) -> None:
         "A score is measured on some length, some seed, with or without a BOS. How much of it is the head, and how much the "
         "setting? A threshold that a head crosses when the length changes says little about that head."
     )
-    absent_banner(scores_of(page.subject).losses())
+    scores_of(page.subject, page.view.score)
+    behaviour_banner(page.subject)
     found = sensitivity_of(page)
     if found is None:
         return

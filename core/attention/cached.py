@@ -5,16 +5,16 @@ Nothing here imports torch until something must really be computed.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 from jaxtyping import Float
 
 from core.attention.example import SEQUENCES, WORDS, InductionExample
-from core.attention.head_scores import HeadScores
+from core.attention.head_scores import HeadScores, OtherHalves
 from core.attention.patterns import RowPatterns, grid_limit
 from core.attention.rows import TokenRow, probe_row
-from core.attention.scores import table_digest
+from core.attention.scores import SECOND_STEP, table_digest
 from core.attention.sensitivity import Sensitivity, assembled, sensitivity_settings
 from core.heads import Head, check_head, ranked
 from core.models.catalogue import DEFAULT_MODEL
@@ -26,13 +26,14 @@ from core.settings.request import Request
 from core.settings.subject import Subject, bind
 
 PATTERN_VERSION = 2
+_ARRAYS = ("placebo", "token_loss", "top1", "fresh_loss", "rotated_control")
 
 
 def score_heads(asked: Subject | Request | str) -> HeadScores:
-    """Every score of every head on repeated random tokens, and every token's loss (nats).
+    """Every score of every head on repeated random tokens, every token's loss (nats), and whether the behaviour is there.
 
     Scores are shares of attention, of shape `[n_layers, n_heads]` each (Olsson et al. 2022); beside each its chance level, and
-    induction also on fresh tokens, its control.
+    induction also on fresh tokens, its control. Kept in two steps: `first_scores`, and what other orders of the tokens add.
 
     >>> from core import Head, Request, score_heads
     >>> scores = score_heads(Request("by-construction", length=50))
@@ -40,22 +41,51 @@ def score_heads(asked: Subject | Request | str) -> HeadScores:
     (2, 4)
     >>> round(float(scores.mean("induction")[Head(1, 3)]), 2)
     0.99
+    >>> scores.behaviour.state
+    'present'
 
     Raises BadInput or ModelUnavailable with one clear sentence.
     """
+    subject, control = bind(asked), current_control()
+
+    def compute() -> Stored:
+        from core.attention.score_pass import measure_other_halves
+
+        other = measure_other_halves(subject.load(), subject.probe)
+        return Stored({} if other is None else {field.name: getattr(other, field.name) for field in fields(other)}, {})
+
+    with control.part(0, 2, "measuring every head"):
+        first = first_scores(subject)
+    with control.part(1, 2, "measuring the behaviour"):
+        arrays = cached(behaviour_key(subject), compute).arrays
+    return first.completed(OtherHalves(**arrays) if arrays else None)
+
+
+def first_scores(asked: Subject | Request | str) -> HeadScores:
+    """The first step of `score_heads`: what the probe and its control give, without the behaviour. Raises as `score_heads`."""
     subject = bind(asked)
 
     def compute() -> Stored:
-        from core.attention.score_pass import measure_heads
+        from core.attention.score_pass import measure_first
 
-        return _stored(measure_heads(subject.load(), subject.probe))
+        return _stored(measure_first(subject.load(), subject.probe))
 
     return _scores_from(cached(score_key(subject), compute))
 
 
+def scores_having(asked: Subject | Request | str, name: str) -> HeadScores:
+    """The scores in as few steps as give the score `name`: the second one only where it must be. Raises as `score_heads`."""
+    return score_heads(asked) if name in SECOND_STEP else first_scores(asked)
+
+
 def score_key(subject: Subject) -> str:
-    """The content key of `score_heads(subject)`."""
+    """The content key of `first_scores(subject)`."""
     return subject.key("scores", table=table_digest())
+
+
+def behaviour_key(subject: Subject) -> str:
+    """The content key of what `score_heads(subject)` adds to it."""
+    return subject.key("behaviour", table=table_digest())
 
 
 def row_patterns(subject: Subject, row: TokenRow) -> RowPatterns:
@@ -102,8 +132,8 @@ def sensitivity(subject: Subject, score: str) -> Sensitivity:
     found = []
     for done, setting in enumerate(settings):
         with control.part(done, len(settings), f"{setting.factor} {setting.label}: {done + 1} of {len(settings)}"):
-            found.append(score_heads(setting.subject))
-    return assembled(score, score_heads(subject), settings, found)
+            found.append(scores_having(setting.subject, score))
+    return assembled(score, scores_having(subject, score), settings, found)
 
 
 def induction_example(model: str = DEFAULT_MODEL) -> InductionExample:
@@ -114,7 +144,7 @@ def induction_example(model: str = DEFAULT_MODEL) -> InductionExample:
     """
     # Scored on sequences as short as the one that is shown: a head can be best at another length.
     subject = bind(Request(model, length=WORDS, sequences=SEQUENCES))
-    best = ranked(score_heads(subject).mean("induction"))[0]
+    best = ranked(first_scores(subject).mean("induction"))[0]
     row = probe_row(subject, 0)
     pattern = head_pattern(subject, row, best)
     queries, keys = row.cells
@@ -136,15 +166,19 @@ def _row_key(subject: Subject, kind: str, row: TokenRow, **parts: int) -> str:
 
 def _stored(scores: HeadScores) -> Stored:
     arrays = {f"score.{name}": array for name, array in scores.per_sequence.items()}
-    arrays |= {"placebo": scores.placebo, "token_loss": scores.token_loss}
+    arrays |= {name: array for name in _ARRAYS if (array := getattr(scores, name)) is not None}
     return Stored(arrays, {"layout": asdict(scores.layout), "engine": scores.engine})
 
 
 def _scores_from(stored: Stored) -> HeadScores:
+    arrays = stored.arrays
     return HeadScores(
-        per_sequence={k.removeprefix("score."): v for k, v in stored.arrays.items() if k.startswith("score.")},
-        placebo=stored.arrays["placebo"],
-        token_loss=stored.arrays["token_loss"],
+        per_sequence={k.removeprefix("score."): v for k, v in arrays.items() if k.startswith("score.")},
+        placebo=arrays["placebo"],
+        token_loss=arrays["token_loss"],
         layout=Layout(**stored.meta["layout"]),
         engine=stored.meta["engine"],
+        top1=arrays["top1"],
+        fresh_loss=arrays.get("fresh_loss"),
+        rotated_control=arrays.get("rotated_control"),
     )

@@ -61,10 +61,14 @@ def sink_cells(layout: Layout) -> Cells:
 def normalised_entropy(
     pattern: Float[torch.Tensor, "batch heads tokens tokens"],
 ) -> Float[torch.Tensor, "batch heads queries"]:
-    """`-sum_k A ln A / ln(q + 1)` for all queries but the first: 0 = one key, 1 = uniform."""
+    """`-sum_k A ln A / ln(q + 1)` for all queries but the first: 0 = one key, 1 = uniform.
+
+    Rows are divided by their sum: where a model has learned sinks, some attention goes to no token.
+    """
     import torch
 
     rows = pattern[:, :, 1:, :].float()
+    rows = rows / rows.sum(-1, keepdim=True)
     queries = torch.arange(1, pattern.shape[-2], device=pattern.device)
     found: Float[torch.Tensor, "batch heads queries"] = torch.special.entr(rows).sum(-1) / torch.log(queries + 1.0)
     return found

@@ -1,17 +1,33 @@
-"""What a scoring pass came to: every score of every head on every sequence, and the loss of every token."""
+"""What scoring passes came to: every score of every head on every sequence, losses, and whether the behaviour is there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
 
-from core.attention.scores import ALL_SCORES, PLACEBO_SHIFTS
-from core.behaviour import Losses
+from core.attention.scores import ALL_SCORES, DIFFERENCES, PLACEBO_SHIFTS, SPECIFICITY_OFFSETS, SUCCESSOR_SHIFTS
+from core.behaviour import Behaviour, Losses, behaviour_of
 from core.probes.layout import Layout
 from core.probes.losses import losses_of
+
+PerSequence = Float[np.ndarray, "n_layers n_heads sequences"]
+# Attention to the successor of a token, by `SUCCESSOR_SHIFTS` of the key.
+Successor = Float[np.ndarray, "shifts n_layers n_heads sequences"]
+
+
+@dataclass(frozen=True)
+class OtherHalves:
+    """What the second step measures: the same first halves, followed by the same tokens in two other orders.
+
+    shuf_loss, rot_loss: each sequence's mean loss in nats. rotated: attention to successors on rotated sequences.
+    """
+
+    shuf_loss: Float[np.ndarray, " sequences"]
+    rot_loss: Float[np.ndarray, " sequences"]
+    rotated: Successor
 
 
 @dataclass(frozen=True)
@@ -21,22 +37,34 @@ class HeadScores:
     per_sequence: name to `[n_layers, n_heads, sequences]`; also `induction_control` where the probe has a control.
     placebo: `[shifts, n_layers, n_heads, sequences]`: the induction cells shifted by `PLACEBO_SHIFTS`.
     token_loss: `[sequences, tokens]` in nats, by target position; the first is NaN, for nothing predicts it.
+    top1: by sequence, the share of the second copy's targets that the model ranks first.
+    fresh_loss, rotated_control: the control's mean loss at the second copy's targets, and its attention to the cells that are
+        successors on the rotated sequences; None without a control, or without other orders.
+    other: what the second step measured; None before it, and where there is none.
     """
 
-    per_sequence: Mapping[str, Float[np.ndarray, "n_layers n_heads sequences"]]
+    per_sequence: Mapping[str, PerSequence]
     placebo: Float[np.ndarray, "shifts n_layers n_heads sequences"]
     token_loss: Float[np.ndarray, "sequences tokens"]
     layout: Layout
     engine: str = "hooks"
+    top1: Float[np.ndarray, " sequences"] = field(default_factory=lambda: np.empty(0))
+    fresh_loss: Float[np.ndarray, " sequences"] | None = None
+    rotated_control: Successor | None = None
+    other: OtherHalves | None = None
 
     def __post_init__(self) -> None:
         shapes = {array.shape for array in self.per_sequence.values()}
         if len(shapes) != 1 or len(next(iter(shapes))) != 3:
             raise ValueError(f"every score must be [n_layers, n_heads, sequences], not {shapes}")
-        if self.token_loss.shape != (next(iter(shapes))[2], self.layout.n_tokens):
+        shape = next(iter(shapes))
+        if self.token_loss.shape != (shape[2], self.layout.n_tokens):
             raise ValueError(f"token_loss has shape {self.token_loss.shape}")
-        if self.placebo.shape != (len(PLACEBO_SHIFTS), *next(iter(shapes))):
+        if self.placebo.shape != (len(PLACEBO_SHIFTS), *shape):
             raise ValueError(f"placebo has shape {self.placebo.shape}")
+        for found in (self.rotated_control, None if self.other is None else self.other.rotated):
+            if found is not None and found.shape != (len(SUCCESSOR_SHIFTS), *shape):
+                raise ValueError(f"attention to successors has shape {found.shape}")
 
     @property
     def n_layers(self) -> int:
@@ -52,28 +80,85 @@ class HeadScores:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The scores at hand, in the table's order; contrast only where there was a control."""
-        return tuple(n for n in ALL_SCORES if n in self.per_sequence or (n == "contrast" and self.has_control))
+        """The scores at hand, in the table's order; not those that were not measured, or withheld for every head."""
+        return tuple(name for name in ALL_SCORES if self._has(name))
 
     @property
     def has_control(self) -> bool:
         """Whether a control was measured."""
         return "induction_control" in self.per_sequence
 
-    def sequences(self, name: str) -> Float[np.ndarray, "n_layers n_heads sequences"]:
-        """One score of every head on every sequence; raises KeyError for a score that was not measured."""
+    @property
+    def has_rotation(self) -> bool:
+        """Whether rotated sequences were measured, and the same cells on the control."""
+        return self.other is not None and self.rotated_control is not None
+
+    def sequences(self, name: str) -> PerSequence:
+        """One score of every head on every sequence; NaN where it was not measured.
+
+        Specificity is that of the offset with the smallest mean. Raises KeyError for a name that no score has.
+        """
+        if name not in ALL_SCORES:
+            raise KeyError(name)
+        if not self._has(name):
+            return np.full_like(self.per_sequence["induction"], np.nan)
         if name == "contrast":
-            found: Float[np.ndarray, "n_layers n_heads sequences"] = (
-                self.per_sequence["induction"] - self.per_sequence["induction_control"]
-            )
+            found: PerSequence = self.per_sequence["induction"] - self.per_sequence["induction_control"]
+            return found
+        if name == "rotation_contrast":
+            found = self._successor_contrast[0]
+            return found
+        if name == "specificity":
+            by_offset = self.specificity_by_offset
+            least = np.nan_to_num(by_offset.mean(-1), nan=np.inf).argmin(0)
+            found = np.take_along_axis(by_offset, least[None, ..., None], axis=0)[0]
             return found
         return self.per_sequence[name]
 
     def mean(self, name: str) -> Float[np.ndarray, "n_layers n_heads"]:
-        """One score of every head, averaged over sequences."""
+        """One score of every head, averaged over sequences; NaN where it was not measured."""
         found: Float[np.ndarray, "n_layers n_heads"] = self.sequences(name).mean(axis=-1)
+        return found
+
+    @property
+    def specificity_by_offset(self) -> Float[np.ndarray, "offsets n_layers n_heads sequences"]:
+        """The rotation contrast less the same with the key shifted, for each of `SPECIFICITY_OFFSETS`; NaN as `sequences`."""
+        if not self.has_rotation:
+            return np.full((len(SPECIFICITY_OFFSETS), *self.per_sequence["induction"].shape), np.nan, dtype=np.float32)
+        contrast = self._successor_contrast
+        found: Float[np.ndarray, "offsets n_layers n_heads sequences"] = contrast[:1] - contrast[1:]
         return found
 
     def losses(self) -> Losses:
         """First-copy and second-copy loss of this probe."""
         return losses_of(self.token_loss, self.layout)
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """Whether the model does induction on this probe at all; its losses are NaN as far as halves are not measured."""
+        unknown = np.full(len(self.token_loss), np.nan)
+        return behaviour_of(
+            rep=self.token_loss[:, self.layout.second_copy_targets].mean(-1, dtype=np.float64),
+            rot=unknown if self.other is None else self.other.rot_loss,
+            shuf=unknown if self.other is None else self.other.shuf_loss,
+            fresh=unknown if self.fresh_loss is None else self.fresh_loss,
+            top1=self.top1 if len(self.top1) else unknown,
+            length=self.layout.length,
+        )
+
+    def completed(self, other: OtherHalves | None) -> HeadScores:
+        """The same with what the second step measured."""
+        return replace(self, other=other)
+
+    @property
+    def _successor_contrast(self) -> Successor:
+        assert self.other is not None and self.rotated_control is not None
+        found: Successor = self.other.rotated - self.rotated_control
+        return found
+
+    def _has(self, name: str) -> bool:
+        if name == "contrast":
+            return self.has_control
+        if name in DIFFERENCES:
+            return self.has_rotation
+        return name in self.per_sequence and not bool(np.isnan(self.per_sequence[name]).all())

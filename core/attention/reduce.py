@@ -13,6 +13,7 @@ from torch import Tensor
 from core.attention.cell_runs import group_scores, planned, runs_of
 from core.attention.cells import Cells, offset_cells
 from core.attention.scores import PLACEBO_SHIFTS, SCORES
+from core.attention.whole_rows import cells_of, whole_rows
 from core.probes.layout import Layout
 from core.transformer.passes.fused_attention import FusedAttention
 
@@ -20,16 +21,22 @@ Reduced = Float[Tensor, "batch n_heads"]
 
 
 def wanted_cells(layout: Layout, *, control: bool) -> dict[str, Cells]:
-    """The cells of every score and placebo; of induction alone for a control."""
+    """The cells of every score and placebo that are means of attention as it is; of induction alone for a control."""
     found: dict[str, Cells] = {}
     for name in ("induction",) if control else tuple(SCORES):
         cells = SCORES[name].cells
-        if cells is not None:
+        if cells is not None and not SCORES[name].by_value:
             found[name] = cells(layout)
     if not control:
         for shift in PLACEBO_SHIFTS:
             found[placebo_name(shift)] = offset_cells(layout, layout.length - 1 + shift)
     return found
+
+
+def by_value_cells(layout: Layout, *, control: bool) -> dict[str, Cells]:
+    """The cells of every score whose attention is weighted by the size of values; a control goes without."""
+    scores = {} if control else SCORES
+    return {name: score.cells(layout) for name, score in scores.items() if score.by_value and score.cells is not None}
 
 
 def placebo_name(shift: int) -> str:
@@ -42,29 +49,39 @@ class PatternReducer:
 
     def __init__(self, layout: Layout, *, control: bool) -> None:
         self._cells = wanted_cells(layout, control=control)
+        self._by_value = by_value_cells(layout, control=control)
         self._rows = {} if control else {name: score.rows for name, score in SCORES.items() if score.rows is not None}
         self._queries = torch.from_numpy(np.concatenate([q for q, _ in self._cells.values()]))
         self._keys = torch.from_numpy(np.concatenate([k for _, k in self._cells.values()]))
         self._sizes = [len(q) for q, _ in self._cells.values()]
 
-    def __call__(self, pattern: Float[Tensor, "batch n_heads query key"]) -> dict[str, Reduced]:
-        """Means over each score's queries; float32 whatever the pattern's format."""
+    def __call__(
+        self,
+        pattern: Float[Tensor, "batch n_heads query key"],
+        value_norms: Float[Tensor, "batch n_heads key"] | None = None,
+    ) -> dict[str, Reduced]:
+        """Means over each score's queries; float32 whatever the pattern's format.
+
+        value_norms: the length of each head's value at each key; without them, scores that need them are NaN.
+        """
         wanted = pattern[:, :, self._queries.to(pattern.device), self._keys.to(pattern.device)].float()
         parts = wanted.split(self._sizes, dim=-1)
         reduced = {name: _mean(part) for name, part in zip(self._cells, parts, strict=True)}
         for name, rows in self._rows.items():
             reduced[name] = rows(pattern).mean(-1)
+        for name, cells in self._by_value.items():
+            reduced[name] = _weighted(pattern, value_norms, cells)
         return {name: value.cpu() for name, value in reduced.items()}
 
 
 class FusedReducer:
     """The same numbers from fused attention, which makes no pattern: only the wanted cells, and their means in one product.
 
-    Entropy needs whole rows, which costs a second call of the attention kernel; a control, and whoever asks so, goes
-    without.
+    Entropy and scores by value need whole rows, which are made a block of queries at a time; a control, and whoever asks so,
+    goes without.
     """
 
-    def __init__(self, layout: Layout, *, control: bool, entropy: bool = True) -> None:
+    def __init__(self, layout: Layout, *, control: bool, whole_rows: bool = True) -> None:
         wanted = {name: runs_of(cells) for name, cells in wanted_cells(layout, control=control).items()}
         self._names = tuple(wanted)
         # Two scores may be of the same cells.
@@ -75,7 +92,8 @@ class FusedReducer:
         belongs = torch.tensor([[float(piece.whole in runs) for runs in wanted.values()] for piece in pieces])
         self._belongs = belongs.repeat_interleave(torch.tensor([piece.part.stop - piece.part.start for piece in pieces]), 0)
         self._counts = self._belongs.sum(0).clamp_min(1.0)
-        self._entropy = entropy and not control
+        self._whole_rows = whole_rows and not control
+        self._by_value = by_value_cells(layout, control=not self._whole_rows)
         self._uniform = torch.log(torch.arange(1, layout.n_tokens) + 1.0)
 
     def __call__(self, attention: FusedAttention) -> dict[str, Reduced]:
@@ -86,8 +104,13 @@ class FusedReducer:
         # Summed before they are divided: many equal cells then have exactly their own mean.
         means = (cells @ self._belongs / self._counts).cpu()
         reduced = {name: means[:, :, place] for place, name in enumerate(self._names)}
-        if self._entropy:
-            reduced["entropy"] = (attention.entropy()[:, :, 1:] / self._uniform).mean(-1).cpu()
+        if self._whole_rows:
+            norms = attention.value.float().norm(dim=-1)
+            entropy, brought = whole_rows(attention, norms)
+            reduced["entropy"] = (entropy[:, :, 1:] / self._uniform).mean(-1).cpu()
+            for name, (queries, keys) in self._by_value.items():
+                weights = cells_of(attention, queries, keys) * norms[:, :, keys]
+                reduced[name] = (weights / brought[:, :, queries]).mean(-1).cpu()
         return reduced
 
     def _move_to(self, device: torch.device) -> None:
@@ -99,3 +122,15 @@ class FusedReducer:
 def _mean(cells: Float[Tensor, "batch n_heads queries"]) -> Reduced:
     """The mean over queries; 0 where a placebo has none."""
     return cells.mean(-1) if cells.shape[-1] else cells.sum(-1)
+
+
+def _weighted(
+    pattern: Float[Tensor, "batch n_heads query key"], norms: Float[Tensor, "batch n_heads key"] | None, cells: Cells
+) -> Reduced:
+    """The mean over `cells` of each weight times its value's length, as a share of the whole row's; NaN without lengths."""
+    if norms is None:
+        return pattern.new_full(pattern.shape[:2], torch.nan, dtype=torch.float32)
+    queries, keys = (torch.from_numpy(part).to(pattern.device) for part in cells)
+    lengths = norms.to(pattern.device).float()
+    brought = (pattern[:, :, queries].float() @ lengths[..., None])[..., 0]
+    return (pattern[:, :, queries, keys].float() * lengths[:, :, keys] / brought).mean(-1)

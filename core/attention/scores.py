@@ -2,7 +2,7 @@
 
 A score is one function (`core.attention.cells`) and one row here; a new one then appears in the sidebar, the command line and
 the tables, and results that were stored without it are measured again, because their key holds this table's digest
-(docs/add-a-score.md). Most scores are a mean of single cells `A[q, k]`. Entropy needs whole rows.
+(docs/add-a-score.md). Most scores are a mean of single cells `A[q, k]`; entropy and value-weighted matching need whole rows.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ from core.attention.cells import (
 from core.probes.layout import Layout
 
 # For changes of the pass itself, which the table's digest cannot see.
-SCORE_VERSION = 3
+SCORE_VERSION = 4
 PLACEBO_SHIFTS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
+# Neighbours of the successor that specificity compares it with.
+SPECIFICITY_OFFSETS = (-3, -2, -1, 1, 2, 3)
+SUCCESSOR_SHIFTS = (0, *SPECIFICITY_OFFSETS)
 _SEEN_AT = (Layout(4, 0), Layout(4, 1), Layout(7, 1))
 
 
@@ -42,7 +45,8 @@ class Score:
     """One row of the table: exactly one of `cells` and `rows` says how the score is read off a pattern.
 
     `title` and `meaning` are for a reader; `uniform` is what a head that attends uniformly gets where that is not the
-    mean of `1 / (q + 1)` over the same queries.
+    mean of `1 / (q + 1)` over the same queries. `by_value`: of attention weighted by the size of the values it brings.
+    `signed`: a difference, from -1 to 1; everything else is a share, from 0 to 1.
     """
 
     name: str
@@ -52,13 +56,20 @@ class Score:
     cells: Callable[[Layout], Cells] | None = None
     rows: Callable[[Any], Any] | None = None
     uniform: float | None = None
+    by_value: bool = False
+    signed: bool = False
 
-    def chance(self, layout: Layout) -> float:
-        """What a head that attends uniformly to all earlier tokens gets."""
+    def chance(self, layout: Layout, window: int | None = None) -> float:
+        """What a head gets that attends uniformly to all tokens it sees: the earlier ones, the last `window` in its layer.
+
+        A key further back than the window is not seen and gets nothing.
+        """
         if self.cells is None:
             return float(self.uniform if self.uniform is not None else math.nan)
-        queries, _ = self.cells(layout)
-        return float(np.mean(1.0 / (queries + 1.0)))
+        queries, keys = self.cells(layout)
+        if window is None:
+            return float(np.mean(1.0 / (queries + 1.0)))
+        return float(np.mean((queries - keys < window) / np.minimum(queries + 1.0, window)))
 
 
 SCORES: dict[str, Score] = {
@@ -103,26 +114,59 @@ SCORES: dict[str, Score] = {
             "entropy",
             "Entropy",
             "how spread out the attention is: 0 is one token, 1 is all tokens equally",
-            "mean of -sum A ln A / ln(q+1), without the first query",
+            "mean of -sum A ln A / ln(q+1), each row divided by its sum, without the first query",
             rows=normalised_entropy,
             uniform=1.0,
+        ),
+        Score(
+            "value_weighted",
+            "Value-weighted matching",
+            "induction, each weight times the size of the value that it brings: use, as against resting on a token",
+            "mean of A[q, q-L+1] |v| / sum of A[q, k] |v[k]| over the second copy",
+            cells=induction_cells,
+            by_value=True,
         ),
     )
 }
 
-CONTRAST = Score(
-    "contrast",
-    "Contrast",
-    "induction less what the same head scores at the same positions when the second half is fresh tokens",
-    "induction on [BOS, r, r] minus the same cells on [BOS, r, r']",
-    uniform=0.0,
-)
-ALL_SCORES: dict[str, Score] = {**SCORES, CONTRAST.name: CONTRAST}
+# Differences of attention on two kinds of sequences, which no one pattern gives.
+DIFFERENCES: dict[str, Score] = {
+    score.name: score
+    for score in (
+        Score(
+            "contrast",
+            "Contrast",
+            "induction less what the same head scores at the same positions when the second half is fresh tokens",
+            "induction on [BOS, r, r] minus the same cells on [BOS, r, r']",
+            uniform=0.0,
+            signed=True,
+        ),
+        Score(
+            "rotation_contrast",
+            "Rotation contrast",
+            "looks at the successor of an earlier copy, wherever that is, less the same cells on fresh tokens",
+            "A[q, successor of x_q in r] on [BOS, r, r[k:], r[:k]] minus the same cells on [BOS, r, r']",
+            uniform=0.0,
+            signed=True,
+        ),
+        Score(
+            "specificity",
+            "Specificity",
+            "rotation contrast less the same at the neighbour of the successor that the head looks at most",
+            "smallest difference of the rotation contrast and the same with the key shifted by 1, 2 or 3 either way",
+            uniform=0.0,
+            signed=True,
+        ),
+    )
+}
+ALL_SCORES: dict[str, Score] = {**SCORES, **DIFFERENCES}
+# What the probe and its control alone do not give.
+SECOND_STEP = ("rotation_contrast", "specificity")
 
 
-def chance_levels(layout: Layout) -> dict[str, float]:
-    """The chance level of every score, for printing beside it."""
-    return {name: score.chance(layout) for name, score in ALL_SCORES.items()}
+def chance_levels(layout: Layout, window: int | None = None) -> dict[str, float]:
+    """The chance level of every score, for printing beside it; `window` as in `Score.chance`."""
+    return {name: score.chance(layout, window) for name, score in ALL_SCORES.items()}
 
 
 @lru_cache
@@ -136,10 +180,11 @@ def table_digest() -> str:
             score.name,
             None if score.cells is None else [[part.tolist() for part in score.cells(layout)] for layout in _SEEN_AT],
             None if score.rows is None else _code_of(score.rows),
+            score.by_value,
         ]
         for score in SCORES.values()
     ]
-    return hashlib.sha256(json.dumps([SCORE_VERSION, PLACEBO_SHIFTS, table]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([SCORE_VERSION, PLACEBO_SHIFTS, SPECIFICITY_OFFSETS, table]).encode()).hexdigest()
 
 
 def _code_of(function: Callable[..., Any]) -> str:

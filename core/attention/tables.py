@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from core.attention.head_scores import HeadScores
+from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import FACTORS, Sensitivity
 from core.heads import Head, heads_above, ranked
 
@@ -17,8 +18,8 @@ BIN_WIDTH = 0.05
 
 
 def value_range(score: str) -> tuple[float, float]:
-    """The fixed scale of a score: a contrast can be negative, everything else lies between 0 and 1."""
-    return (-1.0, 1.0) if score == "contrast" else (0.0, 1.0)
+    """The fixed scale of a score: a difference can be negative, everything else lies between 0 and 1."""
+    return (-1.0, 1.0) if ALL_SCORES[score].signed else (0.0, 1.0)
 
 
 def head_rows(scores: HeadScores, score: str, threshold: float) -> list[Row]:
@@ -48,8 +49,8 @@ def score_bins(
     low, high = value_range(score)
     edges = np.round(np.linspace(low, high, round((high - low) / BIN_WIDTH) + 1), 6)
     # Float noise can put a score a hair outside its scale.
-    flat = np.clip(values.astype(np.float64).ravel(), low, high)
-    above = values.ravel() > threshold
+    known = values[~np.isnan(values)]
+    flat, above = np.clip(known.astype(np.float64), low, high), known > threshold
     return edges, np.histogram(flat[~above], edges)[0], np.histogram(flat[above], edges)[0]
 
 

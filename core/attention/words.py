@@ -1,11 +1,81 @@
-"""What scores and their movement say, in sentences that a person can repeat."""
+"""What the behaviour, scores and their movement say, in sentences that a person can repeat."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from core.attention.head_scores import HeadScores
+from core.attention.scores import ALL_SCORES, SECOND_STEP
 from core.attention.sensitivity import Sensitivity, movement
+from core.behaviour import LEAST_LENGTH, LEAST_SEQUENCES, PRESENT_ABOVE, WEAK_ABOVE, Behaviour, Losses, State
 from core.heads import Head, named
+from core.numbers import share, unsigned
+
+
+def state_word(state: State | None) -> str:
+    """`present`, `weak`, `absent`, or `not known`."""
+    return state or "not known"
+
+
+def behaviour_sentence(found: Behaviour) -> str:
+    """Whether the model does induction on this probe, with the numbers that say so, or why it cannot be said."""
+    if found.state is None:
+        return f"Whether this model does induction on this probe cannot be said: {_why_not_known(found)}."
+    asked = {
+        "present": f"above {share(PRESENT_ABOVE)}",
+        "weak": f"above {share(WEAK_ABOVE)}, not above {share(PRESENT_ABOVE)}",
+        "absent": f"not above {share(WEAK_ABOVE)}",
+    }[found.state]
+    return f"Induction is {found.state} on this probe: {_difference(found)}, {asked}."
+
+
+def losses_sentence(found: Behaviour) -> str:
+    """The losses on the four second halves, and how often the model ranks the right token first."""
+    return (
+        f"Loss {unsigned(found.rep)} nats on the repeated half and {unsigned(found.rot)} on the rotated one; "
+        f"{unsigned(found.shuf)} on the same tokens shuffled and {unsigned(found.fresh)} on fresh ones. Of the repeated tokens "
+        f"{share(found.top1)} are ranked first."
+    )
+
+
+def set_remark(losses: Losses) -> str:
+    """What knowing only which tokens occur would give; it decides nothing."""
+    return f"Knowing only which tokens occur, a model could have a loss of ln L = {losses.ln_length:.2f} nats."
+
+
+def withheld_sentence(scores: HeadScores, name: str) -> str:
+    """Why a score is not there."""
+    title = ALL_SCORES[name].title
+    if ALL_SCORES[name].by_value:
+        return (
+            f"{title} is withheld: this architecture is measured by its patterns, without the size of what they bring, or none "
+            "of its heads brings anything."
+        )
+    if name in SECOND_STEP and scores.layout.length < LEAST_LENGTH:
+        return f"{title} is withheld: sequences of {scores.layout.length} tokens have no other order; it takes {LEAST_LENGTH}."
+    return f"{title} is withheld: these tokens leave no fresh second half, or have no order without their own neighbours."
+
+
+def _why_not_known(found: Behaviour) -> str:
+    if found.length < LEAST_LENGTH:
+        return f"sequences of {found.length} tokens have no other order to compare with; it takes {LEAST_LENGTH} or more"
+    if not found.measured:
+        return "these tokens leave no fresh second half, or have no order without their own neighbours"
+    if found.more_needed:
+        more = f"{found.more_needed} more {'sequence is' if found.more_needed == 1 else 'sequences are'} needed"
+        return f"{more} for an interval, which takes {LEAST_SEQUENCES}. So far, {_difference(found)}"
+    return "its losses are no numbers"
+
+
+def _difference(found: Behaviour) -> str:
+    said = (
+        "repeated and rotated tokens are both predicted better than shuffled and fresh ones, by"
+        if found.e > 0
+        else "repeated or rotated tokens are predicted no better than shuffled or fresh ones: the smallest difference is"
+    )
+    low = "" if math.isnan(found.low) else f" ({share(found.low)} at the lower end of its 95 % interval)"
+    return f"{said} {share(found.e)} of the loss without a copy{low}"
 
 
 def sensitivity_sentences(found: Sensitivity, heads: Sequence[Head], threshold: float) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from core.attention.words import state_word
 from core.commands.options import add_request, fraction, subject_from
 from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import MODES
@@ -32,7 +33,7 @@ def text(result: dict[str, Any]) -> str:
     state = result["behaviour"]["state"]
     lines = [
         f"{result['model']['name']}: {result['sequences']} sequences, lengths {', '.join(map(str, result['lengths']))}, "
-        f"effect floor {result['floor']}; behaviour {'UNKNOWN' if state is None else state.upper()}"
+        f"effect floor {result['floor']}; behaviour {state_word(state).upper()}"
     ]
     if state == "absent":
         lines.append("The behaviour is absent at every length: labels say where heads look, not that the model does induction.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.attention.scores import ALL_SCORES
+from core.attention.words import state_word
 from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
 from core.head_card.cached import checked_head, head_card
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def text(result: dict[str, Any]) -> str:
     """Label and sentence, why, every score, and what each part says."""
-    lines = [f"{result['model']['name']}; behaviour {result['behaviour']['state'].upper()}"]
+    lines = [f"{result['model']['name']}; behaviour {state_word(result['behaviour']['state']).upper()}"]
     if result["sentence"] is not None:
         lines.append(result["sentence"])
     for name, score in result["scores"].items():

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.ablation.cached import PRUNING_MODES, prune
 from core.attention.cached import score_heads
+from core.attention.words import state_word
 from core.circuits.cached import circuit
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
 from core.commands.options import add_request, subject_from
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if options.prune is not None:
         return pruning_facts(subject, [prune(subject, head, options.mode) for head in options.prune])
     found = circuit(subject, options.mode, previous=options.previous, induction=options.induction)
-    return circuit_facts(subject, found, score_heads(subject).losses())
+    return circuit_facts(subject, found, score_heads(subject).behaviour)
 
 
 def text(result: dict[str, Any]) -> str:
@@ -44,7 +45,7 @@ def text(result: dict[str, Any]) -> str:
     if "prunings" in result:
         return "\n".join([f"{result['model']['name']}, {result['mode']} in place of a head", *_prunings(result)])
     state = result["behaviour"]["state"]
-    lines = [f"{result['model']['name']}, {result['mode']} in place of a head; behaviour {state.upper()}"]
+    lines = [f"{result['model']['name']}, {result['mode']} in place of a head; behaviour {state_word(state).upper()}"]
     if not result["edges"]:
         lines.append("No previous-token head lies before a called induction head: there is no edge to measure.")
     if result["edges"] and result["rotary_ignored"]:

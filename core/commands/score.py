@@ -9,8 +9,10 @@ import numpy as np
 
 from core.attention.cached import score_heads
 from core.attention.scores import ALL_SCORES
+from core.attention.words import state_word
 from core.commands.options import add_request, subject_from
 from core.heads import ranked
+from core.numbers import share, unsigned
 from core.sharing.facts import score_facts
 
 SHOWN = 10
@@ -32,19 +34,22 @@ def text(result: dict[str, Any]) -> str:
     model, probe, loss = result["model"], result["probe"], result["loss"]
     given = probe["token_range"] is None
     drawn = "given ids" if given else f"ids {probe['token_range'][0]}..{probe['token_range'][1] - 1}"
-    state = result["behaviour"]["state"]
+    found = result["behaviour"]
     lines = [
         f"{model['name']}: {model['n_layers']} layers x {model['n_heads']} heads; {probe['sequences']} sequences of length "
         f"{probe['length']}, {'with' if probe['has_bos'] else 'without'} BOS, tokens from {drawn}",
-        f"behaviour {state.upper()}: first copy {loss['first_copy']:.2f} nats, second copy "
-        f"{loss['second_copy']:.2f}, ln L {loss['ln_length']:.2f}",
+        f"behaviour {state_word(found['state']).upper()}: better by {share(found['e'])} of the loss without a copy, at least "
+        f"{share(found['low'])}; {share(found['top1'])} of the repeated tokens ranked first",
+        f"loss in nats: repeated {unsigned(found['rep'])}, rotated {unsigned(found['rot'])}, shuffled "
+        f"{unsigned(found['shuf'])}, fresh {unsigned(found['fresh'])}; first copy {loss['first_copy']:.2f}; ln L "
+        f"{loss['ln_length']:.2f} (knowing only which tokens occur)",
     ]
-    if state == "absent":
-        lines.append("The second copy is not predicted better than ln L, so head labels are unreliable here.")
+    if found["state"] == "absent":
+        lines.append("The model does not do induction here, so head labels are unreliable.")
     lines += [f"warning: {warning}" for warning in probe["warnings"]]
     for name, score in ALL_SCORES.items():
         if result["scores"][name] is not None:
             values = np.asarray(result["scores"][name])
-            listed = "  ".join(f"{head.name} {values[head]:.2f}" for head in ranked(values)[:SHOWN])
+            listed = "  ".join(f"{head.name} {unsigned(values[head])}" for head in ranked(values)[:SHOWN])
             lines.append(f"{score.title:28} (chance {result['chance'][name]:.3f})  {listed}")
     return "\n".join(lines)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from core.ablation.outcomes import Baselines
+from core.attention.head_scores import HeadScores
 from core.attention.tables import Row
-from core.behaviour import Losses
+from core.attention.words import behaviour_sentence, losses_sentence, set_remark
 from core.documents.standalone import Picture, Section, standalone_page
 from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
 from core.figures.attention.sensitivity import describe_one_head, one_head_panels
@@ -43,7 +44,7 @@ def card_page(subject: Subject, card: HeadCard, view: View) -> str:
     """The whole page as HTML; what is not measured, or cannot be, is said in its place."""
     measured = f"Measured on {measured_on(subject)}."
     sections = [
-        *_absent(card.scores.losses()),
+        _behaviour(card.scores),
         _verdict(subject, card),
         _looks(card, measured),
         Section("What it writes", rows=_table(writing_rows(card)), notes=() if card.judged else (_why(card, "judged"),)),
@@ -82,18 +83,17 @@ def cost_picture(card: HeadCard, look: Look) -> Picture | None:
     return Picture(beside_baselines(rows, losses, look), describe_beside(rows, losses))
 
 
-def _absent(losses: Losses) -> list[Section]:
-    if losses.behaviour == "present":
-        return []
-    return [
-        Section(
-            "This model does not do induction on this probe",
-            (
-                f"Its loss on the repeated half is {losses.second_copy:.2f} nats; knowing only which tokens are in the text "
-                f"would already give {losses.ln_length:.2f}. Do not call any of its heads an induction head.",
-            ),
-        )
-    ]
+def _behaviour(scores: HeadScores) -> Section:
+    found = scores.behaviour
+    title = {
+        "present": "This model does induction on this probe",
+        "weak": "This model hardly does induction on this probe",
+        "absent": "This model does not do induction on this probe",
+        None: "Whether this model does induction on this probe is not known",
+    }[found.state]
+    warning = ("Do not call any of its heads an induction head.",) if found.state == "absent" else ()
+    notes = (losses_sentence(found), set_remark(scores.losses()))
+    return Section(title, (behaviour_sentence(found), *warning), notes=notes)
 
 
 def _verdict(subject: Subject, card: HeadCard) -> Section:

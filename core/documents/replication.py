@@ -9,7 +9,7 @@ from core.figures.replication import correction_steps, describe_steps, describe_
 from core.replication.published import COUNTED_THRESHOLDS, reported_models
 from core.replication.run import ReportRun
 from core.replication.tables import size_notes, size_rows, step_rows, table_rows
-from core.replication.words import QUESTIONS, answers, behaviour_of_the_report
+from core.replication.words import QUESTIONS, answers, behaviour_of_the_report, recipe_words, steps_note
 from core.settings.modes import Mode
 from core.settings.provenance import measured_on
 
@@ -20,7 +20,7 @@ def report_page(run: ReportRun, threshold: float, mode: Mode) -> str:
     own, best, name = run.steps[0], run.steps[-1], run.subject.card.name
     said = answers(run)
     ours = f"Measured on {measured_on(run.subject)}; {mode} ablation."
-    recipe = f"Measured on {measured_on(own.recipe.subject)}."
+    recipe = f"Measured on {recipe_words(own.recipe)}."
     maps = [
         Picture(value_map(values, title, threshold, look), describe_values(values, title, threshold))
         for title, values in [
@@ -49,7 +49,12 @@ def report_page(run: ReportRun, threshold: float, mode: Mode) -> str:
         Section("Previous-token scores", pictures=previous, notes=("Recorded: on one English paragraph. Live: " + recipe,)),
         Section("Heads strictly above a threshold, in the report's convention", rows=counts, notes=own.recipe.notes),
         Section("The table", (behaviour_of_the_report(),), rows=table_rows(own, best, name), notes=(recipe,)),
-        Section("What each correction changes", rows=step_rows(run.steps), pictures=(steps,), notes=best.baseline_notes),
+        Section(
+            "What each correction changes",
+            rows=step_rows(run.steps),
+            pictures=(steps,),
+            notes=(steps_note(), *best.baseline_notes),
+        ),
         Section(QUESTIONS["sweep"], (said["sweep"],), pictures=(curve,), notes=(ours,)),
         *(Section(QUESTIONS[key], (said[key],)) for key in ("pruning", "detector")),
         Section(QUESTIONS["scale"], (said["scale"],), rows=size_rows(run.models), notes=size_notes(run.models)),

@@ -13,7 +13,7 @@ from core.figures.base.head_map import Cells, head_map
 from core.figures.base.style import SCORE_SCALE, Look, see_through
 from core.figures.base.styled import styled
 from core.heads import Head, every_head, heads_above, ranked
-from core.replication.reproduction import Reproduction
+from core.replication.reproduction import ReproducedRow, Reproduction
 from core.replication.words import row_name, step_labels
 
 Matrix = Float[np.ndarray, "n_layers n_heads"]
@@ -21,6 +21,8 @@ _HEADS_TO_WRITE_IN = 8
 _SYMBOLS = ("circle", "diamond", "square")
 # How far beside a step, in steps, its random sets stand.
 _BESIDE = 0.2
+# What is left free between two axes, as a share of the width.
+_BETWEEN = 0.1
 
 
 def value_map(values: Matrix, title: str, threshold: float, look: Look, picked: Head | None = None) -> go.Figure:
@@ -50,30 +52,36 @@ def describe_values(values: Matrix, title: str, threshold: float) -> str:
 
 
 def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
-    """The table's numbers under one correction more each time: log-probabilities below zero, losses above it."""
+    """The table's numbers under one correction more each time: log-probabilities on one axis, losses in nats on another.
+
+    Nothing joins the two: a sign and a unit are no effect.
+    """
     figure = go.Figure()
     colours = (look.ink, look.second, look.accent)
+    panels = _panels(steps)
     beside = 0
     for index, row in enumerate(steps[0].rows):
         name = row_name(row.threshold)
-        rows = [step.rows[index] for step in steps]
-        figure.add_trace(
-            go.Scatter(
-                x=list(range(len(steps))),
-                y=[found.value for found in rows],
-                mode="lines+markers",
-                line={"color": colours[index], "width": look.px(1.5), "dash": "dot"},
-                marker={"color": colours[index], "size": look.px(11), "symbol": _SYMBOLS[index]},
-                customdata=[[len(found.heads)] for found in rows],
-                hovertemplate=f"{name}: %{{y:.3f}} (%{{customdata[0]}} heads)<extra></extra>",
-                name=name,
+        for panel, places in enumerate(panels):
+            rows = [steps[place].rows[index] for place in places]
+            figure.add_trace(
+                go.Scatter(
+                    x=list(range(len(rows))),
+                    y=[found.value for found in rows],
+                    mode="lines+markers",
+                    line={"color": colours[index], "width": look.px(1.5), "dash": "dot"},
+                    marker={"color": colours[index], "size": look.px(11), "symbol": _SYMBOLS[index]},
+                    customdata=[[len(found.heads)] for found in rows],
+                    hovertemplate=f"{name}: %{{y:.3f}} (%{{customdata[0]}} heads)<extra></extra>",
+                    name=name,
+                    showlegend=panel == 0,
+                    **_on(panel),
+                )
             )
-        )
-        for place, found in enumerate(rows):
-            if not math.isnan(found.band[0]):
-                beside += 1
-                _random_sets(figure, found.threshold, place + _BESIDE * beside, found.band, colours[index], look)
-    figure.add_hline(y=0, line={"color": look.ink, "width": look.px(1)})
+            for place, found in enumerate(rows):
+                if not math.isnan(found.band[0]):
+                    beside += 1
+                    _random_sets(figure, found, place + _BESIDE * beside, panel, colours[index], look)
     styled(
         figure,
         look,
@@ -82,16 +90,34 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     figure.update_layout(showlegend=True)
-    # A numbered axis: random sets stand beside their step, not on its points.
-    figure.update_xaxes(
-        showgrid=False,
-        tickangle=0,
-        tickvals=list(range(len(steps))),
-        ticktext=step_labels(steps),
-        range=[-0.4, len(steps) - 0.2],
-    )
-    figure.update_yaxes(title="second copy: log-probability, then nats")
+    labels, start = step_labels(steps), 0.0
+    for panel, places in enumerate(panels):
+        stop = start + (1 - _BETWEEN * (len(panels) - 1)) * len(places) / len(steps)
+        # A numbered axis: random sets stand beside their step, not on its points.
+        figure.layout[f"xaxis{panel + 1}"].update(
+            showgrid=False,
+            tickangle=0,
+            tickvals=list(range(len(places))),
+            ticktext=[labels[place] for place in places],
+            range=[-0.4, len(places) - 0.2],
+            domain=[start, stop],
+            anchor=f"y{panel + 1}",
+        )
+        unit = "loss (nats)" if steps[places[0]].corrections.sign else "log-probability"
+        figure.layout[f"yaxis{panel + 1}"].update(title=f"second copy: {unit}", anchor=f"x{panel + 1}")
+        start = stop + _BETWEEN
     return figure
+
+
+def _panels(steps: Sequence[Reproduction]) -> list[list[int]]:
+    """The steps by the unit of their numbers, in order."""
+    by_unit = [[place for place, step in enumerate(steps) if step.corrections.sign == sign] for sign in (False, True)]
+    return [places for places in by_unit if places]
+
+
+def _on(panel: int) -> dict[str, str]:
+    """The axes of a trace."""
+    return {"xaxis": f"x{panel + 1}", "yaxis": f"y{panel + 1}"}
 
 
 def describe_steps(steps: Sequence[Reproduction]) -> str:
@@ -99,21 +125,22 @@ def describe_steps(steps: Sequence[Reproduction]) -> str:
     said = []
     for label, step in zip(step_labels(steps), steps, strict=True):
         numbers = ", ".join(f"{row_name(row.threshold)} {row.value:.2f}" for row in step.rows)
-        said.append(f"{label.replace('<br>', ' ')}: {numbers}")
+        unit = "nats" if step.corrections.sign else "log-probability"
+        said.append(f"{label.replace('<br>', ' ')}: {numbers} ({unit})")
     return f"Second-copy numbers under one correction more each time. {'; '.join(said)}."
 
 
 def _random_sets(
     figure: go.Figure,
-    threshold: float | None,
+    found: ReproducedRow,
     x: float,
-    found: tuple[float, float, float],
+    panel: int,
     colour: str,
     look: Look,
 ) -> None:
     """The 95 % band of random sets as a box, with a line at their mean."""
-    low, high, mean = found
-    instead = f"as many random heads ({threshold})"
+    low, high, mean = found.band
+    instead = f"as many random heads ({found.threshold})"
     half = _BESIDE * 0.36
     figure.add_trace(
         go.Scatter(
@@ -125,6 +152,7 @@ def _random_sets(
             line={"color": colour, "width": look.px(2)},
             hoverinfo="skip",
             name=f"{instead}, 95 % band",
+            **_on(panel),
         )
     )
     figure.add_trace(
@@ -136,5 +164,6 @@ def _random_sets(
             hovertemplate=f"{instead}: {mean:.3f}, 95 % from {low:.3f} to {high:.3f}<extra></extra>",
             showlegend=False,
             name=f"{instead}, mean",
+            **_on(panel),
         )
     )

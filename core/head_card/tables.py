@@ -11,7 +11,7 @@ from core.circuits.tables import edge_facts
 from core.circuits.tables import edge_rows as circuit_edge_rows
 from core.head_card.card import HeadCard, HeadEdges, Removal, ScoreLine
 from core.heads import HeadSet, names
-from core.numbers import interval, signed, unsigned
+from core.numbers import NOTHING, interval, signed, unsigned
 from core.settings.subject import Subject
 from core.settings.view import View
 from core.sharing.facts import Facts, behaviour_facts, envelope, loss_facts, verdict_facts
@@ -19,7 +19,6 @@ from core.verdicts.estimate import Number
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 
-NOTHING = "–"
 LOOKS = "Where it looks (share of its attention)"
 WRITES = "What it writes (effects: share of what the repeat is worth to the model)"
 COSTS = "What taking it away costs (nats of loss on the second copy)"
@@ -32,6 +31,9 @@ _SHORTER = {
     "sink": "the first token, whatever it is",
     "entropy": "how spread out: 0 one token, 1 all equally",
     "contrast": "induction less its control on fresh tokens",
+    "rotation_contrast": "the same where the copy begins elsewhere",
+    "specificity": "rotation contrast less that of its best neighbour",
+    "value_weighted": "induction, by the size of what it brings",
 }
 _EFFECTS = {
     "total_effect": ("Total effect", "what the right token loses without it, by whatever route"),
@@ -127,7 +129,7 @@ def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
     losses, verdict, judged = card.scores.losses(), card.verdict, card.judged
     return envelope(subject) | {
         "head": card.name,
-        "behaviour": behaviour_facts(losses),
+        "behaviour": behaviour_facts(card.scores.behaviour),
         "loss": loss_facts(losses),
         "verdict": None if verdict is None or judged is None else _label_facts(verdict, judged),
         "judged_on": {"lengths": judged.lengths, "sequences": judged.sequences, "floor": judged.floor} if judged else None,

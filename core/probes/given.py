@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from core.errors import BadInput
+from core.probes.halves import other_orders
 from core.probes.probe import MAX_SEQUENCES, Probe, ProbeOptions
 from core.probes.vocabulary import BosPolicy, Vocabulary, candidate_ids
 
@@ -30,12 +31,16 @@ def given_probe(vocabulary: Vocabulary, rows: Sequence[Sequence[int]], length: i
         raise BadInput(f"Row {row} is not a sequence twice: its ids {front}..{front + length - 1} must be repeated after it.")
     bos: BosPolicy = "always" if front else "never"
     options = ProbeOptions(length=length, sequences=tokens.shape[0], seed=0, bos=bos)
+    orders = other_orders(r, options.seed)
     return Probe(
         tokens=tokens,
         length=length,
         has_bos=bool(front),
         options=options,
         control=_given_control(vocabulary, tokens, length, front),
+        shuffled=None if orders is None else np.concatenate([tokens[:, :-length], orders.shuffled], axis=1),
+        rotated=None if orders is None else np.concatenate([tokens[:, :-length], orders.rotated], axis=1),
+        rotation=None if orders is None else orders.rotation,
         token_range=(0, vocabulary.size),
     )
 

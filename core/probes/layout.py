@@ -34,3 +34,9 @@ class Layout:
     def second_copy_targets(self) -> Int[np.ndarray, " targets"]:
         """Positions `L+b+1 .. 2L+b-1`: the first token of the second copy cannot be known by induction."""
         return np.arange(self.length + self.b + 1, self.n_tokens)
+
+    def rotated_targets(self, rotation: int) -> Int[np.ndarray, " targets"]:
+        """The same where the second half is `r[k:] + r[:k]`, without the wrap: nothing says that `r[0]` follows `r[L-1]`."""
+        targets = self.second_copy_targets
+        found: Int[np.ndarray, " targets"] = targets[targets != self.n_tokens - rotation]
+        return found

@@ -33,7 +33,9 @@ class Probe:
     """Repeated sequences, and their controls when there are any.
 
     tokens: `[sequences, b + 2 * length]`, `b` = 1 with a BOS, else 0.
-    control: the same shape with a fresh second half, or `None` where the tokens were given by hand.
+    control: the same shape with a fresh second half; None where too few other tokens are left for one.
+    shuffled, rotated: the same shape with the second half in another order, and by how much each sequence is rotated
+        (`core.probes.halves`); None, all three, where the first copy has no such orders.
     """
 
     tokens: Int[np.ndarray, "sequences tokens"]
@@ -41,17 +43,31 @@ class Probe:
     has_bos: bool
     options: ProbeOptions
     control: Int[np.ndarray, "sequences tokens"] | None = None
+    shuffled: Int[np.ndarray, "sequences tokens"] | None = None
+    rotated: Int[np.ndarray, "sequences tokens"] | None = None
+    rotation: Int[np.ndarray, " sequences"] | None = None
     token_range: tuple[int, int] = (0, 0)
     warnings: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         if self.tokens.ndim != 2 or self.tokens.shape[1] != self.bos_tokens + 2 * self.length:
             raise ValueError(f"a probe of length {self.length} cannot have tokens of shape {self.tokens.shape}")
-        if self.control is not None and self.control.shape != self.tokens.shape:
-            raise ValueError(f"control shape {self.control.shape} differs from the probe's {self.tokens.shape}")
-        for array in (self.tokens, self.control):
+        for name, half in self.second_halves.items():
+            if half.shape != self.tokens.shape:
+                raise ValueError(f"{name} has shape {half.shape}, which differs from the probe's {self.tokens.shape}")
+        if len({half is None for half in (self.shuffled, self.rotated, self.rotation)}) != 1:
+            raise ValueError("a probe is shuffled and rotated, or neither")
+        if self.rotation is not None and self.rotation.shape != self.tokens.shape[:1]:
+            raise ValueError(f"rotation has shape {self.rotation.shape}, not one number a sequence")
+        for array in (self.tokens, self.rotation, *self.second_halves.values()):
             if array is not None:
                 array.setflags(write=False)
+
+    @property
+    def second_halves(self) -> dict[str, Int[np.ndarray, "sequences tokens"]]:
+        """The sequences whose second half is no repetition, as far as there are any, by name."""
+        halves = {"control": self.control, "shuffled": self.shuffled, "rotated": self.rotated}
+        return {name: half for name, half in halves.items() if half is not None}
 
     @property
     def bos_tokens(self) -> int:
@@ -75,11 +91,14 @@ class Probe:
 
     @cached_property
     def digest(self) -> str:
-        """A content key: sha256 over the ids, the length and the control."""
+        """A content key: sha256 over the length, the ids, and those of every other second half."""
         hasher = hashlib.sha256(f"{self.length}:{self.has_bos}:{self.tokens.shape}".encode())
         hasher.update(np.ascontiguousarray(self.tokens, dtype=np.int64).tobytes())
-        if self.control is not None:
-            hasher.update(np.ascontiguousarray(self.control, dtype=np.int64).tobytes())
+        for name, half in self.second_halves.items():
+            hasher.update(name.encode())
+            hasher.update(np.ascontiguousarray(half, dtype=np.int64).tobytes())
+        if self.rotation is not None:
+            hasher.update(self.rotation.astype(np.int64).tobytes())
         return hasher.hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""Repeated random tokens: `[BOS] + r + r`, beside `[BOS] + r + r'` with fresh tokens `r'` at the same positions.
+"""Repeated random tokens: `[BOS] + r + r`, beside `[BOS] + r + r'` with fresh tokens `r'`, and `r` again in other orders.
 
-A head that looks at a *position* scores the same on both; only a head that looks for the *earlier copy* scores differently.
+A head that looks at a *position* scores the same on fresh tokens; only one that looks for an *earlier copy* scores differently.
 Ids are made here and used as they are: they are never decoded and tokenized again, which would add a second BOS.
 """
 
@@ -12,13 +12,14 @@ import numpy as np
 from jaxtyping import Int
 
 from core.errors import BadInput
+from core.probes.halves import other_orders
 from core.probes.probe import Probe, ProbeOptions, check_counts
 from core.probes.vocabulary import Vocabulary, candidate_ids, longest_length, use_bos
 
 
 @lru_cache(maxsize=4)
 def repeated_probe(vocabulary: Vocabulary, options: ProbeOptions) -> Probe:
-    """Draw `[BOS] + r + r` and its control `[BOS] + r + r'`.
+    """Draw `[BOS] + r + r`, its control `[BOS] + r + r'`, and the same with `r` shuffled and rotated.
 
     Tokens of `r` are drawn without replacement, so that each has exactly one earlier copy. The control's `r'` is drawn
     from what `r` left over when the range is large enough (twice the length), so that no token of it was seen before.
@@ -55,12 +56,16 @@ def repeated_probe(vocabulary: Vocabulary, options: ProbeOptions) -> Probe:
         fresh.append(rest if len(rest) == options.length else _fresh_second_half(random, drawn[: options.length], ids))
     r, r_fresh = np.stack(first), np.stack(fresh)
     front = np.full((options.sequences, b), vocabulary.bos_token_id if has_bos else 0, dtype=np.int64)
+    orders = other_orders(r, options.seed)
     return Probe(
         tokens=np.concatenate([front, r, r], axis=1),
         length=options.length,
         has_bos=has_bos,
         options=options,
         control=np.concatenate([front, r, r_fresh], axis=1),
+        shuffled=None if orders is None else np.concatenate([front, r, orders.shuffled], axis=1),
+        rotated=None if orders is None else np.concatenate([front, r, orders.rotated], axis=1),
+        rotation=None if orders is None else orders.rotation,
         token_range=options.token_range or (0, vocabulary.size),
         warnings=tuple(warnings),
     )

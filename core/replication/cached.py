@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from core.ablation.ablator import Ablator
 
-REPRODUCTION_VERSION = 2
+REPRODUCTION_VERSION = 3
 
 
 def reproduce(subject: Subject, corrections: Corrections = OWN_RECIPE, *, count: int = DEFAULT_BASELINES) -> Reproduction:
@@ -64,7 +64,7 @@ def reproduce(subject: Subject, corrections: Corrections = OWN_RECIPE, *, count:
         random = np.empty(0) if sets is None else np.array([float(value(losses[found])) for found in sets.sets])
         own = losses[heads] if heads else measured.token_loss.mean(0)
         rows.append(ReproducedRow(threshold, heads, float(value(own)), random, "" if sets is None else sets.note))
-    return Reproduction(corrections, recipe, measured, tuple(rows))
+    return Reproduction(corrections, recipe, measured, tuple(rows), score_heads(recipe.subject).behaviour)
 
 
 def step_by_step(subject: Subject, *, count: int = DEFAULT_BASELINES) -> tuple[Reproduction, ...]:

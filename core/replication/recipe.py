@@ -1,9 +1,9 @@
 """The report's own recipe: its probe as far as it fits a model, and how it read patterns and losses.
 
-The recipe (Muhia 2022): 4 random sequences of 100 tokens, ids 1000 to 9999, twice, no BOS; a head's score is the mean of
-the *whole* diagonal `1 - L` of its pattern; heads strictly above a threshold lose their values; "loss" is the mean
-log-probability of the second copy, its first token included. Values that are zero at every position make the head's output
-`z = A v` zero, so ablating `z` is the same and is what is done here.
+The recipe (Muhia 2022): 4 random sequences of 100 tokens, ids 1000 to 9999 drawn with replacement, twice, no BOS; a head's
+score is the mean of the *whole* diagonal `1 - L` of its pattern; heads strictly above a threshold lose their values; "loss"
+is the mean log-probability of the second copy without its first token (targets 101 to 199). Values that are zero at every
+position make the head's output `z = A v` zero, so ablating `z` is the same and is what is done here.
 
 The score is read off here, apart from `core.attention.scores`, because its convention differs: the whole diagonal has
 entries that are not induction (one without a BOS, two with one), so a perfect head cannot reach 1.
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from core.probes.layout import Layout
-from core.probes.vocabulary import BosPolicy, Vocabulary, candidate_ids, longest_length
+from core.probes.vocabulary import BosPolicy, Vocabulary, candidate_ids, longest_length, use_bos
 from core.replication.published import REPORT_LENGTH, REPORT_SEQUENCES, REPORT_TOKEN_RANGE
 from core.settings.subject import Subject
 from core.settings.view import Corrections
@@ -29,9 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The report's probe as far as it fits a model, and one sentence for each thing that had to differ."""
+    """The report's probe as far as it fits a model, and one sentence for each thing that had to differ.
+
+    subject: of the drawn tokens, as given ones. token_range, seed: what they were drawn from; half-open.
+    """
 
     subject: Subject
+    token_range: tuple[int, int]
+    seed: int
     notes: tuple[str, ...]
 
 
@@ -53,11 +58,15 @@ def report_recipe(subject: Subject, *, bos: bool = False) -> Recipe:
     if token_range != REPORT_TOKEN_RANGE:
         notes.append(f"Tokens are drawn from ids {low:,} to {high - 1:,}, not 1,000 to 9,999: the vocabulary has {high:,}.")
     roomiest: BosPolicy = "never" if vocabulary.bos_token_id is None else "always"
-    length = min(REPORT_LENGTH, longest_length(vocabulary, roomiest), len(candidate_ids(vocabulary, token_range)))
+    length = min(REPORT_LENGTH, longest_length(vocabulary, roomiest))
     if length < REPORT_LENGTH:
-        notes.append(f"Sequences have {length} tokens, not 100: no more fit this model's context and vocabulary.")
-    drawn = subject.at(length=length, sequences=REPORT_SEQUENCES, bos=policy, token_range=token_range, tokens=None)
-    return Recipe(drawn, tuple(notes))
+        notes.append(f"Sequences have {length} tokens, not {REPORT_LENGTH}: no more fit this model's context.")
+    ids, seed = candidate_ids(vocabulary, token_range), subject.request.seed
+    r = np.random.default_rng(seed).choice(ids, size=(REPORT_SEQUENCES, length))
+    front = [vocabulary.bos_token_id] if use_bos(vocabulary, policy) and vocabulary.bos_token_id is not None else []
+    tokens = tuple((*front, *row, *row) for row in r.tolist())
+    drawn = subject.at(length=length, sequences=REPORT_SEQUENCES, bos=policy, tokens=tokens)
+    return Recipe(drawn, token_range, seed, tuple(notes))
 
 
 def _nearest_range(vocabulary: Vocabulary) -> tuple[int, int]:
@@ -84,7 +93,5 @@ def second_copy_value(
     token_loss: Float[np.ndarray, "... tokens"], layout: Layout, corrections: Corrections
 ) -> Float[np.ndarray, "..."] | float:
     """The number that the report calls loss, or its correction, of token losses in nats; the mean is over targets."""
-    everything = np.arange(layout.length + layout.b, layout.n_tokens)
-    targets = layout.second_copy_targets if corrections.targets else everything
-    loss: Float[np.ndarray, "..."] | float = token_loss[..., targets].mean(-1, dtype=np.float64)
+    loss: Float[np.ndarray, "..."] | float = token_loss[..., layout.second_copy_targets].mean(-1, dtype=np.float64)
     return loss if corrections.sign else -loss

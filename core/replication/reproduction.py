@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from core.ablation.outcomes import band
-from core.behaviour import Losses
+from core.behaviour import Behaviour, Losses
 from core.heads import HeadSet
 from core.probes.losses import losses_of
 from core.replication.recipe import Recipe
@@ -49,12 +49,17 @@ class ReproducedRow:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The recipe on one model under some corrections. rows: the untouched model first, then thresholds downwards."""
+    """The recipe on one model under some corrections.
+
+    rows: the untouched model first, then thresholds downwards. behaviour: what the report did not check, whether the model
+        does induction on its own probe at all.
+    """
 
     corrections: Corrections
     recipe: Recipe
     measured: Measured
     rows: tuple[ReproducedRow, ...]
+    behaviour: Behaviour
 
     @property
     def scores(self) -> Float[np.ndarray, "n_layers n_heads"]:
@@ -68,5 +73,5 @@ class Reproduction:
 
     @property
     def losses(self) -> Losses:
-        """What the report did not check: whether the behaviour is there at all on its own probe."""
+        """Each copy's loss on its own probe."""
         return losses_of(self.measured.token_loss, self.recipe.subject.layout)

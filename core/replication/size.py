@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.attention.head_scores import HeadScores
-from core.behaviour import Losses
+from core.behaviour import Losses, State
 from core.heads import Head, ranked
 from core.models.catalogue import BY_CONSTRUCTION
 
@@ -36,8 +36,13 @@ class SizedModel:
 
     @property
     def losses(self) -> Losses | None:
-        """First-copy and second-copy loss, and whether the behaviour is there."""
+        """First-copy and second-copy loss."""
         return None if self.scores is None else self.scores.losses()
+
+    @property
+    def state(self) -> State | None:
+        """Whether the behaviour is there; None where that is not measured or cannot be said."""
+        return None if self.scores is None else self.scores.behaviour.state
 
     @property
     def top(self) -> tuple[Head, float] | None:

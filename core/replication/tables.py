@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from core.attention.tables import Row
+from core.attention.words import state_word
 from core.heads import HeadSet, names
 from core.numbers import short_count, unsigned
 from core.replication.published import COUNTED_THRESHOLDS, ReportedModel, reported_models, reported_table
@@ -65,10 +66,9 @@ def size_rows(models: Sequence[SizedModel]) -> list[Row]:
 def size_notes(models: Sequence[SizedModel]) -> list[str]:
     """What the rows rest on, and why some could not be measured."""
     options = Request("").options
-    bound = next((f" (ln L = {model.losses.ln_length:.2f} to beat)" for model in models if model.losses is not None), "")
     said = (
         f"Every model on the default probe: {options.sequences} sequences of length {options.length}, repeated once, tokens "
-        f"drawn from its whole vocabulary, BOS as its tokenizer does, seed {options.seed}{bound}. Second-copy queries only, "
+        f"drawn from its whole vocabulary, BOS as its tokenizer does, seed {options.seed}. Second-copy queries only, "
         "not the report's convention. A contrast near 0 under a high score is a head that looks at a position, not at a copy."
     )
     return [said, *(f"{model.name}: {model.problem}" for model in models if model.problem)]
@@ -80,7 +80,9 @@ def _size_row(model: SizedModel) -> Row:
         "model": model.name if model.trained else f"{model.name} (set by hand)",
         "weights": short_count(model.n_params) if model.n_params else "–",
         "layers × heads": f"{model.n_layers} × {model.n_heads}" if model.n_layers else "–",
-        "behaviour": ("cannot be measured" if model.problem else "not measured yet") if losses is None else losses.behaviour,
+        "behaviour": ("cannot be measured" if model.problem else "not measured yet")
+        if losses is None
+        else state_word(model.state),
         "second-copy loss (nats)": "–" if losses is None else f"{losses.second_copy:.2f}",
         "highest induction score": "–" if top is None else f"{top[1]:.2f}",
         "its head": "–" if top is None else top[0].name,
@@ -120,7 +122,7 @@ def report_facts(run: ReportRun, mode: Mode) -> Facts:
             "induction": {"whole_diagonal": run.steps[0].scores, "second_copy_queries": run.steps[-1].scores},
             "heads_above": {str(t): int((run.steps[0].scores > t).sum()) for t in COUNTED_THRESHOLDS},
             "loss": loss_facts(run.steps[0].losses),
-            "behaviour": behaviour_facts(run.steps[0].losses),
+            "behaviour": behaviour_facts(run.steps[0].behaviour),
         },
         "models": [_sized(model) for model in run.models],
         "questions": [{"question": QUESTIONS[name], "answer": answer} for name, answer in answers(run).items()],
@@ -143,8 +145,9 @@ def _recipe(step: Reproduction) -> Facts:
     return {
         "length": probe.length,
         "sequences": probe.n_sequences,
-        "seed": probe.options.seed,
-        "token_range": list(probe.token_range),
+        "seed": step.recipe.seed,
+        "token_range": list(step.recipe.token_range),
+        "with_replacement": True,
         "has_bos": probe.has_bos,
         "notes": list(step.recipe.notes),
     }
@@ -173,7 +176,7 @@ def _sized(model: SizedModel) -> Facts:
         "n_layers": model.n_layers,
         "n_heads": model.n_heads,
         "n_params": model.n_params,
-        "behaviour": None if model.losses is None else behaviour_facts(model.losses),
+        "behaviour": None if model.scores is None else behaviour_facts(model.scores.behaviour),
         "loss": None if model.losses is None else loss_facts(model.losses),
         "highest": top,
         "problem": model.problem or None,

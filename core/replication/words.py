@@ -14,11 +14,13 @@ from core.ablation.words import head_count
 from core.attention.head_scores import HeadScores
 from core.heads import heads_above
 from core.numbers import short_count
-from core.replication.published import REPORT_LENGTH, reported_models, reported_table
+from core.replication.published import REPORT_LENGTH, REPORT_TOKEN_RANGE, reported_models, reported_table
+from core.replication.recipe import Recipe
 from core.replication.reproduction import Reproduction
 from core.replication.run import ReportRun, TopPruning
 from core.replication.size import SizedModel
 from core.settings.experiment import REPORT_THRESHOLDS
+from core.settings.provenance import bos_words
 from core.settings.view import CORRECTIONS
 from core.transformer.card import ModelCard
 from core.verdicts.judgement import Judgement
@@ -33,8 +35,7 @@ RIVAL_FLOOR = 0.5
 _LESS = 0.05
 STEP_TITLES = {
     None: "the report's recipe",
-    "sign": "loss, not log-probability",
-    "targets": "without the first token of the second copy",
+    "sign": "as a loss: sign and unit, no effect",
     "rows": "second-copy queries only",
     "bos": "a BOS in front",
     "baselines": "random heads beside it",
@@ -129,7 +130,7 @@ def _ends_of(models: Sequence[SizedModel]) -> str:
     said = [
         (model.name, short_count(model.n_params), f"{model.top[1]:.2f}")
         for model in models
-        if model.trained and model.top is not None and model.losses is not None and model.losses.behaviour == "present"
+        if model.trained and model.top is not None and model.state == "present"
     ]
     if len(said) < 2:
         return ""
@@ -141,12 +142,34 @@ def _ends_of(models: Sequence[SizedModel]) -> str:
 
 
 def behaviour_of_the_report() -> str:
-    """What the report's own number says about its model, which it did not notice."""
-    loss, bound = reported_table()[0].loss, math.log(REPORT_LENGTH)
+    """What the report's own numbers say about its model, and what they leave open."""
+    untouched, *_, last = reported_table()
+    ids = REPORT_TOKEN_RANGE[1] - REPORT_TOKEN_RANGE[0]
+    bound, by_set = math.log(ids), math.log(REPORT_LENGTH)
     return (
-        f"In nats, its untouched second-copy loss is {loss:.2f}. A model that only knew which {REPORT_LENGTH} tokens are in "
-        f"the text would have ln {REPORT_LENGTH} = {bound:.2f}. So on its own probe, without a BOS, its model did not show the "
-        "behaviour whose heads it was looking for."
+        f"Its tokens were drawn evenly from {ids:,} ids, so on fresh ones no model can have, on average, a loss below "
+        f"ln {ids:,} = {bound:.2f} nats. Its untouched second-copy loss is {untouched.loss:.2f}: {bound - untouched.loss:.1f} "
+        "nats better than any model could do without using the first copy. Whether by which tokens are in it (down to "
+        f"ln {REPORT_LENGTH} = {by_set:.2f} nats would be possible) or by their order, the number cannot say: that takes the "
+        f"same tokens shuffled and rotated. Without the {len(last.heads)} heads above {last.threshold} it is {last.loss:.2f}, "
+        "no longer below that bound."
+    )
+
+
+def recipe_words(recipe: Recipe) -> str:
+    """What the recipe's numbers were measured on."""
+    probe, (low, high) = recipe.subject.probe, recipe.token_range
+    return (
+        f"{probe.n_sequences} sequences of {probe.length} tokens, ids drawn with replacement from {low:,} to {high - 1:,}, "
+        f"each sequence twice, {bos_words(recipe.subject)}, seed {recipe.seed}"
+    )
+
+
+def steps_note() -> str:
+    """How to read what each correction changes."""
+    return (
+        "The first correction changes the sign and the unit and nothing that was measured, so numbers before it and after it "
+        "are on axes of their own. Each later one changes what is measured."
     )
 
 

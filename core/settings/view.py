@@ -39,14 +39,12 @@ class Corrections:
     """What is done differently from the report that started this project; all off is its own recipe.
 
     sign: a loss in nats instead of a log-probability.
-    targets: without the first token of the second copy, which cannot be known by induction.
     rows: second-copy queries only, instead of the whole diagonal.
     bos: a BOS in front, where the model has one.
     baselines: the same ablation of random heads, matched by layer, beside it.
     """
 
     sign: bool = False
-    targets: bool = False
     rows: bool = False
     bos: bool = False
     baselines: bool = False

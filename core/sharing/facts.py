@@ -22,7 +22,7 @@ from core.attention.rows import TokenRow
 from core.attention.scores import ALL_SCORES, PLACEBO_SHIFTS, chance_levels
 from core.attention.sensitivity import Sensitivity
 from core.attention.tables import spread_rows
-from core.behaviour import Losses
+from core.behaviour import Behaviour, Losses
 from core.circuits.circuit import KINDS, Circuit
 from core.circuits.tables import edge_facts
 from core.heads import Head, HeadSet, every_head, named, names
@@ -97,9 +97,10 @@ def loss_facts(losses: Losses) -> Facts:
     }
 
 
-def behaviour_facts(losses: Losses) -> Facts:
-    """Whether the model does induction on this probe at all."""
-    return {"state": losses.behaviour}
+def behaviour_facts(found: Behaviour) -> Facts:
+    """Whether the model does induction on this probe at all, and what that rests on: shares, and losses in nats."""
+    numbers = ("state", "e", "low", "rep", "rot", "shuf", "fresh", "top1")
+    return {name: getattr(found, name) for name in numbers}
 
 
 def score_facts(subject: Subject, scores: HeadScores) -> Facts:
@@ -107,7 +108,7 @@ def score_facts(subject: Subject, scores: HeadScores) -> Facts:
     losses, length = scores.losses(), scores.layout.length
     return envelope(subject) | {
         "loss": loss_facts(losses),
-        "behaviour": behaviour_facts(losses),
+        "behaviour": behaviour_facts(scores.behaviour),
         "scores": {name: scores.mean(name) if name in scores.names else None for name in ALL_SCORES},
         "chance": chance_levels(scores.layout),
         "control": {"induction": scores.per_sequence["induction_control"].mean(-1) if scores.has_control else None},
@@ -269,10 +270,10 @@ def _judged_probe_facts(subject: Subject, judged: Judgement) -> Facts:
     }
 
 
-def circuit_facts(subject: Subject, found: Circuit, losses: Losses) -> Facts:
+def circuit_facts(subject: Subject, found: Circuit, behaviour: Behaviour) -> Facts:
     """Which previous-token heads feed which induction heads, and every earlier head's composition."""
     return envelope(subject) | {
-        "behaviour": behaviour_facts(losses),
+        "behaviour": behaviour_facts(behaviour),
         "mode": found.mode,
         "previous_token_heads": names(found.previous),
         "induction_heads": names(found.induction),

@@ -9,6 +9,7 @@ import torch
 from core.ablation.ablator import Ablator
 from core.ablation.baselines import baseline_sets
 from core.attention.score_pass import measure_heads
+from core.behaviour import behaviour_of
 from core.heads import Head, heads_above
 from core.models.load import load_model
 from core.probes.layout import Layout
@@ -18,18 +19,16 @@ from core.probes.repeated import repeated_probe
 
 pytestmark = pytest.mark.real_model
 REPORT_RANGE = (1000, 10_000)
-# Induction heads and previous-token heads: (layer, head) to (tokens 1000..9999, whole vocabulary). L18H7 was once noted as
-# .67 on 1000..9999; it varies by .05 from sequence to sequence and 24 sequences give .59, by a pass that is held to the
-# library's own eager attention below, so .60 stands here for both ranges.
+# Induction heads and previous-token heads: (layer, head) to (tokens 1000..9999, whole vocabulary).
 INDUCTION = {
     (18, 6): (0.91, 0.895),
     (17, 3): (0.81, 0.76),
     (17, 4): (0.76, 0.725),
     (17, 5): (0.68, 0.65),
-    (18, 7): (0.60, 0.60),
-    (23, 2): (0.53, 0.51),
+    (18, 7): (0.61, 0.60),
+    (23, 2): (0.50, 0.50),
 }
-PREVIOUS = {(16, 0): (0.89, 0.885), (11, 1): (0.83, 0.86), (2, 1): (0.74, 0.735)}
+PREVIOUS = {(16, 0): (0.90, 0.885), (11, 1): (0.83, 0.86), (2, 1): (0.73, 0.735)}
 TOLERANCE = 0.04
 
 
@@ -52,7 +51,7 @@ def measured(model, token_range, seeds):
 def test_the_known_heads_and_losses(model, column, token_range, first, second):
     scores, losses, found = measured(model, token_range, (0, 1, 2))
     assert losses[0] == pytest.approx(first, abs=0.3) and losses[1] == pytest.approx(second, abs=0.3)
-    assert all(one.losses().behaviour == "present" for one in found)
+    assert all(one.behaviour.state == "present" for one in found)
     for place, known in INDUCTION.items():
         assert scores["induction"][place] == pytest.approx(known[column], abs=TOLERANCE), place
         assert scores["contrast"][place] == pytest.approx(scores["induction"][place], abs=0.03)
@@ -81,6 +80,44 @@ def test_scores_equal_the_librarys_eager_attention(model):
     worst = float(np.abs(own.per_sequence["induction"] - expected).max())
     print(f"worst disagreement with eager attention, smollm2-135m: {worst:.2e}")
     assert worst < 1e-5
+
+
+@pytest.fixture(scope="module")
+def many(model):
+    """Sequences at length 25, to draw samples from."""
+    return measure_heads(model, repeated_probe(model.vocabulary, ProbeOptions(25, 32, 5, "always")))
+
+
+@pytest.mark.parametrize("length", [10, 50])
+def test_it_does_induction_at_every_length(model, length):
+    found = measure_heads(model, repeated_probe(model.vocabulary, ProbeOptions(length, 8, 1, "always"))).behaviour
+    print(length, found)
+    assert found.state == "present"
+    if length == 50:
+        # Four halves, science section 9.
+        assert (found.rep, found.rot, found.shuf, found.fresh) == pytest.approx((3.0, 3.7, 13.0, 13.4), abs=0.7)
+
+
+@pytest.mark.parametrize("sequences", [4, 8, 16])
+def test_few_sequences_are_enough_to_call_it(many, sequences):
+    """The share of samples that are called present, the rest weak."""
+    behaviour, random = many.behaviour, np.random.default_rng(0)
+    assert behaviour.state == "present" and many.other is not None
+    rep = many.token_loss[:, many.layout.second_copy_targets].mean(-1)
+    states = []
+    for _ in range(400):
+        some = random.choice(32, sequences, replace=False)
+        halves = (rep[some], many.other.rot_loss[some], many.other.shuf_loss[some], many.fresh_loss[some])
+        states.append(behaviour_of(*halves, many.top1[some], 25).state)
+    share = np.mean(np.array(states) == "present")
+    print(f"{sequences} sequences: {share:.1%} present")
+    assert share >= 0.95 and set(states) <= {"present", "weak"}
+
+
+def test_use_is_told_from_rest(model, many):
+    """Much of L18H7's attention rests on the first token, whose value is small (science section 1: .62 to .90)."""
+    head = (18, 7)
+    assert many.mean("value_weighted")[head] > many.mean("induction")[head] + 0.15
 
 
 @pytest.fixture(scope="module")

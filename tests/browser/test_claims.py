@@ -94,18 +94,18 @@ def test_a_correction_changes_the_live_numbers_and_stays_when_the_page_is_left(s
     finished(page)
     expect(report_table(page)).not_to_contain_text("corrected")
     # The words beside a switch are what a person clicks; the switch itself is drawn over an input that cannot be seen.
-    page.get_by_text("Leave out the first repeated token").click()
+    page.get_by_text("BOS in front").click()
     expect(report_table(page)).to_contain_text("two-layer, corrected, log-probability")
     row = report_table(page).get_by_role("row").nth(1).get_by_role("cell").all_text_contents()
     own, corrected = (float(cell.replace("−", "-")) for cell in row[4:6])
     assert own != corrected
-    expect(page).to_have_url(re.compile("correct_targets=true"))
+    expect(page).to_have_url(re.compile("correct_bos=true"))
     page.get_by_role("link", name="Heads", exact=True).click()
     expect(page.get_by_role("heading", name="Heads of two-layer")).to_be_visible()
     page.get_by_role("link", name="Report", exact=True).click()
     expect(report_table(page)).to_contain_text("two-layer, corrected, log-probability")
-    expect(page.get_by_role("switch", name="Leave out the first repeated token")).to_be_checked()
-    expect(page).to_have_url(re.compile("correct_targets=true"))
+    expect(page.get_by_role("switch", name="BOS in front")).to_be_checked()
+    expect(page).to_have_url(re.compile("correct_bos=true"))
 
 
 def test_a_model_of_the_scale_table_opens_in_heads_and_back_leads_back(server: str, new_page: NewPage) -> None:
@@ -158,8 +158,8 @@ def test_copied_links_restore_everything_on_a_fresh_server(fresh_server: str, ne
     circuits = opened(new_page(), f"{fresh_server}/Circuits?{SMALL}&head=L0H3&mode=zero", "Circuits in two-layer")
     expect(circuits.get_by_role("radio", name="Zero")).to_be_checked()
     expect(circuits.get_by_role("combobox", name="Picked head")).to_have_value("L0H3")
-    report = opened(new_page(), f"{fresh_server}/Report?{SMALL}&correct_targets=true&recorded=gpt2-small", REPORT)
-    expect(report.get_by_role("switch", name="Leave out the first repeated token")).to_be_checked()
+    report = opened(new_page(), f"{fresh_server}/Report?{SMALL}&correct_bos=true&recorded=gpt2-small", REPORT)
+    expect(report.get_by_role("switch", name="BOS in front")).to_be_checked()
     expect(report.get_by_role("switch", name="Loss in nats")).not_to_be_checked()
     expect(report_table(report)).to_contain_text("two-layer, corrected, log-probability")
     expect(report.get_by_text("GPT-2 small, induction, as recorded")).to_be_visible()

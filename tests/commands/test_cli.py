@@ -33,7 +33,8 @@ def test_score_prints_the_contract(capsys):
     assert {"name", "n_layers", "n_heads"} <= set(result["model"])
     assert {"length", "sequences", "seed", "bos", "has_bos", "n_tokens"} <= set(result["probe"])
     assert set(result["loss"]) == {"first_copy", "second_copy", "gain", "ln_length"}
-    names = {"induction", "previous_token", "duplicate_token", "current_token", "sink", "entropy", "contrast"}
+    names = {"induction", "previous_token", "duplicate_token", "current_token", "sink", "entropy"}
+    names |= {"contrast", "rotation_contrast", "specificity", "value_weighted"}
     assert set(result["scores"]) == set(result["chance"]) == names
     assert all(np.shape(matrix) == (2, 4) for matrix in result["scores"].values())
     [head] = standard_spec().of_kind("induction")
@@ -41,7 +42,8 @@ def test_score_prints_the_contract(capsys):
         expected_prefix_matching(50, 1, 10.0), abs=1e-5
     )
     assert (
-        result["behaviour"] == {"state": "present"}
+        result["behaviour"]["state"] == "present"
+        and set(result["behaviour"]) == {"state", "e", "low", "rep", "rot", "shuf", "fresh", "top1"}
         and result["probe"]["n_tokens"] == 101
         and result["probe"]["has_bos"] is True
     )

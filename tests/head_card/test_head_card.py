@@ -17,7 +17,6 @@ import core.head_card.cached as head_card_parts
 from core.ablation.cached import ablate, causal_map
 from core.ablation.outcomes import Baselines
 from core.attention.cached import score_heads
-from core.attention.head_scores import HeadScores
 from core.circuits.cached import circuit
 from core.cli import main
 from core.documents.head_card import card_page
@@ -30,7 +29,6 @@ from core.head_card.tables import COLUMNS, card_facts, card_rows
 from core.head_card.words import alone_sentence, baselines_note, call_sentence, edges_sentence, in_set_sentence, interval_note
 from core.heads import Head
 from core.models.built_in.circuit_spec import PlantedHead, expected_prefix_matching, standard_spec
-from core.probes.losses import losses_of
 from core.settings.experiment import Experiment
 from core.settings.request import Request
 from core.settings.subject import bind
@@ -347,9 +345,8 @@ def test_tokens_and_names_are_escaped(trained: HeadCard) -> None:
 
 def test_absent_behaviour_comes_first_on_the_page(trained: HeadCard) -> None:
     scores = trained.scores
-    loss = np.full_like(scores.token_loss, 9.0)
-    absent = HeadScores(scores.per_sequence, scores.placebo, loss, scores.layout)
-    assert losses_of(loss, scores.layout).behaviour == "absent"
+    absent = replace(scores, token_loss=np.full_like(scores.token_loss, 9.0))
+    assert absent.behaviour.state == "absent"
     page = Page(page_of(replace(trained, scores=absent), View(request=TRAINED, head=Head(1, 2))))
     said = " ".join(page.text)
     assert said.index("does not do induction on this probe") < said.index("What it is")

@@ -21,8 +21,8 @@ def subject_for(model: str) -> Subject:
 @pytest.fixture(scope="module", autouse=True)
 def measured(own_store: None) -> None:
     """A store that holds the circuits of the models that are looked at here, and their prunings."""
-    for model in ("two-layer", "one-layer"):
-        circuit(subject_for(model))
+    circuit(subject_for("two-layer"))
+    circuit(subject_for("one-layer").at(sequences=4))
     for head in range(4):
         prune(subject_for("two-layer"), Head(0, head))
 
@@ -88,7 +88,7 @@ def test_another_stand_in_is_kept_in_the_address() -> None:
 
 
 def test_without_called_heads_there_is_nothing_to_draw() -> None:
-    at = circuits(model="one-layer")
+    at = circuits(model="one-layer", sequences="4")
     assert not at.exception and not at.error
     assert "does not do induction on this probe" in str(at.warning[0].value)
     assert "there is no circuit to draw" in said(at)

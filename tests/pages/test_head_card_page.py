@@ -18,8 +18,8 @@ def subject_for(model: str) -> Subject:
     return bind(Request(model, length=20, sequences=2))
 
 
-def card_of(model: str, head: Head) -> HeadCard:
-    subject = subject_for(model)
+def card_of(model: str, head: Head, sequences: int = 2) -> HeadCard:
+    subject = subject_for(model).at(sequences=sequences)
     return head_card(subject, View(request=subject.request, head=head))
 
 
@@ -28,7 +28,7 @@ def measured(own_store: None) -> None:
     """A store that holds the cards that are looked at here."""
     card_of("two-layer", Head(1, 2))
     card_of("two-layer", Head(0, 2))
-    card_of("one-layer", Head(0, 1))
+    card_of("one-layer", Head(0, 1), sequences=4)
 
 
 def page(path: str = "pages/10_Head_card.py", **parameters: str) -> AppTest:
@@ -108,7 +108,7 @@ def test_without_a_head_there_is_a_map_to_pick_one_from() -> None:
 
 
 def test_absent_behaviour_comes_before_the_label() -> None:
-    at = page(model="one-layer", head="L0H1")
+    at = page(model="one-layer", head="L0H1", sequences="4")
     assert not at.exception and not at.error
     assert "does not do induction on this probe" in str(at.warning[0].value)
     order = [element.type for element in at.main]

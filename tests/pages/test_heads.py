@@ -1,17 +1,20 @@
 """The Heads page: what it says about a model's heads, and when."""
 
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.attention.cached import score_heads
+from core.attention.cached import first_scores, score_heads
+from core.attention.score_pass import measure_other_halves
 from core.attention.scores import ALL_SCORES
 from core.heads import heads_above
+from core.numbers import share
 from core.settings.request import Request
-from tests.helpers.app import SHORT, figures, open_page, overlays, sent, tables
+from tests.helpers.app import SHORT, figures, open_page, overlays, sent, settled, tables
 
 
 def request_for(model: str) -> Request:
@@ -23,6 +26,7 @@ def measured(own_store: None) -> None:
     """A store that holds the scores of the models that are looked at here."""
     for model in ("two-layer", "one-layer"):
         score_heads(request_for(model))
+    score_heads(Request("one-layer", length=20, sequences=4))
 
 
 def heads(**parameters: str) -> AppTest:
@@ -95,12 +99,55 @@ def test_the_table_behind_a_picture_and_its_files_are_drawn_up_when_they_are_ope
 
 
 def test_a_model_without_the_behaviour_has_a_banner_before_anything_else() -> None:
-    at = heads(model="one-layer")
+    at = heads(model="one-layer", sequences="4")
     assert not at.exception and not at.error
     [banner] = at.warning
     assert "does not do induction on this probe" in str(banner.value)
+    found = score_heads(Request("one-layer", length=20, sequences=4)).behaviour
+    assert share(found.e) in str(banner.value) and share(found.low) in str(banner.value)
     order = [element.type for element in at.main]
     assert order.index("warning") < order.index("subheader")
+
+
+def test_two_sequences_are_too_few_to_say_whether_the_behaviour_is_there() -> None:
+    at = heads(model="one-layer")
+    assert not at.warning and any("1 more sequence is needed" in str(info.value) for info in at.info)
+    assert len(figures(at)) == 3
+
+
+def test_the_picture_does_not_wait_for_the_behaviour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heat map is there while the other halves are still to be measured; then the banner is, too."""
+    first_scores(Request("one-layer", length=20, sequences=5))
+    go = Event()
+
+    def waiting(*arguments: Any, **options: Any) -> Any:
+        assert go.wait(60)
+        return measure_other_halves(*arguments, **options)
+
+    monkeypatch.setattr("core.attention.score_pass.measure_other_halves", waiting)
+    at = heads(model="one-layer", sequences="5")
+    try:
+        assert not at.exception and not at.warning and len(figures(at)) == 3
+        assert any("two other orders" in str(markdown.value) for markdown in at.markdown)
+        before = figures(at)[0]["data"][0]["z"]
+    finally:
+        go.set()
+    at = settled(at)
+    assert "does not do induction" in str(at.warning[0].value) and figures(at)[0]["data"][0]["z"] == before
+
+
+def test_a_score_of_the_second_step_is_waited_for() -> None:
+    at = settled(heads(model="two-layer", score="rotation_contrast", sequences="3"))
+    values = score_heads(Request("two-layer", length=20, sequences=3)).mean("rotation_contrast")
+    heat = figures(at)[0]["data"][0]
+    np.testing.assert_allclose(_matrix(heat["z"], values.shape), values, atol=1e-6)
+    assert (heat["zmin"], heat["zmax"]) == (-1, 1)
+
+
+def test_a_score_that_is_withheld_says_why() -> None:
+    at = settled(heads(model="two-layer", score="specificity", length="3"))
+    assert not at.exception and not figures(at)
+    assert any("it takes 4" in str(info.value) for info in at.info)
 
 
 def test_the_picked_head_shows_every_score_beside_chance() -> None:

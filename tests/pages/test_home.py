@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 import core.ui.components.self_check as self_check
 from core.attention.cached import induction_example, score_heads
 from core.attention.self_check import Check, DoctorReport
+from core.numbers import share
 from core.settings.request import Request
 from tests.helpers.app import APP, SHORT, open_page
 
@@ -22,11 +23,11 @@ def measured(own_store: None) -> None:
     """A store that holds what the page shows."""
     induction_example()
     for model in ("two-layer", "one-layer"):
-        score_heads(Request(model, length=20, sequences=2))
+        score_heads(Request(model, length=20, sequences=4))
 
 
 def home(**parameters: str) -> AppTest:
-    at = open_page("app.py", **(SHORT | parameters))
+    at = open_page("app.py", **(SHORT | {"sequences": "4"} | parameters))
     return until(at, lambda: bool(at.get("plotly_chart")))
 
 
@@ -43,12 +44,12 @@ def test_home_explains_shows_and_leads_on(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(self_check, "_reports", [GOOD])
     at = home(model="two-layer")
     assert not at.exception and not at.error and not at.warning
-    losses = score_heads(Request("two-layer", length=20, sequences=2)).losses()
+    found = score_heads(Request("two-layer", length=20, sequences=4)).behaviour
     assert [metric.value for metric in at.metric] == [
-        f"{losses.first_copy:.2f} nats",
-        f"{losses.second_copy:.2f} nats",
-        f"{losses.ln_length:.2f} nats",
+        *(share(part) for part in (found.e, found.low, found.top1)),
+        *(f"{loss:.2f} nats" for loss in (found.rep, found.rot, found.shuf, found.fresh)),
     ]
+    assert any("ln L = 3.00 nats" in str(caption.value).replace("\\", "") for caption in at.caption)
     said = " ".join(str(success.value) for success in at.success)
     assert "Induction is present" in said
     assert "This machine computes the known answers" in said

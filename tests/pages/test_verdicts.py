@@ -29,9 +29,11 @@ def subject_for(model: str) -> Subject:
 @pytest.fixture(scope="module", autouse=True)
 def judged(own_store: None) -> None:
     """A store that holds the verdicts of the models that are looked at here."""
-    for model in ("two-layer", "one-layer", "by-construction"):
-        score_heads(subject_for(model))
-        nominees(subject_for(model))
+    # Fewer than three sequences would say nothing of the behaviour.
+    absent = subject_for("one-layer").at(sequences=4)
+    for subject in (subject_for("two-layer"), absent, subject_for("by-construction")):
+        score_heads(subject)
+        nominees(subject)
     nominees(subject_for("two-layer"), floor=0.9)
 
 
@@ -84,7 +86,7 @@ def test_the_floor_moves_the_calls_and_tests_nothing_again(monkeypatch: pytest.M
 
 
 def test_absent_behaviour_comes_before_any_label() -> None:
-    at = verdicts(model="one-layer")
+    at = verdicts(model="one-layer", sequences="4")
     assert not at.exception and not at.error
     assert "does not do induction on this probe" in str(at.warning[0].value)
     assert any("absent at every length" in str(warning.value) for warning in at.warning)

@@ -18,7 +18,7 @@ from core.models.load import load_model
 from core.probes.layout import Layout
 from core.replication.cached import reproduce, step_by_step
 from core.replication.recipe import report_recipe, second_copy_diagonal, second_copy_value, whole_diagonal
-from core.replication.words import step_labels
+from core.replication.words import behaviour_of_the_report, recipe_words, step_labels
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.settings.view import CORRECTIONS, Corrections
@@ -63,10 +63,8 @@ def test_the_whole_diagonal_on_the_circuit():
 @pytest.mark.parametrize("bos", [False, True])
 def test_corrected_scores_are_those_of_the_scores_page(bos):
     found = reproduce(bind(REQUEST), replace(ALL, bos=bos, baselines=False))
-    options = found.recipe.subject.probe.options
-    again = score_heads(
-        Request(MODEL, length=options.length, sequences=4, seed=0, bos=options.bos, token_range=options.token_range)
-    )
+    again = score_heads(found.recipe.subject)
+    assert found.recipe.subject.probe.has_bos == bos and found.behaviour == again.behaviour
     np.testing.assert_allclose(found.scores, again.mean("induction"), atol=1e-6)
     assert found.rows[0].value == pytest.approx(again.losses().second_copy, abs=1e-5)
 
@@ -84,6 +82,18 @@ def test_the_recipe_where_it_fits():
     assert probe.tokens.shape == (4, 200) and not probe.has_bos
     assert probe.tokens.min() >= 1000 and probe.tokens.max() <= 9999
     np.testing.assert_array_equal(probe.tokens[:, :100], probe.tokens[:, 100:])
+    assert recipe_words(recipe) == (
+        "4 sequences of 100 tokens, ids drawn with replacement from 1,000 to 9,999, each sequence twice, no BOS, seed 0"
+    )
+
+
+def test_ids_are_drawn_with_replacement():
+    """58 % of 100 draws from 9,000 have no id twice: exp of the sum of ln(1 - i/9000)."""
+    distinct = np.exp(np.log1p(-np.arange(100) / 9000).sum())
+    subject = sized(d_vocab=50_000, n_ctx=1024)
+    rows = [row[:100] for seed in range(60) for row in report_recipe(subject.at(seed=seed)).subject.probe.tokens]
+    found = np.mean([len(set(row.tolist())) == 100 for row in rows])
+    assert distinct == pytest.approx(0.576, abs=0.01) and found == pytest.approx(distinct, abs=0.12)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +102,14 @@ def test_the_recipe_where_it_fits():
         ({"d_vocab": 50_000, "n_ctx": 64}, 31, (1000, 10_000), 1),
         ({"d_vocab": 5_000, "n_ctx": 1024}, 100, (1000, 5_000), 1),
         ({"d_vocab": 1_100, "n_ctx": 1024}, 100, (0, 1_100), 1),
-        ({"d_vocab": 60, "n_ctx": 1024}, 58, (0, 60), 2),
+        ({"d_vocab": 60, "n_ctx": 1024}, 100, (0, 60), 1),
     ],
 )
 def test_what_does_not_fit_is_said(sizes, length, token_range, notes):
     recipe = report_recipe(sized(**sizes))
     probe = recipe.subject.probe
-    assert (probe.length, probe.token_range, len(recipe.notes)) == (length, token_range, notes)
+    assert (probe.length, recipe.token_range, len(recipe.notes)) == (length, token_range, notes)
+    assert token_range[0] <= probe.tokens.min() and probe.tokens.max() < token_range[1]
 
 
 def test_a_bos_is_all_that_differs():
@@ -116,12 +127,13 @@ def test_the_sign_is_only_a_sign():
     assert own.rows[0].value < 0
 
 
-def test_targets_with_and_without_the_first():
+def test_the_reports_mean_leaves_out_the_first_token_of_the_second_copy():
+    """Targets 101 to 199 of 200: it read 199 predictions and took those of the last 99."""
     loss = np.array([np.nan, 1.0, 2.0, 30.0, 4.0, 5.0])
     layout = Layout(length=3, b=0)
-    assert second_copy_value(loss, layout, Corrections(sign=True)) == pytest.approx(13.0)
-    assert second_copy_value(loss, layout, Corrections(sign=True, targets=True)) == pytest.approx(4.5)
-    assert second_copy_value(loss, layout, Corrections()) == pytest.approx(-13.0)
+    assert second_copy_value(loss, layout, Corrections(sign=True)) == pytest.approx(4.5)
+    assert second_copy_value(loss, layout, Corrections()) == pytest.approx(-4.5)
+    assert Layout(100, 0).second_copy_targets.tolist() == list(range(101, 200))
 
 
 def test_the_table_by_brute_force():
@@ -177,7 +189,7 @@ def _as_heads(edit, n_heads):
 def test_step_by_step_adds_one_correction_at_a_time():
     steps = step_by_step(bind(REQUEST), count=3)
     on = [sum(getattr(step.corrections, name) for name in CORRECTIONS) for step in steps]
-    assert on == [0, 1, 2, 3, 4, 5] and steps[-1].corrections == ALL
+    assert on == [0, 1, 2, 3, 4] and steps[-1].corrections == ALL
     last = steps[-1].rows[1]
     assert last.heads == (PLACE,) and len(last.baselines) == 3
     assert last.value > last.band[1], "the induction head must cost more than random heads of its layer"
@@ -192,9 +204,23 @@ def test_random_sets_are_boxes_beside_their_step_and_on_no_point():
     assert len(boxes) == len(known) > 0
     assert [(min(box.y), max(box.y)) for box in boxes] == [row.band[:2] for row in known]
     edges = [(min(box.x), max(box.x)) for box in boxes]
-    assert edges[0][0] > len(steps) - 1 and all(a[1] < b[0] for a, b in pairwise(edges))
-    assert edges[-1][1] < figure.layout.xaxis.range[1]
-    assert list(figure.layout.xaxis.ticktext) == step_labels(steps)
+    assert edges[0][0] > len(steps) - 2 and all(a[1] < b[0] for a, b in pairwise(edges))
+    assert edges[-1][1] < figure.layout.xaxis2.range[1] and {box.yaxis for box in boxes} == {"y2"}
+
+
+def test_a_sign_and_a_unit_are_no_effect_and_have_an_axis_of_their_own():
+    """No line leads from a log-probability to a loss, and each panel holds one unit."""
+    steps = step_by_step(bind(REQUEST), count=3)
+    figure = correction_steps(steps, Look())
+    axes = (figure.layout.xaxis, figure.layout.xaxis2)
+    assert [label for axis in axes for label in axis.ticktext] == step_labels(steps)
+    assert axes[0].domain[1] < axes[1].domain[0] and axes[1].domain[1] == pytest.approx(1)
+    lines = [trace for trace in figure.data if trace.mode == "lines+markers"]
+    for panel, sign in (("y1", False), ("y2", True)):
+        shown = [trace.y for trace in lines if trace.yaxis == panel.replace("y1", "y")]
+        wanted = [[step.rows[i].value for step in steps if step.corrections.sign == sign] for i in range(len(steps[0].rows))]
+        assert [list(y) for y in shown] == wanted
+    assert "log-probability" in figure.layout.yaxis.title.text and "nats" in figure.layout.yaxis2.title.text
 
 
 def test_a_kept_result_runs_no_model(monkeypatch):
@@ -203,3 +229,11 @@ def test_a_kept_result_runs_no_model(monkeypatch):
     again = reproduce(bind(REQUEST))
     np.testing.assert_array_equal(first.scores, again.scores)
     assert [row.value for row in first.rows] == [row.value for row in again.rows]
+
+
+def test_what_the_reports_own_numbers_say():
+    """ln 9000 - 6.096 = 3.0; by set down to ln 100; without the three heads above the bound again; no claim of absence."""
+    said = behaviour_of_the_report()
+    for number in ("ln 9,000 = 9.10", "6.10", "3.0 nats", "ln 100 = 4.61", "3 heads above 0.5", "9.75"):
+        assert number in said, number
+    assert "did not show" not in said

@@ -59,7 +59,7 @@ def test_one_that_fails_does_not_hold_up_the_others(models: Path, monkeypatch: p
     problems = measure_models(["nowhere", "own"])
     assert list(problems) == ["nowhere"] and "no model called" in problems["nowhere"]
     found = next(model for model in sized_models() if model.name == "own")
-    assert found.losses is not None and found.losses.behaviour == "absent" and not missing(sized_models())
+    assert found.state == "absent" and not missing(sized_models())
 
 
 def test_a_broken_or_too_big_model_is_told_and_not_asked_for(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,7 +163,6 @@ def test_every_parameter_is_in_the_address_of_a_view_with_nothing_at_its_default
         "sequence": "3",
         "text": "a b  a b?",
         "correct_sign": "true",
-        "correct_targets": "true",
         "correct_rows": "true",
         "correct_bos": "true",
         "correct_controls": "true",
@@ -214,7 +213,6 @@ def test_junk_gives_a_usable_view_and_a_sentence_for_each_correction(params: dic
             ({name: "yes"}, f"corrections.{part}", False, f"{name} must be true or false, not 'yes': it is now false.")
             for name, part in [
                 ("correct_sign", "sign"),
-                ("correct_targets", "targets"),
                 ("correct_rows", "rows"),
                 ("correct_bos", "bos"),
                 ("correct_controls", "baselines"),

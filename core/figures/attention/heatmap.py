@@ -15,6 +15,7 @@ from core.figures.base.head_traces import hover_texts
 from core.figures.base.overlay import Overlay, rings
 from core.figures.base.style import Look, colour_scale
 from core.heads import Head, every_head, heads_above, ranked
+from core.numbers import unsigned
 
 
 def score_heatmap(scores: HeadScores, score: str, picked: Head | None, look: Look, crossed: Sequence[Head] = ()) -> go.Figure:
@@ -24,8 +25,9 @@ def score_heatmap(scores: HeadScores, score: str, picked: Head | None, look: Loo
     """
     values = scores.mean(score)
     low, high = value_range(score)
-    light = np.abs(values) < 0.6 if score == "contrast" else values > 0.55
-    cells = Cells(values, low, high, colour_scale(score), light, hover_texts(scores, every_head(*values.shape)))
+    signed = ALL_SCORES[score].signed
+    light = np.abs(values) < 0.6 if signed else values > 0.55
+    cells = Cells(values, low, high, colour_scale(signed=signed), light, hover_texts(scores, every_head(*values.shape)))
     return head_map(
         cells,
         look,
@@ -40,7 +42,7 @@ def heatmap_overlay(scores: HeadScores, score: str, threshold: float, look: Look
     """A ring on every head above the threshold."""
     values = scores.mean(score)
     above = heads_above(values, threshold)
-    named = ", ".join(f"{head.name} {values[head]:.2f}" for head in above[:10])
+    named = ", ".join(f"{head.name} {unsigned(values[head])}" for head in above[:10])
     said = f"{len(above)} heads are above {threshold:.2f}{': ' + named if named else ''}."
     return Overlay(said, (rings(above, look),))
 
@@ -51,5 +53,5 @@ def describe_heatmap(scores: HeadScores, score: str) -> str:
     best = ranked(values)[0]
     return (
         f"Heat map of the score {ALL_SCORES[score].title}, {scores.n_layers} layers by {scores.n_heads} heads. "
-        f"The highest is {best.name} at {values[best]:.2f}."
+        f"The highest is {best.name} at {unsigned(values[best])}."
     )

@@ -9,6 +9,7 @@ from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.figures.base.style import Look
 from core.heads import Head
+from core.numbers import unsigned
 
 Trace = dict[str, Any]
 # A ring is drawn twice, so that it stands out on every colour of a scale: white on a wider black one. Widths in pixels.
@@ -25,7 +26,7 @@ def hover_texts(scores: HeadScores, heads: Sequence[Head]) -> list[str]:
     means = {name: scores.mean(name) for name in scores.names}
     return [
         f"<b>{head.name}</b><br>"
-        + "<br>".join(f"{ALL_SCORES[name].title.lower()} {values[head]:.2f}" for name, values in means.items())
+        + "<br>".join(f"{ALL_SCORES[name].title.lower()} {unsigned(values[head])}" for name, values in means.items())
         for head in heads
     ]
 

@@ -99,9 +99,9 @@ def page_axis(look: Look) -> dict[str, Any]:
     }
 
 
-def colour_scale(score: str) -> Any:
-    """The colour scale of a score."""
-    return DIVERGING_SCALE if score == "contrast" else SCORE_SCALE
+def colour_scale(*, signed: bool) -> Any:
+    """The colour scale of shares, or of what has a sign."""
+    return DIVERGING_SCALE if signed else SCORE_SCALE
 
 
 def see_through(colour: str, opacity: float = 0.3) -> str:

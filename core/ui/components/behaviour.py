@@ -2,59 +2,100 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import streamlit as st
 
-from core.behaviour import Losses
+from core.attention.cached import score_heads
+from core.attention.head_scores import HeadScores
+from core.attention.words import behaviour_sentence, losses_sentence, set_remark
+from core.behaviour import Behaviour
+from core.numbers import NOTHING, share
+from core.settings.subject import Subject
+from core.ui.frame.sentences import verbatim
+from core.ui.frame.waiting import await_result, job_key
+
+_DOING = "Checking the behaviour on the same tokens in two other orders"
 
 
-def absent_banner(losses: Losses) -> None:
-    """A banner where the behaviour is absent; nothing where it is present."""
-    if losses.behaviour == "present":
-        return
-    st.warning(
-        f"**This model does not do induction on this probe.** Its loss on the repeated half is {losses.second_copy:.2f} nats; "
-        f"knowing only which tokens are in the text would already give {losses.ln_length:.2f}. The scores of its heads are "
-        "what they are, but do not call any of them an induction head.",
-        icon=":material/warning:",
-    )
+def behaviour_banner(subject: Subject) -> None:
+    """A banner where the behaviour is not present, or not known; nothing where it is.
+
+    The page below does not wait for it: while it is measured, its progress stands here.
+    """
+    scores = _whole_scores(subject)
+    if scores is not None:
+        warn_of(scores.behaviour)
 
 
-def behaviour_line(losses: Losses) -> str:
-    """The behaviour in one line, to stand above the scores of heads."""
-    return (
-        f"Induction is {losses.behaviour}: loss {losses.first_copy:.2f} nats on the first copy, {losses.second_copy:.2f} on "
-        f"the second, {losses.ln_length:.2f} to beat (ln L)."
-    )
-
-
-def behaviour_numbers(losses: Losses) -> None:
-    """The three numbers that decide, and what they decide."""
-    first, second, bound = st.columns(3)
-    first.metric(
-        "First copy",
-        f"{losses.first_copy:.2f} nats",
-        help="Mean loss on the first copy: random tokens that nothing can predict. Lower is better.",
-        border=True,
-        height="stretch",
-    )
-    second.metric(
-        "Second copy",
-        f"{losses.second_copy:.2f} nats",
-        delta=f"{losses.second_copy - losses.first_copy:+.2f} from the first copy",
-        delta_color="inverse",
-        help="Mean loss on the second copy, where looking back at the first copy gives every token away.",
-        border=True,
-        height="stretch",
-    )
-    bound.metric(
-        "To beat: ln L",
-        f"{losses.ln_length:.2f} nats",
-        help="The loss of a model that only knows which tokens are in the text, not their order.",
-        border=True,
-        height="stretch",
-    )
-    if losses.behaviour == "present":
-        st.success(
-            "**Induction is present:** the second copy is predicted better than by knowing only which tokens occur.",
-            icon=":material/check_circle:",
+def warn_of(found: Behaviour) -> None:
+    """The banner of a behaviour that is measured."""
+    said = verbatim(behaviour_sentence(found))
+    if found.state is None:
+        st.info(said, icon=":material/info:")
+    elif found.state == "absent":
+        st.warning(
+            f"**This model does not do induction on this probe.** {said} The scores of its heads are what they are, but do not "
+            "call any of them an induction head.",
+            icon=":material/warning:",
         )
+    elif found.state == "weak":
+        st.warning(
+            f"**This model hardly does induction on this probe.** {said} Heads may do it in part: trust no label without its "
+            "effect.",
+            icon=":material/warning:",
+        )
+
+
+def behaviour_line(scores: HeadScores) -> str:
+    """The behaviour's losses in one line, to stand above the scores of heads; a dash for what is not measured yet."""
+    return f"{losses_sentence(scores.behaviour)} {set_remark(scores.losses())}"
+
+
+def behaviour_numbers(subject: Subject, scores: HeadScores) -> None:
+    """The numbers that decide, and what they decide; the four losses under it."""
+    whole = _whole_scores(subject)
+    found = (whole or scores).behaviour
+    if whole is not None:
+        warn_of(found)
+    size, low, top1 = st.columns(3)
+    size.metric(
+        "Better by",
+        share(found.e),
+        help="How much better repeated and rotated tokens are predicted than shuffled and fresh ones: the smallest of the four "
+        "differences, as a share of the loss without a copy.",
+        border=True,
+        height="stretch",
+    )
+    low.metric(
+        "At least",
+        share(found.low),
+        help="The lower end of the 95 % interval over sequences. This decides.",
+        border=True,
+        height="stretch",
+    )
+    top1.metric(
+        "Ranked first",
+        share(found.top1),
+        help="Of the tokens of the second copy, the share that the model thinks the likeliest.",
+        border=True,
+        height="stretch",
+    )
+    losses = {
+        "repeated": (found.rep, "The first copy again. Looking back gives every token away."),
+        "rotated": (found.rot, "The first copy again, begun at another token: every distance is another one."),
+        "shuffled": (found.shuf, "The tokens of the first copy in another order: which tokens occur is all there is to know."),
+        "fresh": (found.fresh, "Other tokens, which nothing can predict."),
+    }
+    for column, (name, (loss, why)) in zip(st.columns(4), losses.items(), strict=True):
+        said = NOTHING if math.isnan(loss) else f"{loss:.2f} nats"
+        column.metric(f"Loss, {name}", said, help=f"Mean loss on the second half. {why} Lower is better.", border=True)
+    st.caption(verbatim(set_remark(scores.losses())))
+    if found.state == "present":
+        st.success(f"**Induction is present.** {verbatim(behaviour_sentence(found))}", icon=":material/check_circle:")
+
+
+def _whole_scores(subject: Subject) -> HeadScores | None:
+    """Both steps of the scores; None, with progress in this place, while the second is not there."""
+    return await_result(job_key(subject, "behaviour"), partial(score_heads, subject), _DOING, background=True)

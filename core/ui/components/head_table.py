@@ -9,6 +9,8 @@ from core.attention.scores import ALL_SCORES
 from core.attention.tables import Row, rows_above
 from core.figures.base.number_table import small_table_html
 from core.figures.base.style import Look
+from core.heads import ranked
+from core.numbers import unsigned
 from core.settings.view import View
 from core.ui.frame.navigation import open_its_card, see_where_it_looks
 
@@ -26,7 +28,7 @@ def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
     rows = [
         {
             "score": ALL_SCORES[name].title,
-            "value": f"{scores.mean(name)[view.head]:.2f}",
+            "value": unsigned(scores.mean(name)[view.head]),
             "chance": f"{ALL_SCORES[name].chance(scores.layout):.2f}",
         }
         for name in scores.names
@@ -41,8 +43,9 @@ def heads_above_table(scores: HeadScores, view: View, look: Look) -> None:
     """The heads above the threshold, highest first, contrast beside the score."""
     rows = rows_above(scores, view.score, view.threshold)
     if not rows:
-        best = float(scores.mean(view.score).max())
-        st.info(f"No head is above {view.threshold:.2f}; the highest score is {best:.2f}.", icon=":material/info:")
+        values = scores.mean(view.score)
+        best = unsigned(values[ranked(values)[0]])
+        st.info(f"No head is above {view.threshold:.2f}; the highest score is {best}.", icon=":material/info:")
         return
     left_out = ("layer", "head", "above_threshold")
     shown = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
@@ -65,4 +68,4 @@ def heads_above_table(scores: HeadScores, view: View, look: Look) -> None:
 
 def _written(row: Row) -> dict[str, str]:
     """A row with two digits for numbers."""
-    return {name: value if isinstance(value, str) else f"{value:.2f}" for name, value in row.items()}
+    return {name: value if isinstance(value, str) else unsigned(value) for name, value in row.items()}

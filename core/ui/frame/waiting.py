@@ -12,8 +12,9 @@ from typing import TypeVar
 
 import streamlit as st
 
-from core.attention.cached import score_heads
+from core.attention.cached import first_scores, score_heads
 from core.attention.head_scores import HeadScores
+from core.attention.scores import SECOND_STEP
 from core.runtime.cache import if_cached
 from core.runtime.jobs import Job, default_pool
 from core.runtime.store import default_store
@@ -34,21 +35,27 @@ def job_key(subject: Subject, kind: str, *parts: object) -> str:
     return " ".join([kind, subject.digest, *map(str, parts)])
 
 
-def scores_of(subject: Subject) -> HeadScores:
+def scores_of(subject: Subject, name: str = "induction") -> HeadScores:
     """As `awaited_scores`, but this run of the page ends here while the scores are not there yet."""
-    scores = awaited_scores(subject)
+    scores = awaited_scores(subject, name)
     if scores is None:
         st.stop()
     return scores
 
 
-def awaited_scores(subject: Subject) -> HeadScores | None:
+def awaited_scores(subject: Subject, name: str = "induction") -> HeadScores | None:
     """The scores of every head: cached ones at once; otherwise None, with progress shown in this place.
 
-    Raises BadInput or ModelUnavailable with one clear sentence.
+    All that are there; what only the second step gives is waited for where the score `name` is of it, for a first picture
+    of the others does not need it. Raises BadInput or ModelUnavailable with one clear sentence.
     """
     doing = "Measuring every head; this happens once for these settings"
-    return await_result(job_key(subject, "scores"), partial(score_heads, subject), doing)
+    whole = if_cached(partial(score_heads, subject))
+    if whole is not None:
+        return whole
+    if name in SECOND_STEP:
+        return await_result(job_key(subject, "behaviour"), partial(score_heads, subject), doing)
+    return await_result(job_key(subject, "scores"), partial(first_scores, subject), doing)
 
 
 def await_result(key: str, work: Callable[[], T], doing: str, *, background: bool = False, live: bool = False) -> T | None:

@@ -181,7 +181,7 @@ def pruning_panel(page: Page, found: Circuit, scores: HeadScores, mode: Mode) ->
 
 def circuit_source(page: Page, found: Circuit, scores: HeadScores) -> Source:
     """What the files beside the circuit say."""
-    facts = partial(circuit_facts, page.subject, found, scores.losses())
+    facts = partial(circuit_facts, page.subject, found, scores.behaviour)
     command = circuit_command(page.view, found.mode)
     return Source(measured_on(page.subject), command, facts, f"{page.stem}-circuits")
 

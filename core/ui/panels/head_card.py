@@ -175,7 +175,7 @@ def sentence(card: HeadCard) -> None:
     """What the head is, in words, and why it is called that."""
     if card.sentence is None or card.verdict is None or card.judged is None:
         return
-    if card.judged.behaviour == "absent" and card.scores.losses().behaviour == "present":
+    if card.judged.behaviour == "absent" and card.scores.behaviour.state != "absent":
         st.warning(
             "**The behaviour is absent at every length that was tested**, so the label says where the head looks, not that "
             "the model does induction.",

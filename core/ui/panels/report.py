@@ -20,13 +20,21 @@ from core.replication.published import COUNTED_THRESHOLDS, ReportedModel, report
 from core.replication.reproduction import Reproduction
 from core.replication.run import REPORT_MODE, TopPruning
 from core.replication.tables import step_rows, steps_facts, table_rows
-from core.replication.words import behaviour_of_the_report, detector_answer, pruning_answer, row_name, sweep_answer
+from core.replication.words import (
+    behaviour_of_the_report,
+    detector_answer,
+    pruning_answer,
+    recipe_words,
+    row_name,
+    steps_note,
+    sweep_answer,
+)
 from core.settings.provenance import measured_on
 from core.settings.view import RECORDED_MODELS, Corrections
 from core.sharing.address import CORRECTION_PARAMETERS
 from core.sharing.commands import call_command, circuit_command, report_command, sweep_command
 from core.sharing.facts import sweep_facts
-from core.ui.components.behaviour import absent_banner
+from core.ui.components.behaviour import warn_of
 from core.ui.components.figure_panel import FIGURE_CONFIG, Source, figure_panel
 from core.ui.components.results import judged_of, sweep_of
 from core.ui.frame.navigation import SWEEP, VERDICTS
@@ -38,7 +46,6 @@ from core.verdicts.words import effects_words, judged_on, sentence
 
 _SWITCHES = {
     "sign": ("Loss in nats", "A loss is positive and lower is better; the report's “loss” was a log-probability."),
-    "targets": ("Leave out the first repeated token", "Nothing in the text says that the repetition starts now."),
     "rows": (
         "Second-copy queries only",
         "The whole diagonal has entries that are not induction, so a perfect head stays below 1.",
@@ -83,7 +90,7 @@ def heat_maps(page: Page, recorded: ReportedModel, live: Reproduction | None) ->
                 values = live.scores if kind == "induction" else live.measured.previous
                 _map(values, f"{name}, {title}, live", threshold, page.view.head)
     if live is not None:
-        st.caption(verbatim(f"Live: measured on {measured_on(live.recipe.subject)}. {_PREVIOUS_NOTE}"))
+        st.caption(verbatim(f"Live: measured on {recipe_words(live.recipe)}. {_PREVIOUS_NOTE}"))
         for note in live.recipe.notes:
             st.caption(verbatim(note))
 
@@ -129,8 +136,8 @@ def report_table(page: Page, own: Reproduction, chosen: Reproduction) -> None:
     st.table(table_rows(own, chosen, page.name), border="horizontal", hide_index=True)
     for note in chosen.baseline_notes:
         st.caption(verbatim(note))
-    st.markdown(f"**What the report did not notice.** {behaviour_of_the_report()}")
-    absent_banner(chosen.losses)
+    st.markdown(f"**What its numbers say.** {behaviour_of_the_report()}")
+    warn_of(chosen.behaviour)
 
 
 def recorded_table() -> None:
@@ -145,7 +152,7 @@ def recorded_table() -> None:
         for row in reported_table()
     ]
     st.table(rows, border="horizontal", hide_index=True)
-    st.markdown(f"**What the report did not notice.** {behaviour_of_the_report()}")
+    st.markdown(f"**What its numbers say.** {behaviour_of_the_report()}")
 
 
 def corrections_panel(page: Page) -> None:
@@ -155,7 +162,8 @@ def corrections_panel(page: Page) -> None:
     if steps is None:
         return
     facts = partial(steps_facts, page.subject, steps)
-    source = Source(measured_on(steps[0].recipe.subject), report_command(page.view), facts, f"{page.stem}-report")
+    st.caption(steps_note())
+    source = Source(recipe_words(steps[0].recipe), report_command(page.view), facts, f"{page.stem}-report")
     figure_panel(
         correction_steps(steps, page.look),
         key="steps",
