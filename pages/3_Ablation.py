@@ -1,4 +1,4 @@
-"""Ablation: take heads away and see what it costs, beside taking random heads away."""
+"""Ablation: take heads away and see what it costs, beside taking other heads away."""
 
 import streamlit as st
 
@@ -11,10 +11,11 @@ from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
 from core.ui.panels.ablation import (
     baseline_sentences,
+    effect_on_logit,
     keep_only,
     numbers,
+    other_heads,
     position_panel,
-    random_heads,
     set_map,
     set_sentence,
     single_heads,
@@ -42,7 +43,7 @@ def ablation(page: Page) -> None:
     left, right = (st.container(), st.container()) if page.look.large else st.columns([4, 5], gap="large")
     with left:
         st.subheader(f"{len(heads)} of {scores.n_layers * scores.n_heads} heads to take away", anchor=False)
-        st.caption("A cross overlay a head that is taken away. Click a head to add it to the set or take it out.")
+        st.caption("A cross marks a head that is taken away. Click a head to add it to the set or take it out.")
         set_map(page, scores, above, heads, source)
     with right:
         if not heads:
@@ -54,13 +55,14 @@ def ablation(page: Page) -> None:
         if result is None:
             return
         numbers(page, result)
+        effect_on_logit(page, result.heads)
         text_editor(page)
         beside = st.container()
         baselines = baselines_of(page.subject, heads, view.experiment.mode)
         with beside:
             if baselines is not None:
                 baseline_sentences(result, baselines)
-            random_heads(page, result, baselines, source)
+            other_heads(page, result, baselines, source)
 
     st.subheader("Loss at every position", anchor=False)
     position_panel(page, result, baselines, source)

@@ -1,9 +1,9 @@
-"""Sweep: what every threshold buys, beside random heads, and two thresholds compared."""
+"""Sweep: what every threshold buys, beside other heads, and two thresholds compared."""
 
 import streamlit as st
 
 from core.ablation.sweep import DEFAULT_GRID
-from core.ablation.words import how_wide
+from core.ablation.words import beyond_baselines
 from core.heads import heads_above
 from core.ui.components.behaviour import behaviour_banner
 from core.ui.components.experiment_controls import comparison_controls, curves_control, mode_control
@@ -19,7 +19,7 @@ def sweep(page: Page) -> None:
     view = page.view
     experiment = view.experiment
     st.title(f"Threshold sweep in {verbatim(page.name)}")
-    st.markdown("At each threshold, the heads above it are taken away. What does that cost, and what do random heads cost?")
+    st.markdown("At each threshold, the heads above it are taken away. What does that cost, and what do other heads cost?")
     scores = scores_of(page.subject, page.view.score)
     behaviour_banner(page.subject)
     left, right = (st.container(), st.container()) if page.look.large else st.columns([3, 1], gap="large")
@@ -32,7 +32,7 @@ def sweep(page: Page) -> None:
         return
     others = other_modes(page, view.score)
     source = source_of(page, found, others)
-    st.markdown(how_wide(found))
+    st.markdown(beyond_baselines(found))
     st.markdown(at_the_slider(page, found, heads_above(scores.mean(view.score), view.threshold)))
     curve(page, found, others, source)
     st.subheader("Every threshold", anchor=False)

@@ -4,7 +4,8 @@ On `z`, per query head, before `W_O`: zeroing a slice of the attention *output* 
 in for a head's `z`:
 
 - `zero`: nothing.
-- `mean`: its mean over a reference set of other repeated sequences, for each position.
+- `mean`: its mean over a reference set for each position. The reference must not have the structure under test: a mean over
+  repeated sequences keeps what an induction head does, so it is taken over sequences whose second half is fresh.
 - `resample`: its own `z` on another sequence of the probe (a derangement: never its own).
 - `pattern`: pattern-preserving (Olsson et al. 2022): every attention pattern is held at its clean value and the head's
   output is zeroed, so only what flows through values is lost. Blind to previous-token heads by construction.
@@ -30,7 +31,7 @@ from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
 from core.transformer.passes.blocks import Engine, FusedBlocks, HookedBlocks, LayerEdit, can_edit_fused
 from core.transformer.passes.hooks import Hidden, can_resume, hooks_attached
-from core.transformer.passes.readout import token_losses
+from core.transformer.passes.readout import centred_logits, token_losses
 
 # Rows beyond this many tokens make no matrix product faster, and cost memory.
 CPU_TOKENS_PER_PASS = 2048
@@ -99,11 +100,39 @@ class Ablator:
         company: a matrix product may round differently with more rows. Raises BadInput for a mode that is unknown or that
         these sequences or this architecture cannot have.
         """
+        wanted = None if targets is None else torch.from_numpy(np.array(targets))
+        clean = self.clean if targets is None else self.clean[:, targets]
+        return self._read(sets, mode, clean, partial(self._losses, targets=wanted), on_share, apart=apart)
+
+    @torch.no_grad()
+    def centred_logit(
+        self,
+        sets: Sequence[HeadSet],
+        mode: Mode,
+        targets: Int[np.ndarray, " targets"],
+        on_share: Callable[[float], None] | None = None,
+    ) -> Float[np.ndarray, "sets sequences targets"]:
+        """The logit of the token at each of `targets` less the mean over the vocabulary, with each of `sets` ablated.
+
+        An empty set gives the untouched model's. Everything else as for `token_loss`.
+        """
+        read = partial(self._centred, targets=torch.from_numpy(np.array(targets)))
+        return self._read(sets, mode, read(self._blocks.body.final), read, on_share, apart=True)
+
+    def _read(
+        self,
+        sets: Sequence[HeadSet],
+        mode: Mode,
+        clean: Float[np.ndarray, "sequences targets"],
+        read: Callable[[Hidden], np.ndarray],
+        on_share: Callable[[float], None] | None,
+        *,
+        apart: bool,
+    ) -> Float[np.ndarray, "sets sequences targets"]:
+        """What `read` reads off the end of each set's run; `clean` for an empty one."""
         if mode not in MODES:
             raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
         self._prepare(mode)
-        wanted = None if targets is None else torch.from_numpy(np.array(targets))
-        clean = self.clean if targets is None else self.clean[:, targets]
         result = np.broadcast_to(clean, (len(sets), *clean.shape)).copy()
         # Neighbours in this order share the most.
         order = sorted((index for index, heads in enumerate(sets) if heads), key=lambda index: sorted(sets[index]))
@@ -117,11 +146,11 @@ class Ablator:
 
             run = self._run_side_by_side if can_resume(self.model) else self._run_whole
             for members, final in run([sets[index] for index in group], mode, 1 if apart else self._nodes_per_pass, report):
-                losses = self._losses(final, wanted)
+                values = read(final)
                 for node, sharing in enumerate(members):
                     rows = slice(node * len(self.tokens), (node + 1) * len(self.tokens))
                     for member in sharing:
-                        result[group[member]] = losses[rows]
+                        result[group[member]] = values[rows]
         return result
 
     def effects_by_gradient(self, mode: Mode, targets: Int[np.ndarray, " targets"]) -> Float[np.ndarray, "n_layers n_heads"]:
@@ -235,18 +264,32 @@ class Ablator:
         if mode == "mean" and mode not in self._replacements:
             if self._reference is None:
                 raise BadInput("Mean ablation needs reference sequences; choose another mode for these tokens.")
-            reference = torch.from_numpy(np.array(self._reference))
-            self._replacements[mode] = self._blocks.heads_of(reference, lambda z: z.float().mean(self._mean_axes, keepdim=True))
+            self._replacements[mode] = self._mean_over(torch.from_numpy(np.array(self._reference)))
         elif mode == "resample" and mode not in self._replacements:
             order = torch.from_numpy(derangement(len(self.tokens), self._seed)).to(self.model.device)
             self._replacements[mode] = self._blocks.heads_of(self.tokens, lambda z: z[order])
         elif mode == "pattern":
             self._blocks.prepare_frozen()
 
+    def _mean_over(self, reference: Int[Tensor, "rows tokens"]) -> dict[int, Tensor]:
+        """Each layer's mean `z`, from as many rows at a time as memory takes."""
+        size = rows_per_pass(self.model, reference.shape[1], patterns=self.engine == "hooks")
+        total: dict[int, Tensor] = {}
+        for start in range(0, len(reference), size):
+            rows = reference[start : start + size]
+            for layer, part in self._blocks.heads_of(rows, lambda z: z.float().sum(self._mean_axes, keepdim=True)).items():
+                total[layer] = total[layer] + part if layer in total else part
+        count = reference.numel() if len(self._mean_axes) > 1 else len(reference)
+        return {layer: part / count for layer, part in total.items()}
+
     def _losses(self, final: Hidden, targets: Tensor | None) -> np.ndarray:
         rows = self.tokens.repeat(len(final) // len(self.tokens), 1)
         with torch.no_grad():
             return token_losses(self.model, final, rows, targets).cpu().numpy()
+
+    def _centred(self, final: Hidden, targets: Tensor) -> np.ndarray:
+        rows = self.tokens.repeat(len(final) // len(self.tokens), 1)
+        return centred_logits(self.model, final, rows, targets).cpu().numpy()
 
 
 def derangement(count: int, seed: int) -> np.ndarray:

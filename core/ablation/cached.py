@@ -1,4 +1,4 @@
-"""From a subject to what heads are worth: ablations, random sets, the causal map, the sweep, pruning; each computed once.
+"""From a subject to what heads are worth: ablations, baselines, the causal map, the sweep, pruning; each computed once.
 
 Progress goes to the job that the work runs in, if any.
 """
@@ -11,10 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from core.ablation.baselines import DEFAULT_BASELINES, BaselineSets, baseline_sets
-from core.ablation.outcomes import Ablation, Baselines, CausalMap, Pruning
+from core.ablation.baselines import DEFAULT_BASELINES, BaselineSets, baseline_sets, never_drawn
+from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, Pruning, TotalEffect
+from core.ablation.screening import ALWAYS_EXACT_LAYERS, heads_to_measure
 from core.ablation.sweep import Sweep, assemble_sweep, sets_by_threshold
 from core.attention.cached import score_heads
 from core.attention.head_scores import HeadScores
@@ -36,7 +37,7 @@ from core.text.paragraph import PARAGRAPH, text_tokens
 if TYPE_CHECKING:
     from core.ablation.ablator import Ablator
 
-ABLATION_VERSION = 4
+ABLATION_VERSION = 5
 # Far from any seed a person types, so that reference sequences are never the probe's own.
 REFERENCE_SEED_SHIFT = 1_000_003
 ABLATORS_KEPT = 2
@@ -51,7 +52,7 @@ def ablate(
 ) -> Ablation:
     """Take `heads` away together, on the probe and on a text; `text=None` leaves the text out. Losses in nats.
 
-    mode: what stands in for a head's output: nothing (`zero`), its `mean` over other sequences, its output on another
+    mode: what stands in for a head's output: nothing (`zero`), its `mean` over fresh sequences, its output on another
         sequence (`resample`), or nothing while every pattern is held (`pattern`; Olsson et al. 2022).
 
     >>> from core import Request, ablate
@@ -98,29 +99,73 @@ def ablate_all(subject: Subject, sets: Sequence[HeadSet], mode: Mode) -> tuple[A
     return tuple(_ablation_from(found[heads], heads, mode, subject) for heads in wanted)
 
 
+def total_effect(subject: Subject, heads: Sequence[HeadLike], mode: Mode = "mean") -> TotalEffect:
+    """What `heads` together give the right token's logit, by whatever route, beside the model's own gain; by sequence.
+
+    Raises BadInput as `ablate` does.
+    """
+    _check_mode(subject, mode)
+    wanted = checked_heads(subject, heads)
+
+    def compute() -> Stored:
+        from core.ablation.total_effect import total_effects
+
+        targets = subject.layout.second_copy_targets
+        [logits] = total_effects(ablator_for(subject), [wanted], mode, targets, _share("the right token's logit"))
+        return Stored({"logits": logits}, {})
+
+    logits = cached(_key(subject, "total-effect", mode, heads=names(wanted)), compute).arrays["logits"]
+    return TotalEffect(wanted, mode, logits, _gain(subject))
+
+
+def patched_in(subject: Subject, heads: Sequence[HeadLike]) -> PatchedIn:
+    """What the outputs of `heads` do in a run that has no earlier copy: are they sufficient by themselves?
+
+    Raises BadInput as `ablate` does, and where there are no fresh tokens.
+    """
+    wanted = checked_heads(subject, heads)
+
+    def compute() -> Stored:
+        from core.ablation.patch_in import patched_losses
+
+        found = patched_losses(subject.load(), subject.probe, wanted, _share("sequences with these heads put in"))
+        return Stored(dict(zip(("corrupted", "patched"), found, strict=True)), {})
+
+    arrays = cached(_key(subject, "patched-in", "mean", heads=names(wanted)), compute).arrays
+    clean = score_heads(subject).token_loss[:, subject.layout.second_copy_targets].mean(-1, dtype=np.float64)
+    return PatchedIn(wanted, clean, arrays["corrupted"], arrays["patched"])
+
+
 def random_baselines(
     subject: Subject, heads: Sequence[HeadLike], mode: Mode, count: int = DEFAULT_BASELINES, seed: int = 0
 ) -> Baselines:
-    """The same ablation of `count` random sets matched by layer.
+    """The same ablation of other sets, matched by layer, and of every head of their layers; `count` as `baseline_sets` has it.
 
     Raises BadInput as `ablate` does, and for a count out of range.
     """
     _check_mode(subject, mode)
-    chosen = _sets(subject, checked_heads(subject, heads), count, seed)
+    wanted = checked_heads(subject, heads)
+    chosen = _sets(subject, wanted, count, seed)
+    if not chosen.sets:
+        return Baselines((), chosen.note, np.empty((0, subject.layout.n_tokens), np.float32), subject.layout)
+    layers = {head.layer for head in wanted}
+    every = tuple(head for head in heads_of(subject) if head.layer in layers)
 
     def compute() -> Stored:
-        losses = ablator_for(subject).token_loss(chosen.sets, mode, _share(f"{len(chosen.sets)} random sets"))
-        return Stored({"token_loss": losses.mean(1)}, {})
+        sets = [every, *chosen.sets]
+        losses = ablator_for(subject).token_loss(sets, mode, _share(f"{len(chosen.sets)} other head sets"))
+        return Stored({"bound": losses[0].mean(0), "token_loss": losses[1:].mean(1)}, {})
 
-    key = _key(subject, "controls", mode, sets=[names(found) for found in chosen.sets])
-    return Baselines(chosen.sets, chosen.note, cached(key, compute).arrays["token_loss"], subject.layout)
+    key = _key(subject, "baselines", mode, sets=[names(found) for found in chosen.sets], every=names(every))
+    arrays = cached(key, compute).arrays
+    return Baselines(chosen.sets, chosen.note, arrays["token_loss"], subject.layout, arrays["bound"])
 
 
 def causal_map(asked: Subject | Request | str, mode: Mode = "mean", layers: Sequence[int] | None = None) -> CausalMap:
-    """Every head ablated alone, layer by layer; of `layers` only, in that order, if they are given. Effects in nats.
+    """Every head ablated alone: of a larger model first those that a screen picks, then layer by layer; effects in nats.
 
-    Each layer is kept when it is done, so an interrupted map goes on where it stopped. In a job, partial maps are shown
-    as they come.
+    layers: these only, in that order, without a screen. What is done is kept, so an interrupted map goes on where it stopped.
+    In a job, partial maps are shown as they come.
 
     >>> from core import Request, causal_map
     >>> found = causal_map(Request("by-construction", length=20), "zero")
@@ -134,28 +179,53 @@ def causal_map(asked: Subject | Request | str, mode: Mode = "mean", layers: Sequ
     wanted = list(reversed(range(card.n_layers))) if layers is None else list(layers)
     if not set(wanted) <= set(range(card.n_layers)):
         raise BadInput(f"{card.name} has layers 0 to {card.n_layers - 1}, so there is no map of {wanted}.")
+    with_heads = {head.layer for head in heads_of(subject)}
+    wanted = [layer for layer in wanted if layer in with_heads]
+    steps = len(wanted) + 1
+    clean, screened = _clean_losses(subject), _NOTHING_SCREENED
+    if layers is None and card.n_layers > ALWAYS_EXACT_LAYERS:
+        with control.part(0, steps):
+            screened = _screened(subject, mode)
+        control.partial(_map_from(subject, mode, screened, {}, clean))
     measured: dict[int, Stored] = {}
-    clean = _clean_losses(subject)
     for done, layer in enumerate(wanted):
-        with control.part(done, len(wanted), f"layer {layer}: {len(wanted) - done} layers left"):
+        with control.part(done + 1, steps, f"layer {layer}: {len(wanted) - done} layers left"):
             measured[layer] = _causal_layer(subject, mode, layer)
-        control.partial(_map_from(subject, mode, measured, clean))
-    return _map_from(subject, mode, measured, clean)
+        control.partial(_map_from(subject, mode, screened, measured, clean))
+    return _map_from(subject, mode, screened, measured, clean)
+
+
+def screened_map(asked: Subject | Request | str, mode: Mode = "mean") -> CausalMap:
+    """The exact effects of the heads that may matter: all of them up to `ALWAYS_EXACT_LAYERS` layers, else a screen's.
+
+    The screen: the gradient's largest, and the heads whose scores say that they may be in the circuit (`heads_to_measure`).
+    Where an architecture gives no gradient estimate there is no screen, and nothing is measured.
+    """
+    subject = bind(asked)
+    _check_mode(subject, mode)
+    if subject.card.n_layers <= ALWAYS_EXACT_LAYERS:
+        return causal_map(subject, mode)
+    return _map_from(subject, mode, _screened(subject, mode), {}, _clean_losses(subject))
 
 
 def known_causal_map(subject: Subject, mode: Mode) -> CausalMap | None:
-    """The layers of the map that are there; None if none is. Computes nothing."""
+    """The part of the map that is there; None if none is. Computes nothing."""
     _check_mode(subject, mode)
     clean = if_cached(partial(_clean_losses, subject))
     if clean is None:
         return None
     layers = {layer: if_cached(partial(_causal_layer, subject, mode, layer)) for layer in range(subject.card.n_layers)}
     measured = {layer: stored for layer, stored in layers.items() if stored is not None}
-    return _map_from(subject, mode, measured, clean) if measured else None
+    screened = if_cached(partial(_screened, subject, mode)) or _NOTHING_SCREENED
+    found = if_cached(partial(_map_from, subject, mode, screened, measured, clean))
+    return found if found is not None and found.measured.any() else None
 
 
 def estimated_map(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n_heads"]:
-    """The gradient estimate of the causal map's effects (nats): one forward, one backward."""
+    """The gradient estimate of the causal map's effects (nats): one forward, one backward.
+
+    Raises BadInput as `ablate` does, and for an architecture that has none.
+    """
     _check_mode(subject, mode)
 
     def compute() -> Stored:
@@ -164,6 +234,16 @@ def estimated_map(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n
         return Stored({"effect": estimated_effects(ablator_for(subject), mode, subject.layout)}, {})
 
     return cached(_key(subject, "estimate", mode), compute).arrays["effect"]
+
+
+def screen_estimate(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n_heads"] | None:
+    """The estimate that a larger model's map is screened by; None where everything is exact, or where there is none."""
+    if subject.card.n_layers <= ALWAYS_EXACT_LAYERS:
+        return None
+    try:
+        return estimated_map(subject, mode)
+    except BadInput:
+        return None
 
 
 def sweep(
@@ -175,7 +255,7 @@ def sweep(
     count: int = DEFAULT_BASELINES,
     seed: int = 0,
 ) -> Sweep:
-    """Ablate what each threshold keeps, beside `count` random sets (0 for none); equal sets are computed once.
+    """Ablate what each threshold keeps, beside other sets (`count` 0 for none); equal sets are computed once.
 
     In a job, the number of sets done is its partial result: `known_sweep` then has that much more to show.
 
@@ -195,7 +275,7 @@ def sweep(
     control.partial(0)
     with control.part(1, 2):
         for done, heads in enumerate(distinct):
-            with control.part(done, len(distinct), f"random sets beside {len(heads)} heads: {done + 1} of {len(distinct)}"):
+            with control.part(done, len(distinct), f"other sets beside {len(heads)} heads: {done + 1} of {len(distinct)}"):
                 if heads and count:
                     beside[heads] = random_baselines(subject, heads, mode, count, seed).second_copy
             control.partial(done + 1)
@@ -211,7 +291,7 @@ def known_sweep(
     count: int = DEFAULT_BASELINES,
     seed: int = 0,
 ) -> Sweep | None:
-    """The sweep from what is there, random sets only where they are; None if a head set's own loss is not. Computes nothing."""
+    """The sweep from what is there, baselines only where they are; None if a head set's own loss is not. Computes nothing."""
     found = if_cached(partial(_sweep_sets, subject, thresholds, mode, score))
     if found is None:
         return None
@@ -268,6 +348,11 @@ def checked_heads(subject: Subject, heads: Sequence[HeadLike]) -> HeadSet:
     return head_set(heads, subject.card.n_layers, subject.card.n_heads)
 
 
+def heads_of(subject: Subject) -> HeadSet:
+    """The heads that there are, layer by layer: a layer without attention has none, and its scores are NaN."""
+    return tuple(Head(int(layer), int(head)) for layer, head in np.argwhere(_exists(subject)))
+
+
 def check_pruning_mode(mode: Mode) -> None:
     """Raises BadInput for a mode that single heads are not pruned or cut with."""
     if mode not in PRUNING_MODES:
@@ -294,9 +379,12 @@ def ablator_for(subject: Subject) -> Ablator:
 
 
 def reference_tokens(subject: Subject) -> np.ndarray:
-    """Other repeated sequences of the same length, range and BOS, whose mean stands in for a head's output."""
+    """Fresh sequences `[BOS] + r + r'` of the same length, range and BOS, whose mean stands in for a head's output.
+
+    Never repeated ones: what a head does on every repeated sequence would be in their mean, and would not be taken away.
+    """
     probe = subject.probe
-    return repeated_probe(
+    fresh = repeated_probe(
         subject.identity.vocabulary,
         ProbeOptions(
             length=probe.length,
@@ -305,7 +393,9 @@ def reference_tokens(subject: Subject) -> np.ndarray:
             bos="always" if probe.has_bos else "never",
             token_range=probe.options.token_range,
         ),
-    ).tokens
+    ).control
+    assert fresh is not None
+    return fresh
 
 
 def _sweep_sets(
@@ -327,8 +417,11 @@ def _check_mode(subject: Subject, mode: Mode) -> None:
 
 def _sets(subject: Subject, heads: HeadSet, count: int, seed: int) -> BaselineSets:
     if not 0 <= count <= MAX_BASELINES:
-        raise BadInput(f"The number of random sets must be from 0 to {MAX_BASELINES}, not {count}.")
-    return baseline_sets(heads, subject.card.n_layers, subject.card.n_heads, count, seed)
+        raise BadInput(f"The number of baselines must be from 0 to {MAX_BASELINES}, not {count}.")
+    scores = score_heads(subject)
+    matching = scores.mean("contrast" if scores.has_control else "induction")
+    excluded = never_drawn(matching, scores.mean("previous_token"))
+    return baseline_sets(heads, *matching.shape, count, seed, excluded=excluded)
 
 
 def _key(subject: Subject, kind: str, mode: str, **parts: object) -> str:
@@ -339,15 +432,61 @@ def _ablation_from(stored: Stored, heads: HeadSet, mode: Mode, subject: Subject)
     return Ablation(heads, mode, subject.layout, stored.arrays["clean"], stored.arrays["ablated"], engine=stored.meta["engine"])
 
 
-def _causal_layer(subject: Subject, mode: Mode, layer: int) -> Stored:
-    def compute() -> Stored:
-        from core.ablation.causal import layer_losses
+def _gain(subject: Subject) -> Float[np.ndarray, " sequences"] | None:
+    """The model's own gain in logits; None where the probe has no fresh second half."""
+    if subject.probe.control is None:
+        return None
 
-        ablator = ablator_for(subject)
-        losses = layer_losses(ablator, layer, mode, subject.layout, current_control().progress)
-        return Stored({"losses": losses}, {"engine": ablator.engine})
+    def compute() -> Stored:
+        from core.ablation.total_effect import gain_in_logits
+
+        return Stored({"gain": gain_in_logits(subject.load(), subject.probe)}, {})
+
+    return cached(_key(subject, "gain-in-logits", "zero"), compute).arrays["gain"]
+
+
+def _exists(subject: Subject) -> Bool[np.ndarray, "n_layers n_heads"]:
+    found: Bool[np.ndarray, "n_layers n_heads"] = ~np.isnan(score_heads(subject).mean("induction"))
+    return found
+
+
+_Screened = tuple[HeadSet, Stored | None]
+_NOTHING_SCREENED: _Screened = ((), None)
+
+
+def _screened(subject: Subject, mode: Mode) -> _Screened:
+    """The heads that the screen picks, and their losses; none where there is no estimate to screen by."""
+    estimate = screen_estimate(subject, mode)
+    if estimate is None:
+        return _NOTHING_SCREENED
+    heads = heads_to_measure(estimate, score_heads(subject))
+
+    def compute() -> Stored:
+        return _measured_alone(subject, mode, heads, f"the {len(heads)} heads that may matter")
+
+    return heads, cached(_key(subject, "causal-screen", mode, heads=names(heads)), compute)
+
+
+def _causal_layer(subject: Subject, mode: Mode, layer: int) -> Stored:
+    """Each head of `layer` alone; those that the screen has measured are taken from there."""
+    heads = tuple(head for head in heads_of(subject) if head.layer == layer)
+
+    def compute() -> Stored:
+        screened, stored = if_cached(partial(_screened, subject, mode)) or _NOTHING_SCREENED
+        known = {} if stored is None else dict(zip(screened, stored.arrays["losses"], strict=True))
+        missing = tuple(head for head in heads if head not in known)
+        measured = _measured_alone(subject, mode, missing, f"layer {layer}")
+        known |= dict(zip(missing, measured.arrays["losses"], strict=True))
+        return Stored({"losses": np.stack([known[head] for head in heads])}, measured.meta)
 
     return cached(_key(subject, "causal-layer", mode, layer=layer), compute)
+
+
+def _measured_alone(subject: Subject, mode: Mode, heads: HeadSet, what: str) -> Stored:
+    from core.ablation.causal import single_losses
+
+    ablator = ablator_for(subject)
+    return Stored({"losses": single_losses(ablator, heads, mode, subject.layout, _share(what))}, {"engine": ablator.engine})
 
 
 def _clean_losses(subject: Subject) -> Float[np.ndarray, " sequences"]:
@@ -359,12 +498,18 @@ def _clean_losses(subject: Subject) -> Float[np.ndarray, " sequences"]:
     return cached(_key(subject, "clean-losses", "zero"), compute).arrays["losses"]
 
 
-def _map_from(subject: Subject, mode: Mode, measured: dict[int, Stored], clean: Float[np.ndarray, " sequences"]) -> CausalMap:
-    losses = np.full((subject.card.n_layers, subject.card.n_heads, subject.probe.n_sequences), np.nan)
-    for layer, stored in measured.items():
-        losses[layer] = stored.arrays["losses"]
-    engines = sorted({stored.meta["engine"] for stored in measured.values()})
-    return CausalMap(mode, losses, clean, " and ".join(engines))
+def _map_from(
+    subject: Subject, mode: Mode, screened: _Screened, layers: dict[int, Stored], clean: Float[np.ndarray, " sequences"]
+) -> CausalMap:
+    exists, every = _exists(subject), heads_of(subject)
+    losses = np.full((*exists.shape, subject.probe.n_sequences), np.nan)
+    heads, stored = screened
+    if stored is not None:
+        losses[tuple(np.transpose(heads))] = stored.arrays["losses"]
+    for layer, found in layers.items():
+        losses[layer, [head.head for head in every if head.layer == layer]] = found.arrays["losses"]
+    engines = sorted({found.meta["engine"] for found in (*layers.values(), *([] if stored is None else [stored]))})
+    return CausalMap(mode, losses, clean, " and ".join(engines), None if exists.all() else exists)
 
 
 def _share(what: str) -> Callable[[float], None]:
@@ -381,12 +526,12 @@ def _share(what: str) -> Callable[[float], None]:
 def _text_losses(subject: Subject, text: str, heads: HeadSet, mode: Mode) -> dict[str, np.ndarray]:
     """A text's losses, clean and ablated.
 
-    A text has its own length, so the mean is over the reference's positions too; and it is alone, so `resample`, which
-    needs another sequence, takes that mean as well.
+    The mean is the text's own, over its positions: that of random tokens alone costs .07 nats on text. And a text is alone, so
+    `resample`, which needs another sequence, takes that mean as well.
     """
     from core.ablation.ablator import Ablator
 
     tokens = text_tokens(subject, text)
-    ablator = Ablator(subject.load(), tokens, reference_tokens(subject), mean_over_positions=True)
+    ablator = Ablator(subject.load(), tokens, tokens, mean_over_positions=True)
     ablated = ablator.token_loss([heads], "mean" if mode == "resample" else mode)[0]
     return {"text_clean": ablator.clean, "text_ablated": ablated}

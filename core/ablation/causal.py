@@ -1,8 +1,8 @@
 """The causal map: what each head, ablated alone, does to the second-copy loss.
 
-Exact: one ablation a head, all heads of a layer from one shared clean prefix; only the second copy is unembedded. Estimated:
-one forward and one backward for all heads, first order in the change of `z` (attribution patching): cheap, and wrong where
-the loss bends.
+Exact: one ablation a head, all from one shared clean prefix; only the second copy is unembedded. Estimated: one forward and
+one backward for all heads, first order in the change of `z` (attribution patching): cheap, and wrong where the loss bends, in
+size and even in sign, so it picks what is measured first and concludes nothing.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import numpy as np
 from jaxtyping import Float
 
 from core.ablation.ablator import Ablator
-from core.heads import Head
+from core.heads import HeadSet
 from core.probes.layout import Layout
 from core.settings.modes import Mode
 
 
-def layer_losses(
-    ablator: Ablator, layer: int, mode: Mode, layout: Layout, on_share: Callable[[float], None] | None = None
-) -> Float[np.ndarray, "n_heads sequences"]:
-    """The mean second-copy loss (nats) of each sequence, with each head of `layer` ablated alone."""
-    sets = [(Head(layer, head),) for head in range(ablator.model.card.n_heads)]
-    losses = ablator.token_loss(sets, mode, on_share, targets=layout.second_copy_targets)
-    found: Float[np.ndarray, "n_heads sequences"] = losses.mean(-1, dtype=np.float64)
+def single_losses(
+    ablator: Ablator, heads: HeadSet, mode: Mode, layout: Layout, on_share: Callable[[float], None] | None = None
+) -> Float[np.ndarray, "heads sequences"]:
+    """The mean second-copy loss (nats) of each sequence, with each of `heads` ablated alone."""
+    losses = ablator.token_loss([(head,) for head in heads], mode, on_share, targets=layout.second_copy_targets)
+    found: Float[np.ndarray, "heads sequences"] = losses.mean(-1, dtype=np.float64)
     return found
 
 

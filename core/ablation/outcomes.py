@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from core.ablation.baselines import p_value, range_of, smallest_p
 from core.behaviour import Losses
 from core.heads import Head, HeadSet
 from core.probes.layout import Layout
 from core.probes.losses import losses_of
 from core.settings.modes import Mode
+from core.stats import student_intervals
+
+
+class WithInterval(NamedTuple):
+    """A mean over sequences and its 95 % Student-t interval; NaN for what cannot be given."""
+
+    value: float
+    low: float
+    high: float
+
+
+NOT_GIVEN = WithInterval(nan, nan, nan)
 
 
 @dataclass(frozen=True)
@@ -47,17 +62,75 @@ class Ablation:
 
 
 @dataclass(frozen=True)
+class TotalEffect:
+    """How much of the right token's logit a set of heads gives, by whatever route; by sequence, in logits.
+
+    logits: the logit less the mean over the vocabulary, before any soft cap: clean minus ablated. gain: the same logit on
+    repeated less on fresh tokens, the model's own unit; None where there are no fresh ones.
+    """
+
+    heads: HeadSet
+    mode: Mode
+    logits: Float[np.ndarray, " sequences"]
+    gain: Float[np.ndarray, " sequences"] | None
+
+    @property
+    def in_logits(self) -> WithInterval:
+        """In logits, which do not compare between models."""
+        return mean_with_interval(self.logits)
+
+    @property
+    def unit(self) -> WithInterval:
+        """The model's gain, in logits."""
+        return NOT_GIVEN if self.gain is None else mean_with_interval(self.gain)
+
+    @property
+    def in_gains(self) -> WithInterval:
+        """In units of the gain; withheld where the gain's own interval is not above zero, for then it is no unit."""
+        if not self.unit.low > 0:
+            return NOT_GIVEN
+        return WithInterval(*(end / self.unit.value for end in self.in_logits))
+
+
+@dataclass(frozen=True)
+class PatchedIn:
+    """What a set's own outputs do in a run without an earlier copy. Second-half losses by sequence, in nats.
+
+    clean: where there is the earlier copy; corrupted: where there is none; patched: there, with the set's outputs put in.
+    """
+
+    heads: HeadSet
+    clean: Float[np.ndarray, " sequences"]
+    corrupted: Float[np.ndarray, " sequences"]
+    patched: Float[np.ndarray, " sequences"]
+
+    @property
+    def raised(self) -> WithInterval:
+        """By how much the right tokens' log-probability rises."""
+        return mean_with_interval(self.corrupted - self.patched)
+
+    @property
+    def possible(self) -> float:
+        """By how much the earlier copy itself raises it."""
+        return float((self.corrupted - self.clean).mean())
+
+
+@dataclass(frozen=True)
 class Baselines:
-    """The same ablation of random sets, matched by layer. `token_loss`: `[sets, tokens]`, averaged over sequences."""
+    """The same ablation of other sets, matched by layer. `token_loss`: `[sets, tokens]`, averaged over sequences.
+
+    bound_loss: with every head of the set's layers taken away together, the upper bound (Xu 2026).
+    """
 
     sets: tuple[HeadSet, ...]
     note: str
     token_loss: Float[np.ndarray, "sets tokens"]
     layout: Layout
+    bound_loss: Float[np.ndarray, " tokens"] | None = None
 
     @property
     def second_copy(self) -> Float[np.ndarray, " sets"]:
-        """Each random set's second-copy loss."""
+        """Each set's second-copy loss."""
         found: Float[np.ndarray, " sets"] = self.token_loss[:, self.layout.second_copy_targets].mean(-1, dtype=np.float64)
         return found
 
@@ -67,23 +140,38 @@ class Baselines:
         return len(set(self.sets))
 
     @property
-    def band(self) -> tuple[float, float, float]:
-        """Low, high and mean of the second-copy losses: the 95 % band."""
-        return band(self.second_copy)
+    def range(self) -> tuple[float, float, float]:
+        """Smallest, largest and mean of the second-copy losses."""
+        return range_of(self.second_copy)
+
+    @property
+    def bound(self) -> float:
+        """The second-copy loss without any head of the set's layers; NaN where it is not measured."""
+        return nan if self.bound_loss is None else float(self.bound_loss[self.layout.second_copy_targets].mean())
+
+    @property
+    def smallest_p(self) -> float:
+        """What p can be at least with so many sets."""
+        return smallest_p(len(self.sets))
+
+    def p(self, result: Ablation) -> float:
+        """How likely a set that could as well have been chosen costs at least as much as `result`'s."""
+        return p_value(result.ablated_losses.second_copy, self.second_copy)
 
 
 @dataclass(frozen=True)
 class CausalMap:
-    """The change in loss (nats) when each head is ablated alone; NaN where a layer is not measured yet.
+    """The change in loss (nats) when each head is ablated alone; NaN where a head is not measured yet or does not exist.
 
     losses: each sequence's second-copy loss without the head; clean: with nothing ablated. engine: as an ablation's; both
-    names where layers were measured by different ones.
+    names where heads were measured by different ones. exists: None where every layer has all its heads.
     """
 
     mode: Mode
     losses: Float[np.ndarray, "n_layers n_heads sequences"]
     clean: Float[np.ndarray, " sequences"]
     engine: str = "hooks"
+    exists: Bool[np.ndarray, "n_layers n_heads"] | None = None
 
     @property
     def effect(self) -> Float[np.ndarray, "n_layers n_heads"]:
@@ -92,13 +180,25 @@ class CausalMap:
         return found
 
     @property
+    def interval(self) -> tuple[Float[np.ndarray, "n_layers n_heads"], Float[np.ndarray, "n_layers n_heads"]]:
+        """Lower and upper ends of each effect's 95 % Student-t interval over sequences; NaN for fewer than two."""
+        return student_intervals(self.losses - self.clean)
+
+    @property
+    def measured(self) -> Bool[np.ndarray, "n_layers n_heads"]:
+        """Which heads are measured."""
+        found: Bool[np.ndarray, "n_layers n_heads"] = ~np.isnan(self.losses).any(-1)
+        return found
+
+    @property
     def complete(self) -> bool:
-        """Whether every layer is measured."""
-        return not np.isnan(self.losses).any()
+        """Whether every head that exists is measured."""
+        return bool((self.measured if self.exists is None else self.measured | ~self.exists).all())
 
     def knows(self, head: Head) -> bool:
-        """Whether this head's layer is measured."""
-        return not np.isnan(self.losses[head]).any()
+        """Whether this head and the others of its layer are measured: a screen's choice of them is no comparison."""
+        layer = self.measured[head.layer] if self.exists is None else (self.measured | ~self.exists)[head.layer]
+        return bool(self.measured[head] and layer.all())
 
 
 @dataclass(frozen=True)
@@ -118,12 +218,10 @@ class Pruning:
         return gain_lost(self.pruned.second_copy, self.clean)
 
 
-def band(values: Float[np.ndarray, " sets"]) -> tuple[float, float, float]:
-    """The 95 % band (2.5th and 97.5th percentile) of random sets' losses, and their mean; NaN where there are none."""
-    if len(values) == 0:
-        return float("nan"), float("nan"), float("nan")
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high), float(np.mean(values))
+def mean_with_interval(values: Float[np.ndarray, " sequences"]) -> WithInterval:
+    """The mean of a number of each sequence; one sequence has no interval."""
+    low, high = student_intervals(values)
+    return WithInterval(float(values.mean(dtype=np.float64)), float(low), float(high))
 
 
 def gain_lost(ablated_second_copy: float, clean: Losses) -> float:

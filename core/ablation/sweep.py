@@ -1,4 +1,4 @@
-"""The threshold sweep: what each threshold keeps, what ablating it costs, and what random heads cost beside it.
+"""The threshold sweep: what each threshold keeps, what ablating it costs, and what other heads cost beside it.
 
 A threshold is never one number: the curve shows what it buys. Equal head sets are computed once.
 """
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.outcomes import band, gain_lost
+from core.ablation.baselines import p_value, range_of, smallest_p
+from core.ablation.outcomes import gain_lost
 from core.behaviour import Losses
 from core.errors import BadInput
 from core.heads import HeadSet, heads_above
@@ -43,7 +44,11 @@ def sets_by_threshold(scores: Float[np.ndarray, "n_layers n_heads"], thresholds:
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One threshold. `step` is the rise in second-copy loss since the next higher threshold; NaN for random sets if none."""
+    """One threshold. `step` is the rise in second-copy loss since the next higher threshold.
+
+    baseline_low, baseline_high, baseline_mean: the range of other sets' second-copy losses; p: how likely one of them costs at
+    least as much; NaN where there are none. others: how many there are, None while that is not known.
+    """
 
     threshold: float
     heads: HeadSet
@@ -52,12 +57,19 @@ class SweepRow:
     baseline_mean: float
     baseline_low: float
     baseline_high: float
+    p: float
     step: float
+    others: int | None
 
     @property
     def n_heads(self) -> int:
         """Heads kept."""
         return len(self.heads)
+
+    @property
+    def smallest_p(self) -> float:
+        """What p can be at least with so many other sets; NaN where there are none."""
+        return smallest_p(self.others or 0)
 
 
 @dataclass(frozen=True)
@@ -76,11 +88,12 @@ def assemble_sweep(
     beside: dict[HeadSet, Float[np.ndarray, " sets"]],
     clean: Losses,
 ) -> Sweep:
-    """Rows from each distinct set's second-copy loss and the losses of random sets beside it (nats)."""
+    """Rows from each distinct set's second-copy loss and the losses of other sets beside it (nats)."""
     losses = [second_copy[heads] for heads in sets]
     rows = []
     for index, (threshold, heads) in enumerate(zip(thresholds, sets, strict=True)):
-        low, high, mean = band(beside.get(heads, np.empty(0)))
+        others = beside.get(heads, np.empty(0))
+        low, high, mean = range_of(others)
         above = losses[index + 1] if index + 1 < len(losses) else clean.second_copy
         rows.append(
             SweepRow(
@@ -91,7 +104,9 @@ def assemble_sweep(
                 baseline_mean=mean,
                 baseline_low=low,
                 baseline_high=high,
+                p=p_value(losses[index], others),
                 step=losses[index] - above,
+                others=len(others) if heads in beside else None,
             )
         )
     return Sweep(tuple(rows), clean, knee(np.asarray(thresholds), np.asarray(losses)))

@@ -7,21 +7,26 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.outcomes import Ablation, Baselines
+from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, TotalEffect
 from core.ablation.sweep import Sweep
 from core.attention.rows import unknown_id
-from core.numbers import signed
+from core.heads import Head
+from core.numbers import interval, signed, unsigned
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
 from core.stats import Agreement
 from core.transformer.card import ModelIdentity
 
 MODE_MEANINGS: dict[Mode, str] = {
     "zero": "Nothing stands in for the head: its output becomes zero.",
-    "mean": f"The head's average over {REFERENCE_SEQUENCES} other repeated sequences stands in for it, position by position.",
-    "resample": "The head's output on another of these sequences stands in for it, never its own.",
+    "mean": f"The head's average over {REFERENCE_SEQUENCES} sequences of fresh tokens stands in for it, position by position: "
+    "fresh, because an average over repeated ones would keep what the head does there.",
+    "resample": "The head's output on another of these sequences stands in for it, never its own. That can write a confident "
+    "wrong token, so it may cost many times what nothing in its place would.",
     "pattern": "The head's output becomes zero while every head keeps looking where it looked before. Heads that only "
     "tell others where to look, such as previous-token heads, seem harmless this way.",
 }
+# Below this p a set is said to cost more than others.
+SIGNIFICANT = 0.05
 # Effects closer than this many nats are told as equal.
 _SAME = 0.05
 
@@ -32,32 +37,56 @@ def head_count(count: int) -> str:
 
 
 def against_baselines(result: Ablation, baselines: Baselines) -> str:
-    """Whether these heads matter more than random ones."""
+    """Whether these heads matter more than others that could as well have been chosen; every number that it rests on."""
     before, after = result.clean_losses.second_copy, result.ablated_losses.second_copy
     them = "this head" if len(result.heads) == 1 else f"these {len(result.heads)} heads"
     if not baselines.sets:
         return f"Taking {them} away changes the loss by {signed(after - before)} nats. {baselines.note}"
-    low, high, _ = baselines.band
-    if after > high:
-        verdict = f"**Taking {them} away hurts more than random heads do:**"
+    low, high, _ = baselines.range
+    p, least, count = baselines.p(result), baselines.smallest_p, len(baselines.sets)
+    bound = signed(baselines.bound - before)
+    if p < SIGNIFICANT:
+        verdict = f"**Taking {them} away hurts more than other heads do:**"
+    elif after > high:
+        verdict = f"**Taking {them} away hurts more than each of the {count} other sets, too few to be sure:**"
     elif after < low:
-        verdict = f"**Taking {them} away hurts less than random heads do:**"
+        verdict = f"**Taking {them} away hurts less than other heads do:**"
     else:
-        verdict = f"**Taking {them} away hurts no more than random heads do:**"
+        verdict = f"**Taking {them} away hurts no more than other heads do:**"
     return (
-        f"{verdict} {signed(after - before)} nats, random heads {signed(low - before)} to {signed(high - before)} (95 % band)."
+        f"{verdict} {signed(after - before)} nats, other sets {signed(low - before)} to {signed(high - before)}; "
+        f"{_p_words(p, least, count)}. Without any head of the same layers: {bound} nats, the upper bound."
     )
 
 
-def baselines_note(baselines: Baselines) -> str:
-    """How the random sets were drawn, and how many of them differ."""
-    if not baselines.sets:
-        return baselines.note
-    different = baselines.distinct
-    count = len(baselines.sets)
-    few = "" if different == count else f" Only {different} of them differ: there are few heads to choose from."
-    relaxed = f" {baselines.note}" if baselines.note else ""
-    return f"{count} random sets with as many heads in each layer, none of them among the heads taken away.{few}{relaxed}"
+def _p_words(p: float, smallest: float, count: int) -> str:
+    """p beside the smallest that so many sets can give."""
+    said = f"p = {p:.3f}"
+    if p <= smallest:
+        return f"{said}, the smallest that {count} set{'' if count == 1 else 's'} can give"
+    return f"{said}, where {count} sets can give {smallest:.3f} at best"
+
+
+def total_effect_sentence(effect: TotalEffect) -> str:
+    """What the heads give the right token's logit, in units of the model's gain, or why that is withheld."""
+    them = "this head" if len(effect.heads) == 1 else f"these {len(effect.heads)} heads"
+    count, logits, unit = len(effect.logits), effect.in_logits, effect.unit
+    said = f"**Total effect** ({effect.mode} ablation): without {them} the right token's logit loses"
+    if count < 2:
+        return f"{said} {unsigned(logits.value)} on the one sequence, and one sequence has no interval: take more."
+    in_logits = f"{unsigned(logits.value)} (95 % interval {interval(logits.low, logits.high)}, {count} sequences)"
+    if effect.gain is None:
+        return f"{said} {in_logits}. There is no fresh second half to measure the model's own gain on, so it has no unit."
+    if not unit.low > 0:
+        return (
+            f"{said} {in_logits}. In units of the model's own gain it is withheld: the earlier copy itself raises the logit by "
+            f"{unsigned(unit.value)} ({interval(unit.low, unit.high)}), which is not surely above zero."
+        )
+    share = effect.in_gains
+    return (
+        f"{said} **{unsigned(share.value)} of what the earlier copy gives it** (95 % interval "
+        f"{interval(share.low, share.high)} over {count} sequences; {unsigned(logits.value)} of {unsigned(unit.value)} logits)."
+    )
 
 
 def unknown_words(identity: ModelIdentity, text: str) -> str:
@@ -82,7 +111,7 @@ def whole_and_parts(effects: Float[np.ndarray, " heads"], joint: float) -> str:
     if abs(joint - total) <= max(_SAME, 0.1 * abs(joint)):
         return f"{said} The heads add up: each does its own part."
     if joint > total:
-        return f"{said} **More than the sum:** when one head is missing, others do its work (backup heads)."
+        return f"{said} **More than the sum:** consistent with backup heads; saturation looks the same."
     return f"{said} **Less than the sum:** the heads depend on each other, so losing one already breaks most of it."
 
 
@@ -100,21 +129,52 @@ def sufficiency(kept: Ablation, n_kept: int) -> str:
     return f"{said}, worse than the first copy: by themselves they can do nothing."
 
 
-def how_wide(sweep: Sweep) -> str:
-    """Is the control band wide? The widest place, beside what the chosen heads cost there."""
+def patched_in_sentence(found: PatchedIn) -> str:
+    """How much the heads by themselves make the right token likelier, of what the earlier copy does."""
+    raised, possible = found.raised, found.possible
+    them = "this head's" if len(found.heads) == 1 else f"these {len(found.heads)} heads'"
+    sure = "" if math.isnan(raised.low) else f" (95 % interval {signed(raised.low)} to {signed(raised.high)})"
+    said = (
+        f"Put into a run without an earlier copy, {them} own outputs change the right token's log-probability by "
+        f"{signed(raised.value)} nats{sure}"
+    )
+    if possible <= 0:
+        return f"{said}; the earlier copy itself does not raise it."
+    return f"{said}, of the {signed(possible)} that the earlier copy itself gives: {raised.value / possible:.0%}."
+
+
+def beyond_baselines(sweep: Sweep) -> str:
+    """Do the heads above each threshold cost more than others? At how many thresholds, and how far apart others are."""
     known = [row for row in sweep.rows if not math.isnan(row.baseline_low)]
     if not known:
-        return "There are no random sets to compare with yet."
-    widest = max(known, key=lambda row: row.baseline_high - row.baseline_low)
-    width = widest.baseline_high - widest.baseline_low
-    cost = widest.second_copy - sweep.clean.second_copy
+        return "There are no other sets to compare with yet."
     above = [row for row in known if row.second_copy > row.baseline_high]
-    answer = "Yes" if width > 0.25 * max(abs(cost), _SAME) else "No"
-    apart = "everywhere" if len(above) == len(known) else f"at {len(above)} of {len(known)} thresholds"
+    widest = max(known, key=lambda row: row.baseline_high - row.baseline_low)
+    cost = widest.second_copy - sweep.clean.second_copy
+    low, high = (value - sweep.clean.second_copy for value in (widest.baseline_low, widest.baseline_high))
+    smallest = min(row.p for row in known)
+    where = "every threshold" if len(above) == len(known) else f"{len(above)} of {len(known)} thresholds"
     return (
-        f"**Is the control band wide? {answer}.** At its widest, at threshold {widest.threshold:.2f}, it spans {width:.2f} "
-        f"nats ({widest.baseline_low:.2f} to {widest.baseline_high:.2f}); the heads above the threshold cost {signed(cost)} "
-        f"there. Their loss lies above the band {apart}."
+        f"**At {where} the heads above it cost more than every other set of their size.** The other sets differ most at "
+        f"threshold {widest.threshold:.2f}: {signed(low)} to {signed(high)} nats, where the heads above it cost "
+        f"{signed(cost)}. The smallest p of the sweep is {smallest:.3f}."
+    )
+
+
+def map_sentence(found: CausalMap | None, count: int) -> str:
+    """What the causal map says: nothing before all of its `count` heads are measured."""
+    if found is None or not found.complete:
+        done = 0 if found is None else int(found.measured.sum())
+        return f"{done} of {count} heads are measured so far. Nothing is concluded before all of them are."
+    low, high = found.interval
+    if np.isnan(low).all():
+        return f"All {count} heads are measured, on one sequence, which gives no interval: nothing is sure."
+    best = Head(*(int(i) for i in np.unravel_index(np.nanargmax(found.effect), found.effect.shape)))
+    worse, better = int((low > 0).sum()), int((high < 0).sum())
+    return (
+        f"**{best.name} matters most: without it the loss changes by {signed(found.effect[best])} nats** (95 % interval "
+        f"{signed(low[best])} to {signed(high[best])} over {len(found.clean)} sequences). Of {count} heads, {worse} have an "
+        f"interval above zero, {better} below. At 95 % each, {count} heads that do nothing would give about {0.05 * count:.0f}."
     )
 
 

@@ -1,15 +1,16 @@
-"""`ablate`: what the loss becomes without some heads, beside random sets of the same size."""
+"""`ablate`: what the loss and the right token's logit become without some heads, beside other sets of the same size."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
-from core.ablation.cached import ablate, random_baselines
+from core.ablation.cached import ablate, checked_heads, heads_of, random_baselines, total_effect
 from core.attention.cached import score_heads
 from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
-from core.heads import all_but, heads_above, parse_heads
+from core.heads import heads_above, parse_heads
 from core.sharing.facts import ablation_facts
 from core.text.paragraph import PARAGRAPH
 
@@ -32,25 +33,33 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if heads is None:
         heads = heads_above(score_heads(subject).mean("induction"), options.threshold)
     if options.keep:
-        heads = all_but(heads, subject.card.n_layers, subject.card.n_heads)
+        heads = tuple(head for head in heads_of(subject) if head not in checked_heads(subject, heads))
     result = ablate(subject, heads, options.mode, text=options.text)
     beside = random_baselines(subject, heads, options.mode, options.baselines)
-    return ablation_facts(subject, result.heads, result.mode, result, beside)
+    effect = total_effect(subject, heads, options.mode)
+    return ablation_facts(subject, result.heads, result.mode, result, effect, beside)
 
 
 def text(result: dict[str, Any]) -> str:
-    """Before, after, and beside it the random sets."""
+    """Before, after, and beside it the other sets."""
     clean, ablated, baseline = result["loss"]["clean"], result["loss"]["ablated"], result["baseline"]
+    effect, logits = result["total_effect"], result["total_effect"]["logits"]
     lines = [
         f"{result['model']['name']}, {result['mode']} ablation of {len(result['heads'])} heads: "
         f"{', '.join(result['heads']) or 'none'}",
         f"second copy {clean['second_copy']:.2f} -> {ablated['second_copy']:.2f} nats "
         f"(gain lost {result['gain_lost']:.2f}); first copy {clean['first_copy']:.2f} -> {ablated['first_copy']:.2f}",
     ]
+    if math.isnan(effect["value"]):
+        lines.append(f"total effect {logits['value']:.2f} logits; the model's own gain is no unit here, so no share of it")
+    else:
+        share = f"{effect['value']:.3f} of the model's gain (95 % interval {effect['low']:.3f} to {effect['high']:.3f})"
+        lines.append(f"total effect {share}; {logits['value']:.2f} logits")
     if baseline["sets"]:
         lines.append(
-            f"{len(baseline['sets'])} random sets matched by layer: {baseline['mean']:.2f} (95 % band {baseline['low']:.2f} to "
-            f"{baseline['high']:.2f})"
+            f"{len(baseline['sets'])} other sets: {baseline['low']:.2f} to {baseline['high']:.2f} nats, "
+            f"p = {baseline['p']:.3f} (at least {baseline['smallest_p']:.3f}); without any head of these layers "
+            f"{baseline['bound']:.2f}"
         )
     if baseline["note"]:
         lines.append(baseline["note"])

@@ -1,4 +1,4 @@
-"""`causal`: every head ablated alone, exactly and by gradient."""
+"""`causal`: every head ablated alone; of a larger model the screen's heads first, and with `--screen` only these."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from core.ablation.cached import causal_map, estimated_map
+from core.ablation.cached import causal_map, screen_estimate, screened_map
+from core.ablation.screening import ALWAYS_EXACT_LAYERS
 from core.attention.cached import score_heads
 from core.commands.options import add_mode, subject_from
 from core.heads import ranked
@@ -17,26 +18,28 @@ SHOWN = 12
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The mode, and whether an estimate will do."""
+    """The mode, and whether the screen will do."""
     add_mode(parser, baselines=False)
-    parser.add_argument("--estimate", action="store_true", help="by gradient alone: one forward and one backward for all")
+    help_text = f"above {ALWAYS_EXACT_LAYERS} layers, measure only the heads that the gradient and the scores pick"
+    parser.add_argument("--screen", action="store_true", help=help_text)
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """The object that the Causal map page downloads; effects are changes of the second-copy loss, in nats."""
     subject = subject_from(options)
-    exact = None if options.estimate else causal_map(subject, options.mode)
-    losses = score_heads(subject).losses()
-    return causal_facts(subject, options.mode, losses, exact, estimated_map(subject, options.mode))
+    found = screened_map(subject, options.mode) if options.screen else causal_map(subject, options.mode)
+    return causal_facts(subject, options.mode, score_heads(subject).losses(), found, screen_estimate(subject, options.mode))
 
 
 def text(result: dict[str, Any]) -> str:
-    """The heads with the largest effects."""
-    exact = result["effect"] is not None
-    effect = np.asarray(result["effect"] if exact else result["estimate"])
-    how = "exact" if exact else "estimated by gradient"
+    """The heads with the largest measured effects, each with its interval."""
+    measured = np.asarray(result["measured"])
+    low, high = np.asarray(result["low"], float), np.asarray(result["high"], float)
+    effect = np.where(measured, np.asarray(result["effect"], float), np.nan)
     lines = [
-        f"{result['model']['name']}, {result['mode']} ablation of each head alone, {how}; change in second-copy loss (nats)"
+        f"{result['model']['name']}, {result['mode']} ablation of each head alone, {measured.sum()} of {measured.size} heads "
+        "measured; change in second-copy loss (nats), 95 % interval over sequences"
     ]
-    lines += [f"{head.name:8} {effect[head]:+.3f}" for head in ranked(np.abs(effect))[:SHOWN]]
+    shown = [head for head in ranked(np.abs(effect))[:SHOWN] if measured[head]]
+    lines += [f"{head.name:8} {effect[head]:+.3f}  {low[head]:+.3f} to {high[head]:+.3f}" for head in shown]
     return "\n".join(lines)

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from core.ablation.baselines import DEFAULT_BASELINES
+from core.ablation.baselines import ALL_UP_TO, DEFAULT_BASELINES
 from core.errors import BadInput
 from core.models.catalogue import DEFAULT_MODEL
 from core.probes.probe import ProbeOptions
@@ -47,11 +47,11 @@ def add_request(parser: argparse.ArgumentParser, *, several_lengths: bool = Fals
 
 
 def add_mode(parser: argparse.ArgumentParser, *, baselines: bool = True) -> None:
-    """The shared options, the ablation mode, and how many random sets to compare with."""
+    """The shared options, the ablation mode, and how many other sets to compare with."""
     add_request(parser)
     parser.add_argument("--mode", choices=MODES, default="mean", help="what stands in for an ablated head's output")
     if baselines:
-        help_text = "random sets, matched by layer"
+        help_text = f"other head sets to compare with, where there are more than {ALL_UP_TO}; all of them where not, 0 for none"
         parser.add_argument("--baselines", type=int, default=DEFAULT_BASELINES, metavar="K", help=help_text)
 
 

@@ -1,4 +1,4 @@
-"""`sweep`: thresholds, the heads they keep, and the loss without these heads, beside random sets."""
+"""`sweep`: thresholds, the heads they keep, and the loss without these heads, beside other sets."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def text(result: dict[str, Any]) -> str:
     lines = [
         f"{result['model']['name']}, {result['mode']} ablation; "
         f"clean second-copy loss {result['loss']['second_copy']:.2f} nats",
-        "threshold  heads  second copy  gain lost  random sets (95 % band)",
+        "threshold  heads  second copy  gain lost  other sets, p",
     ]
     for row in result["rows"]:
         mark = "  <- knee" if row["threshold"] == result["knee"] else ""
         lines.append(
             f"{row['threshold']:9.2f}  {row['n_heads']:5}  {row['second_copy']:11.2f}  {row['gain_lost']:9.2f}  "
-            f"{row['baseline_low']:.2f} to {row['baseline_high']:.2f}{mark}"
+            f"{row['baseline_low']:.2f} to {row['baseline_high']:.2f}, p = {row['p']:.3f}{mark}"
         )
     return "\n".join(lines)

@@ -79,7 +79,7 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
                 )
             )
             for place, found in enumerate(rows):
-                if not math.isnan(found.band[0]):
+                if not math.isnan(found.range[0]):
                     beside += 1
                     _random_sets(figure, found, place + _BESIDE * beside, panel, colours[index], look)
     styled(
@@ -138,9 +138,9 @@ def _random_sets(
     colour: str,
     look: Look,
 ) -> None:
-    """The 95 % band of random sets as a box, with a line at their mean."""
-    low, high, mean = found.band
-    instead = f"as many random heads ({found.threshold})"
+    """The range of other sets as a box, with a line at their mean."""
+    low, high, mean = found.range
+    instead = f"as many other heads ({found.threshold})"
     half = _BESIDE * 0.36
     figure.add_trace(
         go.Scatter(
@@ -151,7 +151,7 @@ def _random_sets(
             fillcolor=see_through(colour, 0.35),
             line={"color": colour, "width": look.px(2)},
             hoverinfo="skip",
-            name=f"{instead}, 95 % band",
+            name=f"{instead}, range",
             **_on(panel),
         )
     )
@@ -161,7 +161,7 @@ def _random_sets(
             y=[mean, mean, mean],
             mode="lines",
             line={"color": colour, "width": look.px(4)},
-            hovertemplate=f"{instead}: {mean:.3f}, 95 % from {low:.3f} to {high:.3f}<extra></extra>",
+            hovertemplate=f"{instead}: {mean:.3f}, from {low:.3f} to {high:.3f}<extra></extra>",
             showlegend=False,
             name=f"{instead}, mean",
             **_on(panel),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from core.ablation.outcomes import Baselines, band
+from core.ablation.baselines import range_of
+from core.ablation.outcomes import Baselines
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import Row, spread_rows
 from core.circuits.tables import edge_facts
@@ -92,7 +93,7 @@ def writing_rows(card: HeadCard) -> list[Row]:
 
 
 def cost_rows(card: HeadCard) -> list[Row]:
-    """The head alone, its set, and its share of what the set costs: nats, beside the 95 % band of random heads."""
+    """The head alone, its set, and its share of what the set costs: nats, beside the range of other heads."""
     rows = []
     if card.alone is not None:
         meaning = f"{card.name} taken away; control: random heads of its layer"
@@ -178,7 +179,7 @@ def _cost_row(card: HeadCard, what: str, meaning: str, removal: Removal, baselin
     row = _row(COSTS, what, meaning, signed(removal.cost), f"{signed(low)} to {signed(high)}")
     random = card.random_costs(baselines)
     if len(random):
-        least, most, _ = band(random)
+        least, most, _ = range_of(random)
         row["control"] = f"{signed(least)} to {signed(most)}"
     return row
 
@@ -214,7 +215,7 @@ def _cost_facts(removal: Removal) -> Facts:
 
 def _removal_facts(card: HeadCard, removal: Removal, baselines: Baselines | None) -> Facts:
     random = card.random_costs(baselines)
-    low, high, mean = band(random)
+    low, high, mean = range_of(random)
     beside = {"sets": len(random), "mean": mean, "low": low, "high": high} if len(random) else None
     return _cost_facts(removal) | {"baseline": beside}
 

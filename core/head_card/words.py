@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from core.ablation.outcomes import Baselines, band
+from core.ablation.baselines import range_of
+from core.ablation.outcomes import Baselines
 from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import FACTORS, movement
 from core.circuits.circuit import Edge
@@ -40,7 +41,7 @@ def interval_note(card: HeadCard) -> str:
     said = f"Interval: 95 % bootstrap over {count} sequence{'' if count == 1 else 's'}"
     few = f"; so few make it too narrow, {FEW_SEQUENCES} or more give a better one" if count < FEW_SEQUENCES else ""
     return (
-        f"{said}{few}. Control: the same cells on fresh tokens, or the 95 % band of random heads. Chance: attention to all "
+        f"{said}{few}. Control: the same cells on fresh tokens, or the range of other heads. Chance: attention to all "
         "tokens equally. Place: 1 is the highest of all heads."
     )
 
@@ -120,10 +121,10 @@ def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what
     random = card.random_costs(baselines)
     if not len(random):
         return ""
-    low, high, _ = band(random)
+    low, high, _ = range_of(random)
     more, less = removal.cost > high + _SAME, removal.cost < low - _SAME
     verdict = "more than" if more else "less than" if less else "no more than"
-    return f", {verdict} {what} ({signed(low)} to {signed(high)}, 95 % band)"
+    return f", {verdict} {what} ({signed(low)} to {signed(high)}, {len(random)} sets)"
 
 
 def _strongest(edge: Edge, does: str, name: str) -> str:

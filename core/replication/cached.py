@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.baselines import DEFAULT_BASELINES, baseline_sets
+from core.ablation.baselines import DEFAULT_BASELINES, baseline_sets, never_drawn
 from core.ablation.cached import PRUNING_MODES, prune, random_baselines, sweep
 from core.ablation.sweep import DEFAULT_GRID
 from core.attention.cached import score_heads
@@ -50,8 +50,11 @@ def reproduce(subject: Subject, corrections: Corrections = OWN_RECIPE, *, count:
     layout, card = recipe.subject.layout, subject.card
     scores = measured.rows if corrections.rows else measured.whole
     kept = [tuple(sorted(heads_above(scores, threshold))) for threshold in sorted(REPORT_THRESHOLDS, reverse=True)]
+    excluded = never_drawn(measured.rows, measured.previous)
     beside = {
-        heads: baseline_sets(heads, card.n_layers, card.n_heads, count) for heads in kept if heads and corrections.baselines
+        heads: baseline_sets(heads, card.n_layers, card.n_heads, count, excluded=excluded)
+        for heads in kept
+        if heads and corrections.baselines
     }
     losses = _token_losses(recipe.subject, [*kept, *(found for sets in beside.values() for found in sets.sets)])
 

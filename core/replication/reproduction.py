@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.outcomes import band
+from core.ablation.baselines import range_of
 from core.behaviour import Behaviour, Losses
 from core.heads import HeadSet
 from core.probes.losses import losses_of
@@ -42,9 +42,9 @@ class ReproducedRow:
     note: str = ""
 
     @property
-    def band(self) -> tuple[float, float, float]:
-        """Low, high and mean of the random sets: the 95 % band; NaN where there are none."""
-        return band(self.baselines)
+    def range(self) -> tuple[float, float, float]:
+        """Smallest, largest and mean of the other sets; NaN where there are none."""
+        return range_of(self.baselines)
 
 
 @dataclass(frozen=True)

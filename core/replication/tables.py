@@ -38,7 +38,7 @@ def table_rows(own: Reproduction, chosen: Reproduction, model: str) -> list[Row]
         if chosen.corrections != own.corrections:
             row[f"{model}, corrected, {unit}"] = f"{corrected.value:.3f}"
             if chosen.corrections.baselines:
-                row["random heads, 95 % band"] = _band(corrected)
+                row["other heads, range"] = _range(corrected)
         row[f"heads of {model}"] = _names(corrected.heads)
         rows.append(row)
     return rows
@@ -52,7 +52,7 @@ def step_rows(steps: Sequence[Reproduction]) -> list[Row]:
         for found in step.rows:
             name = row_name(found.threshold)
             row[name] = f"{found.value:.3f}" + (f" ({len(found.heads)})" if found.threshold is not None else "")
-        row["random heads, 95 % band"] = "; ".join(_band(found) for found in step.rows if len(found.baselines)) or "–"
+        row["other heads, range"] = "; ".join(_range(found) for found in step.rows if len(found.baselines)) or "–"
         row["highest score"] = f"{step.scores.max():.3f}"
         rows.append(row)
     return rows
@@ -90,8 +90,8 @@ def _size_row(model: SizedModel) -> Row:
     }
 
 
-def _band(row: ReproducedRow) -> str:
-    low, high, _ = row.band
+def _range(row: ReproducedRow) -> str:
+    low, high, _ = row.range
     return "–" if math.isnan(low) else f"{low:.2f} to {high:.2f}"
 
 
@@ -159,7 +159,7 @@ def _step(step: Reproduction) -> Facts:
             "threshold": row.threshold,
             "heads": names(row.heads),
             "value": row.value,
-            "baseline": dict(zip(("low", "high", "mean"), row.band, strict=True)) if len(row.baselines) else None,
+            "baseline": dict(zip(("low", "high", "mean"), row.range, strict=True)) if len(row.baselines) else None,
         }
         for row in step.rows
     ]

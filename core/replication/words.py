@@ -81,9 +81,9 @@ def pruning_answer(pruning: TopPruning, scores: HeadScores) -> str:
         f"{found.clean.second_copy:.2f} to {found.pruned.second_copy:.2f} nats"
     )
     said += "." if math.isnan(fraction) else f", {fraction:.0%} of the gain."
-    low, high, _ = pruning.baselines.band
+    low, high, _ = pruning.baselines.range
     if not math.isnan(low):
-        said += f" A random head of the same layer instead: {low:.2f} to {high:.2f} nats (95 % band)."
+        said += f" Other heads of its layers instead: {low:.2f} to {high:.2f} nats."
     moved = [f"{head.name} {found.before[head]:.2f} to {found.after[head]:.2f}" for head in pruning.downstream()]
     said += f" Prefix matching after it: {', '.join(moved)}." if moved else " No later head looks for the earlier copy."
     rivals = len(heads_above(scores.mean("previous_token"), RIVAL_FLOOR)) - 1

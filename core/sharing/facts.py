@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.outcomes import Ablation, Baselines, CausalMap, Pruning
+from core.ablation.outcomes import Ablation, Baselines, CausalMap, Pruning, TotalEffect
 from core.ablation.sweep import Sweep, SweepRow
 from core.attention.head_scores import HeadScores
 from core.attention.rows import TokenRow
@@ -120,9 +120,17 @@ def score_facts(subject: Subject, scores: HeadScores) -> Facts:
     }
 
 
-def ablation_facts(subject: Subject, heads: HeadSet, mode: Mode, result: Ablation | None, baselines: Baselines | None) -> Facts:
-    """What a head set costs, beside random sets; null for what is not measured yet."""
-    facts = envelope(subject) | {"heads": names(heads), "mode": mode, "baseline": _baseline_facts(baselines)}
+def ablation_facts(
+    subject: Subject,
+    heads: HeadSet,
+    mode: Mode,
+    result: Ablation | None,
+    effect: TotalEffect | None,
+    baselines: Baselines | None,
+) -> Facts:
+    """What a head set costs and gives, beside other sets; null for what is not measured yet."""
+    facts = envelope(subject) | {"heads": names(heads), "mode": mode}
+    facts |= {"total_effect": _total_effect_facts(effect), "baseline": _baseline_facts(baselines, result)}
     if result is None:
         return facts
     return facts | {
@@ -143,16 +151,24 @@ def causal_facts(
     subject: Subject,
     mode: Mode,
     losses: Losses,
-    exact: CausalMap | None,
+    found: CausalMap | None,
     estimate: Float[np.ndarray, "n_layers n_heads"] | None,
 ) -> Facts:
-    """What removing each head alone changes, as far as it is measured, and the gradient estimate."""
+    """What removing each head alone changes: measured, with its interval, where `measured` says so, else estimated.
+
+    estimate: the screen's, by gradient; null where every head is measured without one.
+    """
+    nothing = np.full((subject.card.n_layers, subject.card.n_heads), np.nan)
+    effect = nothing if found is None else found.effect
+    low, high = (nothing, nothing) if found is None else found.interval
     return envelope(subject) | {
         "mode": mode,
-        "effect": None if exact is None else exact.effect,
-        "measured": None if exact is None else ~np.isnan(exact.effect),
+        "effect": np.where(np.isnan(effect), nothing if estimate is None else estimate, effect),
+        "low": low,
+        "high": high,
+        "measured": ~np.isnan(effect),
         "estimate": estimate,
-        "engine": "gradient" if exact is None else exact.engine,
+        "engine": None if found is None else found.engine,
         "loss": loss_facts(losses),
     }
 
@@ -183,6 +199,8 @@ def sweep_row_facts(row: SweepRow) -> Facts:
         "baseline_mean": row.baseline_mean,
         "baseline_low": row.baseline_low,
         "baseline_high": row.baseline_high,
+        "p": row.p,
+        "smallest_p": row.smallest_p,
         "step": row.step,
     }
 
@@ -362,10 +380,18 @@ def json_text(facts: Facts) -> str:
     return json.dumps(as_json(facts), indent=1, allow_nan=False)
 
 
-def _baseline_facts(baselines: Baselines | None) -> Facts | None:
+def _total_effect_facts(effect: TotalEffect | None) -> Facts | None:
+    """In units of the model's gain, null where that is none; both in logits beside it."""
+    if effect is None:
+        return None
+    logits = {"logits": effect.in_logits._asdict(), "gain_in_logits": effect.unit._asdict()}
+    return effect.in_gains._asdict() | logits
+
+
+def _baseline_facts(baselines: Baselines | None, result: Ablation | None) -> Facts | None:
     if baselines is None:
         return None
-    low, high, mean = baselines.band
+    low, high, mean = baselines.range
     return {
         "sets": [named(found) for found in baselines.sets],
         "distinct": baselines.distinct,
@@ -373,6 +399,9 @@ def _baseline_facts(baselines: Baselines | None) -> Facts | None:
         "mean": mean,
         "low": low,
         "high": high,
+        "p": None if result is None else baselines.p(result),
+        "smallest_p": baselines.smallest_p,
+        "bound": baselines.bound,
         "note": baselines.note,
     }
 

@@ -1,4 +1,4 @@
-"""Before and after on one line of nats, with the same ablation of random heads beside it: one row a head set."""
+"""Before and after on one line of nats, with the same ablation of other heads beside it: one row a head set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.ablation.outcomes import band
+from core.ablation.baselines import range_of
 from core.behaviour import Losses
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
@@ -21,24 +21,30 @@ _APART = 0.35
 
 @dataclass(frozen=True)
 class BesideRow:
-    """One head set: its name, its second-copy loss once taken away, and that of each random set (empty while unknown)."""
+    """One head set: its name, its second-copy loss once taken away, and that of each other set (empty while unknown).
+
+    bound: without any head of its layers; None while unknown.
+    """
 
     name: str
     ablated: float
     baselines: Float[np.ndarray, " baselines"]
+    bound: float | None = None
 
 
 def beside_baselines(rows: Sequence[BesideRow], clean: Losses, look: Look) -> go.Figure:
-    """Second-copy losses in nats: untouched, without the set (diamond), without random sets (dots and their 95 % band)."""
+    """Second-copy losses in nats: untouched, without the set (diamond), without others (rings and their range), the bound."""
     figure = go.Figure()
     places = list(range(len(rows)))[::-1]
     for row, y in zip(rows, places, strict=True):
         if len(row.baselines):
-            low, high, _ = band(row.baselines)
+            low, high, _ = range_of(row.baselines)
             figure.add_shape(
                 type="rect", x0=low, x1=high, y0=y - 0.3, y1=y + 0.3, fillcolor=look.second, opacity=0.25, line={"width": 0}
             )
         figure.add_trace(_dots(row.baselines, y, look))
+        if row.bound is not None:
+            figure.add_trace(_bound(row.bound, y, look))
     figure.add_trace(_changes(rows, places, clean.second_copy, look))
     figure.add_trace(
         go.Scatter(
@@ -50,7 +56,8 @@ def beside_baselines(rows: Sequence[BesideRow], clean: Losses, look: Look) -> go
             name="without these heads",
         )
     )
-    losses = np.concatenate([[row.ablated, *row.baselines] for row in rows])
+    bounds = [row.bound for row in rows if row.bound is not None]
+    losses = np.concatenate([bounds, *([row.ablated, *row.baselines] for row in rows)])
     top = max(clean.first_copy, clean.second_copy, float(losses.max()))
     _reference_lines(figure, clean, top, look)
     for row, y in zip(rows, places, strict=True):
@@ -67,9 +74,10 @@ def describe_beside(rows: Sequence[BesideRow], clean: Losses) -> str:
     """The picture in words, for somebody who cannot see it."""
     said = []
     for row in rows:
-        low, high, _ = band(row.baselines)
+        low, high, _ = range_of(row.baselines)
         count = len(row.baselines)
-        beside = f"{count} random sets: 95 % band {low:.2f} to {high:.2f}" if count else "no random sets"
+        beside = f"{count} other sets: {low:.2f} to {high:.2f}" if count else "no other sets"
+        beside += "" if row.bound is None else f", all heads of these layers: {row.bound:.2f}"
         said.append(f"without {row.name}: {row.ablated:.2f}, {beside}")
     return (
         f"Second-copy loss in nats on a line. Nothing taken away: {clean.second_copy:.2f}; first copy {clean.first_copy:.2f}; "
@@ -99,8 +107,20 @@ def _dots(baselines: Float[np.ndarray, " baselines"], y: float, look: Look) -> g
         y=spread,
         mode="markers",
         marker={"size": look.px(9), "symbol": "circle-open", "color": look.second, "line": {"width": look.px(2)}},
-        hovertemplate="a random set %{x:.3f} nats<extra></extra>",
-        name="random sets",
+        hovertemplate="another set %{x:.3f} nats<extra></extra>",
+        name="other sets",
+    )
+
+
+def _bound(value: float, y: float, look: Look) -> go.Scatter:
+    """A bar upright: what taking away every head of the set's layers costs."""
+    return go.Scatter(
+        x=[value, value],
+        y=[y - 0.3, y + 0.3],
+        mode="lines",
+        line={"color": look.second, "width": look.px(4)},
+        hovertemplate="without any head of these layers %{x:.3f} nats<extra></extra>",
+        name="all heads of these layers",
     )
 
 

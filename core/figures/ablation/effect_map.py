@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
+from core.ablation.effects import Effects
 from core.attention.scores import ALL_SCORES
 from core.figures.base.head_map import Cells, head_map
 from core.figures.base.overlay import Overlay, rings
@@ -13,35 +14,38 @@ from core.figures.base.style import DIVERGING_SCALE, Look
 from core.heads import Head, every_head, heads_above
 from core.numbers import signed
 
+TITLE = "Change in second-copy loss (nats)"
 # The scale never narrows below this many nats: noise must not fill it with colour.
 _LEAST_SCALE = 0.1
 
 
 def effect_map(
-    effect: Float[np.ndarray, "n_layers n_heads"],
-    scores: Float[np.ndarray, "n_layers n_heads"],
-    score: str,
-    picked: Head | None,
-    look: Look,
-    *,
-    title: str,
+    found: Effects, scores: Float[np.ndarray, "n_layers n_heads"], score: str, picked: Head | None, look: Look
 ) -> go.Figure:
-    """Layer by head on a scale that is symmetric round zero (nats); heads that are not measured yet (NaN) stay empty.
+    """Layer by head on a scale that is symmetric round zero (nats); a sign marks cells that are estimated, none are empty.
 
     `scores`: the score called `score`, for hover; heads above the threshold on it are its overlay's to show. A click is
     reported by the last trace.
     """
-    top = effect_scale(effect)
+    top = effect_scale(found.shown)
     cells = Cells(
-        effect,
+        found.shown,
         -top,
         top,
         DIVERGING_SCALE,
-        np.abs(effect) < 0.6 * top,
-        [effect_text(head, effect, scores, score) for head in every_head(*effect.shape)],
+        np.abs(found.shown) < 0.6 * top,
+        [effect_text(head, found, scores, score) for head in every_head(*found.shown.shape)],
         signed=True,
     )
-    return head_map(cells, look, title=title, axis_title=f"head (ring: {_short(score)} above the threshold)", picked=picked)
+    about = " (≈ estimated)" if found.estimated else ""
+    return head_map(
+        cells,
+        look,
+        title=f"{TITLE}{about}",
+        axis_title=f"head (ring: {_short(score)} above the threshold)",
+        estimated=found.estimated,
+        picked=picked,
+    )
 
 
 def effect_overlay(scores: Float[np.ndarray, "n_layers n_heads"], score: str, threshold: float, look: Look) -> Overlay:
@@ -50,14 +54,15 @@ def effect_overlay(scores: Float[np.ndarray, "n_layers n_heads"], score: str, th
     return Overlay(f"{len(above)} heads have {_short(score)} above {threshold:.2f}.", (rings(above, look),))
 
 
-def describe_effect_map(effect: Float[np.ndarray, "n_layers n_heads"], title: str) -> str:
-    """The map in words, for somebody who cannot see it."""
-    known = int((~np.isnan(effect)).sum())
-    if known == 0:
-        return f"{title}: a map of {effect.size} heads, none of them measured yet."
-    order = np.argsort(-np.abs(np.nan_to_num(effect)), axis=None, kind="stable")[: min(5, known)]
-    largest = ", ".join(f"{Head(*divmod(int(i), effect.shape[1])).name} {signed(effect.flat[i])}" for i in order)
-    return f"{title}, in nats, for {known} of {effect.size} heads. The largest: {largest}."
+def describe_effect_map(found: Effects) -> str:
+    """The map in words, for somebody who cannot see it; only measured heads are named."""
+    measured = int(found.measured.sum())
+    if not measured:
+        return f"{TITLE}: a map of {found.effect.size} heads, none of them measured yet."
+    order = np.argsort(-np.abs(np.nan_to_num(found.effect)), axis=None, kind="stable")[: min(5, measured)]
+    heads = [Head(*divmod(int(i), found.effect.shape[1])) for i in order]
+    largest = ", ".join(f"{head.name} {signed(found.effect[head])}{_interval(found, head)}" for head in heads)
+    return f"{TITLE}, {measured} heads measured, {len(found.estimated)} only estimated. The largest measured: {largest}."
 
 
 def effect_scale(effect: Float[np.ndarray, "n_layers n_heads"]) -> float:
@@ -65,15 +70,21 @@ def effect_scale(effect: Float[np.ndarray, "n_layers n_heads"]) -> float:
     return max(_LEAST_SCALE, float(np.nanmax(np.abs(effect)))) if not np.isnan(effect).all() else _LEAST_SCALE
 
 
-def effect_text(
-    head: Head,
-    effect: Float[np.ndarray, "n_layers n_heads"],
-    scores: Float[np.ndarray, "n_layers n_heads"],
-    score: str,
-) -> str:
-    """What hovering a head says: its name and both numbers."""
-    measured = "not measured yet" if np.isnan(effect[head]) else f"{signed(effect[head], 3)} nats"
-    return f"<b>{head.name}</b><br>effect {measured}<br>{_short(score)} {scores[head]:.2f}"
+def effect_text(head: Head, found: Effects, scores: Float[np.ndarray, "n_layers n_heads"], score: str) -> str:
+    """What hovering a head says: its name, its effect with its interval or that it is an estimate, and its score."""
+    if found.measured[head]:
+        effect = f"effect {signed(found.effect[head], 3)} nats{_interval(found, head)}"
+    elif np.isnan(found.shown[head]):
+        effect = "not measured yet"
+    else:
+        effect = f"estimated {signed(found.shown[head], 3)} nats, not measured yet"
+    valued = "" if np.isnan(scores[head]) else f"<br>{_short(score)} {scores[head]:.2f}"
+    return f"<b>{head.name}</b><br>{effect}{valued}"
+
+
+def _interval(found: Effects, head: Head) -> str:
+    low, high = found.low[head], found.high[head]
+    return "" if np.isnan(low) else f" ({signed(low)} to {signed(high)})"
 
 
 def _short(score: str) -> str:

@@ -1,4 +1,4 @@
-"""The loss at every position of the probe: untouched, without the head set, and the band of random sets."""
+"""The loss at every position of the probe: untouched, without the head set, and the range of other sets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def position_losses(
     positions = np.arange(1, layout.n_tokens)
     figure = go.Figure()
     if baselines is not None and len(baselines):
-        low, high = position_band(baselines)
+        low, high = baselines.min(0), baselines.max(0)
         figure.add_trace(
             go.Scatter(
                 x=np.concatenate([positions, positions[::-1]]),
@@ -33,7 +33,7 @@ def position_losses(
                 fillcolor=see_through(look.second),
                 line={"width": 0},
                 hoverinfo="skip",
-                name="random sets (95 % band)",
+                name=f"other sets, all {len(baselines)}",
             )
         )
     for values, name, colour, dash, width in (
@@ -69,7 +69,7 @@ def position_losses(
 
 
 def describe_positions(
-    clean: Float[np.ndarray, " tokens"], ablated: Float[np.ndarray, " tokens"], with_band: bool, layout: Layout
+    clean: Float[np.ndarray, " tokens"], ablated: Float[np.ndarray, " tokens"], with_others: bool, layout: Layout
 ) -> str:
     """The curves in words, for somebody who cannot see them."""
     second = slice(layout.b + layout.length + 1, None)
@@ -78,7 +78,7 @@ def describe_positions(
         f"Loss by position, {layout.n_tokens} positions. On the second copy the median is {np.median(clean[second]):.2f} nats "
         f"untouched and {np.median(ablated[second]):.2f} without these heads. The largest change, "
         f"{signed(ablated[worst] - clean[worst])}, is at position {worst}."
-        + (" A band shows random sets." if with_band else "")
+        + (" The range of other sets is shaded." if with_others else "")
     )
 
 
@@ -88,8 +88,8 @@ def position_rows(
     baselines: Float[np.ndarray, "baselines tokens"] | None,
     layout: Layout,
 ) -> list[Row]:
-    """One row a predicted token; the band only where there are random sets."""
-    bands = None if baselines is None or not len(baselines) else position_band(baselines)
+    """One row a predicted token; the range only where there are other sets."""
+    ends = None if baselines is None or not len(baselines) else (baselines.min(0), baselines.max(0))
     second = layout.b + layout.length
     return [
         {
@@ -98,14 +98,6 @@ def position_rows(
             "untouched": float(clean[position]),
             "without these heads": float(ablated[position]),
         }
-        | ({} if bands is None else {"random low": float(bands[0][position]), "random high": float(bands[1][position])})
+        | ({} if ends is None else {"others low": float(ends[0][position]), "others high": float(ends[1][position])})
         for position in range(1, layout.n_tokens)
     ]
-
-
-def position_band(
-    baselines: Float[np.ndarray, "baselines tokens"],
-) -> tuple[Float[np.ndarray, " tokens"], Float[np.ndarray, " tokens"]]:
-    """The 2.5th and 97.5th percentile of the random sets at each position."""
-    low, high = np.percentile(baselines, [2.5, 97.5], axis=0)
-    return low, high

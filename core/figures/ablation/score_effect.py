@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
+from core.ablation.effects import Effects
 from core.ablation.quadrants import QUADRANTS, Quadrant, quadrants
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
@@ -31,21 +32,24 @@ _SMALL, _LARGE, _RING = 8, 12, 20
 def score_effect(
     scores: Float[np.ndarray, "n_layers n_heads"],
     score: str,
-    effect: Float[np.ndarray, "n_layers n_heads"],
+    found: Effects,
     floor: float,
     picked: Head | None,
     look: Look,
 ) -> go.Figure:
-    """`scores` across, `effect` (nats) up, with the floor from which a head matters; diamonds are heads that do.
+    """`scores` across, measured effects (nats) with their intervals up, and the floor from which a head matters.
 
-    Heads not measured yet (NaN) are left out. A click is reported by the last trace, `customdata` the head's name.
+    Diamonds are heads that do. Heads that are not measured are left out, estimates too. A click is reported by the last
+    trace, `customdata` the head's name.
     """
+    effect = found.effect
     low, high = _effect_range(effect, floor)
     left, right = _score_range(score)
     known = [head for head in every_head(*effect.shape) if not np.isnan(effect[head])]
     # With no threshold that a score could pass, what is left is divided by the floor alone.
     parts = quadrants(scores, effect, math.inf, floor)
     figure = go.Figure()
+    figure.add_trace(_intervals(known, scores, found, look))
     for heads, symbol, size, colour in (
         (parts["neither"], "circle", _SMALL, look.muted),
         (parts["matters"], "diamond", _LARGE, look.second),
@@ -57,7 +61,7 @@ def score_effect(
         figure.add_trace(_picked_mark(scores[picked], effect[picked], look))
     for value in (floor, -floor):
         figure.add_hline(y=value, line={"color": look.second, "dash": "dot", "width": look.px(1.5)})
-    texts = [effect_text(head, effect, scores, score) for head in known]
+    texts = [effect_text(head, found, scores, score) for head in known]
     figure.add_trace(click_markers(*_places(known, scores, effect), known, texts, look.px(16)))
     styled(figure, look, height=look.px(_HEIGHT), margin={"t": look.px(56), "b": look.px(96), "r": look.px(24)})
     figure.update_xaxes(title=f"{ALL_SCORES[score].title} (dashed: the threshold)", range=[left, right])
@@ -111,6 +115,18 @@ def _said(parts: dict[Quadrant, HeadSet], effect: Float[np.ndarray, "n_layers n_
         )
         said.append(f"{QUADRANTS[quadrant]}: {len(heads)}{listed}")
     return f"Divided at score {threshold:.2f} and effect {floor:.2f} nats. " + "; ".join(said) + "."
+
+
+def _intervals(heads: Sequence[Head], scores: Float[np.ndarray, "n_layers n_heads"], found: Effects, look: Look) -> go.Scatter:
+    """A thin line up and down from each point, as far as its interval; none where there is none."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for head in heads:
+        if not np.isnan(found.low[head]):
+            x += [float(scores[head]), float(scores[head]), None]
+            y += [float(found.low[head]), float(found.high[head]), None]
+    line = {"color": look.muted, "width": look.px(1)}
+    return go.Scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", name="95 % interval")
 
 
 def _places(

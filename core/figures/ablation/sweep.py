@@ -1,4 +1,4 @@
-"""The sweep: what each threshold buys, beside random heads."""
+"""The sweep: what each threshold buys, beside other heads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sweep_curve(
         specs=[[{"secondary_y": True}], [{}]],
     )
     x = [row.threshold for row in sweep.rows]
-    _add_band(figure, sweep, look)
+    _add_baselines(figure, sweep, look)
     for name, other in (others or {}).items():
         figure.add_trace(
             go.Scatter(
@@ -94,8 +94,8 @@ def describe_sweep(sweep: Sweep, mode: Mode) -> str:
     )
 
 
-def _add_band(figure: go.Figure, sweep: Sweep, look: Look) -> None:
-    """The band where it is known; thresholds that keep no head have none."""
+def _add_baselines(figure: go.Figure, sweep: Sweep, look: Look) -> None:
+    """The range of other sets where it is known; thresholds that keep no head have none."""
     known = [row for row in sweep.rows if not math.isnan(row.baseline_low)]
     if not known:
         return
@@ -108,7 +108,7 @@ def _add_band(figure: go.Figure, sweep: Sweep, look: Look) -> None:
             fillcolor=see_through(look.second),
             line={"color": look.second, "width": look.px(1.5)},
             hoverinfo="skip",
-            name="without random heads (95 % band)",
+            name="without as many other heads (range)",
         ),
         row=1,
         col=1,
@@ -120,10 +120,10 @@ def _add_band(figure: go.Figure, sweep: Sweep, look: Look) -> None:
             mode="markers",
             marker={"size": look.px(7), "symbol": "circle-open", "color": look.second},
             customdata=[[row.baseline_low, row.baseline_high] for row in known],
-            hovertemplate="threshold %{x:.2f}: random heads %{y:.2f} "
+            hovertemplate="threshold %{x:.2f}: other heads %{y:.2f} on average "
             "(%{customdata[0]:.2f} to %{customdata[1]:.2f})<extra></extra>",
             showlegend=False,
-            name="random heads",
+            name="other heads",
         ),
         row=1,
         col=1,

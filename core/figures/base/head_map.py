@@ -49,9 +49,13 @@ def head_map(
     axis_title: str = "head",
     ringed: Sequence[Head] = (),
     crossed: Sequence[Head] = (),
+    estimated: Sequence[Head] = (),
     picked: Head | None = None,
 ) -> go.Figure:
-    """The map; a click is reported by the last trace, whose points carry `customdata` the head's name."""
+    """The map; a click is reported by the last trace, whose points carry `customdata` the head's name.
+
+    estimated: heads whose value is not measured; a sign in their corner says so.
+    """
     values = cells.values
     n_layers, n_heads = values.shape
     row = row_height(n_layers, look)
@@ -74,6 +78,8 @@ def head_map(
     if crossed:
         # Beside the number, not through it.
         traces += cross_markers([h - 0.32 for _, h in crossed], [layer - 0.28 for layer, _ in crossed], size / 3, look)
+    if estimated:
+        traces.append(_estimate_marks(cells, estimated, look))
     heads = every_head(*values.shape)
     if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= _HEADS_TO_WRITE_IN:
         traces.append(_numbers(cells, heads, look))
@@ -122,6 +128,19 @@ def _numbers(cells: Cells, heads: HeadSet, look: Look) -> Trace:
         textfont={"size": look.font_size, "color": ["#000000" if cells.light[head] else "#ffffff" for head in known]},
         hoverinfo="skip",
         name="values",
+    )
+
+
+def _estimate_marks(cells: Cells, heads: Sequence[Head], look: Look) -> Trace:
+    """ "About", in the corner of each of `heads`."""
+    return scatter(
+        x=[head - 0.32 for _, head in heads],
+        y=[layer - 0.2 for layer, _ in heads],
+        mode="text",
+        text=["≈"] * len(heads),
+        textfont={"size": look.font_size - 2, "color": ["#000000" if cells.light[head] else "#ffffff" for head in heads]},
+        hoverinfo="skip",
+        name="estimated",
     )
 
 

@@ -18,13 +18,15 @@ LOGITS_AT_ONCE = 1 << 26
 _CHECKED: weakref.WeakKeyDictionary[LoadedModel, bool] = weakref.WeakKeyDictionary()
 
 
-def logits_from(model: LoadedModel, final: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
-    """Logits in float32 for some positions of a pass, with the model's own soft cap or scale."""
+def logits_from(
+    model: LoadedModel, final: Float[Tensor, "... d_model"], *, capped: bool = True
+) -> Float[Tensor, "... d_vocab"]:
+    """Logits in float32 for some positions of a pass, with the model's own scale and, if `capped`, its own soft cap."""
     # Another person's pass may hang a hook on this very module: see `attached`.
     with model.lock:
         logits = model.bridge.unembed(final).float()
     cap = float(getattr(model.bridge.cfg, "output_logits_soft_cap", 0.0) or 0.0)
-    if cap > 0:
+    if capped and cap > 0:
         logits = cap * torch.tanh(logits / cap)
     scale = _logit_scale(model)
     # Hardly a model has one, and the logits are many: a product with 1 took a fifth of the time of a loss.
@@ -54,6 +56,28 @@ def token_losses(
         torch.nn.functional.cross_entropy(logits_from(model, flat[at : at + step]), wanted[at : at + step], reduction="none")
         for at in range(0, len(flat), step)
     ]
+    return torch.cat(parts).view(len(tokens), -1)
+
+
+def centred_logits(
+    model: LoadedModel,
+    final: Hidden,
+    tokens: Int[Tensor, "batch tokens"],
+    targets: Int[Tensor, " targets"],
+) -> Float[Tensor, "batch targets"]:
+    """The logit of the tokens at `targets` less the mean logit over the vocabulary, before any soft cap; chunked likewise.
+
+    What all tokens gain alike cancels, and so does whatever a head adds to every logit. Raises ModelUnavailable as
+    `check_readout`.
+    """
+    check_readout(model)
+    flat = final[:, (targets - 1).to(final.device)].flatten(0, 1)
+    wanted = tokens[:, targets.to(tokens.device)].flatten().to(final.device)
+    step = max(1, LOGITS_AT_ONCE // model.card.d_vocab)
+    parts = []
+    for at in range(0, len(flat), step):
+        logits = logits_from(model, flat[at : at + step], capped=False)
+        parts.append(logits.gather(-1, wanted[at : at + step, None])[:, 0] - logits.mean(-1))
     return torch.cat(parts).view(len(tokens), -1)
 
 

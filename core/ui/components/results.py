@@ -15,14 +15,17 @@ from core.ablation.baselines import DEFAULT_BASELINES
 from core.ablation.cached import (
     ablate,
     causal_map,
-    estimated_map,
     known_causal_map,
     known_sweep,
+    patched_in,
     random_baselines,
+    screen_estimate,
     single_effects,
     sweep,
+    total_effect,
 )
-from core.ablation.outcomes import Ablation, Baselines, CausalMap
+from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, TotalEffect
+from core.ablation.screening import ALWAYS_EXACT_LAYERS
 from core.ablation.sweep import Sweep
 from core.heads import HeadSet, named
 from core.settings.modes import Mode
@@ -55,10 +58,23 @@ def kept_alone(subject: Subject, others: HeadSet, mode: Mode) -> Ablation | None
 
 
 def baselines_of(subject: Subject, heads: HeadSet, mode: Mode) -> Baselines | None:
-    """The same ablation of random sets."""
+    """The same ablation of other sets."""
     work = partial(random_baselines, subject, heads, mode)
     key = job_key(subject, "baselines", mode, named(heads))
-    return await_result(key, work, "Taking random heads away, to compare", background=True)
+    return await_result(key, work, "Taking other heads away, to compare", background=True)
+
+
+def total_effect_of(subject: Subject, heads: HeadSet, mode: Mode) -> TotalEffect | None:
+    """What the heads give the right token's logit."""
+    work = partial(total_effect, subject, heads, mode)
+    key = job_key(subject, "total effect", mode, named(heads))
+    return await_result(key, work, "Reading the right token's logit", background=True)
+
+
+def patched_in_of(subject: Subject, heads: HeadSet) -> PatchedIn | None:
+    """What the heads' own outputs do in a run without an earlier copy."""
+    work = partial(patched_in, subject, heads)
+    return await_result(job_key(subject, "patched in", named(heads)), work, "Putting these heads into a run", background=True)
 
 
 def singles_of(subject: Subject, heads: HeadSet, mode: Mode) -> Float[np.ndarray, " heads"] | None:
@@ -69,19 +85,21 @@ def singles_of(subject: Subject, heads: HeadSet, mode: Mode) -> Float[np.ndarray
 
 
 def estimate_of(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n_heads"] | None:
-    """The gradient estimate of every head's effect."""
-    work = partial(estimated_map, subject, mode)
+    """The gradient estimate that a larger model's map is screened by; None where there is none."""
+    if subject.card.n_layers <= ALWAYS_EXACT_LAYERS:
+        return None
+    work = partial(screen_estimate, subject, mode)
     return await_result(job_key(subject, "estimate", mode), work, "Estimating every head's effect")
 
 
-def map_of(subject: Subject, mode: Mode, *, wanted: bool) -> CausalMap | None:
-    """What is known of the exact map, in part or whole. If `wanted`, the rest is measured.
+def map_of(subject: Subject, mode: Mode) -> CausalMap | None:
+    """What is known of the exact map, in part or whole; the rest is measured.
 
     The page runs again whenever a layer is done.
     """
     known = known_causal_map(subject, mode)
-    if wanted and (known is None or not known.complete):
-        doing = "Taking each head away alone, the last layer first; the map fills in as it comes"
+    if known is None or not known.complete:
+        doing = "Taking each head away alone; the map fills in as it comes"
         work = partial(causal_map, subject, mode)
         whole = await_job(job_key(subject, "map", mode), work, doing, background=True, live=True)
         known = whole if whole is not None else known_causal_map(subject, mode)
@@ -91,9 +109,9 @@ def map_of(subject: Subject, mode: Mode, *, wanted: bool) -> CausalMap | None:
 def sweep_of(
     subject: Subject, thresholds: Sequence[float], mode: Mode, score: str, *, count: int = DEFAULT_BASELINES
 ) -> Sweep | None:
-    """The sweep, random sets as far as they are known; None while not even the head sets' own losses are.
+    """The sweep, other sets as far as they are known; None while not even the head sets' own losses are.
 
-    The page runs again whenever the random sets beside a point are done.
+    The page runs again whenever the other sets beside a point are done.
     """
     known = known_sweep(subject, thresholds, mode, score=score, count=count)
     if known is None:
@@ -103,8 +121,8 @@ def sweep_of(
     if known is None or not count or not _lacks_baselines(known):
         return known
     whole = partial(sweep, subject, thresholds, mode, score=score, count=count)
-    key = job_key(subject, "sweep beside random sets", mode, score, count, *thresholds)
-    doing = "Taking random heads away, to compare; the band fills in as it comes"
+    key = job_key(subject, "sweep beside other sets", mode, score, count, *thresholds)
+    doing = "Taking other heads away, to compare; their range fills in as it comes"
     return await_job(key, whole, doing, background=True, live=True) or known
 
 
@@ -125,4 +143,4 @@ def nominees_of(subject: Subject, floor: float) -> tuple[Nominee, ...] | None:
 
 
 def _lacks_baselines(sweep: Sweep) -> bool:
-    return any(row.heads and np.isnan(row.baseline_low) for row in sweep.rows)
+    return any(row.heads and row.others is None for row in sweep.rows)

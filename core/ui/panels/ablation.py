@@ -1,4 +1,4 @@
-"""The parts of the ablation page: the head set, the numbers, random heads beside them, positions, single heads."""
+"""The parts of the ablation page: the head set, the numbers, other heads beside them, positions, single heads."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from core.ablation.cached import ablate, random_baselines
+from core.ablation.cached import ablate, heads_of, random_baselines, total_effect
 from core.ablation.outcomes import Ablation, Baselines
 from core.ablation.tables import beside_rows
-from core.ablation.words import against_baselines, baselines_note, head_count, sufficiency, unknown_words, whole_and_parts
+from core.ablation.words import (
+    against_baselines,
+    head_count,
+    patched_in_sentence,
+    sufficiency,
+    total_effect_sentence,
+    unknown_words,
+    whole_and_parts,
+)
 from core.attention.cached import score_heads
 from core.attention.head_scores import HeadScores
 from core.attention.tables import head_rows
@@ -18,7 +26,7 @@ from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, 
 from core.figures.ablation.positions import describe_positions, position_losses, position_rows
 from core.figures.ablation.single_effects import describe_single_effects, single_effect_bars, single_effect_rows
 from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
-from core.heads import Head, HeadSet, all_but, named, names
+from core.heads import Head, HeadSet, named, names
 from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
 from core.sharing.commands import ablate_command, score_command
@@ -26,7 +34,7 @@ from core.sharing.facts import Facts, ablation_facts, score_facts
 from core.text.paragraph import PARAGRAPH
 from core.ui.components.experiment_controls import paragraph_control, toggle_head
 from core.ui.components.figure_panel import Source, figure_panel
-from core.ui.components.results import kept_alone, singles_of, text_ablation_of
+from core.ui.components.results import kept_alone, patched_in_of, singles_of, text_ablation_of, total_effect_of
 from core.ui.frame.navigation import CAUSAL_MAP
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import metric_change, verbatim
@@ -85,13 +93,28 @@ def _text_losses(page: Page, result: Ablation) -> None:
     found = text_ablation_of(page.subject, result.heads, result.mode, page.view.experiment.paragraph)
     if found is not None and found.text is not None:
         clean, ablated = (float(np.nanmean(loss)) for loss in found.text)
-        _before_after(st.container(), "Text", clean, ablated, "A token of ordinary text; change the text below.")
+        _before_after(
+            st.container(),
+            "Text",
+            clean,
+            ablated,
+            "A token of ordinary text; change the text below. "
+            "Where a mean stands in for the heads, it is their mean over this text.",
+        )
 
 
-def random_heads(page: Page, result: Ablation, baselines: Baselines | None, source: Source) -> None:
-    """The same numbers on one line, with random heads beside them as soon as they are there."""
+def effect_on_logit(page: Page, heads: HeadSet) -> None:
+    """The total effect, as soon as it is there."""
+    found = total_effect_of(page.subject, heads, page.view.experiment.mode)
+    if found is not None:
+        st.markdown(total_effect_sentence(found))
+
+
+def other_heads(page: Page, result: Ablation, baselines: Baselines | None, source: Source) -> None:
+    """The same numbers on one line, with other heads beside them as soon as they are there."""
     losses = np.empty(0) if baselines is None else baselines.second_copy
-    row = BesideRow(head_count(len(result.heads)), result.ablated_losses.second_copy, losses)
+    bound = None if baselines is None or not baselines.sets else baselines.bound
+    row = BesideRow(head_count(len(result.heads)), result.ablated_losses.second_copy, losses, bound)
     figure_panel(
         beside_baselines([row], result.clean_losses, page.look),
         key="beside",
@@ -103,20 +126,21 @@ def random_heads(page: Page, result: Ablation, baselines: Baselines | None, sour
 
 
 def baseline_sentences(result: Ablation, baselines: Baselines) -> None:
-    """What the comparison says, and how the random sets were drawn."""
+    """What the comparison says, and how the other sets were drawn."""
     st.markdown(against_baselines(result, baselines))
-    st.caption(baselines_note(baselines))
+    if baselines.sets:
+        st.caption(baselines.note)
 
 
 def position_panel(page: Page, result: Ablation, baselines: Baselines | None, source: Source) -> None:
     """The loss at every position."""
     clean, ablated = result.clean.mean(0), result.ablated.mean(0)
-    band = None if baselines is None else baselines.token_loss
+    others = None if baselines is None or not baselines.sets else baselines.token_loss
     figure_panel(
-        position_losses(clean, ablated, band, result.layout, page.look),
+        position_losses(clean, ablated, others, result.layout, page.look),
         key="positions",
-        alt=describe_positions(clean, ablated, band is not None, result.layout),
-        rows=partial(position_rows, clean, ablated, band, result.layout),
+        alt=describe_positions(clean, ablated, others is not None, result.layout),
+        rows=partial(position_rows, clean, ablated, others, result.layout),
         source=source,
         on_pick=None,
     )
@@ -155,11 +179,15 @@ def text_editor(page: Page) -> None:
 
 
 def keep_only(page: Page, result: Ablation) -> None:
-    """Are these heads enough?"""
-    card = page.subject.card
-    found = kept_alone(page.subject, all_but(result.heads, card.n_layers, card.n_heads), result.mode)
+    """Are these heads enough? Everything else removed, and they alone put where nothing else could help."""
+    others = tuple(head for head in heads_of(page.subject) if head not in result.heads)
+    found = kept_alone(page.subject, others, result.mode)
     if found is not None:
         st.markdown(sufficiency(found, len(result.heads)))
+    if page.subject.probe.control is not None:
+        patched = patched_in_of(page.subject, result.heads)
+        if patched is not None:
+            st.markdown(patched_in_sentence(patched))
 
 
 def source_of(page: Page, heads: HeadSet) -> Source:
@@ -171,11 +199,12 @@ def source_of(page: Page, heads: HeadSet) -> Source:
 
 
 def _facts(page: Page, heads: HeadSet) -> Facts:
-    """Everything that is known of the set when somebody asks: the text and the random sets come after the first numbers."""
+    """Everything that is known of the set when somebody asks: the text and the other sets come after the first numbers."""
     subject, mode = page.subject, page.view.experiment.mode
     with_text = partial(ablate, subject, heads, mode, text=page.view.experiment.paragraph or PARAGRAPH)
     result = if_cached(with_text) or if_cached(partial(ablate, subject, heads, mode, text=None))
-    return ablation_facts(subject, heads, mode, result, if_cached(partial(random_baselines, subject, heads, mode)))
+    effect = if_cached(partial(total_effect, subject, heads, mode))
+    return ablation_facts(subject, heads, mode, result, effect, if_cached(partial(random_baselines, subject, heads, mode)))
 
 
 def _before_after(place: st.delta_generator.DeltaGenerator, label: str, before: float, after: float, help_text: str) -> None:

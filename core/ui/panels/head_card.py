@@ -227,7 +227,7 @@ def removal_panel(page: Page, card: HeadCard, source: Source) -> None:
     mode = page.view.experiment.mode.capitalize()
     st.caption(
         verbatim(
-            f"{mode} ablation. Diamond: without these heads. Rings and band: random heads matched by layer, 95 %. "
+            f"{mode} ablation. Diamond: without these heads. Rings: other heads matched by layer, and their range. "
             f"{baselines_note(card)}"
         )
     )

@@ -212,7 +212,7 @@ def pruning_question(page: Page) -> None:
             "": f"without {result.head.name}",
             "second-copy loss, before (nats)": f"{result.clean.second_copy:.2f}",
             "after (nats)": f"{result.pruned.second_copy:.2f}",
-            "random head of its layer, 95 % band": "–" if math.isnan(found.baselines.band[0]) else _band(found),
+            "other heads of its layers, range": "–" if math.isnan(found.baselines.range[0]) else _range(found),
         }
     ]
     st.table(rows, border="horizontal", hide_index=True)
@@ -234,8 +234,8 @@ def pruning_question(page: Page) -> None:
     )
 
 
-def _band(found: TopPruning) -> str:
-    low, high, _ = found.baselines.band
+def _range(found: TopPruning) -> str:
+    low, high, _ = found.baselines.range
     return f"{low:.2f} to {high:.2f}"
 
 

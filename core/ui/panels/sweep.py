@@ -1,4 +1,4 @@
-"""The parts of the sweep page: the curve beside random heads, its table, and two thresholds compared."""
+"""The parts of the sweep page: the curve beside other heads, its table, and two thresholds compared."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ _TITLES = {
     "second_copy": "second copy (nats)",
     "step": "step (nats)",
     "gain_lost": "gain lost",
-    "random": "random heads, 95 % band",
+    "others": "as many other heads",
+    "p": "p",
     "names": "which heads",
 }
 
 
 def other_modes(page: Page, score: str) -> dict[Mode, Sweep]:
-    """Sweeps of the other modes, without random sets, when the person asked for them; as many as are there."""
+    """Sweeps of the other modes, without other sets, when the person asked for them; as many as are there."""
     experiment = page.view.experiment
     if experiment.curves == "one":
         return {}
@@ -75,7 +76,7 @@ def at_the_slider(page: Page, sweep: Sweep, heads: HeadSet) -> str:
     same = next((row for row in sweep.rows if set(row.heads) == set(heads)), None)
     if same is None:
         return f"{here}, a set that lies between two points of this sweep."
-    beside = "" if np.isnan(same.baseline_low) else f"; without as many random heads {_band(same)}"
+    beside = "" if np.isnan(same.baseline_low) else f"; without as many other heads {_range(same)}, p = {same.p:.3f}"
     return f"{here}, second-copy loss {sweep.clean.second_copy:.2f} → **{same.second_copy:.2f} nats**{beside}."
 
 
@@ -89,7 +90,7 @@ def sweep_table(sweep: Sweep, look: Look) -> None:
 
 
 def comparison(page: Page, sweep: Sweep, source: Source) -> None:
-    """Two thresholds beside each other, each beside random heads."""
+    """Two thresholds beside each other, each beside other heads."""
     rows = list(sweep.rows)
     beside = [
         BesideRow(f"{row.threshold:.2f}: {head_count(row.n_heads)}", row.second_copy, _baseline_losses(page, row))
@@ -114,7 +115,7 @@ def source_of(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep], thresholds
 
 
 def _baseline_losses(page: Page, row: SweepRow) -> np.ndarray:
-    """Each random set's loss, as far as it is known."""
+    """Each other set's loss, as far as it is known."""
     if not row.heads:
         return np.empty(0)
     found = if_cached(partial(random_baselines, page.subject, row.heads, page.view.experiment.mode))
@@ -128,7 +129,8 @@ def _compared(row: SweepRow, sweep: Sweep) -> Row:
         "before (nats)": f"{sweep.clean.second_copy:.2f}",
         "after (nats)": f"{row.second_copy:.2f}",
         "gain lost": _fraction(row),
-        "random heads, 95 % band": _band(row),
+        "as many other heads": _range(row),
+        "p": _p(row),
     }
 
 
@@ -140,7 +142,8 @@ def _written(row: SweepRow, knee: float | None) -> Row:
         "second_copy": f"{row.second_copy:.2f}",
         "step": signed(row.step),
         "gain_lost": _fraction(row),
-        "random": _band(row),
+        "others": _range(row),
+        "p": _p(row),
     }
     return {title: values[name] for name, title in _TITLES.items()}
 
@@ -149,5 +152,9 @@ def _fraction(row: SweepRow) -> str:
     return "no gain" if np.isnan(row.gain_lost) else f"{row.gain_lost:.0%}"
 
 
-def _band(row: SweepRow) -> str:
+def _p(row: SweepRow) -> str:
+    return "–" if np.isnan(row.p) else f"{row.p:.3f}"
+
+
+def _range(row: SweepRow) -> str:
     return "–" if np.isnan(row.baseline_low) else f"{row.baseline_low:.2f} to {row.baseline_high:.2f}"
