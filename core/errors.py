@@ -13,6 +13,10 @@ class BadInput(HeadScopeError):
     """An option, file or number that cannot be used as given."""
 
 
+class Withheld(BadInput):
+    """A number that cannot be shown to be right, so it is not shown; the message says why."""
+
+
 class ModelUnavailable(HeadScopeError):
     """A model that cannot be loaded here: missing, gated, corrupt, unsupported, too big, or out of reach."""
 
@@ -23,7 +27,3 @@ class Busy(HeadScopeError):
 
 class JobCancelled(HeadScopeError):
     """The work was cancelled before it finished."""
-
-
-class Withheld(BadInput):
-    """A number that cannot be shown to be right here, with the reason."""

@@ -10,15 +10,16 @@ from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
 from core.ui.panels.verdicts import (
     absent_at_every_length,
-    costs,
     explanation,
     floor_slider,
     interval_panel,
     map_panel,
+    nominee_panel,
     placebo_panel,
     sentences,
     shown,
     table,
+    unexplained,
 )
 
 
@@ -40,11 +41,13 @@ def verdicts(page: Page) -> None:
     called = len(judged.called)
     heads = "1 head matches" if called == 1 else f"{called} heads match"
     st.subheader(f"{heads} and {'is' if called == 1 else 'are'} called, of {len(judged.verdicts)}", anchor=False)
-    # The verdicts do not wait for the costs, whose progress stands below them.
+    # The verdicts do not wait for heads without a label, whose progress stands below them.
     place = st.container()
-    found = shown(page, judged, costs(page, judged))
+    st.subheader("Matters, does not match", anchor=False)
+    found = shown(page, judged, unexplained(page, judged))
     with place:
-        sentences(page, found)
+        sentences(found)
+    nominee_panel(found)
     left, right = (st.container(), st.container()) if page.look.large else st.columns([1, 1], gap="large")
     with left:
         st.subheader("The contrasts that decide", anchor=False)

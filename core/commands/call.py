@@ -1,69 +1,43 @@
-"""`call`: which heads are induction heads, with the test, the interval and the label."""
+"""`call`: which heads are induction heads, with the test, the intervals, the label and what each clause rests on."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from core.ablation.cached import causal_map, known_causal_map
 from core.attention.words import state_word
 from core.commands.options import add_request, fraction, subject_from
-from core.probes.probe import ProbeOptions
 from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import MODES
-from core.settings.subject import Subject
 from core.sharing.facts import call_facts
-from core.verdicts.cached import judge
-from core.verdicts.costs import layers_to_measure
-from core.verdicts.judgement import Judgement
-from core.verdicts.words import worth_a_sentence
+from core.verdicts.cached import judge, nominees
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Several lengths instead of one, the effect floor, and whether to measure what removing called heads costs."""
+    """Several lengths instead of one, the effect floor, and what stands in for a head that is taken away."""
     add_request(parser, several_lengths=True)
-    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="the interval's lower end must be above this")
-    parser.add_argument("--costs", action="store_true", help="measure what removing a called head costs; else what is there")
-    parser.add_argument("--mode", choices=MODES, default="mean", help="for costs: what stands in for a removed head's output")
-    parser.add_argument(
-        "--cost-length", type=int, metavar="L", help="for costs: tokens in each copy (default: the middle length)"
-    )
-    parser.add_argument("--cost-sequences", type=int, default=ProbeOptions.sequences, metavar="N", help="for costs: how many")
+    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="the contrasts' intervals must be above this")
+    parser.add_argument("--mode", choices=MODES, default="mean", help="what stands in for the output of a head taken away")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """The object that the Verdicts page downloads; every head is judged, called ones first."""
     subject = subject_from(options)
-    judged = judge(subject, options.lengths, options.floor)
-    costs_on = _costs_on(subject, options, judged)
-    if options.costs:
-        causal_map(costs_on, options.mode, layers_to_measure(worth_a_sentence(judged)))
-    return call_facts(costs_on, judged, known_causal_map(costs_on, options.mode))
+    judged = judge(subject, options.lengths, options.floor, mode=options.mode)
+    found = nominees(subject, options.lengths, options.floor, mode=options.mode)
+    return call_facts(subject, judged, found)
 
 
 def text(result: dict[str, Any]) -> str:
-    """A sentence for each head that got a label."""
+    """A sentence for each head that got a label, or that matters without one, and what they rest on."""
     state = result["behaviour"]["state"]
     lines = [
         f"{result['model']['name']}: {result['sequences']} sequences, lengths {', '.join(map(str, result['lengths']))}, "
         f"effect floor {result['floor']}; behaviour {state_word(state).upper()}"
     ]
     if state == "absent":
-        lines.append("The model does not do induction at any of these lengths: do not trust the labels.")
+        lines.append("The behaviour is absent at every length: labels say where heads look, not that the model does induction.")
     labelled = [row["sentence"] for row in result["heads"] if row["label"] != "none"]
     lines += labelled or ["No head got a label."]
-    if result["costs"] is not None:
-        probe = result["costs"]["probe"]
-        lines.append(
-            f"Costs: {result['costs']['mode']} ablation of one head alone, {probe['sequences']} sequences of length "
-            f"{probe['length']}; random heads: the median of its layer's others that are not called."
-        )
-    return "\n".join(lines)
-
-
-def _costs_on(subject: Subject, options: argparse.Namespace, judged: Judgement) -> Subject:
-    """What costs are measured on: the given tokens, else drawn ones of one length."""
-    if subject.request.tokens is not None:
-        return subject
-    length = judged.lengths[len(judged.lengths) // 2] if options.cost_length is None else options.cost_length
-    return subject.at(length=length, sequences=options.cost_sequences)
+    lines += [row["sentence"] for row in result["unexplained"]]
+    return "\n".join([*lines, *result["sentences"]])

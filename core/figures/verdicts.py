@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,13 +15,14 @@ from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import Head, every_head
 from core.verdicts.judge import Verdict
-from core.verdicts.labels import Label
+from core.verdicts.labels import MATCHING, Label
 
 # A letter and a colour for each label (Okabe and Ito's palette), black letters on all of them.
 LETTERS: dict[Label, str] = {
     "induction": "I",
     "anti-induction": "A",
-    "matching, non-copying": "M",
+    "matching, no effect": "M",
+    "undecided": "?",
     "positional impostor": "X",
     "previous token": "P",
     "duplicate token": "D",
@@ -30,7 +32,8 @@ LETTERS: dict[Label, str] = {
 _COLOURS: dict[Label, str] = {
     "induction": "#e69f00",
     "anti-induction": "#d55e00",
-    "matching, non-copying": "#f0e442",
+    "matching, no effect": "#f0e442",
+    "undecided": "#f6c98a",
     "positional impostor": "#cc79a7",
     "previous token": "#56b4e9",
     "duplicate token": "#009e73",
@@ -39,7 +42,8 @@ _COLOURS: dict[Label, str] = {
 _MARKERS: dict[Label, str] = {
     "induction": "circle",
     "anti-induction": "x",
-    "matching, non-copying": "diamond",
+    "matching, no effect": "diamond",
+    "undecided": "circle-open",
     "positional impostor": "triangle-up",
 }
 _ROW = 30
@@ -49,7 +53,8 @@ def label_map(verdicts: Sequence[Verdict], picked: Head | None, look: Look) -> g
     """Layer by head: a letter and a colour for each label; a click is reported by the last trace."""
     n_layers, n_heads = 1 + max(v.head.layer for v in verdicts), 1 + max(v.head.head for v in verdicts)
     labels = list(LETTERS)
-    cells = np.zeros((n_layers, n_heads))
+    # A head that does not exist has an empty cell.
+    cells = np.full((n_layers, n_heads), np.nan)
     for verdict in verdicts:
         cells[verdict.head] = labels.index(verdict.label)
     row = row_height(n_layers, look)
@@ -82,7 +87,7 @@ def label_map(verdicts: Sequence[Verdict], picked: Head | None, look: Look) -> g
     if picked is not None:
         figure.update_layout(shapes=frame_shapes(picked, look))
     by_place = {verdict.head: verdict for verdict in verdicts}
-    heads = every_head(*cells.shape)
+    heads = [head for head in every_head(*cells.shape) if head in by_place]
     texts = [_hover(by_place[head]) for head in heads]
     clicks = click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, texts, row * 0.9)
     figure.add_trace(clicks | {"showlegend": False})
@@ -113,19 +118,19 @@ def contrast_intervals(verdicts: Sequence[Verdict], floor: float, look: Look) ->
         chosen = [(v, y) for v, y in zip(verdicts, places, strict=True) if v.label == label]
         figure.add_trace(
             go.Scatter(
-                x=[v.contrast for v, _ in chosen],
+                x=[v.contrast.value for v, _ in chosen],
                 y=[y for _, y in chosen],
                 mode="markers",
                 marker={
                     "size": look.px(11),
                     "symbol": _MARKERS.get(label, "circle-open"),
-                    "color": look.accent if label in ("induction", "anti-induction", "matching, non-copying") else look.muted,
+                    "color": look.accent if label in MATCHING else look.muted,
                 },
                 error_x={
                     "type": "data",
                     "symmetric": False,
-                    "array": [v.high - v.contrast for v, _ in chosen],
-                    "arrayminus": [v.contrast - v.low for v, _ in chosen],
+                    "array": [v.contrast.high - v.contrast.value for v, _ in chosen],
+                    "arrayminus": [v.contrast.value - v.contrast.low for v, _ in chosen],
                     "thickness": look.px(2.5),
                     "width": look.px(5),
                 },
@@ -144,10 +149,10 @@ def contrast_intervals(verdicts: Sequence[Verdict], floor: float, look: Look) ->
         font={"color": look.second},
     )
     heads = [verdict.head for verdict in verdicts]
-    contrasts = [verdict.contrast for verdict in verdicts]
+    contrasts = [verdict.contrast.value for verdict in verdicts]
     figure.add_trace(click_markers(contrasts, places, heads, [_hover(v) for v in verdicts], look.px(_ROW * 0.8)))
     styled(figure, look, height=look.px(_ROW * len(verdicts) + 84), margin={"t": look.px(30)})
-    low = min(-0.1, *(verdict.low - 0.05 for verdict in verdicts))
+    low = min(-0.1, *(verdict.contrast.low - 0.05 for verdict in verdicts))
     figure.update_xaxes(title="contrast: induction less its control", range=[low, 1.04])
     figure.update_yaxes(
         tickvals=places,
@@ -160,7 +165,9 @@ def contrast_intervals(verdicts: Sequence[Verdict], floor: float, look: Look) ->
 
 def describe_intervals(verdicts: Sequence[Verdict], floor: float) -> str:
     """The intervals in words, for somebody who cannot see them."""
-    said = "; ".join(f"{v.name} {v.contrast:.2f} ({v.low:.2f} to {v.high:.2f}), {v.label}" for v in verdicts)
+    said = "; ".join(
+        f"{v.name} {v.contrast.value:.2f} ({v.contrast.low:.2f} to {v.contrast.high:.2f}), {v.label}" for v in verdicts
+    )
     return f"Contrast of {len(verdicts)} heads with 95 % intervals beside the effect floor {floor:.2f}: {said}."
 
 
@@ -237,7 +244,16 @@ def _legend(figure: go.Figure, labels: Sequence[Label], look: Look) -> None:
 
 
 def _hover(verdict: Verdict) -> str:
-    return (
-        f"<b>{verdict.name}</b>: {verdict.label}<br>contrast {verdict.contrast:.2f} ({verdict.low:.2f} to {verdict.high:.2f})"
-        f"<br>q {verdict.q:.4f}<br>copying {verdict.copying:+.2f}<br>attribution {verdict.attribution:+.2f}"
+    lines = [
+        ("contrast", verdict.contrast, 2),
+        ("with the copy rotated", verdict.rotation_contrast, 2),
+        ("more than beside it", verdict.specificity, 2),
+        ("total effect", verdict.total_effect, 3),
+        ("direct effect", verdict.direct_effect, 3),
+    ]
+    said = "".join(
+        f"<br>{what} {found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
+        for what, found, digits in lines
+        if not math.isnan(found.value)
     )
+    return f"<b>{verdict.name}</b>: {verdict.label}{said}<br>q {verdict.q:.4f}"

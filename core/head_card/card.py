@@ -25,7 +25,7 @@ from core.stats import mean_interval
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 from core.verdicts.labels import OWN_SCORES
-from core.verdicts.words import verdict_sentence
+from core.verdicts.words import sentence
 
 _ROUNDING = 1e-6
 PartName = Literal["judged", "patterns", "alone", "alone_baselines", "in_set", "in_set_baselines", "edges", "movement"]
@@ -155,11 +155,8 @@ class HeadCard:
 
     @property
     def sentence(self) -> str | None:
-        """The verdict in one sentence that a student can read, with what removing the head costs once that is known."""
-        if self.verdict is None:
-            return None
-        cost = None if self.alone is None else _two_digits(self.alone.cost)
-        return verdict_sentence(self.verdict, cost, self._cost_of_others())
+        """The verdict in one sentence that a student can read, with the numbers that gave it."""
+        return None if self.verdict is None or self.judged is None else sentence(self.verdict, self.judged)
 
     @property
     def called_among_random(self) -> HeadSet:
@@ -168,20 +165,6 @@ class HeadCard:
             return ()
         called = {found.head for found in self.judged.called}
         return tuple(sorted({head for heads in self.alone_baselines.sets for head in heads} & called))
-
-    def _cost_of_others(self) -> float | None:
-        """The median cost of the random heads that are not called, as on the verdicts page; None where there are none."""
-        if self.alone_baselines is None:
-            return None
-        sets = self.alone_baselines.sets
-        costs = {head: cost for [head], cost in zip(sets, self.random_costs(self.alone_baselines), strict=True)}
-        others = [cost for head, cost in costs.items() if head not in self.called_among_random]
-        return _two_digits(float(np.median(others))) if others else None
-
-
-def _two_digits(cost: float) -> float:
-    """As many digits as a sentence has, and no sign on what rounds to nothing."""
-    return round(cost, 2) + 0.0
 
 
 def _score_line(scores: HeadScores, score: str, head: Head) -> ScoreLine:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from core.ablation.baselines import range_of
 from core.ablation.outcomes import Baselines
 from core.attention.scores import ALL_SCORES
@@ -14,10 +16,12 @@ from core.numbers import NOTHING, interval, signed, unsigned
 from core.settings.subject import Subject
 from core.settings.view import View
 from core.sharing.facts import Facts, behaviour_facts, envelope, loss_facts, verdict_facts
+from core.verdicts.estimate import Number
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 
-LOOKS, WRITES = "Where it looks (share of its attention)", "What it writes"
+LOOKS = "Where it looks (share of its attention)"
+WRITES = "What it writes (effects: share of what the repeat is worth to the model)"
 COSTS = "What taking it away costs (nats of loss on the second copy)"
 # What a table's line has room for.
 _SHORTER = {
@@ -32,10 +36,9 @@ _SHORTER = {
     "specificity": "rotation contrast less that of its best neighbour",
     "value_weighted": "induction, by the size of what it brings",
 }
-_MEANINGS = {
-    "copying": ("Copying (weights)", "+1: looking at a token raises it, −1: lowers it"),
-    "logit_copying": ("Copying (rank)", "that token among all: +1 first, 0 the middle, −1 last"),
-    "attribution": ("Attribution", "what it adds to the logit of the right token"),
+_EFFECTS = {
+    "total_effect": ("Total effect", "what the right token loses without it, by whatever route"),
+    "direct_effect": ("Direct effect", "what it writes for the right token itself"),
 }
 
 
@@ -67,17 +70,26 @@ def score_rows(card: HeadCard) -> list[Row]:
 
 
 def writing_rows(card: HeadCard) -> list[Row]:
-    """Copying and attribution; empty while the head is not judged. They have no interval: weights do not vary."""
+    """Total and direct effect as shares of the gain, and copying; empty while the head is not judged.
+
+    A number that is withheld or was not measured is a dash; copying is of the weights, which do not vary.
+    """
     if card.judged is None or card.verdict is None:
         return []
     rows = []
-    for name, (what, meaning) in _MEANINGS.items():
-        value = getattr(card.verdict, name)
-        place = 1 + sum(getattr(other, name) > value + 1e-6 for other in card.judged.verdicts)
-        rows.append(
-            _row(WRITES, what, meaning, signed(value), chance="0.00") | {"place": f"{place} of {len(card.judged.verdicts)}"}
-        )
-    return rows
+    for name, (what, meaning) in _EFFECTS.items():
+        found: Number = getattr(card.verdict, name)
+        values = [getattr(other, name).value for other in card.judged.verdicts]
+        row = _row(WRITES, what, meaning, _known(found.value), chance="0.000")
+        if not math.isnan(found.value):
+            row |= {"interval": f"{signed(found.low, 3)} to {signed(found.high, 3)}", "place": _place(found.value, values)}
+        rows.append(row)
+    copying = card.verdict.copying
+    meaning = "by the weights; +1: looking at a token raises it, −1: lowers it"
+    row = _row(WRITES, "Copying", meaning, NOTHING if math.isnan(copying) else signed(copying), chance="0.00")
+    if not math.isnan(copying):
+        row["place"] = _place(copying, [other.copying for other in card.judged.verdicts])
+    return [*rows, row]
 
 
 def cost_rows(card: HeadCard) -> list[Row]:
@@ -134,9 +146,19 @@ def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
 
 
 def _label_facts(verdict: Verdict, judged: Judgement) -> Facts:
-    """The label and what gave it; costs and the sentence are the card's own, on the card's probe."""
-    facts = verdict_facts(verdict, judged, None)
-    return {name: value for name, value in facts.items() if name not in ("effect", "random_heads", "sentence")}
+    """The label and what gave it; the sentence stands by itself."""
+    return {name: value for name, value in verdict_facts(verdict, judged).items() if name != "sentence"}
+
+
+def _known(value: float) -> str:
+    """A share of the gain; a dash for what is not known."""
+    return NOTHING if math.isnan(value) else signed(value, 3)
+
+
+def _place(value: float, values: list[float]) -> str:
+    """`3 of 8`, of the heads of which it is known; those that differ by rounding alone share a place."""
+    known = [other for other in values if not math.isnan(other)]
+    return f"{1 + sum(other > value + 1e-6 for other in known)} of {len(known)}"
 
 
 def _row(group: str, what: str, meaning: str, value: str, interval: str = NOTHING, chance: str = NOTHING) -> Row:

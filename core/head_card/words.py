@@ -10,10 +10,10 @@ from core.circuits.circuit import Edge
 from core.circuits.words import SMALL_DROP
 from core.head_card.card import HeadCard, Removal
 from core.heads import Head
-from core.numbers import interval, signed, unsigned
+from core.numbers import signed, unsigned
 from core.verdicts.labels import MATCHING
 from core.verdicts.significance import SIGNIFICANCE
-from core.verdicts.words import lengths_words
+from core.verdicts.words import effects_words, lengths_words, why_not_called
 
 # Below this many sequences a bootstrap interval of a mean is too narrow.
 FEW_SEQUENCES = 16
@@ -26,18 +26,13 @@ def call_sentence(card: HeadCard) -> str:
     verdict, judged = card.verdict, card.judged
     if verdict is None or judged is None:
         return ""
-    above, sure = verdict.low > judged.floor, verdict.q < SIGNIFICANCE
-    numbers = (
-        f"Contrast {unsigned(verdict.contrast)} (95 % interval {interval(verdict.low, verdict.high)}), q = {verdict.q:.4f}, "
-        f"over {judged.sequences} sequences of {lengths_words(judged.lengths)}"
+    where = f"over {judged.sequences} sequences of {lengths_words(judged.lengths)}"
+    if verdict.label not in MATCHING:
+        return f"{why_not_called(verdict, judged)}, {where}."
+    return (
+        f"Called, {where}: both contrasts lie wholly above the effect floor {judged.floor:.2f}, it looks at that token more "
+        f"than beside it, q = {verdict.q:.4f}, below {SIGNIFICANCE}. {effects_words(judged)}"
     )
-    if verdict.label in MATCHING:
-        return f"Called: its whole interval lies above the effect floor {judged.floor:.2f}, q below {SIGNIFICANCE}. {numbers}."
-    why = [
-        *([] if above else [f"the interval does not lie wholly above the effect floor {judged.floor:.2f}"]),
-        *([] if sure else [f"q is not below {SIGNIFICANCE}"]),
-    ]
-    return f"Not called: {' and '.join(why)}. {numbers}."
 
 
 def interval_note(card: HeadCard) -> str:

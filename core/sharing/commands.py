@@ -52,14 +52,12 @@ def sweep_command(view: View, thresholds: str | None = None) -> str:
 
 
 def call_command(view: View) -> str:
-    """The verdicts with their costs: several lengths, not the page's one, which costs are measured on."""
+    """The verdicts, on several lengths, not the page's one."""
     request = view.request
     words = [*PROGRAM, "call", "--model", request.model, "--seed", str(request.seed), "--bos", request.bos]
     if request.token_range is not None:
         words += ["--token-range", f"{request.token_range[0]}:{request.token_range[1]}"]
-    words += ["--floor", f"{view.experiment.effect_floor:.2f}", "--costs", "--mode", view.experiment.mode]
-    words += ["--cost-length", str(request.length), "--cost-sequences", str(request.sequences)]
-    return shlex.join([*words, "--json"])
+    return shlex.join([*words, "--floor", f"{view.experiment.effect_floor:.2f}", "--json"])
 
 
 def circuit_command(view: View, mode: Mode, pruned: Sequence[Head] = ()) -> str:

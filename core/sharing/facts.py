@@ -32,10 +32,12 @@ from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import RowChoice
 from core.transformer.card import ModelIdentity
-from core.verdicts.costs import cost_of
+from core.verdicts.estimate import Number
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
-from core.verdicts.words import ordered, sentence
+from core.verdicts.nominees import Nominee
+from core.verdicts.roles import DELTA
+from core.verdicts.words import effects_words, nominee_sentence, ordered, sentence, stability_words
 
 if TYPE_CHECKING:
     from core.transformer.conformance import Conformance
@@ -216,36 +218,86 @@ def sweep_row_facts(row: SweepRow) -> Facts:
     }
 
 
-def call_facts(subject: Subject, judged: Judgement, effects: CausalMap | None, costs_on: Subject | None = None) -> Facts:
-    """Every verdict with what it rests on, called heads first; `costs_on`: what costs were measured on."""
+def call_facts(subject: Subject, judged: Judgement, found: Sequence[Nominee] | None) -> Facts:
+    """Every verdict with what it rests on, called heads first; `found`: heads that matter and do not match, None while unknown.
+
+    Effects, and `delta`, are shares of the model's gain, which is in logits.
+    """
     return envelope(subject) | {
-        "behaviour": {"state": judged.behaviour},
+        "probe": _judged_probe_facts(subject, judged),
+        "behaviour": {"state": judged.behaviour, "states": list(judged.behaviours)},
         "lengths": judged.lengths,
         "sequences": judged.sequences,
         "floor": judged.floor,
-        "costs": None if effects is None else {"mode": effects.mode, "probe": probe_facts(costs_on or subject)},
-        "heads": [verdict_facts(verdict, judged, effects) for verdict in ordered(judged)],
+        "mode": judged.mode,
+        "effect_sequences": judged.effect_sequences,
+        "gain": number_facts(judged.gain),
+        "delta": DELTA,
+        "stability": {
+            "sequences": number_facts(judged.stability.resampled),
+            "lengths": judged.stability.lengths,
+            "token_ranges": judged.stability.token_ranges or None,
+        },
+        "withheld": {"direct_effect": judged.withheld} if judged.withheld else {},
+        "heads": [verdict_facts(verdict, judged) for verdict in ordered(judged)],
+        "unexplained": None if found is None else [nominee_facts(nominee) for nominee in found],
+        "sentences": [said for said in (effects_words(judged), stability_words(judged)) if said],
     }
 
 
-def verdict_facts(verdict: Verdict, judged: Judgement, effects: CausalMap | None) -> Facts:
+def verdict_facts(verdict: Verdict, judged: Judgement) -> Facts:
     """One head's label and the numbers that gave it."""
-    cost = cost_of(verdict, judged, effects)
+    looks = {
+        name: number_facts(getattr(verdict, name)) | {"chance": verdict.chance[name]}
+        for name in ("induction", "previous_token", "duplicate_token", "sink")
+    }
     return {
         "head": verdict.name,
         "label": verdict.label,
-        "induction": verdict.induction,
-        "contrast": {"value": verdict.contrast, "low": verdict.low, "high": verdict.high},
+        "role_route": verdict.role_route,
+        "induction": looks.pop("induction"),
+        "contrast": number_facts(verdict.contrast),
+        "rotation_contrast": number_facts(verdict.rotation_contrast),
+        "specificity": number_facts(verdict.specificity),
         "q": verdict.q,
-        "copying": verdict.copying,
-        "logit_copying": verdict.logit_copying,
-        "direct_effect": verdict.attribution,
-        "previous_token": verdict.previous_token,
-        "duplicate_token": verdict.duplicate_token,
-        "sink": verdict.sink,
-        "effect": cost.effect,
-        "random_heads": cost.random_heads,
-        "sentence": sentence(verdict, judged, effects),
+        "total_effect": number_facts(verdict.total_effect),
+        "role_q": verdict.role_q,
+        "direct_effect": number_facts(verdict.direct_effect),
+        # Of the weights, not of sequences: there is nothing to have an interval over.
+        "copying": {"value": verdict.copying, "low": None, "high": None},
+        **looks,
+        "sentence": sentence(verdict, judged),
+    }
+
+
+def nominee_facts(nominee: Nominee) -> Facts:
+    """One head that matters and that no label explains."""
+    return {
+        "head": nominee.name,
+        "total_effect": number_facts(nominee.total_effect),
+        "p": nominee.p,
+        "q": nominee.q,
+        "sentence": nominee_sentence(nominee),
+    }
+
+
+def number_facts(found: Number) -> Facts:
+    """A mean over sequences with its 95 % interval."""
+    return {"value": found.value, "low": found.low, "high": found.high}
+
+
+def _judged_probe_facts(subject: Subject, judged: Judgement) -> Facts:
+    """As `probe_facts`, of the several lengths that heads are judged on."""
+    request, given = subject.request, subject.request.tokens is not None
+    return {
+        "lengths": judged.lengths,
+        "sequences": judged.sequences,
+        "seed": None if given else request.seed,
+        "bos": request.bos,
+        "has_bos": subject.probe.has_bos,
+        "token_range": None if given else list(subject.probe.token_range),
+        "dtype": subject.dtype,
+        "device": subject.device,
     }
 
 

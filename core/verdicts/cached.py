@@ -1,37 +1,45 @@
-"""From a subject to verdicts on every head: evidence over several lengths, gathered once and kept."""
+"""From a subject to verdicts on every head: evidence over several lengths, gathered once and kept.
+
+Kept apart, so that a new floor measures nothing again but what heads do that now match: where heads look; the model's gain and
+what heads write; the total effect of each head by itself; copying, which is a fact of the weights.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
+from jaxtyping import Float
 
-from core.attention.head_scores import HeadScores
+from core.ablation.cached import ABLATION_VERSION, reference_tokens
 from core.attention.scores import table_digest
 from core.behaviour import State, strongest
 from core.errors import BadInput
-from core.probes.probe import Probe
-from core.probes.vocabulary import candidate_ids, longest_length
+from core.heads import Head, HeadSet, every_head
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
-from core.runtime.store import Stored
+from core.runtime.store import Stored, default_store
 from core.settings.experiment import EFFECT_FLOOR
+from core.settings.modes import MODES, Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
-from core.verdicts.evidence import Evidence
+from core.verdicts.evidence import Effects, Evidence
 from core.verdicts.judge import judge_heads
 from core.verdicts.judgement import Judgement
-from core.verdicts.significance import contrast_intervals, contrast_q_values
-
-if TYPE_CHECKING:
-    from core.transformer.loaded import LoadedModel
+from core.verdicts.matching import contrast_q_values, matching
+from core.verdicts.nominees import Nominee, nominated, unexplained
+from core.verdicts.plan import Plan, plan_for, probes_of
+from core.verdicts.roles import shares_of_gain
+from core.verdicts.stability import stability
 
 VERDICT_VERSION = 3
-DEFAULT_LENGTHS = (25, 50, 100)
-SEQUENCES_PER_LENGTH = 24
-MAX_LENGTHS = 8
-MIN_SEQUENCES = 64
+COPYING_VERSION = 1
+# Up to this many layers every head is asked whether it matters; else those that a gradient screen puts first.
+EXACT_LAYERS = 6
+SCREENED_SHARE = 0.11
 
 
 def judge(
@@ -40,93 +48,179 @@ def judge(
     floor: float = EFFECT_FLOOR,
     *,
     per_length: int | None = None,
+    mode: Mode = "mean",
 ) -> Judgement:
     """Judge every head on at least 64 sequences over several lengths (25, 50 and 100, less those that do not fit).
 
-    A new floor costs nothing.
+    mode: what stands in for a head that is taken away. A new floor costs nothing but the effects of heads that now match.
 
     >>> from core import judge
     >>> [(verdict.name, verdict.label) for verdict in judge("by-construction", [20], per_length=16).called]
     [('L1H3', 'induction')]
 
-    Raises BadInput for lengths or a floor that cannot be used.
+    Raises BadInput for lengths, a floor or a mode that cannot be used.
     """
     if not 0 <= floor < 1:
         raise BadInput(f"The effect floor must be from 0 up to, not including, 1, not {floor}.")
+    if mode not in MODES:
+        raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
     subject = bind(asked)
-    probes = _probes(subject, lengths, per_length)
+    plan = plan_for(subject, lengths, per_length)
+    control = current_control()
+    with control.part(0, 3, "measuring where heads look"):
+        seen = _seen(subject, plan)
+    with control.part(1, 3, "reading what heads write"):
+        writing = _writing(subject, plan)
+        copying = _copying(subject)
+    matches = matching(seen.evidence, seen.q).above(floor)
+    with control.part(2, 3, "taking matching heads away"):
+        total = _total_effects(subject, plan, tuple(Head(*map(int, head)) for head in np.argwhere(matches)), mode)
+    effects = Effects(total, writing.direct, writing.gain, _effect_lengths(plan), writing.withheld)
+    behaviour = strongest(list(seen.behaviours))
+    return Judgement(
+        verdicts=judge_heads(seen.evidence, effects, behaviour, floor, q=seen.q, copying=copying),
+        behaviour=behaviour,
+        behaviours=seen.behaviours,
+        lengths=plan.lengths,
+        sequences=seen.evidence.n_sequences,
+        floor=floor,
+        gain=shares_of_gain(effects, behaviour).gain,
+        mode=mode,
+        effect_sequences=len(effects.lengths),
+        picked_on_the_same=plan.picked_on_the_same,
+        stability=stability(seen.evidence, seen.q, floor),
+        withheld=writing.withheld,
+    )
+
+
+def nominees(
+    asked: Subject | Request | str,
+    lengths: Sequence[int] | None = None,
+    floor: float = EFFECT_FLOOR,
+    *,
+    per_length: int | None = None,
+    mode: Mode = "mean",
+) -> tuple[Nominee, ...]:
+    """Heads that matter and that no label explains, where the behaviour is present; raises as `judge`.
+
+    Every head without a label is taken away in models of up to 6 layers; in larger ones those among the 11 % whose effect a
+    gradient estimates as largest.
+    """
+    subject = bind(asked)
+    judged = judge(subject, lengths, floor, per_length=per_length, mode=mode)
+    if judged.behaviour != "present":
+        return ()
+    plan = plan_for(subject, lengths, per_length)
+    heads = unexplained(judged.verdicts)
+    if subject.card.n_layers > EXACT_LAYERS:
+        screened = set(_screened(subject, plan, mode))
+        heads = tuple(head for head in heads if head in screened)
+    writing = _writing(subject, plan)
+    effects = Effects(
+        _total_effects(subject, plan, heads, mode), writing.direct, writing.gain, _effect_lengths(plan), writing.withheld
+    )
+    return nominated(shares_of_gain(effects, judged.behaviour), heads)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    evidence: Evidence
+    q: Float[np.ndarray, "n_layers n_heads"]
+    behaviours: tuple[State | None, ...]
+
+
+@dataclass(frozen=True)
+class _Writing:
+    gain: Float[np.ndarray, " sequences"]
+    direct: Float[np.ndarray, "n_layers n_heads sequences"]
+    withheld: str
+
+
+def _seen(subject: Subject, plan: Plan) -> _Seen:
+    probes = probes_of(plan.picking)
 
     def compute() -> Stored:
-        evidence, behaviour = gather_evidence(subject.load(), probes)
-        low, high = contrast_intervals(evidence.contrast)
-        arrays = {name: getattr(evidence, name) for name in Evidence.__dataclass_fields__}
-        arrays |= {"q": contrast_q_values(evidence.contrast), "low": low, "high": high}
-        return Stored(arrays, {"behaviour": behaviour})
+        from core.verdicts.gather import gather_evidence
+
+        evidence, states = gather_evidence(subject.load(), probes, plan.ranges)
+        arrays = {field.name: getattr(evidence, field.name) for field in fields(Evidence)}
+        return Stored(arrays | {"q": contrast_q_values(evidence.contrast)}, {"behaviours": list(states)})
 
     digests = [probe.digest for probe in probes]
     key = subject.model_key("verdict", probes=digests, verdict_version=VERDICT_VERSION, table=table_digest())
     stored = cached(key, compute)
-    arrays = stored.arrays
-    evidence = Evidence(**{name: arrays[name] for name in Evidence.__dataclass_fields__})
-    return Judgement(
-        verdicts=judge_heads(evidence, arrays["q"], arrays["low"], arrays["high"], floor),
-        behaviour=stored.meta["behaviour"],
-        lengths=tuple(probe.length for probe in probes),
-        sequences=sum(probe.n_sequences for probe in probes),
-        floor=floor,
-    )
+    evidence = Evidence(**{field.name: stored.arrays[field.name] for field in fields(Evidence)})
+    return _Seen(evidence, stored.arrays["q"], tuple(stored.meta["behaviours"]))
 
 
-def gather_evidence(model: LoadedModel, probes: Sequence[Probe]) -> tuple[Evidence, State | None]:
-    """Scores of all probes together, what each head copies and adds, and the strongest state of the behaviour at any length.
+def _writing(subject: Subject, plan: Plan) -> _Writing:
+    def compute() -> Stored:
+        from core.verdicts.gather import gather_writing
 
-    Raises BadInput where a probe has no control: without one there is no contrast.
-    """
-    from core.attention.score_pass import measure_heads
-    from core.verdicts.attribution import direct_effect
-    from core.verdicts.copying import eigenvalue_copying, logit_copying
+        gain, direct, withheld = gather_writing(subject.load(), probes_of(plan.judging))
+        return Stored({"gain": gain, "direct": direct}, {"withheld": withheld})
 
-    control = current_control()
-    measured: list[HeadScores] = []
-    for done, probe in enumerate(probes):
-        if probe.control is None:
-            raise BadInput("These tokens leave too few others for a control, so no head can be called on them.")
-        with control.part(done, len(probes) + 1, f"measuring at length {probe.length}"):
-            measured.append(measure_heads(model, probe))
-    middle = probes[len(probes) // 2]
-
-    def together(name: str) -> np.ndarray:
-        return np.concatenate([scores.sequences(name) for scores in measured], axis=-1).astype(np.float64)
-
-    with control.part(len(probes), len(probes) + 1, "reading what each head copies"):
-        evidence = Evidence(
-            contrast=together("contrast"),
-            induction=together("induction").mean(-1),
-            previous_token=together("previous_token").mean(-1),
-            duplicate_token=together("duplicate_token").mean(-1),
-            sink=together("sink").mean(-1),
-            copying=eigenvalue_copying(model),
-            logit_copying=logit_copying(model),
-            attribution=direct_effect(model, middle).mean(-1),
-        )
-    return evidence, strongest([scores.behaviour.state for scores in measured])
+    stored = cached(_effect_key(subject, plan, "verdict-writing"), compute)
+    return _Writing(stored.arrays["gain"], stored.arrays["direct"], stored.meta["withheld"])
 
 
-def _probes(subject: Subject, lengths: Sequence[int] | None, per_length: int | None) -> tuple[Probe, ...]:
-    request = subject.request
-    if request.tokens is not None:
-        return (subject.probe,)
-    fitting = [n for n in DEFAULT_LENGTHS if n <= _longest(subject)] if lengths is None else list(lengths)
-    fitting = fitting or [_longest(subject)]
-    if len(fitting) > MAX_LENGTHS:
-        raise BadInput(f"At most {MAX_LENGTHS} lengths can be judged together, not {len(fitting)}.")
-    each = per_length or max(SEQUENCES_PER_LENGTH, -(-MIN_SEQUENCES // len(fitting)))
-    # One seed for each length: the same draw at two lengths would share its first tokens.
-    return tuple(
-        subject.at(length=length, sequences=each, seed=request.seed + index).probe for index, length in enumerate(fitting)
-    )
+def _copying(subject: Subject) -> Float[np.ndarray, "n_layers n_heads"]:
+    """By the weights; NaN where they cannot be read."""
+
+    def compute() -> Stored:
+        from core.verdicts.copying import eigenvalue_copying
+
+        try:
+            return Stored({"copying": eigenvalue_copying(subject.load())}, {})
+        except BadInput:
+            return Stored({"copying": np.full((subject.card.n_layers, subject.card.n_heads), np.nan)}, {})
+
+    return cached(subject.model_key("copying", copying_version=COPYING_VERSION), compute).arrays["copying"]
 
 
-def _longest(subject: Subject) -> int:
-    vocabulary, request = subject.identity.vocabulary, subject.request
-    return min(longest_length(vocabulary, request.bos), len(candidate_ids(vocabulary, request.token_range)))
+def _total_effects(subject: Subject, plan: Plan, heads: HeadSet, mode: Mode) -> Float[np.ndarray, "n_layers n_heads sequences"]:
+    """Of each of `heads`, in logits; NaN for all others. Those not at hand are measured together, and kept one by one."""
+    card = subject.card
+    found = np.full((card.n_layers, card.n_heads, len(_effect_lengths(plan))), np.nan)
+    keys = {head: _effect_key(subject, plan, "total-effect", mode=mode, head=head.name) for head in heads}
+    computed: dict[Head, Stored] = {}
+
+    def compute(head: Head) -> Stored:
+        if head not in computed:
+            from core.verdicts.gather import gather_total_effects
+
+            missing = tuple(other for other in heads if default_store().get(keys[other]) is None)
+            references = [reference_tokens(judged) for judged in plan.judging]
+            effects = gather_total_effects(subject.load(), probes_of(plan.judging), references, missing, mode)
+            computed.update({other: Stored({"total": row}, {}) for other, row in zip(missing, effects, strict=True)})
+        return computed[head]
+
+    for head, key in keys.items():
+        found[head] = cached(key, partial(compute, head)).arrays["total"]
+    return found
+
+
+def _screened(subject: Subject, plan: Plan, mode: Mode) -> HeadSet:
+    """The heads whose effect a gradient estimates as largest, at the middle length."""
+    card, middle = subject.card, plan.judging[len(plan.judging) // 2]
+
+    def compute() -> Stored:
+        from core.ablation.ablator import Ablator
+
+        probe = middle.probe
+        ablator = Ablator(subject.load(), probe.tokens, reference_tokens(middle), seed=probe.options.seed)
+        return Stored({"effect": ablator.effects_by_gradient(mode, probe.layout.second_copy_targets)}, {})
+
+    key = middle.key("verdict-screen", mode=mode, ablation_version=ABLATION_VERSION)
+    size = np.abs(np.nan_to_num(cached(key, compute).arrays["effect"]))
+    order = sorted(every_head(card.n_layers, card.n_heads), key=lambda head: (-size[head], head))
+    return tuple(order[: math.ceil(SCREENED_SHARE * len(order))])
+
+
+def _effect_lengths(plan: Plan) -> np.ndarray:
+    return np.concatenate([np.full(probe.n_sequences, probe.length) for probe in probes_of(plan.judging)])
+
+
+def _effect_key(subject: Subject, plan: Plan, kind: str, **parts: str) -> str:
+    digests = [probe.digest for probe in probes_of(plan.judging)]
+    return subject.model_key(kind, probes=digests, ablation_version=ABLATION_VERSION, **parts)

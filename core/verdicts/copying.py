@@ -1,4 +1,8 @@
-"""Whether a head copies what it looks at, by its weights (Elhage et al. 2021; Olsson et al. 2022).
+"""Whether a head copies what it looks at, by its weights (Elhage et al. 2021; Olsson et al. 2022). Shown, never decides.
+
+What a later head reads at a token is not the token's row of `W_E` but what the first block has made of it: the *effective
+embedding*, block 0's output on `[BOS, token]`. On SmolLM2 `W_E` gives 5 of 9 heads whose direct effect is sure the wrong sign,
+the effective embedding none. Heads of the first layer read the embedding itself.
 
 The final norm and the head's input norm enter through what is linear in them, their gain and, for LayerNorm, the centring; the
 positive scale that depends on the token is left out (it cannot change a sign). With grouped queries a query head uses its
@@ -9,34 +13,46 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from core.errors import BadInput
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.weights import embedding, read_by_logits, reads, value_and_output
+from core.transformer.passes.hooks import run_body
+from core.transformer.passes.weights import read_by_logits, reads, value_and_output
 
-SAMPLED_TOKENS = 256
+# A pass over the whole vocabulary would cost more than all verdicts; more tokens than a head has dimensions suffice.
+SAMPLED_TOKENS = 512
+_TOKENS_AT_ONCE = 128
+
+
+def sampled_tokens(model: LoadedModel, seed: int = 0) -> Int[np.ndarray, " tokens"]:
+    """The tokens that copying is read on: all that are not special, or `SAMPLED_TOKENS` of them."""
+    ids = np.setdiff1d(np.arange(model.card.d_vocab), list(model.identity.special_ids))
+    return np.sort(np.random.default_rng(seed).permutation(ids)[:SAMPLED_TOKENS])
 
 
 @torch.no_grad()
-def eigenvalue_copying(model: LoadedModel) -> Float[np.ndarray, "n_layers n_heads"]:
-    """`sum(l) / sum(|l|)` over the eigenvalues of `W_E W_OV W_U`: 1 copies, -1 suppresses, near 0 neither.
+def eigenvalue_copying(model: LoadedModel, seed: int = 0) -> Float[np.ndarray, "n_layers n_heads"]:
+    """`sum(l) / sum(|l|)` over the eigenvalues of `E W_OV W_U` on a sample of tokens: 1 copies, -1 suppresses, near 0 neither.
 
-    The `d_vocab x d_vocab` matrix has the non-zero eigenvalues of the `d_head x d_head` product
-    `W_O (W_U W_E) W_V`, which is what is computed.
+    `E` is the effective embedding. The `tokens x tokens` matrix has the non-zero eigenvalues of the `d_head x d_head` product
+    `W_O (W_U E) W_V`, which is what is computed. NaN where a layer shows no weights as matrices.
     """
+    tokens = torch.from_numpy(sampled_tokens(model, seed))
+    first, later = effective_embeddings(model, tokens)
+    unembed = read_by_logits(model, tokens)
     scores = np.full((model.card.n_layers, model.card.n_heads), np.nan)
-    unembed = read_by_logits(model)
-    between = unembed @ embedding(model)
     for layer in range(model.card.n_layers):
+        embedded = first if layer == 0 else later
         for head in range(model.card.n_heads):
             if head >= model.anatomy.heads_in(layer):
-                continue
+                break
             try:
                 value, output = value_and_output(model, layer, head)
             except BadInput:
-                continue
-            product = output @ between @ reads(model, layer, value)
+                break
+            product = (output @ unembed) @ (embedded @ reads(model, layer, value))
             eigenvalues = torch.linalg.eigvals(product.cpu().double())
             size = eigenvalues.abs().sum()
             scores[layer, head] = float(eigenvalues.real.sum() / size) if size > 0 else 0.0
@@ -44,29 +60,18 @@ def eigenvalue_copying(model: LoadedModel) -> Float[np.ndarray, "n_layers n_head
 
 
 @torch.no_grad()
-def logit_copying(model: LoadedModel, seed: int = 0) -> Float[np.ndarray, "n_layers n_heads"]:
-    """How high a head that attends to a token puts that token's own logit among all: 1 highest, 0 the middle, -1 lowest.
+def effective_embeddings(
+    model: LoadedModel, tokens: Int[Tensor, " tokens"]
+) -> tuple[Float[Tensor, "tokens d_model"], Float[Tensor, "tokens d_model"]]:
+    """What heads of the first layer, and of later ones, read at each of `tokens` behind a BOS (alone, where there is none).
 
-    The mean rank of the diagonal of `W_E W_OV W_U` within its row, scaled to [-1, 1], over up to 256 tokens.
+    The mean over tokens is taken away: what all have in common tells no token from another.
     """
-    ids = np.setdiff1d(np.arange(model.card.d_vocab), list(model.identity.special_ids))
-    chosen = np.random.default_rng(seed).permutation(ids)[:SAMPLED_TOKENS]
-    tokens = torch.from_numpy(chosen).to(model.device)
-    unembed = read_by_logits(model)
-    embedded = embedding(model)[tokens]
-    own = torch.arange(len(tokens), device=model.device)
-    scores = np.full((model.card.n_layers, model.card.n_heads), np.nan)
-    for layer in range(model.card.n_layers):
-        for head in range(model.card.n_heads):
-            if head >= model.anatomy.heads_in(layer):
-                continue
-            try:
-                value, output = value_and_output(model, layer, head)
-            except BadInput:
-                continue
-            logits = embedded @ reads(model, layer, value) @ output @ unembed
-            diagonal = logits[own, tokens][:, None]
-            # Ties count half, so that a head that writes nothing gets 0.
-            below = (logits < diagonal).float().sum(1) + 0.5 * ((logits == diagonal).float().sum(1) - 1)
-            scores[layer, head] = float(2 * (below / (model.card.d_vocab - 1)).mean() - 1)
-    return scores
+    front = [] if model.identity.bos_token_id is None else [model.identity.bos_token_id]
+    parts: list[tuple[Tensor, Tensor]] = []
+    for batch in tokens.split(_TOKENS_AT_ONCE):
+        rows = torch.tensor([[*front, int(token)] for token in batch])
+        inputs = run_body(model, rows, keep_inputs=True).inputs
+        parts.append((inputs[0][:, -1].float(), inputs[min(1, len(inputs) - 1)][:, -1].float()))
+    first, later = (torch.cat(part) for part in zip(*parts, strict=True))
+    return first - first.mean(0), later - later.mean(0)

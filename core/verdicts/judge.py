@@ -1,8 +1,7 @@
-"""Calling a head: from evidence to a verdict (science: "calling a head an induction head").
+"""Calling a head: from evidence to a verdict, as a pure function (science: "calling a head").
 
-A head is called when its contrast is above zero by a sign-flip permutation test over sequences, corrected over all heads
-(Benjamini and Hochberg), *and* its interval lies wholly above an effect floor. A significant but tiny contrast is no induction
-head, and neither is a large one that a few sequences made.
+A head is called where it matches (`core.verdicts.matching`), and what it is called is its role (`core.verdicts.roles`): looking
+where an induction head looks is one thing, doing something with it another. Copying is shown and never decides.
 """
 
 from __future__ import annotations
@@ -12,28 +11,40 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from core.behaviour import State
 from core.heads import Head, every_head
-from core.verdicts.evidence import Evidence
-from core.verdicts.labels import Label, called_heads, label_of
+from core.verdicts.estimate import Estimates, Number, estimate, estimates
+from core.verdicts.evidence import LOOKS, Effects, Evidence
+from core.verdicts.labels import Label, label_without_match
+from core.verdicts.matching import Matching, matching
+from core.verdicts.roles import Role, Route, Shares, roles, shares_of_gain
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One head's label and the numbers that gave it. `low`, `high`: 95 % interval of the mean contrast."""
+    """One head's label and the numbers that gave it, each with its interval.
+
+    q: of the contrast. total_effect, direct_effect: shares of the model's gain; unknown where they are not measured or
+    withheld. role_q: of the role, NaN for a head that does not match. copying: by the weights, NaN where it cannot be read.
+    chance: of the scores in `LOOKS`, by name.
+    """
 
     head: Head
     label: Label
-    induction: float
-    contrast: float
+    induction: Number
+    contrast: Number
+    rotation_contrast: Number
+    specificity: Number
     q: float
-    low: float
-    high: float
+    total_effect: Number
+    direct_effect: Number
+    role_route: Route | None
+    role_q: float
     copying: float
-    logit_copying: float
-    attribution: float
-    previous_token: float
-    duplicate_token: float
-    sink: float
+    previous_token: Number
+    duplicate_token: Number
+    sink: Number
+    chance: dict[str, float]
 
     @property
     def name(self) -> str:
@@ -43,29 +54,57 @@ class Verdict:
 
 def judge_heads(
     evidence: Evidence,
-    q: Float[np.ndarray, "n_layers n_heads"],
-    low: Float[np.ndarray, "n_layers n_heads"],
-    high: Float[np.ndarray, "n_layers n_heads"],
+    effects: Effects,
+    behaviour: State | None,
     floor: float,
+    *,
+    q: Float[np.ndarray, "n_layers n_heads"] | None = None,
+    copying: Float[np.ndarray, "n_layers n_heads"] | None = None,
 ) -> tuple[Verdict, ...]:
-    """A verdict on every head, in layer order, from q-values and intervals at hand: another floor costs nothing."""
-    called = called_heads(q, low, floor)
-    mean = evidence.contrast.mean(-1)
+    """A verdict on every head that exists, in layer order.
+
+    Needs the total effect of heads that match alone: where it is missing, such a head stays undecided. q: q-values at hand are
+    not computed again. copying: shown beside the rest.
+    """
+    found = matching(evidence, q)
+    shares = shares_of_gain(effects, behaviour)
+    role_of = roles(shares, found.above(floor))
+    looks = {name: estimates(getattr(evidence, name)) for name in LOOKS}
+    chance = {name: float(evidence.chance[index].mean()) for index, name in enumerate(LOOKS)}
     return tuple(
-        Verdict(
-            head=head,
-            label=label_of(evidence, head, bool(called[head]), floor),
-            induction=float(evidence.induction[head]),
-            contrast=float(mean[head]),
-            q=float(q[head]),
-            low=float(low[head]),
-            high=float(high[head]),
-            copying=float(evidence.copying[head]),
-            logit_copying=float(evidence.logit_copying[head]),
-            attribution=float(evidence.attribution[head]),
-            previous_token=float(evidence.previous_token[head]),
-            duplicate_token=float(evidence.duplicate_token[head]),
-            sink=float(evidence.sink[head]),
-        )
-        for head in every_head(*mean.shape)
+        _verdict(head, found, role_of.get(head), shares, looks, chance, floor, copying)
+        for head in every_head(*evidence.exists.shape)
+        if evidence.exists[head]
+    )
+
+
+def _verdict(
+    head: Head,
+    found: Matching,
+    role: Role | None,
+    shares: Shares,
+    looks: dict[str, Estimates],
+    chance: dict[str, float],
+    floor: float,
+    copying: Float[np.ndarray, "n_layers n_heads"] | None,
+) -> Verdict:
+    contrast = found.contrast.of(head)
+    above_chance = {name: look.of(head).value - chance[name] for name, look in looks.items()}
+    return Verdict(
+        head=head,
+        label=label_without_match(above_chance, contrast, floor) if role is None else role.label,
+        induction=looks["induction"].of(head),
+        contrast=contrast,
+        rotation_contrast=found.rotation_contrast.of(head),
+        specificity=found.specificity.of(head),
+        q=float(found.q[head]),
+        total_effect=estimate(shares.total[head]),
+        direct_effect=estimate(shares.direct[head]),
+        role_route=None if role is None else role.route,
+        role_q=float("nan") if role is None else role.q,
+        copying=float("nan") if copying is None else float(copying[head]),
+        previous_token=looks["previous_token"].of(head),
+        duplicate_token=looks["duplicate_token"].of(head),
+        sink=looks["sink"].of(head),
+        chance=chance,
     )

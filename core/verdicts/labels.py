@@ -1,21 +1,17 @@
-"""What heads can be called, and the rule that decides."""
+"""What heads can be called, and the rule for heads that do not match; matching ones are called by their role."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
-from jaxtyping import Bool, Float
-
-from core.heads import Head
 from core.settings.experiment import EFFECT_FLOOR
-from core.verdicts.evidence import Evidence
-from core.verdicts.significance import SIGNIFICANCE
+from core.verdicts.estimate import Number
 
 Label = Literal[
     "induction",
     "anti-induction",
-    "matching, non-copying",
+    "matching, no effect",
+    "undecided",
     "positional impostor",
     "previous token",
     "duplicate token",
@@ -25,40 +21,20 @@ Label = Literal[
 # The score that a label is about, where it is not induction.
 OWN_SCORES: dict[Label, str] = {"previous token": "previous_token", "duplicate token": "duplicate_token", "sink": "sink"}
 # The labels of heads that are called: they match, whatever they do with it.
-MATCHING: tuple[Label, ...] = ("induction", "anti-induction", "matching, non-copying")
-# Above these a head copies, or helps, for certain; below their negatives it suppresses.
-COPYING_FLOOR = 0.1
-ATTRIBUTION_FLOOR = 0.02
-OTHER_LABEL_FLOOR = 0.4
-SINK_FLOOR = 0.6
+MATCHING: tuple[Label, ...] = ("induction", "anti-induction", "matching, no effect", "undecided")
+# How far above chance a score must be.
+IMPOSTOR_FLOOR = 0.2
+OTHER_LABEL_FLOORS: dict[Label, float] = {"previous token": 0.4, "duplicate token": 0.4, "sink": 0.6}
 
 
-def called_heads(
-    q: Float[np.ndarray, "n_layers n_heads"], low: Float[np.ndarray, "n_layers n_heads"], floor: float = EFFECT_FLOOR
-) -> Bool[np.ndarray, "n_layers n_heads"]:
-    """`q < .05` and the interval's lower end above the effect floor."""
-    return (q < SIGNIFICANCE) & (low > floor)
+def label_without_match(above_chance: dict[str, float], contrast: Number, floor: float = EFFECT_FLOOR) -> Label:
+    """The label of a head that does not match.
 
-
-def label_of(evidence: Evidence, place: Head, called: bool, floor: float) -> Label:
-    """The label of one head, `called` or not."""
-    if called:
-        copying, attribution = evidence.copying[place], evidence.attribution[place]
-        if attribution < -ATTRIBUTION_FLOOR:
-            return "anti-induction"
-        if attribution > ATTRIBUTION_FLOOR:
-            # Copying is read off the weights, past every MLP between; where it contradicts what the head was seen to add to
-            # the right token, it is not copying that helps, but it is no suppression either.
-            return "induction" if copying > COPYING_FLOOR else "matching, non-copying"
-        return "anti-induction" if copying < -COPYING_FLOOR else "matching, non-copying"
-    contrast = float(evidence.contrast[place].mean())
-    # Most of its score is there on fresh tokens as well.
-    if evidence.induction[place] > floor and contrast < evidence.induction[place] / 2:
+    above_chance: its induction, previous-token, duplicate-token and sink scores, each less its chance level. A floor that is
+    raised makes no impostor of a head whose score goes with the copy.
+    """
+    if above_chance["induction"] > IMPOSTOR_FLOOR and not contrast.low > min(floor, IMPOSTOR_FLOOR):
         return "positional impostor"
-    others: tuple[tuple[Label, float, float], ...] = (
-        ("previous token", evidence.previous_token[place], OTHER_LABEL_FLOOR),
-        ("duplicate token", evidence.duplicate_token[place], OTHER_LABEL_FLOOR),
-        ("sink", evidence.sink[place], SINK_FLOOR),
-    )
-    label, score, needed = max(others, key=lambda row: row[1] - row[2])
-    return label if score > needed else "none"
+    margins = {label: above_chance[OWN_SCORES[label]] - needed for label, needed in OTHER_LABEL_FLOORS.items()}
+    label = max(margins, key=lambda name: margins[name])
+    return label if margins[label] > 0 else "none"

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-from core.ablation.outcomes import CausalMap
+import math
+from collections.abc import Sequence
+
 from core.attention.tables import Row
-from core.verdicts.costs import cost_of
+from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
-from core.verdicts.words import ordered, sentence
+from core.verdicts.nominees import Nominee
+from core.verdicts.words import nominee_sentence, ordered, sentence
+
+# Every number of a verdict that has an interval, in the order in which it decides.
+NUMBERS = (
+    "contrast",
+    "rotation_contrast",
+    "specificity",
+    "total_effect",
+    "direct_effect",
+    "induction",
+    "previous_token",
+    "duplicate_token",
+    "sink",
+)
 
 
-def verdict_rows(judged: Judgement, effects: CausalMap | None = None) -> list[Row]:
-    """One row a head, called heads first; `cost` (nats) is None where it was not measured."""
-    costs = {verdict: cost_of(verdict, judged, effects) for verdict in judged.verdicts}
+def verdict_rows(judged: Judgement) -> list[Row]:
+    """One row a head, called heads first; effects are shares of the gain; None for what is not measured or withheld."""
+    return [
+        {"head": verdict.name, "label": verdict.label, "route": verdict.role_route}
+        | _number_columns(verdict)
+        | {"q": _known(verdict.q), "copying": _known(verdict.copying), "sentence": sentence(verdict, judged)}
+        for verdict in ordered(judged)
+    ]
+
+
+def nominee_rows(nominees: Sequence[Nominee]) -> list[Row]:
+    """Heads that matter and do not match, the largest effect first."""
     return [
         {
-            "head": verdict.name,
-            "label": verdict.label,
-            "contrast": verdict.contrast,
-            "low": verdict.low,
-            "high": verdict.high,
-            "q": verdict.q,
-            "copying": verdict.copying,
-            "attribution": verdict.attribution,
-            "induction": verdict.induction,
-            "previous_token": verdict.previous_token,
-            "duplicate_token": verdict.duplicate_token,
-            "sink": verdict.sink,
-            "cost": costs[verdict].effect,
-            "random_heads": costs[verdict].random_heads,
-            "sentence": sentence(verdict, judged, effects),
+            "head": nominee.name,
+            "total_effect": nominee.total_effect.value,
+            "total_effect_low": nominee.total_effect.low,
+            "total_effect_high": nominee.total_effect.high,
+            "p": nominee.p,
+            "q": nominee.q,
+            "sentence": nominee_sentence(nominee),
         }
-        for verdict in ordered(judged)
+        for nominee in nominees
     ]
 
 
@@ -40,3 +57,15 @@ def placebo_rows(name: str, offsets: list[int], values: list[float], length: int
         {"head": name, "tokens_back": offset, "attention": value, "induction_offset": offset == length - 1}
         for offset, value in zip(offsets, values, strict=True)
     ]
+
+
+def _number_columns(verdict: Verdict) -> Row:
+    columns: Row = {}
+    for name in NUMBERS:
+        found = getattr(verdict, name)
+        columns |= {name: _known(found.value), f"{name}_low": _known(found.low), f"{name}_high": _known(found.high)}
+    return columns
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,28 +1,39 @@
-"""Verdicts in sentences that a student can read, the order in which they are told, and what they rest on."""
+"""Verdicts in sentences that a student can read, the order in which they are told, and what they rest on.
+
+Every clause has its number and its interval, and says no more than they do.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import get_args
 
-from core.ablation.outcomes import CausalMap
 from core.numbers import interval, unsigned
 from core.settings.provenance import bos_words, drawn_from
 from core.settings.subject import Subject
-from core.verdicts.costs import cost_of
+from core.verdicts.estimate import Number
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
-from core.verdicts.labels import ATTRIBUTION_FLOOR, COPYING_FLOOR, MATCHING, OWN_SCORES, Label
+from core.verdicts.labels import IMPOSTOR_FLOOR, MATCHING, OWN_SCORES, Label
+from core.verdicts.matching import ATTENTION_ROUNDING
+from core.verdicts.nominees import Nominee
+from core.verdicts.roles import DELTA
+from core.verdicts.significance import SIGNIFICANCE
 
 _MOST_SENTENCES = 12
 # Called heads first, then whatever else a person should know of.
 ORDER: tuple[Label, ...] = get_args(Label)
+# Shares of the gain are told to three digits: the floor has two.
+_SHARE_DIGITS = 3
 
 
 def ordered(judged: Judgement) -> tuple[Verdict, ...]:
     """Every verdict: by label, then by contrast (previous-token heads and the like by their own score)."""
 
     def strength(verdict: Verdict) -> float:
-        return float(getattr(verdict, OWN_SCORES.get(verdict.label, "contrast")))
+        found: Number = getattr(verdict, OWN_SCORES.get(verdict.label, "contrast"))
+        return found.value
 
     return tuple(sorted(judged.verdicts, key=lambda verdict: (ORDER.index(verdict.label), -strength(verdict))))
 
@@ -34,66 +45,157 @@ def worth_a_sentence(judged: Judgement) -> tuple[Verdict, ...]:
     return tuple(labelled[: max(called, _MOST_SENTENCES)])
 
 
-def sentence(verdict: Verdict, judged: Judgement, effects: CausalMap | None) -> str:
-    """The verdict in a sentence, with what removing the head costs where its layer was measured.
-
-    Beside it the median cost of the layer's heads that are not called, where there are any.
-    """
-    cost = cost_of(verdict, judged, effects)
-    return verdict_sentence(verdict, cost.effect, cost.random_heads)
-
-
-def verdict_sentence(verdict: Verdict, effect: float | None = None, control: float | None = None) -> str:
-    """The verdict in one sentence that a student can read; `effect` and `control` are single-ablation costs in nats."""
-    control_score = verdict.induction - verdict.contrast
-    looked = f"Looks at the token after the earlier copy ({verdict.induction:.2f}, control {control_score:.2f})"
-    logit = f"{verdict.attribution:+.2f} to the right token's logit"
+def sentence(verdict: Verdict, judged: Judgement) -> str:
+    """The verdict in one sentence, with the numbers that gave it."""
     said = {
-        "induction": f"{looked}, copies what it sees ({verdict.copying:+.1f}), and adds {logit}",
-        "anti-induction": f"{looked}, but {_against(verdict)}",
-        "matching, non-copying": f"{looked}, but {_not_copying(verdict)}",
-        "positional impostor": (
-            f"Scores {verdict.induction:.2f}, but {control_score:.2f} on fresh tokens too: "
-            "it looks at a position, not at a copy"
-        ),
-        "previous token": f"Looks at the token just before ({verdict.previous_token:.2f})",
-        "duplicate token": f"Looks at the earlier copy of the current token itself ({verdict.duplicate_token:.2f})",
-        "sink": f"Rests on the first token ({verdict.sink:.2f})",
-        "none": f"Does none of these: contrast {unsigned(verdict.contrast)}, interval {interval(verdict.low, verdict.high)}",
-    }[verdict.label]
-    cost = ""
-    if effect is not None:
-        beside = "" if control is None else f" (random heads: {_nats(control)})"
-        cost = f"; removing it costs {_nats(effect)} nats{beside}"
-    return f"{verdict.name}: {verdict.label}. {said}{cost}."
+        "positional impostor": _impostor,
+        "previous token": _looks_elsewhere,
+        "duplicate token": _looks_elsewhere,
+        "sink": _looks_elsewhere,
+        "none": _nothing,
+    }.get(verdict.label, _matches)
+    return f"{verdict.name}: {verdict.label}. {said(verdict, judged)}."
 
 
-def _against(verdict: Verdict) -> str:
-    if verdict.attribution < -ATTRIBUTION_FLOOR:
-        weights = "although its weights copy what it sees" if verdict.copying > COPYING_FLOOR else "copying"
-        return f"lowers the right token's logit ({verdict.attribution:+.2f}; {weights} {verdict.copying:+.1f})"
-    return f"its weights suppress what it sees (copying {verdict.copying:+.1f}; right token's logit {verdict.attribution:+.2f})"
+def nominee_sentence(nominee: Nominee) -> str:
+    """A head that matters and does not match, in one sentence."""
+    p = f"p {_p(nominee.p)}, {_p(nominee.q)} corrected for the heads that were asked"
+    return f"{nominee.name}: matters, does not match. {_effect(nominee.total_effect)} ({p})."
 
 
-def _not_copying(verdict: Verdict) -> str:
-    if verdict.attribution > ATTRIBUTION_FLOOR:
-        logit = f"{verdict.attribution:+.2f} to the right token's logit"
-        return f"its weights do not copy what it sees ({verdict.copying:+.1f}); still it adds {logit}"
-    return (
-        f"writes next to nothing of it into the prediction itself (right token's logit {verdict.attribution:+.2f}, "
-        f"copying {verdict.copying:+.1f})"
+def _matches(verdict: Verdict, judged: Judgement) -> str:
+    looks = (
+        f"Looks at the token after the earlier copy because of the copy: contrast {_number(verdict.contrast)}, "
+        f"{_number(verdict.rotation_contrast)} with the copy rotated, {_number(verdict.specificity)} more than at any token "
+        "beside it"
     )
+    return f"{looks}. {_role(verdict, judged)}"
+
+
+def _role(verdict: Verdict, judged: Judgement) -> str:
+    effect = verdict.total_effect
+    if math.isnan(effect.value):
+        why = "the behaviour is absent" if judged.behaviour == "absent" else "the model gains nothing sure from the repeat"
+        return f"What it does is not decided: {why}, so there is nothing to take away"
+    said = _effect(effect)
+    if verdict.label in ("induction", "anti-induction"):
+        return f"{said}, {_route(verdict, judged)}"
+    if verdict.label == "matching, no effect":
+        return f"{said}, within ±{DELTA:g}: no effect"
+    beyond, inside = effect.low > DELTA or effect.high < -DELTA, effect.low > -DELTA and effect.high < DELTA
+    if beyond or inside:
+        matching = sum(other.label in MATCHING for other in judged.verdicts)
+        return f"{said}, which is not sure once {matching} matching heads are corrected for (q {_p(verdict.role_q)}): undecided"
+    return f"{said}, neither surely beyond ±{DELTA:g} nor surely within: undecided"
+
+
+def _effect(effect: Number) -> str:
+    """What taking the head away does, with its sign in words."""
+    if effect.value < 0:
+        gained = Number(-effect.value, -effect.high, -effect.low)
+        return f"Without it the right token gains {_share(gained)} of what the repeat is worth to the model"
+    return f"Without it the right token loses {_share(effect)} of what the repeat is worth to the model"
+
+
+def _route(verdict: Verdict, judged: Judgement) -> str:
+    if verdict.role_route is None:
+        return f"by which route is not said ({judged.withheld.rstrip('.') or 'what it writes itself is not known'})"
+    own = f"what it writes itself is worth {_share(verdict.direct_effect)}"
+    if verdict.role_route == "direct":
+        return f"directly: {own}"
+    sure = "not surely above 0" if verdict.label == "induction" else "not surely below 0"
+    return f"through later layers: {own}, {sure}"
+
+
+def _impostor(verdict: Verdict, judged: Judgement) -> str:
+    fresh = verdict.induction.value - verdict.contrast.value
+    chance = verdict.chance["induction"]
+    where = ": it looks at a position, not at a copy" if fresh - chance > verdict.contrast.value else ""
+    return (
+        f"Scores {_number(verdict.induction)} (chance {unsigned(chance)}), but {unsigned(fresh)} on fresh tokens too{where}; "
+        f"its contrast {_number(verdict.contrast)} is not surely above {min(judged.floor, IMPOSTOR_FLOOR):.2f}"
+    )
+
+
+def _looks_elsewhere(verdict: Verdict, judged: Judgement) -> str:
+    where = {
+        "previous token": "Looks at the token just before",
+        "duplicate token": "Looks at the earlier copy of the current token itself",
+        "sink": "Rests on the first token",
+    }[verdict.label]
+    name = OWN_SCORES[verdict.label]
+    return f"{where}: {_number(getattr(verdict, name))}, chance {unsigned(verdict.chance[name])}"
+
+
+def _nothing(verdict: Verdict, judged: Judgement) -> str:
+    if verdict.contrast.low > min(judged.floor, IMPOSTOR_FLOOR):
+        return why_not_called(verdict, judged)
+    return f"Does none of these: contrast {_number(verdict.contrast)}"
+
+
+def why_not_called(verdict: Verdict, judged: Judgement) -> str:
+    """Which conditions a head does not meet, each with its number."""
+    floor = judged.floor
+    why = []
+    if not verdict.contrast.low > floor:
+        why.append(f"its contrast {_number(verdict.contrast)} does not lie wholly above the floor {floor:.2f}")
+    if not verdict.rotation_contrast.low > floor:
+        rotated = (
+            f"with the copy rotated its contrast {_number(verdict.rotation_contrast)} does not lie wholly above {floor:.2f}"
+        )
+        gone = verdict.contrast.low > floor > verdict.rotation_contrast.high
+        why.append(f"{rotated}{', so it looks a fixed distance back, not at a copy' if gone else ''}")
+    if not verdict.specificity.low > ATTENTION_ROUNDING:
+        why.append(
+            f"what it looks at more than at the tokens beside it, {_number(verdict.specificity)}, does not lie wholly above 0"
+        )
+    if not verdict.q < SIGNIFICANCE:
+        why.append(f"q {_p(verdict.q)} is not below {SIGNIFICANCE}")
+    return f"Is not called: {'; '.join(why)}"
 
 
 def judged_on(judged: Judgement, subject: Subject) -> str:
     """What verdicts rest on, in words: several lengths, not the sidebar's one."""
+    if subject.request.tokens is not None:
+        drawn, seed = "the given tokens", ""
+    else:
+        halves = ", half of the sequences from its lower and half from its upper ids" if judged.stability.token_ranges else ""
+        drawn, seed = f"tokens drawn from {drawn_from(subject)}{halves}", f", seed {subject.request.seed}"
     return (
-        f"{judged.sequences} sequences of {lengths_words(judged.lengths)}, repeated once, each with a control, tokens drawn "
-        f"from {drawn_from(subject)}, {bos_words(subject)}, seed {subject.probe.options.seed}"
+        f"{judged.sequences} sequences of {lengths_words(judged.lengths)}, repeated once, each with a control and in other "
+        f"orders, {drawn}, {bos_words(subject)}{seed}"
     )
 
 
-def lengths_words(lengths: tuple[int, ...]) -> str:
+def effects_words(judged: Judgement) -> str:
+    """What effects were measured on and in which unit, in one or two sentences."""
+    others = "the same sequences" if judged.picked_on_the_same else f"{judged.effect_sequences} other sequences"
+    said = f"Effects: {judged.mode} ablation of one head alone, on {others} of {lengths_words(judged.lengths)}"
+    if math.isnan(judged.gain.value):
+        return f"{said}; there is no gain to measure them in."
+    return (
+        f"{said}, as shares of what the repeat is worth to the model: its gain, {_number(judged.gain)} on the right token's "
+        "logit over the mean logit, against fresh tokens."
+    )
+
+
+def stability_words(judged: Judgement) -> str:
+    """How much the called set hangs on the sequences; empty where no head is called."""
+    found = judged.stability
+    if not judged.called:
+        return ""
+    what = "How steady the called set is (heads called on both over heads called on either; 1 is the same set)"
+    said = f"{what}: {_number(found.resampled)} over resampled sequences"
+    lengths = ", ".join(f"{overlap:.2f} at {length}" for length, overlap in found.lengths.items())
+    if len(found.lengths) > 1:
+        said += f"; one length alone: {lengths}"
+    if found.token_ranges:
+        halves = ", ".join(f"{overlap:.2f} on the {name} half" for name, overlap in found.token_ranges.items())
+        said += f"; of the ids: {halves}"
+    return f"{said}."
+
+
+def lengths_words(lengths: Sequence[int]) -> str:
     """`lengths 25, 50 and 100`, or `length 25`."""
     *most, last = map(str, lengths)
     return f"lengths {', '.join(most)} and {last}" if most else f"length {last}"
@@ -105,6 +207,16 @@ def label_counts(judged: Judgement) -> str:
     return ", ".join(f"{labels.count(label)} {label}" for label in ORDER if label in labels)
 
 
-def _nats(value: float) -> str:
-    """Two digits, and no -0.00."""
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+def _number(found: Number) -> str:
+    """`0.91 (0.90 to 0.92)`."""
+    return f"{unsigned(found.value)} ({interval(found.low, found.high)})"
+
+
+def _share(found: Number) -> str:
+    low, high = unsigned(found.low, _SHARE_DIGITS), unsigned(found.high, _SHARE_DIGITS)
+    return f"{unsigned(found.value, _SHARE_DIGITS)} ({low} to {high})"
+
+
+def _p(value: float) -> str:
+    """`0.012`, or `below 0.001`."""
+    return f"{value:.3f}" if value >= 0.0005 else "below 0.001"

@@ -122,24 +122,6 @@ def test_models_lists_bundled_first(capsys):
     assert {"name", "family", "n_layers", "n_heads", "d_model", "n_params", "source", "available"} <= set(rows[0])
 
 
-def test_called_heads_gain_what_they_cost(capsys):
-    words = ("call", "--model", "by-construction", "--length", "20", "--mode", "zero")
-    status, out, _ = run(capsys, *words, "--json")
-    before = json.loads(out)
-    assert status == 0 and before["costs"] is None
-    assert all(row["effect"] is None and "removing it" not in row["sentence"] for row in before["heads"])
-    assert run(capsys, *words, "--costs", "--json")[0] == 0
-    # What is at hand is used without being asked for.
-    status, out, _ = run(capsys, *words, "--json")
-    result = json.loads(out)
-    called = result["heads"][0]
-    assert status == 0 and called["label"] == "induction" and called["effect"] > 3 and abs(called["random_heads"]) < 0.1
-    assert f"removing it costs {called['effect']:.2f} nats (random heads: 0.00)" in called["sentence"]
-    assert result["costs"]["mode"] == "zero" and result["costs"]["probe"]["length"] == 20
-    status, out, _ = run(capsys, *words)
-    assert status == 0 and called["sentence"] in out and "zero ablation of one head alone" in out
-
-
 def test_doctor(capsys):
     status, out, _ = run(capsys, "doctor", "--json")
     assert status == 0 and json.loads(out)["ok"] is True

@@ -34,7 +34,7 @@ def random_spec(seed: int, *, length: int = 16) -> tuple[CircuitSpec, Truth]:
         plant(later.pop(), "induction", "induction", copying=1.0)
     for kind, label, copying, chance in (
         ("induction", "anti-induction", -0.4, 0.4),
-        ("induction", "matching, non-copying", 0.0, 0.4),
+        ("induction", "matching, no effect", 0.0, 0.4),
         ("positional", "positional impostor", 0.0, 0.7),
         ("duplicate_token", "duplicate token", 0.0, 0.5),
         ("sink", "sink", 0.0, 0.5),
@@ -43,4 +43,4 @@ def random_spec(seed: int, *, length: int = 16) -> tuple[CircuitSpec, Truth]:
             # Heads that need no earlier head may sit in any layer.
             anywhere = kind in ("positional", "duplicate_token", "sink") and first and random.random() < 0.5
             plant(first.pop() if anywhere else later.pop(), kind, label, copying)
-    return CircuitSpec(tuple(planted), n_layers=n_layers, n_heads=n_heads, d_vocab=64, n_ctx=2 * length + 1), truth
+    return CircuitSpec(tuple(planted), n_layers=n_layers, n_heads=n_heads, d_vocab=36, n_ctx=2 * length + 1), truth

@@ -1,7 +1,6 @@
 """The verdicts page: labels with their numbers, a floor that costs nothing, and no trust where the behaviour is absent."""
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,18 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-import core.ablation.causal
-from core.ablation.cached import causal_map
-from core.ablation.outcomes import CausalMap
+import core.verdicts.gather
 from core.attention.cached import score_heads
+from core.figures.base.style import Look
+from core.figures.verdicts import label_map
 from core.heads import Head
 from core.models.built_in.circuit_spec import standard_spec
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
-from core.verdicts.cached import judge
-from core.verdicts.costs import cost_of, layers_to_measure
+from core.verdicts.cached import judge, nominees
 from core.verdicts.tables import verdict_rows
-from core.verdicts.words import ordered, sentence, verdict_sentence, worth_a_sentence
-from tests.helpers.app import SHORT, figures, open_page, said, settled
+from core.verdicts.words import effects_words, nominee_sentence, ordered, sentence, stability_words, worth_a_sentence
+from tests.helpers.app import SHORT, figures, open_page, said
 
 
 def subject_for(model: str) -> Subject:
@@ -35,11 +33,16 @@ def judged(own_store: None) -> None:
     absent = subject_for("one-layer").at(sequences=4)
     for subject in (subject_for("two-layer"), absent, subject_for("by-construction")):
         score_heads(subject)
-        causal_map(subject, "mean", layers_to_measure(judge(subject).verdicts))
+        nominees(subject)
+    nominees(subject_for("two-layer"), floor=0.9)
 
 
 def verdicts(**parameters: str) -> AppTest:
     return open_page("pages/6_Verdicts.py", **(SHORT | parameters))
+
+
+def captions(at: AppTest) -> str:
+    return "\n".join(str(caption.value) for caption in at.caption).replace("\\", "")
 
 
 def test_every_planted_head_gets_its_sentence() -> None:
@@ -57,7 +60,10 @@ def test_three_figures_are_described_and_say_what_they_rest_on() -> None:
     assert len(figures(at)) == 3
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
     captions = [str(caption.value).replace("\\", "") for caption in at.caption]
-    assert sum("sequences of lengths" in caption and "each with a control" in caption for caption in captions) == 2
+    assert (
+        sum("sequences of lengths" in caption and "each with a control and in other orders" in caption for caption in captions)
+        == 2
+    )
 
 
 def test_labels_are_letters_and_not_colours_alone() -> None:
@@ -100,86 +106,54 @@ def test_every_head_stands_in_the_table_with_called_heads_first() -> None:
     rows = verdict_rows(calls)
     assert len(rows) == 8 and [row["label"] for row in rows[:4]] == ["induction"] * 4
     assert [verdict.name for verdict in ordered(calls)] == [row["head"] for row in rows]
-    assert all(row["low"] <= row["contrast"] <= row["high"] and row["cost"] is None for row in rows)
+    assert all(row["contrast_low"] <= row["contrast"] <= row["contrast_high"] for row in rows)
+    assert all((row["total_effect"] is None) == (row["label"] != "induction") for row in rows)
 
 
-def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a mode in which nothing was measured yet."""
+def test_heads_without_a_label_are_taken_away_while_the_verdicts_are_there_already(
+    monkeypatch: pytest.MonkeyPatch, empty_store: Path
+) -> None:
+    score_heads(subject_for("by-construction"))
+    judge(subject_for("by-construction"))
     released = threading.Event()
-    measure = core.ablation.causal.single_losses
+    measure = core.verdicts.gather.gather_total_effects
 
-    def slowly(*given: Any, **more: Any) -> np.ndarray:
+    def slowly(*given: Any) -> np.ndarray:
         assert released.wait(60)
-        return measure(*given, **more)
+        return measure(*given)
 
-    monkeypatch.setattr("core.ablation.causal.single_losses", slowly)
-    at = verdicts(model="by-construction", mode="zero")
+    monkeypatch.setattr("core.verdicts.gather.gather_total_effects", slowly)
+    at = verdicts(model="by-construction")
     assert not at.exception and not at.error
-    assert "L1H3: induction" in said(at) and "removing it costs" not in said(at)
-    assert any("as soon as it is measured" in str(caption.value) for caption in at.caption)
+    assert "L1H3: induction" in said(at) and "No head without a label surely matters" not in captions(at)
     released.set()
     for _ in range(100):
         if not at.get("progress"):
             break
         at.run()
     assert not at.exception and not at.error
-    found = judge(subject_for("by-construction"))
-    effects = causal_map(subject_for("by-construction"), "zero")
-    assert sentence(found.called[0], found, effects).partition(". ")[2] in said(at)
-    assert said(at).count("removing it costs") == len(worth_a_sentence(found)) == 5
+    assert "No head without a label surely matters" in captions(at)
 
 
-def test_costs_that_were_measured_are_shown_though_the_store_has_lost_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Somebody else's job has just measured them, and is remembered for longer than what it left in the store."""
-
-    def costs_said(store: str) -> int:
-        monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / store))
-        at = settled(verdicts(model="two-layer", mode="zero"))
-        assert not at.exception and not at.error
-        return said(at).count("removing it costs")
-
-    assert costs_said("first") == costs_said("second") > 0
+def test_heads_that_matter_and_do_not_match_are_listed() -> None:
+    found = nominees(subject_for("two-layer"), floor=0.9)
+    assert {nominee.head for nominee in found} >= {Head(1, head) for head in range(4)}
+    at = verdicts(model="two-layer", effect_floor="0.90")
+    told = said(at).replace("\\", "")
+    assert all(nominee_sentence(nominee).partition(". ")[2] in told for nominee in found)
 
 
-def test_costs_that_cannot_be_measured_take_nothing_from_the_verdicts() -> None:
-    at = verdicts(model="two-layer", mode="resample", sequences="1")
-    for _ in range(100):
-        if at.subheader:
-            break
-        at.run()
-    assert not at.exception
-    assert ["at least 2 sequences" in str(error.value) for error in at.error] == [True]
-    assert "4 heads match" in str(at.subheader[0].value) and len(figures(at)) == 3
+def test_every_sentence_is_told_with_what_it_rests_on() -> None:
+    at = verdicts(model="two-layer")
+    judged = judge(subject_for("two-layer"))
+    told = said(at).replace("\\", "")
+    assert all(sentence(verdict, judged).partition(". ")[2] in told for verdict in worth_a_sentence(judged))
+    assert effects_words(judged) in captions(at) and stability_words(judged) in captions(at)
 
 
-def test_layers_of_called_heads_come_first_and_the_last_of_them_before_others() -> None:
-    label = {(0, 1): "previous token", (1, 0): "sink", (2, 0): "induction", (3, 1): "anti-induction", (3, 0): "previous token"}
-    given = judge(subject_for("two-layer")).verdicts[0]
-    verdicts = [replace(given, head=Head(*place), label=name) for place, name in label.items()]
-    assert layers_to_measure(verdicts) == (3, 2, 0)
-
-
-def test_without_others_in_the_layer_there_is_nothing_to_compare_with() -> None:
-    calls = judge(subject_for("two-layer"))
-    effects = causal_map(subject_for("two-layer"), "mean")
-    costs = [cost_of(verdict, calls, effects) for verdict in calls.called]
-    assert len(costs) == 4 and all(cost.lacks_random_heads for cost in costs)
-    assert "in layer 1 every head is called" in " ".join(str(c.value) for c in verdicts(model="two-layer").caption)
-
-
-def test_costs_join_the_sentence_beside_the_layers_other_heads() -> None:
-    calls = judge(subject_for("by-construction"))
-    effects = causal_map(subject_for("by-construction"), "mean")
-    [called] = calls.called
-    others = [effects.effect[called.head.layer, head] for head in range(4) if head != called.head.head]
-    told = sentence(called, calls, effects)
-    assert f"removing it costs {effects.effect[called.head]:.2f} nats" in told
-    assert f"(random heads: {np.median(others):.2f})" in told
-
-
-def test_layers_that_are_not_measured_cost_nothing_in_words() -> None:
-    calls = judge(subject_for("by-construction"))
-    unknown = CausalMap("mean", np.full((2, 4, 2), np.nan), np.zeros(2))
-    assert sentence(calls.called[0], calls, unknown) == verdict_sentence(calls.called[0])
+def test_a_head_that_does_not_exist_has_an_empty_cell() -> None:
+    judged = judge(subject_for("two-layer"))
+    figure = label_map([verdict for verdict in judged.verdicts if verdict.head != (0, 1)], None, Look())
+    cells = figure.data[0].z
+    assert np.isnan(cells[0, 1]) and not np.isnan(np.delete(cells.ravel(), 1)).any()
+    assert "L0H1" not in figure.data[-1].customdata and len(figure.data[-1].x) == 7

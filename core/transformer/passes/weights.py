@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.errors import BadInput
@@ -78,18 +78,21 @@ def embedding(model: LoadedModel) -> Float[Tensor, "d_vocab d_model"]:
     return weight.float()
 
 
-def unembedding(model: LoadedModel) -> Float[Tensor, "d_model d_vocab"]:
-    """`W_U`, after the final norm: the unembedding on the basis vectors, without its bias."""
+def unembedding(model: LoadedModel, tokens: Int[Tensor, " columns"] | None = None) -> Float[Tensor, "d_model columns"]:
+    """`W_U`, after the final norm: the unembedding without its bias, of `tokens` or of the whole vocabulary.
+
+    Raises BadInput where it shows no matrix of numbers.
+    """
     place = model.module.get_submodule(model.anatomy.unembedding)
     weight = getattr(place, "weight", None)
     if isinstance(weight, Tensor) and weight.is_floating_point() and weight.shape[0] == model.card.d_vocab:
-        return weight.float().T
+        return (weight if tokens is None else weight[tokens.to(weight.device)]).float().T
     raise _withheld(model, "its unembedding shows no matrix of numbers")
 
 
-def read_by_logits(model: LoadedModel) -> Float[Tensor, "d_model d_vocab"]:
-    """`W_U` as it reads the residual stream: through what is linear in the final norm."""
-    matrix = unembedding(model)
+def read_by_logits(model: LoadedModel, tokens: Int[Tensor, " columns"]) -> Float[Tensor, "d_model columns"]:
+    """`W_U` of some tokens as it reads the residual stream: through what is linear in the final norm."""
+    matrix = unembedding(model, tokens)
     for name in reversed(model.anatomy.ending):
         part = model.module.get_submodule(name)
         matrix = part.weight.float().T @ matrix if is_linear(part) else _through(norm_of(model, name), matrix)

@@ -32,8 +32,9 @@ from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.text.paragraph import PARAGRAPH
 from core.ui.frame.waiting import await_job, await_result, job_key
-from core.verdicts.cached import judge
+from core.verdicts.cached import judge, nominees
 from core.verdicts.judgement import Judgement
+from core.verdicts.nominees import Nominee
 
 
 def ablation_of(subject: Subject, heads: HeadSet, mode: Mode) -> Ablation | None:
@@ -105,24 +106,6 @@ def map_of(subject: Subject, mode: Mode) -> CausalMap | None:
     return known
 
 
-def costs_of(subject: Subject, mode: Mode, layers: Sequence[int]) -> CausalMap | None:
-    """The exact map as far as it is known, `layers` of it measured if they are missing.
-
-    The page runs again whenever a layer is done.
-    """
-    known = known_causal_map(subject, mode)
-    if _lacks_layers(known, layers):
-        # All of them are in the key, so that everybody who looks at these heads shares one job from its start to its end.
-        key = job_key(subject, "costs", mode, *layers)
-        doing = "Taking each of these heads away alone, to add what it costs"
-        measured = await_job(key, partial(causal_map, subject, mode, layers), doing, background=True, live=True)
-        known = known_causal_map(subject, mode)
-        # A finished job answers for as long as it is remembered, whether or not the store still has its layers.
-        if measured is not None and _lacks_layers(known, layers):
-            return measured
-    return known
-
-
 def sweep_of(
     subject: Subject, thresholds: Sequence[float], mode: Mode, score: str, *, count: int = DEFAULT_BASELINES
 ) -> Sweep | None:
@@ -152,8 +135,11 @@ def judged_of(subject: Subject, floor: float) -> Judgement | None:
     return found if found is None or found.floor == floor else work()
 
 
-def _lacks_layers(known: CausalMap | None, layers: Sequence[int]) -> bool:
-    return any(known is None or np.isnan(known.effect[layer]).any() for layer in layers)
+def nominees_of(subject: Subject, floor: float) -> tuple[Nominee, ...] | None:
+    """Heads that matter and do not match, without holding the page up."""
+    work = partial(nominees, subject, floor=floor)
+    key = job_key(subject, "nominees", floor)
+    return await_result(key, work, "Taking heads without a label away", background=True)
 
 
 def _lacks_baselines(sweep: Sweep) -> bool:

@@ -9,7 +9,6 @@ from functools import partial
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.ablation.cached import known_causal_map
 from core.ablation.sweep import DEFAULT_GRID
 from core.ablation.tables import sweep_rows
 from core.attention.tables import Row
@@ -43,7 +42,7 @@ from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.theme import current_look
 from core.ui.frame.waiting import await_result, job_key, scores_of
-from core.verdicts.words import judged_on, sentence
+from core.verdicts.words import effects_words, judged_on, sentence
 
 _SWITCHES = {
     "sign": ("Loss in nats", "A loss is positive and lower is better; the report's “loss” was a log-probability."),
@@ -246,11 +245,8 @@ def detector_question(page: Page) -> None:
     if judged is None:
         return
     st.markdown(verbatim(detector_answer(judged)))
-    # What the Verdicts page has measured; this page does not make anybody wait for it.
-    effects = known_causal_map(page.subject, page.view.experiment.mode)
     for verdict in judged.called:
-        st.markdown(f"- {verbatim(sentence(verdict, judged, effects))}")
-    mode = "" if effects is None else f" Costs: {page.view.experiment.mode} ablation of one head alone."
-    st.caption(verbatim(f"Measured on {judged_on(judged, page.subject)}.{mode}"))
+        st.markdown(f"- {verbatim(sentence(verdict, judged))}")
+    st.caption(verbatim(f"Measured on {judged_on(judged, page.subject)}. {effects_words(judged)}"))
     st.code(call_command(page.view), language="bash", wrap_lines=True)
     VERDICTS.link("Open the verdicts, with what each rests on")

@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from core.ablation.outcomes import CausalMap
 from core.attention.head_scores import HeadScores
 from core.attention.scores import PLACEBO_SHIFTS
 from core.attention.tables import Row
@@ -25,67 +24,93 @@ from core.settings.provenance import measured_on
 from core.sharing.commands import call_command, score_command
 from core.sharing.facts import call_facts, score_facts
 from core.ui.components.figure_panel import Source, figure_panel
-from core.ui.components.results import costs_of
+from core.ui.components.results import nominees_of
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import errors_as_sentences, verbatim
-from core.verdicts.costs import cost_of, layers_to_measure
 from core.verdicts.judgement import Judgement
 from core.verdicts.labels import MATCHING
+from core.verdicts.nominees import Nominee
+from core.verdicts.roles import DELTA
 from core.verdicts.significance import SIGNIFICANCE
-from core.verdicts.tables import placebo_rows, verdict_rows
-from core.verdicts.words import judged_on, label_counts, ordered, sentence, worth_a_sentence
+from core.verdicts.tables import NUMBERS, placebo_rows, verdict_rows
+from core.verdicts.words import (
+    effects_words,
+    judged_on,
+    label_counts,
+    nominee_sentence,
+    ordered,
+    sentence,
+    stability_words,
+    worth_a_sentence,
+)
 
 _MOST_INTERVALS = 16
+_TITLES = {"contrast_low": "from", "contrast_high": "to", "total_effect_low": "from ", "total_effect_high": "to "}
+_HELP = {
+    "contrast_low": "Lower end of the contrast's 95 % interval.",
+    "contrast_high": "Upper end of the contrast's 95 % interval.",
+    "rotation_contrast": "The contrast where the second half starts elsewhere in the first.",
+    "specificity": "How much more it looks at that token than at the nearest rival beside it.",
+    "total_effect": "What the right token loses without the head, as a share of what the repeat is worth to the model.",
+    "total_effect_low": "Lower end of the total effect's 95 % interval.",
+    "total_effect_high": "Upper end of the total effect's 95 % interval.",
+    "direct_effect": "What the head itself writes for the right token, as a share of what the repeat is worth to the model.",
+    "q": f"Below {SIGNIFICANCE} the contrast is not chance.",
+    "copying": "By the weights: looking at a token raises it (+1) or lowers it (−1). Decides nothing.",
+}
 _HOW = f"""
-A score alone does not make an induction head. Here is what each head must pass.
+A score alone does not make an induction head. Here is what each head must pass. Every number is a mean over sequences with
+its 95 % interval (Student's t).
 
 1. **It looks where an induction head looks, and only because of the repeat.** On random tokens shown twice, it attends to the
    token after the earlier copy. The same head at the same positions on fresh tokens is its *control*; score less control is
-   the **contrast**. A head that always looks a fixed distance back scores high on both, so its contrast is near 0.
-2. **It is not chance.** A permutation test flips the sign of each sequence's contrast; the *q-value* is corrected for having
+   the **contrast**, which must lie wholly above the **effect floor**. A head that always looks a fixed distance back scores
+   high on both, so its contrast is near 0.
+2. **It follows the copy, not a distance.** When the second half starts elsewhere in the first, the copy's successor is at
+   another distance; there the contrast must lie above the floor, too. A head that looks a fixed distance back whenever a token
+   repeats fails here.
+3. **It singles that token out.** It must look at it more than at any token one, two or three places beside it.
+4. **It is not chance.** A permutation test flips the sign of each sequence's contrast; the *q-value* is corrected for having
    asked about every head (Benjamini and Hochberg). It must be below {SIGNIFICANCE}.
-3. **It is not small.** The contrast's 95 % interval (bootstrap over sequences) must lie wholly above the **effect floor**.
-4. **What it does with what it sees** decides the label. *Copying* asks the weights whether looking at a token raises that
-   token (+1) or lowers it (−1); *attribution* measures what the head adds to the right token's logit. Both positive:
-   *induction*. A negative attribution, or negative copying and no attribution to speak of: *anti-induction*. Anything else:
-   *matching, non-copying*. Where the two contradict each other, what was measured counts, and the sentence says both.
+5. **What it does with what it sees** decides the label of a head that passes. Taken away alone, what does the right token
+   lose, as a share of what the repeat is worth to the model? Surely more than {DELTA:g}: *induction*, directly if what the head
+   itself writes is surely above 0, else through later layers. Surely below −{DELTA:g}: *anti-induction*. Surely within:
+   *matching, no effect*. None of these: *undecided*, more sequences would tell.
 
-The sequences have several lengths, so that no head passes by a fixed distance. Norm scales that depend on the token are left
-out of copying, and taken from the pass for attribution.
+Heads are picked on some sequences and judged on others. The sequences have several lengths, and where the vocabulary is large
+enough half are from its lower ids and half from its upper. *Copying*, whether the weights raise the token that is looked at
+(+1) or lower it (−1), is in the table and decides nothing.
 """
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The verdicts, what removing heads costs as far as it is known, and what stands in the files.
+    """The verdicts, heads that matter without a label as far as they are known, and what stands in the files.
 
-    effects: None while nothing is known.
+    nominees: None while they are not known.
     """
 
     judged: Judgement
-    effects: CausalMap | None
+    nominees: tuple[Nominee, ...] | None
     source: Source
 
     def rows(self) -> list[Row]:
         """Every verdict as a row."""
-        return verdict_rows(self.judged, self.effects)
+        return verdict_rows(self.judged)
 
 
-def costs(page: Page, judged: Judgement) -> CausalMap | None:
-    """What removing heads costs, as far as it is known; the layers that matter are measured, with progress in this place.
-
-    What cannot be measured is said in one sentence, and takes nothing from the verdicts.
-    """
+def unexplained(page: Page, judged: Judgement) -> tuple[Nominee, ...] | None:
+    """Heads that matter and do not match; measured with progress in this place, None until then."""
     with errors_as_sentences():
-        return costs_of(page.subject, page.view.experiment.mode, layers_to_measure(worth_a_sentence(judged)))
+        return nominees_of(page.subject, judged.floor)
     return None
 
 
-def shown(page: Page, judged: Judgement, effects: CausalMap | None) -> Shown:
+def shown(page: Page, judged: Judgement, found: tuple[Nominee, ...] | None) -> Shown:
     """Everything that the page shows."""
-    facts = partial(call_facts, page.subject, judged, effects)
+    facts = partial(call_facts, page.subject, judged, found)
     source = Source(judged_on(judged, page.subject), call_command(page.view), facts, f"{page.stem}-verdicts")
-    return Shown(judged, effects, source)
+    return Shown(judged, found, source)
 
 
 def absent_at_every_length(judged: Judgement) -> None:
@@ -116,24 +141,36 @@ def explanation() -> None:
         st.markdown(_HOW)
 
 
-def sentences(page: Page, found: Shown) -> None:
-    """What a student can read out: one sentence for each head that has a label, called heads first."""
-    if not found.judged.called:
-        st.info("No head is called: none passes the test with its whole interval above the floor.", icon=":material/info:")
-    told = worth_a_sentence(found.judged)
-    st.markdown("\n".join(f"- {_emphasised(sentence(v, found.judged, found.effects))}" for v in told))
-    more = sum(verdict.label != "none" for verdict in found.judged.verdicts) - len(told)
+def sentences(found: Shown) -> None:
+    """What a student can read out: one sentence for each head that has a label, called heads first, and what they rest on."""
+    judged = found.judged
+    if not judged.called:
+        st.info("No head is called: none meets every condition.", icon=":material/info:")
+    told = worth_a_sentence(judged)
+    st.markdown("\n".join(f"- {_emphasised(sentence(verdict, judged))}" for verdict in told))
+    more = sum(verdict.label != "none" for verdict in judged.verdicts) - len(told)
     if more:
         st.caption(f"{more} more labels are in the table.")
-    if told:
-        st.caption(verbatim(_about_costs(page, found)))
+    for said in (effects_words(judged), stability_words(judged)):
+        if said:
+            st.caption(verbatim(said))
+
+
+def nominee_panel(found: Shown) -> None:
+    """Heads that matter and that no label explains; says so where there are none."""
+    if found.judged.behaviour != "present":
+        st.caption("Asked only where the behaviour is present at some length.")
+    elif found.nominees:
+        st.markdown("\n".join(f"- {_emphasised(nominee_sentence(nominee))}" for nominee in found.nominees))
+    elif found.nominees is not None:
+        st.caption("No head without a label surely matters, of those that were asked.")
 
 
 def interval_panel(page: Page, found: Shown) -> None:
     """The contrasts that decide, with their intervals: called heads, then the nearest to being called."""
     verdicts = ordered(found.judged)
     called = [verdict for verdict in verdicts if verdict.label in MATCHING]
-    others = sorted((v for v in verdicts if v.label not in MATCHING), key=lambda v: -max(v.contrast, v.induction))
+    others = sorted((v for v in verdicts if v.label not in MATCHING), key=lambda v: -max(v.contrast.value, v.induction.value))
     listed = [*called[:_MOST_INTERVALS], *others[: max(3, _MOST_INTERVALS - len(called))]]
     floor = found.judged.floor
     figure_panel(
@@ -188,52 +225,33 @@ def placebo_panel(page: Page, scores: HeadScores, found: Shown) -> None:
 
 def table(found: Shown) -> None:
     """Every head with the numbers that gave its label."""
-    numbers = ("contrast", "low", "high", "copying", "attribution", "induction", "previous_token", "duplicate_token", "sink")
-    first = ("head", "label", "contrast", "low", "high", "q", "copying", "attribution", "cost", "random_heads")
     every = found.rows()
-    unknown = {name for name in ("cost", "random_heads") if all(row[name] is None for row in every)}
-    hidden = {"sentence"} | unknown
-    names = [name for name in dict.fromkeys((*first, *every[0])) if name not in hidden]
-    rows = [{name: _shown(name, row[name]) for name in names} for row in every]
+    intervals = {f"{name}_{end}" for name in NUMBERS for end in ("low", "high")}
+    kept = {f"{name}_{end}" for name in ("contrast", "total_effect") for end in ("low", "high")}
+    names = [name for name in every[0] if name not in {"sentence", *intervals - kept}]
+    shares = {name for name in names if "effect" in name}
+    rows = [{name: _shown(row[name], 4 if name == "q" else 3 if name in shares else 2) for name in names} for row in every]
+    formats = {name: "%.4f" if name == "q" else "%.3f" if name in shares else "%.2f" for name in names}
     st.dataframe(
         rows,
         hide_index=True,
         height="content" if len(rows) <= 12 else 460,
-        column_config={name: st.column_config.NumberColumn(name.replace("_", " "), format="%.2f") for name in numbers}
-        | {
-            "q": st.column_config.NumberColumn(format="%.4f", help="Below 0.05 the contrast is not chance."),
-            "low": st.column_config.NumberColumn("from", format="%.2f", help="Lower end of the contrast's 95 % interval."),
-            "high": st.column_config.NumberColumn("to", format="%.2f", help="Upper end of the contrast's 95 % interval."),
-            "cost": st.column_config.NumberColumn("cost (nats)", format="%.2f", help="Of removing this head alone."),
-            "random_heads": st.column_config.NumberColumn(
-                "random (nats)", format="%.2f", help="The median cost of the heads of its layer that are not called."
-            ),
+        column_config={
+            name: st.column_config.NumberColumn(
+                _TITLES.get(name, name.replace("_", " ")), format=formats[name], help=_HELP.get(name)
+            )
+            for name in names
+            if name not in ("head", "label", "route")
         },
     )
 
 
-def _shown(name: str, value: object) -> object:
-    """Two digits, and no -0.00; the q-value in full."""
-    return round(value, 2) + 0.0 if isinstance(value, float) and name != "q" else value
+def _shown(value: object, digits: int) -> object:
+    """As many digits as the column has, and no -0.00."""
+    return round(value, digits) + 0.0 if isinstance(value, float) else value
 
 
 def _emphasised(text: str) -> str:
     """The head and its label in bold."""
     verdict, _, rest = text.partition(". ")
     return f"**{verbatim(verdict)}.** {verbatim(rest)}"
-
-
-def _about_costs(page: Page, found: Shown) -> str:
-    if found.effects is None:
-        return "What removing these heads costs is added to the sentences as soon as it is measured."
-    view = page.view
-    said = (
-        f"Costs are of removing one head alone ({view.experiment.mode} ablation), in loss on the second copy, measured on "
-        f"{measured_on(page.subject)}. Random heads: the median of the others in its "
-        "layer that are not called"
-    )
-    full = sorted({v.head.layer for v in found.judged.called if cost_of(v, found.judged, found.effects).lacks_random_heads})
-    if not full:
-        return f"{said}."
-    layers = "layer" if len(full) == 1 else "layers"
-    return f"{said}; in {layers} {', '.join(map(str, full))} every head is called, so there are none."

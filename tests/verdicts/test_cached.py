@@ -1,0 +1,180 @@
+"""Verdicts of a subject: what is measured on what, what is kept, and what the command prints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.ablation.cached import reference_tokens
+from core.cli import main
+from core.errors import BadInput
+from core.heads import Head
+from core.models.built_in.circuit_spec import standard_spec
+from core.settings.request import Request
+from core.settings.subject import bind
+from core.verdicts import cached as verdicts_cached
+from core.verdicts.cached import judge, nominees
+from core.verdicts.plan import MIN_SEQUENCES, plan_for, probes_of
+from core.verdicts.words import sentence
+
+pytestmark = pytest.mark.usefixtures("own_store")
+CIRCUIT = Request("by-construction")
+TRAINED = Request("two-layer")
+
+
+def test_calls_on_the_circuit() -> None:
+    judged = judge(CIRCUIT, (25, 50), per_length=32)
+    [head] = standard_spec().of_kind("induction")
+    [called] = judged.called
+    assert (called.head, called.label, called.role_route) == ((head.layer, head.head), "induction", "direct")
+    # The circuit is the one head: without it nothing of the gain is left.
+    assert called.total_effect.value == pytest.approx(1, abs=0.02) and called.direct_effect.value == pytest.approx(1, abs=0.02)
+    assert called.copying == pytest.approx(1, abs=1e-6) and judged.behaviour == "present"
+    [impostor] = standard_spec().of_kind("positional")
+    impostor_verdict = judged.of(Head(impostor.layer, impostor.head))
+    assert impostor_verdict.label == "positional impostor"
+    assert "looks at a position" in sentence(impostor_verdict, judged)
+    assert judge(CIRCUIT, (25, 50), 0.995, per_length=32).called == ()
+    assert judged.stability.lengths == {25: 1.0, 50: 1.0} and judged.stability.resampled == (1.0, 1.0, 1.0)
+    with pytest.raises(KeyError, match="L9H9"):
+        judged.of(Head(9, 9))
+
+
+def test_a_new_floor_measures_only_what_now_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = judge(TRAINED, (12, 16), 0.5, per_length=32)
+    monkeypatch.setattr("core.verdicts.gather.gather_evidence", lambda *_: pytest.fail("measured where heads look again"))
+    monkeypatch.setattr("core.verdicts.gather.gather_writing", lambda *_: pytest.fail("measured what heads write again"))
+    taken: list[Head] = []
+    measure = verdicts_cached._total_effects
+    monkeypatch.setattr(verdicts_cached, "_total_effects", lambda *given: taken.extend(given[2]) or measure(*given))
+    judge(TRAINED, (12, 16), 0.9, per_length=32)
+    assert len(before.called) == 4 and taken == []
+    monkeypatch.setattr("core.verdicts.gather.gather_total_effects", lambda *_: pytest.fail("took a head away again"))
+    again = judge(TRAINED, (12, 16), 0.4, per_length=32)
+    assert again.called == before.called
+
+
+def test_heads_are_judged_on_sequences_they_were_not_picked_on() -> None:
+    plan = plan_for(bind(TRAINED))
+    picked = {tuple(row) for probe in probes_of(plan.picking) for row in probe.tokens.tolist()}
+    judged = {tuple(row) for probe in probes_of(plan.judging) for row in probe.tokens.tolist()}
+    assert len(picked) == sum(subject.request.sequences for subject in plan.picking) >= MIN_SEQUENCES
+    assert not picked & judged and not plan.picked_on_the_same
+    reference = {tuple(row) for subject in plan.judging for row in reference_tokens(subject).tolist()}
+    assert not reference & (picked | judged)
+
+
+def test_sequences_are_from_both_halves_of_the_ids_where_they_hold_a_copy_and_its_control() -> None:
+    plan = plan_for(bind(TRAINED), (12, 16))
+    assert plan.ranges == (0, 1, 0, 1) and plan.lengths == (12, 16)
+    lower, upper = (
+        np.concatenate([p.tokens[:, p.bos_tokens :].ravel() for p in probes_of(plan.picking)[i::2]]) for i in (0, 1)
+    )
+    assert lower.max() < upper.min()
+    small = plan_for(bind(CIRCUIT), (12, 50))
+    assert small.ranges == (-1, -1)
+    narrow = plan_for(bind(replace(TRAINED, token_range=(10, 40))), (10,))
+    assert narrow.ranges == (-1,) and narrow.picking[0].request.token_range == (10, 40)
+
+
+def test_given_rows_are_divided_between_picking_and_judging() -> None:
+    vocabulary = bind(CIRCUIT)
+    rows = tuple(tuple(map(int, row)) for row in vocabulary.at(length=8, sequences=20).probe.tokens)
+    plan = plan_for(vocabulary.at(length=8, tokens=rows))
+    assert plan.picking[0].request.tokens == rows[::2] and plan.judging[0].request.tokens == rows[1::2]
+    few = plan_for(vocabulary.at(length=8, tokens=rows[:15]))
+    assert few.picked_on_the_same and few.picking[0].request.tokens == rows[:15]
+    judged = judge(vocabulary.at(length=8, tokens=rows))
+    assert judged.sequences == judged.effect_sequences == 10 and [verdict.label for verdict in judged.called] == ["induction"]
+
+
+@pytest.mark.parametrize("length", [2, 3])
+def test_nothing_is_called_at_a_length_below_four(length: int, capsys: pytest.CaptureFixture[str]) -> None:
+    for asked in ((length,), (25, length)):
+        with pytest.raises(BadInput, match=f"No head is called at length {length}"):
+            judge(TRAINED, asked)
+    assert main(["call", "--model", "two-layer", "--length", str(length), "--json"]) == 2
+    assert capsys.readouterr().err.startswith("error: No head is called at length")
+    with pytest.raises(BadInput, match="No head is called"):
+        judge(replace(CIRCUIT, length=length, tokens=((0, *range(5, 5 + length), *range(5, 5 + length)),) * 20))
+
+
+def test_four_is_enough() -> None:
+    assert [verdict.label for verdict in judge(CIRCUIT, (4,), per_length=64).called] == ["induction"]
+
+
+def test_absent_behaviour_is_said() -> None:
+    judged = judge(Request("one-layer"), (25,), per_length=64)
+    assert judged.behaviour == "absent" and judged.called == ()
+    assert nominees(Request("one-layer"), (25,), per_length=64) == ()
+
+
+def test_a_large_model_is_screened_and_a_small_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = nominees(TRAINED, (12,), 0.95, per_length=32)
+    # No head matches at this floor, so the induction heads are among those that matter without a label.
+    assert {nominee.head for nominee in whole} >= {Head(1, head) for head in range(4)}
+    monkeypatch.setattr(verdicts_cached, "EXACT_LAYERS", 1)
+    screened = nominees(TRAINED, (12,), 0.95, per_length=32)
+    assert len(screened) == 1 and screened[0].head in {nominee.head for nominee in whole}
+
+
+def test_direct_effects_that_are_withheld_are_null_and_say_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from core.errors import Withheld
+
+    def refuse(*_: object) -> None:
+        raise Withheld("The parts do not add up to the logit.")
+
+    monkeypatch.setattr("core.verdicts.gather.direct_effect", refuse)
+    assert main(["call", "--model", "by-construction", "--length", "9", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["withheld"] == {"direct_effect": "The parts do not add up to the logit."}
+    first = result["heads"][0]
+    assert first["label"] == "induction" and first["role_route"] is None
+    assert first["direct_effect"] == {"value": None, "low": None, "high": None} and first["total_effect"]["value"] > 0.9
+
+
+def test_the_command_prints_every_number_with_its_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["call", "--model", "by-construction", "--length", "20"]
+    assert main([*words, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result) >= {"behaviour", "delta", "stability", "heads", "unexplained", "gain", "lengths", "sequences", "mode"}
+    assert result["behaviour"]["state"] == "present" and result["delta"] == 0.01 and result["unexplained"] == []
+    assert result["sequences"] >= MIN_SEQUENCES and result["probe"]["lengths"] == [20] and result["mode"] == "mean"
+    first = result["heads"][0]
+    assert list(first)[:11] == [
+        "head",
+        "label",
+        "role_route",
+        "induction",
+        "contrast",
+        "rotation_contrast",
+        "specificity",
+        "q",
+        "total_effect",
+        "role_q",
+        "direct_effect",
+    ]
+    for name in ("induction", "contrast", "rotation_contrast", "specificity", "total_effect", "direct_effect"):
+        assert first[name]["low"] <= first[name]["value"] <= first[name]["high"], name
+    assert first["label"] == "induction" and first["copying"]["value"] == pytest.approx(1)
+    others = [row for row in result["heads"] if row["label"] == "none"]
+    assert all(row["total_effect"]["value"] is None and row["role_q"] is None for row in others)
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert first["sentence"] in text and "behaviour PRESENT" in text and "Effects: mean ablation of one head alone" in text
+
+
+def test_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BadInput, match="effect floor"):
+        judge(CIRCUIT, floor=2)
+    with pytest.raises(BadInput, match="mode"):
+        judge(CIRCUIT, mode="half")  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="longest length"):
+        judge(CIRCUIT, (25, 5000))
+    assert main(["call", "--length", "a,b"]) == 2
+    assert "25,50,100" in capsys.readouterr().err
