@@ -11,36 +11,27 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from core.transformer.passes.fused_attention import FusedAttention, NotFused
+from core.transformer.passes.fused_attention import FusedAttention
 
 # Queries in a block: its keys reach from the first token to its last query, so more queries waste more cells.
 BLOCK = 64
-# By how much rounding may bring a row's sum above 1.
-_ROUNDING = {torch.float32: 1e-3}
-_HALF_ROUNDING = 5e-2
 
 Rows = Float[Tensor, "batch n_heads tokens"]
 
 
 def whole_rows(attention: FusedAttention, value_norms: Rows) -> tuple[Rows, Rows]:
-    """`-sum_k A ln A` in nats, and `sum_k A |v_k|`, of every query.
-
-    Raises NotFused where the earlier tokens' attention sums to more than 1, for then some of them were not seen.
-    """
+    """`-sum_k A ln A` in nats, and `sum_k A |v_k|`, of every query."""
     query, keys, values = attention.query, attention.key.float().transpose(-1, -2), value_norms[..., None]
-    entropies, brought, most = [], [], query.new_zeros((), dtype=torch.float32)
+    entropies, brought = [], []
     for start in range(0, query.shape[2], BLOCK):
         stop = min(start + BLOCK, query.shape[2])
         logs = (query[:, :, start:stop].float() @ keys[..., :stop]).mul_(attention.scale)
         logs.sub_(attention.log_sum_exp[:, :, start:stop, None])
         weights = logs.exp().tril_(start)
         sums = weights.sum(-1)
-        most = torch.maximum(most, sums.max())
         # Of the row divided by its sum, which is less than 1 where a model has learned sinks.
         entropies.append(sums.log() - logs.mul_(weights).sum(-1) / sums)
         brought.append((weights @ values[:, :, :stop])[..., 0])
-    if float(most) > 1 + _ROUNDING.get(query.dtype, _HALF_ROUNDING):
-        raise NotFused
     return torch.cat(entropies, -1).clamp_min(0.0), torch.cat(brought, -1)
 
 

@@ -116,6 +116,10 @@ def test_half_precision_is_close_to_full(dtype):
     half_scores, full_scores = measure_heads(pair.loaded, probe), measure_heads(full.loaded, probe)
     for name in SCORES:
         assert half_scores.per_sequence[name].dtype == np.float32
+        if SCORES[name].by_value and half_scores.engine == "hooks":
+            # Hooks do not see values: there the score is withheld.
+            assert np.isnan(half_scores.mean(name)).all()
+            continue
         assert np.abs(half_scores.mean(name) - full_scores.mean(name)).max() < 0.06
 
 

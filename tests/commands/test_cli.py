@@ -25,7 +25,7 @@ def run(capsys, *words: str):
 
 def test_score_prints_the_contract(capsys):
     status, out, _ = run(
-        capsys, "score", "--model", "by-construction", "--length", "50", "--sequences", "2", "--seed", "3", "--json"
+        capsys, "score", "--model", "by-construction", "--length", "50", "--sequences", "3", "--seed", "3", "--json"
     )
     assert status == 0
     result = json.loads(out)
@@ -128,8 +128,8 @@ def test_doctor(capsys):
 
 
 def test_text_output_names_what_was_measured(capsys):
-    status, out, _ = run(capsys, "score", "--model", "by-construction", "--sequences", "2")
-    assert status == 0 and "behaviour PRESENT" in out and "2 sequences of length 50" in out and "chance" in out
+    status, out, _ = run(capsys, "score", "--model", "by-construction", "--sequences", "3")
+    assert status == 0 and "behaviour PRESENT" in out and "3 sequences of length 50" in out and "chance" in out
 
 
 def test_text_output_says_where_a_head_looks(capsys):

@@ -51,6 +51,10 @@ def test_scores_and_ablations_elsewhere_are_those_of_the_reference(name: str, de
     # In half precision the trial may find the fast way too far from the other on weights as wild as these.
     assert dtype != torch.float32 or ours.engine == "fused"
     for score in SCORES:
+        if SCORES[score].by_value:
+            # Hooks do not see values: there the score is withheld.
+            assert np.isnan(wanted.mean(score)).all() and np.isnan(ours.mean(score)).all() == (ours.engine == "hooks")
+            continue
         assert np.abs(ours.mean(score) - wanted.mean(score)).max() < scores_within, score
     for mode in ("zero", "mean", "pattern"):
         ablator = Ablator(model, probe.tokens, probe.tokens[::-1])
@@ -70,7 +74,7 @@ def test_the_same_request_gives_the_same_bits(device: str, dtype: torch.dtype) -
     layout = probe.layout
     once, again = measure_heads(first, probe), measure_heads(second, probe)
     for score in once.per_sequence:
-        assert np.array_equal(once.per_sequence[score], again.per_sequence[score])
+        assert np.array_equal(once.per_sequence[score], again.per_sequence[score], equal_nan=True)
     assert np.array_equal(once.token_loss, again.token_loss, equal_nan=True)
     ablators = [Ablator(model, probe.tokens) for model in (first, second)]
     maps = [single_losses(ablator, HEADS_OF_ONE, "zero", layout) for ablator in ablators]
