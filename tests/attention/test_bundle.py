@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.attention.bundle import bundled_requests
-from core.attention.cached import score_heads, score_key
+from core.attention.cached import behaviour_key, score_heads, score_key
 from core.attention.score_pass import measure_heads
 from core.models.load import load_model
 from core.runtime.cache import if_cached
@@ -30,13 +30,13 @@ def test_each_bundled_model_has_its_first_result_and_it_is_right(request_):
     model = load_model(request_.model)
     fresh = measure_heads(model, bind(request_).probe)
     for name, values in fresh.per_sequence.items():
-        assert np.allclose(stored.per_sequence[name], values, atol=1e-5), name
+        assert np.allclose(stored.per_sequence[name], values, atol=1e-5, equal_nan=True), name
     assert np.allclose(stored.token_loss, fresh.token_loss, atol=1e-4, equal_nan=True)
 
 
 def test_nothing_else_travels():
     files = list(BUNDLED_RESULTS.glob("??/*.safetensors"))
-    keys = {score_key(bind(request)) for request in bundled_requests()}
+    keys = {key(bind(request)) for request in bundled_requests() for key in (score_key, behaviour_key)}
     assert keys <= {file.stem for file in files} and len(files) <= len(keys) + 4
     assert sum(file.stat().st_size for file in files) < 1_000_000
 
@@ -81,7 +81,7 @@ def test_a_result_at_hand_is_served_where_one_would_be_computed(monkeypatch):
     for request in bundled_requests():
         at_hand, asked = if_cached(partial(score_heads, request)), score_heads(request)
         assert at_hand is not None and asked.per_sequence.keys() == at_hand.per_sequence.keys()
-        assert all(np.array_equal(asked.sequences(name), at_hand.sequences(name)) for name in at_hand.names)
+        assert all(np.array_equal(asked.sequences(name), at_hand.sequences(name), equal_nan=True) for name in at_hand.names)
         assert np.array_equal(asked.token_loss, at_hand.token_loss, equal_nan=True)
     other = bind(bundled_requests()[0]).at(seed=1)
     assert if_cached(partial(score_heads, other)) is None
