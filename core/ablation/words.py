@@ -147,7 +147,7 @@ def beyond_baselines(sweep: Sweep) -> str:
     """Do the heads above each threshold cost more than others? At how many thresholds, and how far apart others are."""
     known = [row for row in sweep.rows if not math.isnan(row.baseline_low)]
     if not known:
-        return "There are no other sets to compare with yet."
+        return "No other sets are measured to compare with."
     above = [row for row in known if row.second_copy > row.baseline_high]
     widest = max(known, key=lambda row: row.baseline_high - row.baseline_low)
     cost = widest.second_copy - sweep.clean.second_copy

@@ -90,17 +90,18 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
     for panel, places in enumerate(panels):
         stop = start + (1 - _BETWEEN * (len(panels) - 1)) * len(places) / len(steps)
         # A numbered axis: random sets stand beside their step, not on its points.
-        figure.layout[f"xaxis{panel + 1}"].update(
-            showgrid=False,
-            tickangle=0,
-            tickvals=list(range(len(places))),
-            ticktext=[labels[place] for place in places],
-            range=[-0.4, len(places) - 0.2],
-            domain=[start, stop],
-            anchor=f"y{panel + 1}",
-        )
+        x_axis = {
+            "showgrid": False,
+            "tickangle": 0,
+            "tickvals": list(range(len(places))),
+            "ticktext": [labels[place] for place in places],
+            "range": [-0.4, len(places) - 0.2],
+            "domain": [start, stop],
+            "anchor": f"y{panel + 1}",
+        }
         unit = "loss (nats)" if steps[places[0]].corrections.sign else "log-probability"
-        figure.layout[f"yaxis{panel + 1}"].update(title=f"second copy: {unit}", anchor=f"x{panel + 1}")
+        y_axis = {"title": f"second copy: {unit}", "anchor": f"x{panel + 1}"}
+        figure.update_layout({f"xaxis{panel + 1}": x_axis, f"yaxis{panel + 1}": y_axis})
         start = stop + _BETWEEN
     return figure
 

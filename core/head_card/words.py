@@ -70,16 +70,14 @@ def in_set_sentence(card: HeadCard) -> str:
 
 
 def baselines_note(card: HeadCard) -> str:
-    """What to know of the random heads: how few differ, how the match was relaxed, and which of them are called."""
+    """What to know of the other heads: how they were matched, and which of them are called."""
     said = []
-    for baselines, what in ((card.alone_baselines, "heads"), (card.in_set_baselines, "sets")):
-        if baselines is not None and baselines.distinct < len(baselines.sets):
-            said.append(f"Of {len(baselines.sets)} random {what} {baselines.distinct} differ.")
+    for baselines in (card.alone_baselines, card.in_set_baselines):
         if baselines is not None and baselines.note not in ("", *said):
             said.append(baselines.note)
     if card.called_among_random:
         names = ", ".join(head.name for head in card.called_among_random)
-        said.append(f"The random heads include some that are called themselves: {names}.")
+        said.append(f"The other heads include some that are called themselves: {names}.")
     return " ".join(said)
 
 

@@ -31,7 +31,7 @@ def report_table(page: Page) -> Locator:
 def test_verdicts_gain_their_costs_and_the_floor_moves_the_count(server: str, new_page: NewPage) -> None:
     page = opened(new_page(), f"{server}/Verdicts?{SMALL}", "4 heads match and are called, of 8")
     expect(page.get_by_role("listitem").filter(has_text="L1H2: induction")).to_have_text(
-        re.compile(r"control 0\.\d\d\), copies what it sees .* removing it costs −?\d+\.\d\d nats")
+        re.compile(r"contrast 0\.\d\d .* Without it the right token loses \d\.\d{3} \(")
     )
     finished(page)
     count_progress(page)
@@ -94,7 +94,7 @@ def test_a_correction_changes_the_live_numbers_and_stays_when_the_page_is_left(s
     finished(page)
     expect(report_table(page)).not_to_contain_text("corrected")
     # The words beside a switch are what a person clicks; the switch itself is drawn over an input that cannot be seen.
-    page.get_by_text("BOS in front").click()
+    page.get_by_text("BOS in front", exact=True).click()
     expect(report_table(page)).to_contain_text("two-layer, corrected, log-probability")
     row = report_table(page).get_by_role("row").nth(1).get_by_role("cell").all_text_contents()
     own, corrected = (float(cell.replace("−", "-")) for cell in row[4:6])

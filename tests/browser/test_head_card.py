@@ -30,7 +30,7 @@ def test_a_link_shows_the_card_and_the_card_becomes_a_file(fresh_server: str, ne
     page.goto(f"{fresh_server}/Head_card?{SMALL}&head=L1H2")
     whole(page, "L1H2", "induction")
     numbers = page.get_by_role("table", name="Every number of L1H2")
-    for row in ("Induction", "Contrast", "Copying (weights)", "Alone"):
+    for row in ("Induction", "Contrast", "Copying", "Alone"):
         expect(numbers.get_by_role("row").filter(has_text=row).first).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("button", name="Card as one page").click()

@@ -20,7 +20,7 @@ def test_a_link_restores_the_set_and_the_mode_and_clicks_change_the_set(server: 
     expect(page.get_by_role("heading", name="2 heads taken away: L0H2, L1H1")).to_be_visible()
     expect(page.get_by_role("radio", name="Zero")).to_be_checked()
     expect(page.get_by_text("Gain lost")).to_be_visible()
-    expect(page.get_by_text("other heads do")).to_be_visible()
+    expect(page.get_by_text("each of the 1 other sets")).to_be_visible()
     finished(page)
     click_figure(page, "set-map", 3, 1)
     expect(page.get_by_role("heading", name="3 heads taken away: L0H2, L1H1, L1H3")).to_be_visible()
@@ -37,7 +37,7 @@ def test_a_link_restores_the_set_and_the_mode_and_clicks_change_the_set(server: 
 def test_moving_the_threshold_on_the_sweep_page_starts_no_work(server: str, new_page: NewPage) -> None:
     page = new_page()
     page.goto(f"{server}/Sweep?{SMALL}")
-    expect(page.get_by_text("At its widest")).to_be_visible()
+    expect(page.get_by_text("At the slider")).to_be_visible()
     finished(page)
     count_progress(page)
     slider = page.get_by_role("slider", name="Threshold")
@@ -54,7 +54,7 @@ def test_moving_the_threshold_on_the_sweep_page_starts_no_work(server: str, new_
 def test_a_point_of_the_scatter_leads_to_the_attention_of_its_head(server: str, new_page: NewPage) -> None:
     page = new_page()
     page.goto(f"{server}/Causal_map?{SMALL}")
-    expect(page.get_by_role("heading", name="Measured (exact)")).to_be_visible()
+    expect(page.get_by_text("L0H2 matters most")).to_be_visible()
     finished(page)
     plot = page.locator(".st-key-panel-score-effect .js-plotly-plot")
     x, y = plot.evaluate(

@@ -147,7 +147,7 @@ def test_marks_in_one_of_several_plots_lie_on_its_points(server: str, new_page: 
 def test_the_scatter_stays_while_its_heads_change_sides(server: str, new_page: NewPage) -> None:
     page = new_page()
     page.goto(f"{server}/Causal_map?model=two-layer&length=20&sequences=2")
-    expect(page.get_by_role("heading", name="Measured (exact)")).to_be_visible()
+    expect(page.get_by_text("L0H2 matters most")).to_be_visible()
     finished(page)
     page.evaluate("() => { document.querySelector('.st-key-panel-score-effect .js-plotly-plot').stayed = true; }")
     assert place_of_line(page, "score-effect", "x") == pytest.approx(0.5, abs=0.003)

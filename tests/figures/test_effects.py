@@ -317,6 +317,6 @@ def test_numbers_stand_in_the_cells_of_narrow_maps_only_while_they_fit() -> None
         values = np.full((2, n_heads), 0.25)
         for figure in (
             value_map(values, "recorded", 0.5, Look()),
-            effect_map(values, values, "induction", None, Look(), title="effect"),
+            effect_map(effects(values), values, "induction", None, Look()),
         ):
             assert any(trace.name == "values" for trace in figure.data) == written

@@ -77,7 +77,7 @@ def test_the_floor_moves_the_calls_and_tests_nothing_again(monkeypatch: pytest.M
 
     at = verdicts(model="two-layer")
     assert "4 heads match" in str(at.subheader[0].value)
-    monkeypatch.setattr("core.verdicts.cached.gather_evidence", tested_again)
+    monkeypatch.setattr("core.verdicts.gather.gather_evidence", tested_again)
     at.slider(key="effect_floor").set_value(0.9).run()
     assert not at.exception and not at.error
     assert "0 heads match" in str(at.subheader[0].value)

@@ -22,7 +22,7 @@ from core.replication.words import behaviour_of_the_report, recipe_words, step_l
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.settings.view import CORRECTIONS, Corrections
-from core.transformer.passes.hooks import run_body, z_hook
+from core.transformer.passes.hooks import pattern_hook, run_body, z_hook
 from core.transformer.passes.readout import token_losses
 
 MODEL = "by-construction"
@@ -49,22 +49,27 @@ def test_the_whole_diagonal_caps_a_perfect_head(length, b):
 
 
 def test_the_whole_diagonal_on_the_circuit():
-    """Both readings of the induction head: the closed form, and the closed form diluted by one entry that is not induction."""
+    """Both readings of the induction head, cell by cell off its pattern: the ids repeat, so there is no closed form."""
     found = reproduce(bind(REQUEST))
-    length = found.recipe.subject.probe.length
-    exact = expected_prefix_matching(length, 0, INDUCTION.strength)
-    assert found.measured.rows[PLACE] == pytest.approx(exact, abs=1e-5)
-    whole = found.measured.whole[PLACE]
-    assert length / (length + 1) * exact <= whole + 1e-6
-    assert whole == pytest.approx(exact * length / (length + 1), abs=1 / (length + 1))
-    assert whole < exact
+    probe, patterns = found.recipe.subject.probe, []
+    run_body(load_model(MODEL), torch.from_numpy(np.array(probe.tokens)), [(pattern_hook(PLACE[0]), patterns.append)])
+    own = patterns[0][:, PLACE[1]].double().numpy()
+    back = probe.length - 1
+    cells = [own[:, query, query - back].mean() for query in range(back, probe.n_tokens)]
+    assert found.measured.whole[PLACE] == pytest.approx(np.mean(cells), abs=1e-5)
+    assert found.measured.rows[PLACE] == pytest.approx(np.mean(cells[1:]), abs=1e-5)
+    assert (
+        found.measured.whole[PLACE] < found.measured.rows[PLACE] < expected_prefix_matching(probe.length, 0, INDUCTION.strength)
+    )
 
 
 @pytest.mark.parametrize("bos", [False, True])
 def test_corrected_scores_are_those_of_the_scores_page(bos):
     found = reproduce(bind(REQUEST), replace(ALL, bos=bos, baselines=False))
     again = score_heads(found.recipe.subject)
-    assert found.recipe.subject.probe.has_bos == bos and found.behaviour == again.behaviour
+    assert found.recipe.subject.probe.has_bos == bos
+    # There are no fresh tokens beside ids drawn with replacement from so few: what needs them is NaN on both sides.
+    assert repr(found.behaviour) == repr(again.behaviour)
     np.testing.assert_allclose(found.scores, again.mean("induction"), atol=1e-6)
     assert found.rows[0].value == pytest.approx(again.losses().second_copy, abs=1e-5)
 
@@ -158,7 +163,7 @@ def test_the_table_by_brute_force():
         with torch.no_grad():
             final = run_body(model, tokens, [(z_hook(layer), zero(layer)) for layer in range(2)]).final
             loss = token_losses(model, final, tokens).numpy()
-        assert row.value == pytest.approx(loss[:, length:].mean(), abs=1e-4)
+        assert row.value == pytest.approx(loss[:, length + 1 :].mean(), abs=1e-4)
 
 
 def test_zeroing_values_is_zeroing_outputs():
