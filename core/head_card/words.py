@@ -71,7 +71,7 @@ def in_set_sentence(card: HeadCard) -> str:
 
 def baselines_note(card: HeadCard) -> str:
     """What to know of the other heads: how they were matched, and which of them are called."""
-    said = []
+    said: list[str] = []
     for baselines in (card.alone_baselines, card.in_set_baselines):
         if baselines is not None and baselines.note not in ("", *said):
             said.append(baselines.note)
