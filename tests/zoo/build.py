@@ -21,7 +21,7 @@ import transformers
 from torch import nn
 
 from tests.zoo.rows import ROWS, Row
-from tests.zoo.sizes import family_of, tiny_settings
+from tests.zoo.sizes import family_of, merged, tiny_settings
 
 MOST_WEIGHTS = 20_000_000
 SPREAD = 0.2
@@ -37,7 +37,7 @@ def build(row: Row) -> nn.Module:
     Raises NotBuilt with the library's own reason.
     """
     try:
-        config = family_of(row.model_type)(**tiny_settings(family_of(row.model_type)) | row.changes)
+        config = family_of(row.model_type)(**merged(tiny_settings(family_of(row.model_type)), row.changes))
         maker = getattr(transformers, row.maker)
         # Without memory first: a size that this zoo has no name for would be the family's own, billions of weights.
         with torch.device("meta"):

@@ -96,3 +96,13 @@ def family_of(model_type: str) -> type[PreTrainedConfig]:
     """The configuration class of a model type."""
     found: type[PreTrainedConfig] = CONFIG_MAPPING[model_type]
     return found
+
+
+def merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`settings` with `changes` over them, inside the configurations of its parts, too."""
+    inside = {
+        name: merged(settings[name], value)
+        for name, value in changes.items()
+        if isinstance(value, dict) and isinstance(settings.get(name), dict) and name == "text_config"
+    }
+    return settings | changes | inside
