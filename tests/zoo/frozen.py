@@ -21,11 +21,14 @@ Slope = Callable[[Tensor], Tensor]
 class Recording:
     """One clean pass: what every held module gave, and by what linear map every norm carries a change, call by call."""
 
-    def __init__(self, model: nn.Module, run: Callable[[], Any], free: set[nn.Module]) -> None:
+    def __init__(
+        self, model: nn.Module, run: Callable[[], Any], free: set[nn.Module], *, norms_run: bool = False
+    ) -> None:
+        """`free`: modules that are not held; with `norms_run`, norms measure the changed stream."""
         modules = [module for module in model.modules() if module not in free]
         self.norms = [module for module in modules if _is_norm(module)]
         self.held = [module for module in modules if is_linear(module) or _has_own_tables(module) or _needs_more(module)]
-        self.norms = [norm for norm in self.norms if norm not in self.held]
+        self.norms = [] if norms_run else [norm for norm in self.norms if norm not in self.held]
         self._given: dict[nn.Module, list[Any]] = {}
         self._slopes: dict[nn.Module, list[tuple[Tensor, Tensor, Slope]]] = {}
 

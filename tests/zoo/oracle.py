@@ -57,22 +57,34 @@ class Oracle:
     @cached_property
     def seen(self) -> dict[int, Seen]:
         """The layers that have attention over tokens, by number."""
-        found = self._watched(self.tokens)
+        return self._by_layer(self._watched(self.tokens))
+
+    def _by_layer(self, found: list[Seen]) -> dict[int, Seen]:
         numbers = [seen.number for seen in found]
         if len(set(numbers)) < len(numbers):
-            # Several attentions under one number: they are the layers in order, where there are as many as stated.
+            # Several attentions in one layer: the model counts each as a layer.
             numbers = list(range(len(found)))
-        return {
-            number: seen for number, seen in zip(numbers, found, strict=True) if seen.pattern.shape[-1] == self.tokens.shape[1]
-        }
+        there = zip(numbers, found, strict=True)
+        return {number: seen for number, seen in there if seen.pattern.shape[-1] == seen.pattern.shape[-2]}
 
     def _watched(self, tokens: np.ndarray) -> list[Seen]:
-        def run() -> None:
-            with torch.no_grad():
-                self.model(torch.from_numpy(np.array(tokens)), use_cache=False, output_attentions=True)
-
         with quiet():
-            return attentions(self.model, run, self.n_heads, tokens.shape[1])
+            return attentions(self.model, lambda: self.run(tokens), self.n_heads, tokens.shape[1])
+
+    def run(self, tokens: np.ndarray | None = None) -> Any:
+        """One pass, with whatever hooks are there; on the probe by default."""
+        ids = torch.from_numpy(np.array(self.tokens if tokens is None else tokens))
+        with torch.no_grad():
+            return self.model(ids, use_cache=False, output_attentions=True)
+
+    def patterns_now(self, tokens: np.ndarray | None = None) -> dict[int, np.ndarray]:
+        """Each layer's pattern on `tokens` with whatever hooks are there."""
+        found = self._by_layer(self._watched(self.tokens if tokens is None else tokens))
+        return {layer: seen.pattern.double().numpy() for layer, seen in found.items()}
+
+    def attention(self, layer: int) -> nn.Module:
+        """The module that a layer's attention is."""
+        return self.model.get_submodule(self.seen[layer].name)
 
     def pattern(self, layer: int) -> np.ndarray:
         """`[sequences, n_heads, query, key]` on the probe."""
@@ -105,8 +117,7 @@ class Oracle:
 
     @cached_property
     def _control_patterns(self) -> dict[int, np.ndarray]:
-        on_control = {seen.name: seen.pattern.double().numpy() for seen in self._watched(self.control)}
-        return {layer: on_control[seen.name] for layer, seen in self.seen.items()}
+        return self.patterns_now(self.control)
 
     def _mean_of(self, name: str, patterns: dict[int, np.ndarray]) -> np.ndarray:
         found = np.full((self.n_layers, self.n_heads), np.nan)
@@ -163,8 +174,8 @@ class Oracle:
 
     def _inputs(self, modules: list[nn.Module], change: dict[int, Any]) -> dict[nn.Module, Tensor]:
         def run() -> None:
-            with torch.no_grad(), Patterns(self.n_heads, self.tokens.shape[1], change):
-                self.model(torch.from_numpy(self.tokens), use_cache=False, output_attentions=True)
+            with Patterns(self.n_heads, self.tokens.shape[1], change):
+                self.run()
 
         with quiet():
             return inputs_of(modules, run)

@@ -22,16 +22,17 @@ Change = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Seen:
-    """One attention that ran: the name of its module, the pattern it reported (or its softmax), and linear maps run after it."""
+    """One attention that ran: its module's name and the layer's, the pattern it reported (or its softmax), linear maps after it."""
 
     name: str
+    place: str
     pattern: Tensor
     after: tuple[nn.Module, ...]
 
     @property
     def number(self) -> int:
-        """The first number in the module's name: the layer's, unless a layer has several."""
-        return int(re.findall(r"\.(\d+)(?:\.|$)", self.name)[0])
+        """The first number in the layer's name: the layer's, unless a layer has several attentions."""
+        return int(re.findall(r"\.(\d+)(?:\.|$)", self.place)[0])
 
 
 class Patterns(TorchFunctionMode):
@@ -62,18 +63,18 @@ def attentions(model: nn.Module, run: Callable[[], Any], n_heads: int, n_tokens:
     """Every attention of one pass, in the order in which they ran."""
     names = {module: name for name, module in model.named_modules()}
     inside: list[nn.Module] = []
-    found: list[tuple[nn.Module, list[Tensor], list[nn.Module]]] = []
+    found: list[tuple[nn.Module, str, list[Tensor], list[nn.Module]]] = []
 
     def softmax_here(pattern: Tensor) -> None:
-        owner = next((module for module in reversed(inside) if re.search(r"\.\d+(\.|$)", names[module])), None)
-        if owner is not None:
-            found.append((owner, [pattern], []))
+        numbered = [module for module in inside if re.search(r"\.\d+(\.|$)", names[module])]
+        if numbered:
+            found.append((numbered[-1], names[numbered[0]], [pattern], []))
 
     def leave(module: nn.Module, args: Any, result: Any) -> None:
         inside.pop()
         if found and is_linear(module):
-            found[-1][2].append(module)
-        for owner, patterns, _ in found:
+            found[-1][3].append(module)
+        for owner, _, patterns, _ in found[-1:]:
             if owner is module and isinstance(result, tuple):
                 patterns += [part for part in result[1:] if _is_pattern(part, n_heads, n_tokens)]
 
@@ -81,7 +82,7 @@ def attentions(model: nn.Module, run: Callable[[], Any], n_heads: int, n_tokens:
     mode.on_softmax = softmax_here
     with hooked(list(names), before=lambda module, args: inside.append(module), after=leave), mode:
         run()
-    return [Seen(names[owner], patterns[-1], tuple(after)) for owner, patterns, after in found]
+    return [Seen(names[owner], place, patterns[-1], tuple(after)) for owner, place, patterns, after in found]
 
 
 def is_linear(module: nn.Module) -> bool:
