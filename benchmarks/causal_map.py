@@ -18,8 +18,9 @@ from core.ablation.baselines import baseline_sets
 from core.ablation.causal import estimated_effects, layer_losses
 from core.heads import Head
 from core.probes.layout import Layout
+from core.transformer.anatomy import run_module
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.hooks import z_hook
+from core.transformer.passes.hooks import attached, z_hook
 from core.transformer.passes.readout import token_losses
 
 LAYOUT = Layout(50, 1)
@@ -82,7 +83,7 @@ def run(shape: str, device: str, dtype: torch.dtype, repeats: int) -> list[Row]:
 @torch.no_grad()
 def _forward(model: LoadedModel, ids: torch.Tensor) -> torch.Tensor:
     """A bare forward with all logits."""
-    found: torch.Tensor = model.bridge.unembed(bare_body(model, ids))
+    found: torch.Tensor = model.module.lm_head(bare_body(model, ids))
     return found
 
 
@@ -90,11 +91,13 @@ def _forward(model: LoadedModel, ids: torch.Tensor) -> torch.Tensor:
 def _one_hooked_forward(model: LoadedModel, ids: torch.Tensor) -> np.ndarray:
     """What a tutorial does for one head: a whole hooked pass, then the loss of the second copy."""
 
-    def zero(z: torch.Tensor, hook: object) -> torch.Tensor:
+    def zero(z: torch.Tensor) -> torch.Tensor:
+        z = z.clone()
         z[:, :, 0] = 0
         return z
 
-    logits = model.bridge.run_with_hooks(ids, return_type="logits", fwd_hooks=[(z_hook(0), zero)])
+    with attached(model, [(z_hook(0), zero)]):
+        logits = run_module(model.module, ids)
     half = LAYOUT.length + LAYOUT.b
     return torch.nn.functional.cross_entropy(
         logits[:, half:-1].flatten(0, 1), ids[:, half + 1 :].flatten(), reduction="none"

@@ -16,7 +16,7 @@ from core.attention.reduce import FusedReducer
 from core.probes.layout import Layout
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused import can_fuse, fused_body
-from core.transformer.passes.fused_attention import FusedAttention
+from core.transformer.passes.fused_attention import FusedAttention, Seen
 
 # tokens: at least this many times faster than cached patterns.
 FASTER = {101: 1.3, 513: None, 2049: 2.0}
@@ -29,7 +29,7 @@ LONG = 1000
 def run(shape: str, device: str, dtype: torch.dtype, lengths: tuple[int, ...], repeats: int) -> list[Row]:
     """Two rows for each number of tokens: over the floor, and against cached patterns."""
     model = random_model(shape, device, dtype)
-    assert can_fuse(model), f"{shape} does not take the fast path"
+    assert all(can_fuse(model, n_tokens) for n_tokens in lengths), f"{shape} does not take the fast path"
     rows = []
     for n_tokens in lengths:
         layout = Layout((n_tokens - 1) // 2, 1)
@@ -69,15 +69,13 @@ def bare_body(model: LoadedModel, tokens: torch.Tensor) -> torch.Tensor:
 def library_diagonals(model: LoadedModel, tokens: torch.Tensor, layout: Layout) -> list[torch.Tensor]:
     """What tutorials do: keep every pattern, then take the mean of a diagonal."""
     with torch.no_grad():
-        _, cache = model.bridge.run_with_cache(tokens, names_filter=lambda name: name.endswith("hook_pattern"))
-    return [
-        cache[f"blocks.{layer}.attn.hook_pattern"].diagonal(dim1=-2, dim2=-1, offset=1 - layout.length).mean(-1)
-        for layer in range(model.card.n_layers)
-    ]
+        patterns = model.module(input_ids=tokens, use_cache=False, output_attentions=True).attentions
+    return [pattern.diagonal(dim1=-2, dim2=-1, offset=1 - layout.length).mean(-1) for pattern in patterns]
 
 
-def _shown_to(reduce: FusedReducer) -> Callable[[FusedAttention], None]:
-    def see(attention: FusedAttention) -> None:
+def _shown_to(reduce: FusedReducer) -> Callable[[Seen], None]:
+    def see(attention: Seen) -> None:
+        assert isinstance(attention, FusedAttention)
         reduce(attention)
 
     return see

@@ -7,8 +7,6 @@ from pathlib import Path
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
-from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig
 
 from core.probes.layout import Layout
@@ -48,8 +46,6 @@ def model_of(config: PretrainedConfig, shape: str, device: str = "cpu", dtype: t
     torch.manual_seed(0)
     module = AutoModelForCausalLM.from_config(config, attn_implementation="eager").to(device=device, dtype=dtype).eval()
     module.requires_grad_(False)
-    architecture = determine_architecture_from_hf_config(config)
-    tl_config = build_bridge_config_from_hf(config, architecture, shape, dtype)
     card = ModelCard(
         name=shape,
         family="random",
@@ -63,7 +59,7 @@ def model_of(config: PretrainedConfig, shape: str, device: str = "cpu", dtype: t
         source="local",
     )
     identity = ModelIdentity(card, weights_digest=shape, bos_token_id=0, special_ids=frozenset({0}))
-    return wrap(module, identity, architecture=architecture, config=tl_config)
+    return wrap(module, identity)
 
 
 def twelve_by_twelve_folder(folder: Path) -> None:

@@ -24,6 +24,7 @@ from core.runtime.jobs import running
 COMMANDS = {
     "run": "open the dashboard in a browser",
     "models": "list the models, or bring one in for offline use",
+    "conform": "check what the model at hand must hold before its numbers are shown",
     "score": "score every head on repeated random tokens",
     "attention": "say where one head looks, token by token",
     "sensitivity": "say how far a score moves with length, seed and BOS",

@@ -23,3 +23,7 @@ class Busy(HeadScopeError):
 
 class JobCancelled(HeadScopeError):
     """The work was cancelled before it finished."""
+
+
+class Withheld(BadInput):
+    """A number that cannot be shown to be right here, with the reason."""

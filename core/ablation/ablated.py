@@ -28,7 +28,7 @@ Z = Float[Tensor, "batch tokens n_heads d_head"]
 def ablated(
     asked: Subject | Request | str, heads: Sequence[HeadLike], method: Literal["zero", "mean", "resample"] = "zero"
 ) -> Iterator[Any]:
-    """Inside, every pass of the bridge that this gives runs without `heads`; afterwards nothing is left of it.
+    """Inside, every pass of the module that this gives runs without `heads`; afterwards nothing is left of it.
 
     >>> import torch
     >>> from core import ablated
@@ -57,4 +57,4 @@ def ablated(
         return z_hook(layer), replaced
 
     with attached(model, [hook_of(layer) for layer in sorted({head.layer for head in wanted})]):
-        yield model.bridge
+        yield model.module

@@ -28,7 +28,8 @@ from core.heads import Head, HeadSet
 from core.settings.modes import MODES, Mode
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
-from core.transformer.passes.blocks import Engine, FusedBlocks, HookedBlocks, LayerEdit, can_edit_fused
+from core.transformer.passes.blocks import Blocks, Engine, LayerEdit
+from core.transformer.passes.fused import agreement
 from core.transformer.passes.hooks import Hidden, can_resume, hooks_attached
 from core.transformer.passes.readout import token_losses
 
@@ -72,9 +73,10 @@ class Ablator:
         self._seed = seed
         self._mean_axes = (0, 1) if mean_over_positions else (0,)
         self._replacements: dict[Mode, dict[int, Tensor]] = {}
-        fused = engine == "fused" or (engine is None and not hooks_attached() and can_edit_fused(model))
-        self._nodes_per_pass = self._fitting_nodes(patterns=not fused)
-        self._blocks: FusedBlocks | HookedBlocks = (FusedBlocks if fused else HookedBlocks)(model, self.tokens)
+        found = None if engine == "hooks" or hooks_attached() else agreement(model, self.tokens.shape[1])
+        fused = engine == "fused" or (found is not None and found.agrees)
+        self._nodes_per_pass = self._fitting_nodes(patterns=not fused or (found is not None and found.explicit))
+        self._blocks = Blocks(model, self.tokens, "fused" if fused else "hooks")
         self.clean: Float[np.ndarray, "sequences tokens"] = self._losses(self._blocks.body.final, None)
 
     @property
@@ -101,6 +103,9 @@ class Ablator:
         """
         if mode not in MODES:
             raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
+        for head in sorted({head for heads in sets for head in heads}):
+            if head[1] >= self.model.anatomy.heads_in(head[0]):
+                raise BadInput(f"There is no head L{head[0]}H{head[1]}: that layer of {self.model.card.name} has no such head.")
         self._prepare(mode)
         wanted = None if targets is None else torch.from_numpy(np.array(targets))
         clean = self.clean if targets is None else self.clean[:, targets]
@@ -149,11 +154,11 @@ class Ablator:
             loss = token_losses(self.model, final, self.tokens, torch.from_numpy(np.array(targets))).mean()
             # Not `backward`, which would leave gradients on weights that may be somebody's own.
             gradients = torch.autograd.grad(loss, list(seen.values()))
-        effects = np.zeros((self.model.card.n_layers, self.model.card.n_heads))
+        effects = np.full((self.model.card.n_layers, self.model.card.n_heads), np.nan)
         for (layer, z), gradient in zip(seen.items(), gradients, strict=True):
             stand_in = self.stand_in(mode, layer)
             change = (torch.zeros_like(z) if stand_in is None else stand_in.to(z.dtype)) - z.detach()
-            effects[layer] = (gradient.float() * change.float()).sum(dim=(0, 1, 3)).cpu().numpy()
+            effects[layer, : z.shape[2]] = (gradient.float() * change.float()).sum(dim=(0, 1, 3)).cpu().numpy()
         return effects
 
     def stand_in(self, mode: Mode, layer: int) -> Float[Tensor, "sequences tokens n_heads d_head"] | None:
@@ -189,7 +194,6 @@ class Ablator:
         self, sets: Sequence[HeadSet], mode: Mode, at_once: int, report: Callable[[float], None]
     ) -> Iterator[tuple[list[list[int]], Hidden]]:
         """The same by whole passes, for models whose blocks cannot be run on their own."""
-        assert isinstance(self._blocks, HookedBlocks)
         for start in range(0, len(sets), at_once):
             piece = range(start, min(start + at_once, len(sets)))
             edits = {

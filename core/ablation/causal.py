@@ -21,10 +21,13 @@ from core.settings.modes import Mode
 def layer_losses(
     ablator: Ablator, layer: int, mode: Mode, layout: Layout, on_share: Callable[[float], None] | None = None
 ) -> Float[np.ndarray, "n_heads sequences"]:
-    """The mean second-copy loss (nats) of each sequence, with each head of `layer` ablated alone."""
-    sets = [(Head(layer, head),) for head in range(ablator.model.card.n_heads)]
-    losses = ablator.token_loss(sets, mode, on_share, targets=layout.second_copy_targets)
-    found: Float[np.ndarray, "n_heads sequences"] = losses.mean(-1, dtype=np.float64)
+    """The mean second-copy loss (nats) of each sequence, with each head of `layer` ablated alone; NaN for none."""
+    there = ablator.model.anatomy.heads_in(layer)
+    losses = ablator.token_loss(
+        [(Head(layer, head),) for head in range(there)], mode, on_share, targets=layout.second_copy_targets
+    )
+    found = np.full((ablator.model.card.n_heads, len(ablator.tokens)), np.nan)
+    found[:there] = losses.mean(-1, dtype=np.float64)
     return found
 
 

@@ -25,7 +25,7 @@ def measure_patterns(
 
     Raises BadInput if the attention overflows in the model's number format.
     """
-    layers: list[UInt16[np.ndarray, "n_heads cells"] | None] = [None] * model.card.n_layers
+    layers: dict[int, UInt16[np.ndarray, "_heads cells"]] = {}
     triangle = tuple(torch.from_numpy(index).to(model.device) for index in np.tril_indices(len(ids)))
 
     def quantising(layer: int) -> Hook:
@@ -35,16 +35,21 @@ def measure_patterns(
 
         return pattern_hook(layer), quantise
 
-    losses = measure_losses(model, ids, [quantising(layer) for layer in range(len(layers))])
-    seen = [layer for layer in layers if layer is not None]
-    if len(seen) != len(layers):
-        raise RuntimeError(f"only {len(seen)} of {len(layers)} layers showed an attention pattern")
-    return np.stack(seen), losses
+    losses = measure_losses(model, ids, [quantising(layer) for layer in model.anatomy.attention])
+    if set(layers) != set(model.anatomy.attention):
+        raise RuntimeError(f"only {len(layers)} of {len(model.anatomy.attention)} layers showed an attention pattern")
+    # Heads that there are not look nowhere.
+    found = np.zeros((model.card.n_layers, model.card.n_heads, len(triangle[0])), dtype=np.uint16)
+    for layer, cells in layers.items():
+        found[layer, : len(cells)] = cells
+    return found, losses
 
 
 @torch.no_grad()
 def measure_head_pattern(model: LoadedModel, ids: Sequence[int], head: Head) -> Float[np.ndarray, "tokens tokens"]:
     """One head's pattern as float32; rows are queries. Raises BadInput as `measure_patterns` does."""
+    if head.head >= model.anatomy.heads_in(head.layer):
+        raise BadInput(f"There is no head {head.name}: layer {head.layer} of {model.card.name} has no such attention head.")
     kept: list[Float[np.ndarray, "tokens tokens"]] = []
 
     def keep(pattern: Tensor) -> None:

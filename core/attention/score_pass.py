@@ -21,8 +21,9 @@ from core.runtime.jobs import current_control
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
 from core.transformer.passes.blocks import Engine
-from core.transformer.passes.fused import can_fuse, fused_body
-from core.transformer.passes.hooks import Hook, hooks_attached, pattern_hook, run_body
+from core.transformer.passes.fused import agreement, can_fuse, fused_body
+from core.transformer.passes.fused_attention import ExplicitAttention, Seen
+from core.transformer.passes.hooks import Hook, check_finite, hooks_attached, pattern_hook, run_body
 from core.transformer.passes.readout import token_losses
 
 
@@ -34,7 +35,7 @@ def measure_heads(model: LoadedModel, probe: Probe, *, engine: Engine | None = N
     always the other, for only that one sees what the hooks do.
     """
     layout = probe.layout
-    chosen: Engine = engine or ("fused" if not hooks_attached() and can_fuse(model) else "hooks")
+    chosen: Engine = engine or ("fused" if not hooks_attached() and can_fuse(model, layout.n_tokens) else "hooks")
     job = current_control()
     passes = 2 if probe.control is not None else 1
     with job.part(0, passes, "measuring the probe"):
@@ -53,12 +54,13 @@ def _pass(
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Reduced attention `[n_layers, n_heads, sequences]` by name; token losses `[sequences, tokens]`, none for a control."""
     ids = torch.from_numpy(np.array(tokens))
-    rows = rows_per_pass(model, ids.shape[1], patterns=engine == "hooks")
-    reduced_pass: Callable[[Tensor], tuple[Tensor, list[dict[str, Reduced]]]]
+    rows = rows_per_pass(model, ids.shape[1], patterns=engine == "hooks" or agreement(model, ids.shape[1]).explicit)
+    by_pattern = PatternReducer(layout, control=control)
+    reduced_pass: Callable[[Tensor], tuple[Tensor, dict[int, dict[str, Reduced]]]]
     if engine == "fused":
-        reduced_pass = partial(_fused_pass, model, FusedReducer(layout, control=control))
+        reduced_pass = partial(_fused_pass, model, FusedReducer(layout, control=control), by_pattern)
     else:
-        reduced_pass = partial(_hooked_pass, model, PatternReducer(layout, control=control))
+        reduced_pass = partial(_hooked_pass, model, by_pattern)
     batches: list[dict[str, Tensor]] = []
     losses: list[Tensor] = []
     job = current_control()
@@ -67,26 +69,44 @@ def _pass(
         batch = ids[start : start + rows]
         with torch.no_grad():
             final, layers = reduced_pass(batch)
+            check_finite(model, final, batch)
             losses.append(torch.empty(0) if control else token_losses(model, final, batch).cpu())
-        if len(layers) != model.card.n_layers:
-            raise RuntimeError(f"only {len(layers)} of {model.card.n_layers} layers showed their attention")
-        batches.append({name: torch.stack([layer[name].T for layer in layers]) for name in layers[0]})
+        if set(layers) != set(model.anatomy.attention):
+            raise RuntimeError(f"only {len(layers)} of {len(model.anatomy.attention)} layers showed their attention")
+        batches.append({name: _every_layer(model, layers, name) for name in next(iter(layers.values()))})
         job.progress((start + rows) / len(ids), "measuring the control" if control else "measuring the probe")
     joined = {name: torch.cat([batch[name] for batch in batches], dim=-1).numpy() for name in batches[0]}
     return joined, torch.cat(losses).numpy()
 
 
-def _fused_pass(model: LoadedModel, reduce: FusedReducer, batch: Tensor) -> tuple[Tensor, list[dict[str, Reduced]]]:
+def _every_layer(model: LoadedModel, layers: dict[int, dict[str, Reduced]], name: str) -> Tensor:
+    """`[n_layers, n_heads, sequences]`; NaN for heads that there are not."""
+    sequences = len(next(iter(layers.values()))[name])
+    found = torch.full((model.card.n_layers, model.card.n_heads, sequences), float("nan"))
+    for layer, reduced in layers.items():
+        found[layer, : reduced[name].shape[1]] = reduced[name].T
+    return found
+
+
+def _fused_pass(
+    model: LoadedModel, reduce: FusedReducer, by_pattern: PatternReducer, batch: Tensor
+) -> tuple[Tensor, dict[int, dict[str, Reduced]]]:
     """The unembedding's input, and every layer's reduced attention."""
-    layers: list[dict[str, Reduced]] = []
-    return fused_body(model, batch, lambda attention: layers.append(reduce(attention))), layers
+    found: list[dict[str, Reduced]] = []
+
+    def see(attention: Seen) -> None:
+        explicit = isinstance(attention, ExplicitAttention)
+        found.append(by_pattern(attention.pattern) if explicit else reduce(attention))  # type: ignore[union-attr, arg-type]
+
+    final = fused_body(model, batch, see)
+    return final, dict(zip(model.anatomy.attention, found, strict=True))
 
 
-def _hooked_pass(model: LoadedModel, reduce: PatternReducer, batch: Tensor) -> tuple[Tensor, list[dict[str, Reduced]]]:
+def _hooked_pass(model: LoadedModel, reduce: PatternReducer, batch: Tensor) -> tuple[Tensor, dict[int, dict[str, Reduced]]]:
     """The same with hooks."""
     found: dict[int, dict[str, Reduced]] = {}
-    body = run_body(model, batch, [_reducing_hook(layer, found, reduce) for layer in range(model.card.n_layers)])
-    return body.final, [found[layer] for layer in sorted(found)]
+    body = run_body(model, batch, [_reducing_hook(layer, found, reduce) for layer in model.anatomy.attention])
+    return body.final, found
 
 
 def _reducing_hook(layer: int, found: dict[int, dict[str, Reduced]], reduce: PatternReducer) -> Hook:

@@ -12,12 +12,13 @@ computed again on the patched stream.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.ablation.ablator import Ablator
 from core.attention.cells import induction_cells
@@ -26,8 +27,11 @@ from core.heads import Head
 from core.probes.layout import Layout
 from core.runtime.jobs import current_control
 from core.settings.modes import Mode
+from core.transformer.anatomy import is_norm
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.hooks import Body, Hook, attached, can_resume, pattern_hook, run_body, z_hook
+from core.transformer.passes.fused import can_fuse
+from core.transformer.passes.fused_attention import Seen, each_layer
+from core.transformer.passes.hooks import Body, attached, can_resume, run_body, z_hook
 
 
 @dataclass(frozen=True)
@@ -42,85 +46,98 @@ class PathPatch:
 def path_patch(ablator: Ablator, layout: Layout, senders: Sequence[Head], layers: Sequence[int], mode: Mode) -> PathPatch:
     """Patch the keys of each of `layers` with each of `senders` that lies before it replaced (`zero` or `mean`).
 
-    Raises BadInput for an architecture whose blocks or keys cannot be run or changed on their own.
+    Raises BadInput for an architecture whose blocks cannot be run on their own, or whose attention does not show its keys.
     """
     model, card = ablator.model, ablator.model.card
-    if not can_resume(model):
-        raise BadInput(f"Path patching is not possible for {card.name}: its layers cannot be run one by one.")
+    if not can_resume(model) or not can_fuse(model, ablator.tokens.shape[1]):
+        raise BadInput(
+            f"Path patching is not possible for {card.name}: its layers cannot be run one by one with their keys changed."
+        )
     control = current_control()
-    body = run_body(model, ablator.tokens, keep_inputs=True)
+    body = run_body(model, ablator.tokens, keep_inputs=True, module=model.bare)
     clean = torch.full((card.n_layers, card.n_heads), float("nan"))
     patched = torch.full((len(senders), card.n_layers, card.n_heads), float("nan"))
-    for layer in layers:
-        _check_keys_can_be_changed(model, body, layer)
-        clean[layer] = _prefix_matching(model, body, layer, layout)
+    receivers = {layer: _attention(model, body, layer, body.inputs[layer]) for layer in layers}
+    for layer, own in receivers.items():
+        clean[layer, : own.query.shape[1]] = _prefix_matching(own, layout)
     for index, sender in enumerate(senders):
         with control.part(index, len(senders), f"cutting paths from {sender.name}"):
             change = _change_of_output(ablator, body, sender, mode)
-            for layer in layers:
+            for layer, own in receivers.items():
                 if layer > sender.layer:
-                    keys = _kept(model, body, layer, key_hook(layer), body.inputs[layer] + change)
-                    patched[index, layer] = _prefix_matching(model, body, layer, layout, keys)
+                    keys = _attention(model, body, layer, body.inputs[layer] + change).key
+                    patched[index, layer, : own.query.shape[1]] = _prefix_matching(own.with_keys(keys), layout)
     return PathPatch(clean, patched)
 
 
-def key_hook(layer: int) -> str:
-    """The name of a layer's hook point on keys, before any rotation."""
-    return f"blocks.{layer}.attn.hook_k"
-
-
 def _change_of_output(ablator: Ablator, body: Body, sender: Head, mode: Mode) -> Float[Tensor, "sequences tokens d_model"]:
-    """What the attention of the sender's layer adds to the residual stream with the sender replaced, less what it adds."""
-    layer, head = sender
-    stand_in = ablator.stand_in(mode, layer)
+    """What the sender's layer adds to the residual stream with the sender replaced, less what it adds, MLP held clean.
 
-    def replace(z: Float[Tensor, "sequences tokens n_heads d_head"]) -> Tensor:
+    Everything in the layer but its attention and its norms keeps its clean output, so the change passes whatever norm or
+    multiplier the family puts behind its attention, and nothing else.
+    """
+    model, (layer, head) = ablator.model, sender
+    stand_in = ablator.stand_in(mode, layer)
+    block = model.blocks(model.bare)[layer]
+
+    def replace(z: Float[Tensor, "sequences tokens n_heads _d_head"]) -> Tensor:
         changed = z.clone()
         changed[:, :, head] = 0.0 if stand_in is None else stand_in[:, :, head].to(z.dtype)
         return changed
 
-    # Read after any norm that the architecture puts behind its attention, so the change is what really arrives.
-    output = f"blocks.{layer}.hook_attn_out"
-    before = _kept(ablator.model, body, layer, output, body.inputs[layer])
-    return _kept(ablator.model, body, layer, output, body.inputs[layer], [(z_hook(layer), replace)]) - before
+    kept: dict[str, Any] = {}
+    others = list(_others(block, model.anatomy.attention[layer].name.removeprefix(f"{model.anatomy.blocks[layer]}.")))
+    with model.lock:
+        before = _hooked_run(body, layer, block, body.inputs[layer], [(part, _keep(kept, name)) for name, part in others])
+        with attached(model, [(z_hook(layer), replace)], model.bare):
+            held = [(part, _give(kept[name])) for name, part in others if name in kept]
+            after = _hooked_run(body, layer, block, body.inputs[layer], held)
+    return after - before
 
 
-def _prefix_matching(
-    model: LoadedModel, body: Body, layer: int, layout: Layout, keys: Tensor | None = None
-) -> Float[Tensor, " n_heads"]:
-    """Prefix matching of each head of a layer on its clean input, with `keys` in place of its own if given."""
-    queries, attended = (torch.from_numpy(cells).to(model.device) for cells in induction_cells(layout))
-    hooks: list[Hook] = [] if keys is None else [(key_hook(layer), _always(keys))]
-    pattern = _kept(model, body, layer, pattern_hook(layer), body.inputs[layer], hooks)
-    return pattern[:, :, queries, attended].float().mean((0, 2)).cpu()
+def _others(block: nn.Module, attention: str) -> Iterator[tuple[str, nn.Module]]:
+    """A block's parts beside its attention that do more than pass on or norm."""
+    for name, part in block.named_children():
+        if attention == name or is_norm(part) or isinstance(part, (nn.Dropout, nn.Identity)):
+            continue
+        if attention.startswith(f"{name}."):
+            yield from ((f"{name}.{inner}", found) for inner, found in _others(part, attention.removeprefix(f"{name}.")))
+        else:
+            yield name, part
 
 
-def _kept(model: LoadedModel, body: Body, layer: int, point: str, hidden: Tensor, hooks: Sequence[Hook] = ()) -> Tensor:
-    """What passes `point` when block `layer` runs on `hidden`, with `hooks` attached."""
-    found: list[Tensor] = []
-    if any(name not in model.bridge.hook_dict for name in (point, *(name for name, _ in hooks))):
-        raise BadInput(f"Path patching is not possible for {model.card.name}: its attention does not show {point}.")
-    with attached(model, [*hooks, (point, lambda activation: found.append(activation.clone()))]):
-        body.calls[layer].run(model.bridge.blocks[layer], hidden)
-    if not found:
-        raise BadInput(f"Path patching is not possible for {model.card.name}: its attention does not show {point}.")
-    return found[0]
+def _hooked_run(body: Body, layer: int, block: nn.Module, hidden: Tensor, hooks: Sequence[tuple[nn.Module, Any]]) -> Tensor:
+    handles = [part.register_forward_hook(hook) for part, hook in hooks]
+    try:
+        return body.calls[layer].run(block, hidden)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-def _check_keys_can_be_changed(model: LoadedModel, body: Body, layer: int) -> None:
-    """An architecture that shows copies of its keys would ignore a change to them, silently.
+def _keep(kept: dict[str, Any], name: str) -> Callable[..., None]:
+    def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+        kept[name] = output
 
-    Raises BadInput for these.
-    """
-    hidden = body.inputs[layer][:1]
-    own = _kept(model, body, layer, pattern_hook(layer), hidden)
-    without = _kept(model, body, layer, pattern_hook(layer), hidden, [(key_hook(layer), torch.zeros_like)])
-    if torch.equal(own, without):
-        raise BadInput(f"Path patching is not possible for {model.card.name}: changing its keys changes nothing.")
+    return hook
 
 
-def _always(keys: Tensor) -> Callable[[Tensor], Tensor]:
-    def give(own: Tensor) -> Tensor:
-        return keys.to(own.dtype)
+def _give(output: Any) -> Callable[..., Any]:
+    def hook(module: nn.Module, arguments: Any, own: Any) -> Any:
+        return output
 
-    return give
+    return hook
+
+
+def _attention(model: LoadedModel, body: Body, layer: int, hidden: Tensor) -> Seen:
+    """A layer's attention when its block runs on `hidden`."""
+    seen: list[Seen] = []
+    with model.lock, each_layer(seen.append):
+        body.calls[layer].run(model.blocks(model.bare)[layer], hidden)
+    return seen[0]
+
+
+def _prefix_matching(attention: Seen, layout: Layout) -> Float[Tensor, " _heads"]:
+    """Prefix matching of each head of a layer."""
+    queries, attended = (torch.from_numpy(cells).to(attention.query.device) for cells in induction_cells(layout))
+    return attention.cells(queries, attended).float().mean((0, 2)).cpu()

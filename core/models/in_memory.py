@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from core.errors import BadInput, ModelUnavailable
-from core.models.formats.hf_folder import CardTexts, architecture_of, identity_from
+from core.models.formats.hf_folder import CardTexts, check_kind, identity_from
 from core.models.formats.tokenizer_files import TokenizerFacts, tokenizer_facts
 from core.transformer.card import ModelIdentity
 from core.transformer.loaded import LoadedModel
@@ -63,14 +63,14 @@ def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
     if known is not None and known.tokenizer is tokenizer and known.loaded.identity.weights_digest == digest:
         return known.loaded
     identity = _identity(module, config, digest, _backend(tokenizer))
-    loaded = LoadedModel(identity, bridge=model) if is_bridge else _wrapped_twin(module, identity)
+    loaded = _wrapped_twin(module, identity)
     _adopted[model] = _Adopted(loaded, tokenizer)
     return loaded
 
 
 def weights_stamp(loaded: LoadedModel) -> int:
     """A number that grows with every change in place to the weights: what was bound must be what is measured."""
-    return sum(parameter._version for parameter in loaded.bridge.original_model.parameters())
+    return sum(parameter._version for parameter in loaded.module.parameters())
 
 
 def _check(module: nn.Module, *, is_bridge: bool) -> None:
@@ -128,19 +128,30 @@ def _identity(module: nn.Module, config: dict[str, Any], digest: str, backend: T
 
 
 def _wrapped_twin(module: Any, identity: ModelIdentity) -> LoadedModel:
-    """The model behind a bridge of its own, that shares its weights and nothing else."""
-    from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
-
-    architecture = architecture_of(module.config, identity.card.name)
+    """A module of our own that shares the model's weights and nothing else: what a bridge put around its parts is gone."""
+    config = getattr(module, "config", None)
+    if config is not None:
+        check_kind(config, identity.card.name)
     shared: dict[int, Any] = {id(own): nn.Parameter(own.detach(), requires_grad=False) for own in module.parameters()}
     try:
         twin = copy.deepcopy(module, shared).eval()
     except (RuntimeError, TypeError) as error:
         raise ModelUnavailable(f"{identity.card.name} cannot be measured beside itself: {error}.") from error
-    twin.set_attn_implementation("eager")
-    dtype = next(module.parameters()).dtype
-    config = build_bridge_config_from_hf(twin.config, architecture, identity.card.name, dtype)
-    return wrap(twin, identity, architecture=architecture, config=config)
+    _unwrap(twin)
+    if hasattr(twin, "set_attn_implementation"):
+        twin.set_attn_implementation("eager")
+        # Older families do not follow that call, but read their config at every pass.
+        twin.config._attn_implementation = "eager"
+    return wrap(twin, identity)
+
+
+def _unwrap(module: nn.Module) -> None:
+    """Put the model library's own parts back where a bridge put its own around them."""
+    for name, part in list(module.named_children()):
+        while hasattr(part, "original_component") and isinstance(part.original_component, nn.Module):
+            part = part.original_component
+        module._modules[name] = part
+        _unwrap(part)
 
 
 def _backend(tokenizer: Any) -> Tokenizer | None:

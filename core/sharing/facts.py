@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -35,6 +36,9 @@ from core.verdicts.costs import cost_of
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 from core.verdicts.words import ordered, sentence
+
+if TYPE_CHECKING:
+    from core.transformer.conformance import Conformance
 
 Facts = dict[str, Any]
 
@@ -82,6 +86,15 @@ def probe_facts(subject: Subject) -> Facts:
         "warnings": list(probe.warnings),
         "dtype": subject.dtype,
         "device": subject.device,
+    }
+
+
+def conformance_facts(subject: Subject, found: Conformance) -> Facts:
+    """Every check of the model at the length used, and what is withheld."""
+    return envelope(subject) | {
+        "length": found.length,
+        "checks": [asdict(check) for check in found.checks],
+        "withheld": list(found.withheld),
     }
 
 

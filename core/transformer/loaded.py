@@ -7,24 +7,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from core.probes.vocabulary import Vocabulary
+from core.transformer.anatomy import Anatomy
 from core.transformer.card import ModelCard, ModelIdentity
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model ready to run: its identity, and the library's bridge around its weights.
+    """A model ready to run: its identity, the model library's own module with eager attention, and where its parts are.
 
-    `bare` is the same module without the bridge, sharing every weight, for passes that need no hooks; None where there is
-    none.
+    `bare` is the same module, sharing every weight, with its attention replaced by one that is fast and can be watched; None
+    where the module's attention cannot be replaced.
 
     `lock` is held for every forward pass, because hooks sit on the shared module: two people may look at the same
     model at once.
     """
 
     identity: ModelIdentity
-    bridge: Any
+    module: Any
+    anatomy: Anatomy
     bare: Any = None
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
@@ -41,11 +44,15 @@ class LoadedModel:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        found: torch.device = next(self.bridge.original_model.parameters()).device
+        found: torch.device = next(self.module.parameters()).device
         return found
 
     @property
     def dtype(self) -> torch.dtype:
         """The weights' number format."""
-        found: torch.dtype = next(self.bridge.original_model.parameters()).dtype
+        found: torch.dtype = next(self.module.parameters()).dtype
         return found
+
+    def blocks(self, module: nn.Module) -> list[nn.Module]:
+        """Every layer of the eager module or of the fast one, first to last."""
+        return [module.get_submodule(name) for name in self.anatomy.blocks]

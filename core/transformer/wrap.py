@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from torch import nn
 
 from core.errors import ModelUnavailable
+from core.transformer.anatomy import anatomy_of
 from core.transformer.bare import bare_twin
 from core.transformer.card import ModelIdentity
 from core.transformer.loaded import LoadedModel
@@ -14,20 +15,16 @@ from core.transformer.loaded import LoadedModel
 NATIVE = "TransformerLensNative"
 
 
-def wrap(module: nn.Module, identity: ModelIdentity, *, architecture: str, config: Any) -> LoadedModel:
-    """`module` behind the library's bridge, which changes it in place, beside a bare twin that shares its weights.
+def wrap(module: nn.Module, identity: ModelIdentity) -> LoadedModel:
+    """`module`, with eager attention, beside a twin that shares its weights.
 
-    architecture: the library's name for the kind of model. config: the bridge's own.
-
-    Raises ModelUnavailable if the library cannot wrap it.
+    Raises ModelUnavailable, with the reason, for a model whose heads cannot be found.
     """
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
-
-    # First: the twin is of the module as it was.
-    bare = bare_twin(module)
-    name = identity.card.name
-    try:
-        bridge = build_bridge_from_module(module, architecture=architecture, tl_config=config, tokenizer=None, model_name=name)
-    except (ValueError, KeyError, AttributeError, NotImplementedError, TypeError, AssertionError) as error:
-        raise ModelUnavailable(f"TransformerLens cannot wrap {name} ({architecture}): {error}.") from error
-    return LoadedModel(identity=identity, bridge=bridge, bare=bare)
+    anatomy = anatomy_of(module, identity.card.name, identity.card.d_vocab)
+    if len(anatomy.blocks) != identity.card.n_layers:
+        raise ModelUnavailable(
+            f"The config of {identity.card.name} states {identity.card.n_layers} layers, but it has {len(anatomy.blocks)}."
+        )
+    if anatomy.n_heads != identity.card.n_heads:
+        identity = replace(identity, card=replace(identity.card, n_heads=anatomy.n_heads))
+    return LoadedModel(identity=identity, module=module, anatomy=anatomy, bare=bare_twin(module))

@@ -1,56 +1,201 @@
-"""What each head adds to the right token's logit: direct logit attribution, from a pass (Elhage et al. 2021).
+"""What each head adds to the right token's logit itself: direct logit attribution, proved by adding up (Elhage et al. 2021).
 
-The final norm enters with the scale that it has at each position, and its gain; LayerNorm also centres.
+One pass over the model's own module in which every norm keeps its scale, and attention and MLPs pass nothing on of what they
+read: what is left between a head's output and the logit is linear, whatever norms, multipliers and soft caps the family puts
+there. Its gradient gives what every part adds. All parts, embeddings, heads, MLPs and biases, must then add up to the logit:
+where they do not, nothing is said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
+from core.errors import Withheld
 from core.probes.probe import Probe
+from core.transformer.anatomy import is_linear, is_norm
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.hooks import run_body, z_hook
-from core.transformer.passes.weights import centred_rows, final_gain, norm_scale, unembedding, value_and_output
+from core.transformer.passes.hooks import run_body
+from core.transformer.passes.norms import Norm
+from core.transformer.passes.readout import logit_multiplier
+from core.transformer.passes.weights import norm_of, unembedding
+
+# Share of the logits' size by which the parts may miss the whole, by rounding.
+TOLERANCE = 1e-4
+ROWS_AT_ONCE = 8
 
 
-@torch.no_grad()
-def direct_logit_attribution(model: LoadedModel, probe: Probe) -> Float[np.ndarray, "n_layers n_heads"]:
-    """What each head adds directly to the correct token's logit over the mean token's, on second-copy predictions.
+@dataclass
+class _Parts:
+    """What was seen of the pass: each head's `z`, and everything else that adds."""
 
-    In logits: the head's output, divided by the final norm's scale at that position, dotted with
-    `W_U[correct] - mean(W_U)`. Averaged over sequences and positions `L+b .. 2L+b-2`.
+    z: dict[int, Tensor] = field(default_factory=dict)
+    others: list[Tensor] = field(default_factory=list)
+    # Outputs whose constant part (a bias) adds, with that constant.
+    constants: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+
+def direct_effect(model: LoadedModel, probe: Probe) -> Float[np.ndarray, "n_layers n_heads sequences"]:
+    """What each head adds directly to the right token's logit over the mean token's, before any soft cap, in logits.
+
+    Means over the second copy's targets, for each sequence of the repeats; NaN for heads that there are not.
+
+    Raises Withheld, with the reason, where the parts do not add up to the logit.
     """
-    layout = probe.layout
-    queries = torch.arange(layout.length + layout.b, layout.n_tokens - 1)
+    targets = torch.from_numpy(np.array(probe.layout.second_copy_targets))
     tokens = torch.from_numpy(np.array(probe.tokens))
-    kept: dict[int, Tensor] = {}
-    residual: list[Tensor] = []
+    found = np.full((model.card.n_layers, model.card.n_heads, len(tokens)), np.nan)
+    for start in range(0, len(tokens), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        for layer, added in attributed(model, tokens[rows], targets)[0].items():
+            found[layer, : added.shape[1], rows] = added.T.cpu().numpy()
+    return found
 
-    def keep(layer: int) -> Callable[[Tensor], None]:
-        def hook(z: Tensor) -> None:
-            kept[layer] = z[:, queries.to(z.device)].float()
 
-        return hook
+def attributed(
+    model: LoadedModel, tokens: Int[Tensor, "batch tokens"], targets: Int[Tensor, " targets"]
+) -> tuple[dict[int, Float[Tensor, "batch _heads"]], float]:
+    """Each head's direct effect by layer, the mean over `targets`, and by how much all parts miss the logit (its share).
 
-    # Inside the lock: somebody else's pass through the shared module must not leave its residual stream here.
-    with model.lock:
-        handle = model.bridge.ln_final.register_forward_pre_hook(lambda module, inputs: residual.append(inputs[0]))
+    Raises Withheld where that share is above the tolerance, or the path cannot be followed.
+    """
+    parts, direction = _Parts(), _direction(model, tokens[:, targets.to(tokens.device)])
+    with model.lock, ExitStack() as stack:
         try:
-            run_body(model, tokens, [(z_hook(layer), keep(layer)) for layer in range(model.card.n_layers)])
-        finally:
-            handle.remove()
-    final = residual[0][:, queries.to(residual[0].device)].float()
-    unembed = unembedding(model)
-    wanted = unembed.T[tokens[:, queries + 1].to(unembed.device)] - unembed.mean(1)
-    direction = centred_rows(model, wanted * final_gain(model)) / norm_scale(model, final)
-    scores = np.zeros((model.card.n_layers, model.card.n_heads))
-    for layer, z in kept.items():
-        for head in range(model.card.n_heads):
-            _, output = value_and_output(model, layer, head)
-            scores[layer, head] = float((z[:, :, head] * (direction @ output.T)).sum(-1).mean())
-    return scores
+            _prepare(model, parts, stack)
+            with torch.enable_grad():
+                final = run_body(model, tokens).final
+        except (RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
+            raise Withheld(f"What a head adds to the logit cannot be followed through {model.card.name}.") from error
+        final = final[:, (targets - 1).to(final.device)].float()
+        with torch.enable_grad():
+            logit = (final * direction).sum(-1)
+            leaves = [*parts.z.values(), *parts.others, *(output for output, _ in parts.constants)]
+            if not logit.requires_grad:
+                raise Withheld(f"What a head adds to the logit cannot be followed through {model.card.name}.")
+            gradients = torch.autograd.grad(logit.sum(), leaves, allow_unused=True)
+    count = len(parts.z)
+    found = {}
+    for (layer, z), gradient in zip(parts.z.items(), gradients[:count], strict=True):
+        slope = torch.zeros_like(z) if gradient is None else gradient
+        found[layer] = (z.detach().float() * slope.float()).sum(-1)
+    total = sum((added.sum((1, 2)) for added in found.values()), torch.zeros(len(tokens), device=final.device))
+    values = [*parts.others, *(constant for _, constant in parts.constants)]
+    for value, gradient in zip(values, gradients[count:], strict=True):
+        if gradient is not None:
+            # Some families flatten sequences and positions into one axis.
+            total = total + (value.detach().float() * gradient.float()).reshape(len(tokens), -1).sum(1)
+    whole = logit.detach().sum(-1)
+    size = float(logit.detach().abs().sum(-1).max().clamp_min(1e-6))
+    missed = float((total - whole).abs().max()) / size
+    loose = TOLERANCE if model.dtype == torch.float32 else 2e-2
+    if not missed <= loose:
+        raise Withheld(f"The parts of {model.card.name} do not add up to its logits (they miss {missed:.1%}).")
+    return {layer: added.sum(1) / len(targets) for layer, added in found.items()}, missed
+
+
+def _direction(model: LoadedModel, right: Int[Tensor, "batch targets"]) -> Float[Tensor, "batch targets d_model"]:
+    matrix = unembedding(model)
+    wanted = matrix.T[right.to(matrix.device)] - matrix.mean(1)
+    return wanted * logit_multiplier(model)
+
+
+def _prepare(model: LoadedModel, parts: _Parts, stack: ExitStack) -> None:
+    """Hang on the module what makes its one path linear: everything else is held at its value."""
+    module, anatomy = model.module, model.anatomy
+
+    def put(handle: Any) -> None:
+        stack.callback(handle.remove)
+
+    put(module.get_submodule(anatomy.blocks[0]).register_forward_pre_hook(_leaf_input(parts), with_kwargs=True))
+    for layer, attention in anatomy.attention.items():
+        projection = module.get_submodule(attention.projection)
+        put(projection.register_forward_pre_hook(_leaf_z(parts, layer, attention.n_heads, attention.d_head)))
+        bias = projection(torch.zeros(1, 1, attention.n_heads * attention.d_head, device=model.device, dtype=model.dtype))
+        put(projection.register_forward_hook(_constant(parts, bias.detach())))
+    names = {attention.name for attention in anatomy.attention.values()}
+    for block in anatomy.blocks:
+        _follow(model, block, names, parts, put)
+    for name in anatomy.ending:
+        part = module.get_submodule(name)
+        if is_linear(part):
+            constant = part(torch.zeros(1, 1, anatomy.d_model, device=model.device, dtype=model.dtype)).detach()
+            put(part.register_forward_hook(_constant(parts, constant)))
+        else:
+            put(part.register_forward_hook(_frozen(parts, norm_of(model, name))))
+
+
+def _follow(model: LoadedModel, name: str, attention: set[str], parts: _Parts, put: Callable[[Any], None]) -> None:
+    for child, part in model.module.get_submodule(name).named_children():
+        whole = f"{name}.{child}"
+        if whole in attention or isinstance(part, (nn.Dropout, nn.Identity)):
+            continue
+        if any(other.startswith(f"{whole}.") for other in attention):
+            _follow(model, whole, attention, parts, put)
+        elif is_norm(part):
+            put(part.register_forward_hook(_frozen(parts, norm_of(model, whole))))
+        else:
+            put(part.register_forward_hook(_leaf_output(parts)))
+
+
+def _leaf(value: Tensor) -> Tensor:
+    return value.detach().requires_grad_(True)
+
+
+def _leaf_input(parts: _Parts) -> Callable[..., Any]:
+    def hook(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        leaf = _leaf(arguments[0] if arguments else keywords["hidden_states"])
+        parts.others.append(leaf)
+        value = leaf.clone()
+        return ((value, *arguments[1:]), keywords) if arguments else (arguments, keywords | {"hidden_states": value})
+
+    return hook
+
+
+def _leaf_z(parts: _Parts, layer: int, n_heads: int, d_head: int) -> Callable[..., Any]:
+    def hook(module: nn.Module, arguments: tuple[Any, ...]) -> Any:
+        given = arguments[0]
+        z = _leaf(given.reshape(*given.shape[:2], n_heads, d_head))
+        parts.z[layer] = z
+        return (z.reshape(given.shape), *arguments[1:])
+
+    return hook
+
+
+def _leaf_output(parts: _Parts) -> Callable[..., Any]:
+    def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
+        first = output[0] if isinstance(output, tuple) else output
+        if not isinstance(first, Tensor) or not first.is_floating_point() or first.ndim not in (2, 3):
+            return None
+        parts.others.append(_leaf(first))
+        # A copy: some families add to it in place.
+        value = parts.others[-1].clone()
+        return (value, *output[1:]) if isinstance(output, tuple) else value
+
+    return hook
+
+
+def _constant(parts: _Parts, constant: Tensor) -> Callable[..., Any]:
+    def hook(module: nn.Module, arguments: Any, output: Tensor) -> None:
+        parts.constants.append((output, constant.expand_as(output)))
+
+    return hook
+
+
+def _frozen(parts: _Parts, norm: Norm) -> Callable[..., Any]:
+    def hook(module: nn.Module, arguments: Any, output: Tensor) -> Tensor | None:
+        given = arguments[0]
+        if not given.requires_grad:
+            return None
+        frozen = norm.frozen(given.float(), output.float()).to(output.dtype)
+        parts.constants.append((frozen, norm.bias.to(output.dtype).expand_as(output)))
+        return frozen
+
+    return hook

@@ -81,7 +81,7 @@ def gather_evidence(model: LoadedModel, probes: Sequence[Probe]) -> tuple[Eviden
     Raises BadInput where a probe has no control: without one there is no contrast.
     """
     from core.attention.score_pass import measure_heads
-    from core.verdicts.attribution import direct_logit_attribution
+    from core.verdicts.attribution import direct_effect
     from core.verdicts.copying import eigenvalue_copying, logit_copying
 
     control = current_control()
@@ -105,7 +105,7 @@ def gather_evidence(model: LoadedModel, probes: Sequence[Probe]) -> tuple[Eviden
             sink=together("sink").mean(-1),
             copying=eigenvalue_copying(model),
             logit_copying=logit_copying(model),
-            attribution=direct_logit_attribution(model, middle),
+            attribution=direct_effect(model, middle).mean(-1),
         )
     return evidence, any(scores.losses().behaviour == "present" for scores in measured)
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from core.errors import BadInput
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.weights import centred, embedding, final_gain, reads, unembedding, value_and_output
+from core.transformer.passes.weights import embedding, read_by_logits, reads, value_and_output
 
 SAMPLED_TOKENS = 256
 
@@ -24,12 +25,17 @@ def eigenvalue_copying(model: LoadedModel) -> Float[np.ndarray, "n_layers n_head
     The `d_vocab x d_vocab` matrix has the non-zero eigenvalues of the `d_head x d_head` product
     `W_O (W_U W_E) W_V`, which is what is computed.
     """
-    scores = np.zeros((model.card.n_layers, model.card.n_heads))
-    unembed = final_gain(model)[:, None] * centred(model, unembedding(model))
+    scores = np.full((model.card.n_layers, model.card.n_heads), np.nan)
+    unembed = read_by_logits(model)
     between = unembed @ embedding(model)
     for layer in range(model.card.n_layers):
         for head in range(model.card.n_heads):
-            value, output = value_and_output(model, layer, head)
+            if head >= model.anatomy.heads_in(layer):
+                continue
+            try:
+                value, output = value_and_output(model, layer, head)
+            except BadInput:
+                continue
             product = output @ between @ reads(model, layer, value)
             eigenvalues = torch.linalg.eigvals(product.cpu().double())
             size = eigenvalues.abs().sum()
@@ -46,13 +52,18 @@ def logit_copying(model: LoadedModel, seed: int = 0) -> Float[np.ndarray, "n_lay
     ids = np.setdiff1d(np.arange(model.card.d_vocab), list(model.identity.special_ids))
     chosen = np.random.default_rng(seed).permutation(ids)[:SAMPLED_TOKENS]
     tokens = torch.from_numpy(chosen).to(model.device)
-    unembed = final_gain(model)[:, None] * centred(model, unembedding(model))
+    unembed = read_by_logits(model)
     embedded = embedding(model)[tokens]
     own = torch.arange(len(tokens), device=model.device)
-    scores = np.zeros((model.card.n_layers, model.card.n_heads))
+    scores = np.full((model.card.n_layers, model.card.n_heads), np.nan)
     for layer in range(model.card.n_layers):
         for head in range(model.card.n_heads):
-            value, output = value_and_output(model, layer, head)
+            if head >= model.anatomy.heads_in(layer):
+                continue
+            try:
+                value, output = value_and_output(model, layer, head)
+            except BadInput:
+                continue
             logits = embedded @ reads(model, layer, value) @ output @ unembed
             diagonal = logits[own, tokens][:, None]
             # Ties count half, so that a head that writes nothing gets 0.

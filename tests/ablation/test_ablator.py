@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,17 +27,17 @@ from core.probes.losses import losses_of
 from core.probes.probe import ProbeOptions
 from core.probes.repeated import repeated_probe
 from core.settings.modes import MODES
-from core.transformer.passes.blocks import FusedBlocks, HookedBlocks, can_edit_fused
+from core.transformer.anatomy import run_module
+from core.transformer.passes.blocks import Blocks
+from core.transformer.passes.fused import Agreement, can_fuse
 from core.transformer.passes.hooks import attached, can_resume, z_hook
 from tests.helpers.architectures import ARCHITECTURES, Pair, make_pair
 
-# Under hooks, a pattern that these show cannot be changed any more.
-SHOWS_PATTERN_AFTER_USE = ("gptj", "opt")
 OUTPUT_PROJECTIONS = ("o_proj", "c_proj", "dense", "out_proj", "o")
 
 
-# Attention that is more than a causal softmax (soft caps, ALiBi), or code of its own, has no fast way.
-NOT_FUSED = ("gemma2", "bloom_alibi", "mpt_alibi", "gptj")
+# Families whose attention cannot be replaced have no fast way.
+NOT_FUSED = ("bloom_alibi", "mpt_alibi", "gptj")
 FUSED = tuple(name for name in ARCHITECTURES if name not in NOT_FUSED)
 
 
@@ -50,7 +49,7 @@ def pair(request) -> Pair:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_who_takes_the_fast_way(name):
     model = make_pair(name).loaded
-    assert can_edit_fused(model) == (name in FUSED)
+    assert can_fuse(model, 6) == (name in FUSED)
     assert Ablator(model, np.array([[1, 2, 3, 1, 2, 3]])).engine == ("fused" if name in FUSED else "hooks")
 
 
@@ -182,12 +181,6 @@ def patterns_held(patterns: list[torch.Tensor]) -> Iterator[None]:
 def test_pattern_preserving_equals_brute_force(material):
     """The library's own eager module with every pattern held at its clean value, whole passes, heads zeroed before `W_O`."""
     pair, tokens, ablator, _ = material
-    if pair.name in SHOWS_PATTERN_AFTER_USE and ablator.engine == "hooks":
-        said = f"Pattern-preserving ablation is not possible for {pair.name}: .+ Choose zero, mean or resample."
-        with pytest.raises(BadInput, match="Choose zero, mean or resample") as refused:
-            ablator.token_loss(SETS, "pattern")
-        assert re.fullmatch(said, str(refused.value)), "one line, naming the model and what is possible"
-        return
     measured = ablator.token_loss(SETS, "pattern")
     assert np.allclose(measured[-1], ablator.clean, equal_nan=True)
     # In the last layer no pattern comes after the ablated heads, so freezing them changes nothing.
@@ -209,11 +202,7 @@ def test_who_can_hold_patterns(name):
     """Every architecture but the one that shows its pattern only after use, and has no fast way round that."""
     pair = make_pair(name)
     ablator = Ablator(pair.loaded, np.array([[1, 2, 3, 1, 2, 3]]))
-    if name in SHOWS_PATTERN_AFTER_USE and name in NOT_FUSED:
-        with pytest.raises(BadInput, match=f"not possible for {name}: this architecture shows its attention pattern only"):
-            ablator.token_loss(SETS, "pattern")
-    else:
-        assert np.isfinite(ablator.token_loss(SETS, "pattern")[..., 1:]).all()
+    assert np.isfinite(ablator.token_loss(SETS, "pattern")[..., 1:]).all()
 
 
 def test_a_slice_of_the_attention_output_is_no_head(material):
@@ -253,7 +242,7 @@ def test_the_value_bias_is_removed_with_the_head():
     pair = make_pair("native_attention_only")
     attention = pair.bare.layers[1].attn
     torch.nn.init.constant_(attention.v.bias, 5.0)
-    pair.loaded.bridge.original_model.layers[1].attn.v.original_component.bias.copy_(attention.v.bias)
+    pair.loaded.module.layers[1].attn.v.bias.copy_(attention.v.bias)
     probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=9, sequences=2))
     tokens = torch.from_numpy(probe.tokens.copy())
     measured = Ablator(pair.loaded, probe.tokens).token_loss([heads_named((1, 2))], "zero")[0]
@@ -277,7 +266,7 @@ MANY = [
     heads_named((0, 1)),
     (),
 ]
-IN_BOTH = [(name, mode) for name in FUSED for mode in MODES if not (mode == "pattern" and name in SHOWS_PATTERN_AFTER_USE)]
+IN_BOTH = [(name, mode) for name in FUSED for mode in MODES]
 
 
 @pytest.mark.parametrize("name,mode", IN_BOTH)
@@ -310,13 +299,13 @@ def test_layers_in_which_sets_agree_are_run_once(monkeypatch):
     probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=11, sequences=2))
     ablator = Ablator(pair.loaded, probe.tokens)
     rows: list[tuple[int, int]] = []
-    run = FusedBlocks.run
+    run = Blocks.run
 
     def counting(self, layer, hidden, edit=None):
         rows.append((layer, len(hidden) // 2))
         return run(self, layer, hidden, edit)
 
-    monkeypatch.setattr(FusedBlocks, "run", counting)
+    monkeypatch.setattr(Blocks, "run", counting)
     ablator.token_loss(MANY, "zero")
     # Layer 0: without L0H1. Layer 1: that, with and without L1H2, and L1H2 alone. Layer 2: each distinct set.
     assert rows == [(0, 1), (1, 3), (2, 6)]
@@ -334,9 +323,9 @@ def test_only_the_wanted_targets_are_read(monkeypatch):
     unembedded: list[int] = []
     original = core.transformer.passes.readout.logits_from
 
-    def counting(model, final):
+    def counting(model, final, **more):
         unembedded.append(len(final))
-        return original(model, final)
+        return original(model, final, **more)
 
     monkeypatch.setattr(core.transformer.passes.readout, "logits_from", counting)
     some = ablator.token_loss(MANY, "zero", targets=targets)
@@ -349,9 +338,9 @@ def test_a_model_whose_blocks_cannot_be_run_alone_gets_whole_passes(monkeypatch)
     probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=11, sequences=2))
     expected = Ablator(pair.loaded, probe.tokens).token_loss(MANY, "resample")
     monkeypatch.setattr(core.ablation.ablator, "can_resume", lambda model: False)
-    monkeypatch.setattr(core.ablation.ablator, "can_edit_fused", lambda model: False)
+    monkeypatch.setattr(core.ablation.ablator, "agreement", lambda model, n_tokens: Agreement(False, 0.0))
     ablator = Ablator(pair.loaded, probe.tokens)
-    monkeypatch.setattr(HookedBlocks, "run", None)
+    monkeypatch.setattr(Blocks, "run", None)
     assert np.nanmax(np.abs(ablator.token_loss(MANY, "resample") - expected)) < 2e-5
     with pytest.raises(BadInput, match="measure the exact map instead"):
         ablator.effects_by_gradient("zero", np.array([3]))
@@ -446,7 +435,7 @@ def test_impostors_have_no_effect(circuit):
 
 
 def hooks_left(model) -> int:
-    return sum(len(point.fwd_hooks) + len(point._forward_hooks) for point in model.bridge.hook_dict.values())
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.module.modules())
 
 
 def test_no_hook_stays_whatever_is_raised():
@@ -457,8 +446,8 @@ def test_no_hook_stays_whatever_is_raised():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), attached(pair.loaded, [(z_hook(0), explode)]):
-        pair.loaded.bridge(torch.tensor([[1, 2, 3]]))
-    with pytest.raises(KeyError), attached(pair.loaded, [(z_hook(0), explode), ("no such hook", explode)]):
+        run_module(pair.loaded.module, torch.tensor([[1, 2, 3]]))
+    with pytest.raises(ValueError, match="unpack"), attached(pair.loaded, [(z_hook(0), explode), ("no such hook", explode)]):
         pass
     assert hooks_left(pair.loaded) == before
 

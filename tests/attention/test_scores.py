@@ -28,7 +28,7 @@ from core.transformer.passes.hooks import attached, z_hook
 from tests.helpers.architectures import ARCHITECTURES, Pair, make_pair
 
 # Their attention is more than a causal softmax of scaled dot products, or the library gives no way in.
-NOT_FUSED = ("gemma2", "bloom_alibi", "mpt_alibi", "gptj")
+NOT_FUSED = ("bloom_alibi", "mpt_alibi", "gptj")
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +240,7 @@ def test_a_score_of_whole_rows_is_its_code_without_comment(monkeypatch, digest):
 
 def test_the_fast_pass_shares_the_weights():
     pair = make_pair("llama_grouped")
-    own = {parameter.data_ptr() for parameter in pair.loaded.bridge.original_model.parameters()}
+    own = {parameter.data_ptr() for parameter in pair.loaded.module.parameters()}
     assert {parameter.data_ptr() for parameter in pair.loaded.bare.parameters()} <= own
 
 

@@ -8,6 +8,7 @@ import torch
 from core.attention.self_check import run_doctor
 from core.errors import BadInput, ModelUnavailable
 from core.models.built_in.construction import build
+from core.transformer.passes.hooks import attached, pattern_hook
 
 
 def test_this_device_computes_the_known_answers():
@@ -24,9 +25,8 @@ def test_half_precision_passes_with_its_own_tolerance():
 def test_a_broken_device_is_found(fault):
     """Each fault stands for a kernel that gives plausible, wrong numbers."""
     model = build()
-    points = [model.bridge.hook_dict[f"blocks.{layer}.attn.hook_pattern"] for layer in range(2)]
 
-    def break_it(pattern: torch.Tensor, hook: object) -> torch.Tensor:
+    def break_it(pattern: torch.Tensor) -> torch.Tensor:
         if fault == "a weak softmax":
             return (pattern + 1e-3) / (1 + 1e-3 * pattern.shape[-1])
         if fault == "a shifted pattern":
@@ -35,9 +35,8 @@ def test_a_broken_device_is_found(fault):
             return pattern * float("nan")
         return pattern.roll(1, dims=1)
 
-    for point in points:
-        point.add_hook(break_it)
-    report = run_doctor("cpu", model=model)
+    with attached(model, [(pattern_hook(layer), break_it) for layer in range(2)]):
+        report = run_doctor("cpu", model=model)
     assert not report.ok
 
 

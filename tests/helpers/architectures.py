@@ -9,8 +9,6 @@ from functools import cache
 import torch
 from torch import nn
 from transformer_lens.config import TransformerBridgeConfig
-from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
-from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
 from transformer_lens.model_bridge.sources.native.init import initialize_native_model
 from transformer_lens.model_bridge.sources.native.model import NativeModel
 from transformers import (
@@ -93,6 +91,7 @@ NATIVE_SETTINGS: dict[str, dict[str, object]] = {
         "n_key_value_heads": 2,
     },
 }
+KEY_VALUE_HEADS = {"llama_grouped": 2, "llama_multi_query": 1, "granite": 2, "gemma2": 2, "qwen3": 2, "native_grouped": 2}
 ARCHITECTURES = (*LIBRARY_CONFIGS, *NATIVE_SETTINGS)
 
 
@@ -125,10 +124,9 @@ def make_pair(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -
     """A random model of architecture `name`, biases included, and its loaded twin."""
     if name in LIBRARY_CONFIGS:
         config = copy.deepcopy(LIBRARY_CONFIGS[name])
-        architecture = determine_architecture_from_hf_config(config)
-        tl_config = build_bridge_config_from_hf(config, architecture, name, dtype)
+        d_head = getattr(config, "head_dim", None) or 32 // N_HEADS
     else:
-        architecture, tl_config = "TransformerLensNative", _native_config(name, seed)
+        d_head = _native_config(name, seed).d_head
     bare = copy.deepcopy(_random_module(name, seed)).to(dtype).eval().requires_grad_(False)
     wrapped = copy.deepcopy(bare)
     card = ModelCard(
@@ -137,17 +135,17 @@ def make_pair(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -
         n_layers=N_LAYERS,
         n_heads=N_HEADS,
         d_model=32,
-        d_head=tl_config.d_head,
+        d_head=d_head,
         d_vocab=D_VOCAB,
         n_ctx=N_CTX,
         n_params=sum(p.numel() for p in bare.parameters()),
         source="local",
-        n_key_value_heads=tl_config.n_key_value_heads or N_HEADS,
+        n_key_value_heads=KEY_VALUE_HEADS.get(name, N_HEADS),
     )
     identity = ModelIdentity(
         card=card, weights_digest=f"{name}-{seed}-{dtype}", bos_token_id=0, prepends_bos=True, special_ids=frozenset({0})
     )
-    return Pair(name=name, bare=bare, loaded=wrap(wrapped, identity, architecture=architecture, config=tl_config))
+    return Pair(name=name, bare=bare, loaded=wrap(wrapped, identity))
 
 
 @cache

@@ -30,6 +30,7 @@ from core.models.fetching.add import add_model
 from core.models.identity import model_identity
 from core.models.load import forget_models, load_model
 from core.runtime.jobs import running
+from core.transformer.anatomy import run_module
 from tests.helpers.hub_server import HubServer
 from tests.helpers.progress import Heard
 
@@ -79,7 +80,8 @@ def test_a_gpt2_repository_computes_what_the_same_weights_compute_directly(hub: 
     tokens = random_tokens()
     with torch.no_grad():
         expected = direct(tokens).logits
-        torch.testing.assert_close(model.bridge(tokens), expected, atol=1e-5, rtol=1e-5)
+        own = run_module(model.module, tokens)
+        torch.testing.assert_close(own, expected, atol=1e-5, rtol=1e-5)
     card = model.card
     assert (card.n_layers, card.n_heads, card.d_model, card.d_head, card.d_vocab, card.n_ctx) == (2, 2, 16, 8, VOCAB, 24)
     assert card.n_params == sum(weight.numel() for weight in direct.parameters())
@@ -148,7 +150,9 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(hub: HubServer) -> None:
     assert len(hub.fetched("tokenizer.json")) == 1
     tokens = random_tokens()
     with torch.no_grad():
-        torch.testing.assert_close(load_model("tests/tiny-gpt2").bridge(tokens), direct(tokens).logits, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            run_module(load_model("tests/tiny-gpt2").module, tokens), direct(tokens).logits, atol=1e-5, rtol=1e-5
+        )
 
 
 def test_damaged_bytes_are_noticed_and_thrown_away(hub: HubServer) -> None:
@@ -169,7 +173,9 @@ def test_sharded_weights(hub: HubServer) -> None:
     add_model("tests/shards")
     tokens = random_tokens()
     with torch.no_grad():
-        torch.testing.assert_close(load_model("tests/shards").bridge(tokens), direct(tokens).logits, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            run_module(load_model("tests/shards").module, tokens), direct(tokens).logits, atol=1e-5, rtol=1e-5
+        )
 
 
 def test_a_pickle_checkpoint_is_converted_without_running_it(hub: HubServer) -> None:
@@ -183,7 +189,9 @@ def test_a_pickle_checkpoint_is_converted_without_running_it(hub: HubServer) -> 
     assert (brought / "model.safetensors").is_file() and not list(brought.glob("*.bin"))
     tokens = random_tokens()
     with torch.no_grad():
-        torch.testing.assert_close(load_model("tests/pickled").bridge(tokens), direct(tokens).logits, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            run_module(load_model("tests/pickled").module, tokens), direct(tokens).logits, atol=1e-5, rtol=1e-5
+        )
 
 
 class Malicious:
@@ -290,7 +298,8 @@ def test_the_old_left_facing_solu_layout(hub: HubServer, n_layers: int) -> None:
     tokens = random_tokens()
     with torch.no_grad():
         expected = reference_logits(weights, tokens, n_layers, attn_only=False).float()
-        torch.testing.assert_close(model.bridge(tokens), expected, atol=2e-4, rtol=1e-4)
+        own = run_module(model.module, tokens)
+        torch.testing.assert_close(own, expected, atol=2e-4, rtol=1e-4)
     assert model.vocabulary.bos_token_id == 0 and model.identity.tokenizer is not None
 
 
@@ -302,10 +311,10 @@ def test_the_newer_attention_only_layout_under_its_short_name(hub: HubServer) ->
     tokens = random_tokens()
     with torch.no_grad():
         expected = reference_logits(weights, tokens, 2, attn_only=True).float()
-        torch.testing.assert_close(model.bridge(tokens), expected, atol=1e-4, rtol=1e-4)
+        own = run_module(model.module, tokens)
+        torch.testing.assert_close(own, expected, atol=1e-4, rtol=1e-4)
     assert model.card.name == "attn-only-2l" and not model.card.has_mlp
-    _, cache = model.bridge.run_with_cache(tokens, names_filter="blocks.1.attn.hook_pattern")
-    assert cache["blocks.1.attn.hook_pattern"].shape == (3, 2, 20, 20)
+    assert model.anatomy.heads_in(1) == 2
 
 
 def test_the_report_s_model_is_found_under_its_own_name(hub: HubServer) -> None:
@@ -343,7 +352,7 @@ def test_a_hub_that_fails(hub: HubServer) -> None:
 @pytest.mark.parametrize(
     "config,sentence",
     [
-        (T5Config(num_layers=1).to_dict(), "is of type 't5', which TransformerLens does not support as a causal"),
+        (T5Config(num_layers=1).to_dict(), "is of type 't5', an encoder with a decoder"),
         ({"model_type": "nobody-knows-this", "hidden_size": 4}, "is of type 'nobody-knows-this', which"),
         ({"model_type": "odd", "auto_map": {"AutoConfig": "m.C"}}, r"\(trust_remote_code\), which HeadScope never runs"),
         (

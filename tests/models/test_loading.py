@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,8 @@ from core.models.formats.native_folder import list_checkpoints, read_native
 from core.models.identity import model_identity
 from core.models.load import forget_models, load_model, loaded_names
 from core.transformer import memory
+from core.transformer.anatomy import run_module
+from core.transformer.passes.hooks import pattern_hook, run_body
 
 VOCAB = 24
 CONFIG: dict[str, Any] = dict(d_model=8, d_head=4, n_layers=2, n_heads=2, n_ctx=16, d_vocab=VOCAB, attn_only=True)
@@ -132,7 +135,9 @@ def test_a_folder_without_a_tokenizer(root: Path) -> None:
     assert identity.card.n_key_value_heads == 2 and identity.card.positional == "rotary"
     assert identity.card.n_params == sum(weight.numel() for weight in direct.parameters())
     with torch.no_grad():
-        torch.testing.assert_close(load_model("bare").bridge(tokens()), direct(tokens()).logits, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            run_module(load_model("bare").module, tokens()), direct(tokens()).logits, atol=1e-5, rtol=1e-5
+        )
 
 
 def test_ids_that_are_no_token_are_left_out(root: Path) -> None:
@@ -161,7 +166,8 @@ def test_a_native_folder_computes_what_its_weights_compute(root: Path, dtype: st
     model = load_model("small", device="cpu", dtype=dtype)
     assert model.dtype == getattr(torch, dtype) and model.device.type == "cpu"
     with torch.no_grad():
-        torch.testing.assert_close(model.bridge(tokens()).float(), direct(tokens()), atol=error, rtol=error)
+        own = run_module(model.module, tokens())
+        torch.testing.assert_close(own.float(), direct(tokens()), atol=error, rtol=error)
     assert model.vocabulary.prepends_bos and model.vocabulary.special_ids == {0, 1} and model.vocabulary.n_ctx == 16
 
 
@@ -179,7 +185,9 @@ def test_an_unembedding_bias_is_kept(root: Path) -> None:
     bias = torch.randn(VOCAB)
     save_file(load_file(root / "biased/model.safetensors") | {"head.bias": bias}, root / "biased/model.safetensors")
     with torch.no_grad():
-        torch.testing.assert_close(load_model("biased").bridge(tokens()), direct(tokens()) + bias, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            run_module(load_model("biased").module, tokens()), direct(tokens()) + bias, atol=1e-5, rtol=1e-5
+        )
 
 
 def test_checkpoints(root: Path) -> None:
@@ -192,7 +200,8 @@ def test_checkpoints(root: Path) -> None:
     assert list_checkpoints(root / "trained") == ("step-000000", "step-000100")
     model = read_native(root / "trained", "cpu", "float32", "step-000100")
     with torch.no_grad():
-        torch.testing.assert_close(model.bridge(tokens()), early(tokens()), atol=0.02, rtol=0.02)
+        own = run_module(model.module, tokens())
+        torch.testing.assert_close(own, early(tokens()), atol=0.02, rtol=0.02)
     assert model.identity.weights_digest != model_identity("trained").weights_digest
     with pytest.raises(ModelUnavailable, match="has no checkpoint '../x': it has step-000000 to step-000100"):
         read_native(root / "trained", checkpoint="../x")
@@ -207,7 +216,7 @@ def test_every_bundled_model_loads_and_runs() -> None:
         assert (model.card.n_layers, model.card.n_heads, model.card.d_model) == (entry.n_layers, entry.n_heads, entry.d_model)
         assert model.card.n_params == entry.n_params
         with torch.no_grad():
-            logits = model.bridge(torch.randint(2, 60, (1, 8)))
+            logits = run_module(model.module, torch.randint(2, 60, (1, 8)))
         assert logits.shape == (1, 8, model.card.d_vocab) and logits.isfinite().all()
 
 
@@ -475,7 +484,7 @@ def test_a_shard_missing(root: Path) -> None:
     write_llama(root / "shards").save_pretrained(root / "shards", max_shard_size="4KB")
     (root / "shards/model.safetensors").unlink()
     with torch.no_grad():
-        assert load_model("shards").bridge(tokens()).isfinite().all()
+        assert run_module(load_model("shards").module, tokens()).isfinite().all()
     sorted((root / "shards").glob("model-*"))[1].unlink()
     refused("shards", r"model-00002-of-\d+\.safetensors of shards is missing")
     (root / "shards/model.safetensors.index.json").write_text('{"weight_map": {"a": "../../secret.safetensors"}}')
@@ -556,7 +565,9 @@ def test_a_pickle_is_never_loaded_and_converted_only_as_plain_tensors(root: Path
     torch.save(direct.state_dict(), root / "my/old/pytorch_model.bin")
     assert add_model("my/old") == (root / "my/old").resolve()
     with torch.no_grad():
-        torch.testing.assert_close(load_model("my/old").bridge(tokens()), direct(tokens()).logits, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            run_module(load_model("my/old").module, tokens()), direct(tokens()).logits, atol=1e-5, rtol=1e-5
+        )
 
 
 def test_a_model_that_needs_its_own_code(root: Path) -> None:
@@ -573,7 +584,7 @@ def test_a_kind_the_library_has_no_adapter_for(root: Path) -> None:
     write_llama(root / "alien")
     config = json.loads((root / "alien/config.json").read_text())
     (root / "alien/config.json").write_text(json.dumps(config | {"model_type": "alien"}))
-    refused("alien", "alien is of type 'alien', which TransformerLens does not support")
+    refused("alien", "alien is of type 'alien', which is not a causal language model")
 
 
 def test_attention_is_the_model_s_own(root: Path) -> None:
@@ -583,8 +594,8 @@ def test_attention_is_the_model_s_own(root: Path) -> None:
     model = load_model("llama")
     with torch.no_grad():
         expected = direct(tokens(), output_attentions=True).attentions
-        _, cache = model.bridge.run_with_cache(tokens(), names_filter=lambda name: name.endswith("hook_pattern"))
-    for layer in range(2):
-        pattern = cache[f"blocks.{layer}.attn.hook_pattern"]
+        seen = {}
+        run_body(model, tokens(), [(pattern_hook(layer), partial(seen.__setitem__, layer)) for layer in range(2)])
+    for layer, pattern in seen.items():
         assert pattern.shape == (2, 4, 12, 12) and math.isclose(float(pattern.sum(-1).mean()), 1, abs_tol=1e-5)
         torch.testing.assert_close(pattern, expected[layer], atol=1e-5, rtol=1e-5)

@@ -22,6 +22,7 @@ from core.models.identity import model_identity
 from core.models.load import forget_models, load_model
 from core.models.paths import models_root
 from core.runtime.jobs import running
+from core.transformer.anatomy import run_module
 from tests.helpers.progress import Heard
 
 
@@ -132,11 +133,13 @@ def test_the_real_model_speaks_english(real: Path) -> None:
     assert model.identity.tokenizer is not None
     ids = model.identity.tokenizer.encode("The capital of France is")
     with torch.no_grad():
-        logits = model.bridge(torch.tensor([ids]))
+        logits = run_module(model.module, torch.tensor([ids]))
     assert model.identity.token_text(int(logits[0, -1].argmax())) == " Paris"
     repeated = torch.tensor([[1, *range(2000, 2030), *range(2000, 2030)]])
     with torch.no_grad():
-        losses = torch.nn.functional.cross_entropy(model.bridge(repeated)[0, :-1], repeated[0, 1:], reduction="none")
+        losses = torch.nn.functional.cross_entropy(
+            run_module(model.module, repeated)[0, :-1], repeated[0, 1:], reduction="none"
+        )
     assert losses[31:].mean() < losses[:30].mean() - 3
     forget_models()
 
@@ -169,7 +172,7 @@ def test_the_real_model_s_weights_are_the_file_itself(real: Path) -> None:
         if line.endswith(str(real / "model.safetensors")):
             begin, end = line.split()[0].split("-")
             mapped.append((int(begin, 16), int(end, 16)))
-    parameters = list(model.bridge.original_model.parameters())
+    parameters = list(model.module.parameters())
     assert len(parameters) > 200
     assert all(any(begin <= weight.data_ptr() < end for begin, end in mapped) for weight in parameters)
     assert {weight.data_ptr() for weight in model.bare.parameters()} <= {weight.data_ptr() for weight in parameters}

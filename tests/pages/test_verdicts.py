@@ -21,7 +21,7 @@ from core.verdicts.cached import judge
 from core.verdicts.costs import cost_of, layers_to_measure
 from core.verdicts.tables import verdict_rows
 from core.verdicts.words import ordered, sentence, verdict_sentence, worth_a_sentence
-from tests.helpers.app import SHORT, figures, open_page, said
+from tests.helpers.app import SHORT, figures, open_page, said, settled
 
 
 def subject_for(model: str) -> Subject:
@@ -126,6 +126,20 @@ def test_costs_are_measured_while_the_verdicts_are_there_already(monkeypatch: py
     effects = causal_map(subject_for("by-construction"), "mean")
     assert sentence(found.called[0], found, effects).partition(". ")[2] in said(at)
     assert said(at).count("removing it costs") == len(worth_a_sentence(found)) == 5
+
+
+def test_costs_that_were_measured_are_shown_though_the_store_has_lost_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Somebody else's job has just measured them, and is remembered for longer than what it left in the store."""
+
+    def costs_said(store: str) -> int:
+        monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / store))
+        at = settled(verdicts(model="two-layer", mode="zero"))
+        assert not at.exception and not at.error
+        return said(at).count("removing it costs")
+
+    assert costs_said("first") == costs_said("second") > 0
 
 
 def test_costs_that_cannot_be_measured_take_nothing_from_the_verdicts() -> None:

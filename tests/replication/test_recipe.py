@@ -22,7 +22,7 @@ from core.replication.words import step_labels
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.settings.view import CORRECTIONS, Corrections
-from core.transformer.passes.hooks import attached, run_body, z_hook
+from core.transformer.passes.hooks import run_body, z_hook
 from core.transformer.passes.readout import token_losses
 
 MODEL = "by-construction"
@@ -161,8 +161,10 @@ def test_zeroing_values_is_zeroing_outputs():
 
     with torch.no_grad():
         by_output = run_body(model, tokens, [(z_hook(1), zero_head)]).final
-        with attached(model, [("blocks.1.attn.hook_v", _as_heads(zero_head, model.card.n_heads))]):
-            by_value = run_body(model, tokens).final
+        as_heads = _as_heads(zero_head, model.card.n_heads)
+        handle = model.module.layers[1].attn.v.register_forward_hook(lambda module, given, values: as_heads(values))
+        by_value = run_body(model, tokens).final
+        handle.remove()
     torch.testing.assert_close(by_output, by_value, atol=1e-5, rtol=1e-5)
 
 

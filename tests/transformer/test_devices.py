@@ -31,10 +31,9 @@ TOLERANCE = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (0.05, 0.5)}
 
 
 def placed(name: str, device: str, dtype: torch.dtype) -> LoadedModel:
-    """A random model on `device`: the bridge, and the bare twin that shares its weights."""
+    """A random model on `device`: the module, and the fast twin that shares its weights."""
     model = make_pair(name, dtype=dtype).loaded
-    model.bridge.original_model.to(device)
-    model.bridge.to(device)
+    model.module.to(device)
     model.bare.to(device)
     return model
 

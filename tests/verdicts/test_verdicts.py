@@ -20,8 +20,7 @@ from core.models.load import load_model
 from core.probes.probe import ProbeOptions
 from core.probes.repeated import repeated_probe
 from core.settings.request import Request
-from core.transformer.passes.hooks import attached, z_hook
-from core.verdicts.attribution import direct_logit_attribution
+from core.verdicts.attribution import direct_effect
 from core.verdicts.cached import gather_evidence, judge
 from core.verdicts.copying import eigenvalue_copying, logit_copying
 from core.verdicts.evidence import Evidence
@@ -194,36 +193,30 @@ def test_attribution_equals_what_the_head_adds_with_the_norm_held(name):
     pair = make_pair(name)
     model = pair.loaded
     probe = repeated_probe(model.vocabulary, ProbeOptions(length=6, sequences=2))
-    measured = direct_logit_attribution(model, probe)
+    measured = direct_effect(model, probe).mean(-1)
     layer, head = N_LAYERS - 1, 1
     tokens = torch.from_numpy(probe.tokens.copy())
-    attention_out: list[torch.Tensor] = []
+    given: list[torch.Tensor] = []
     residual: list[torch.Tensor] = []
-
-    def only(z):
-        kept = torch.zeros_like(z)
-        kept[:, :, head] = z[:, :, head]
-        return kept
-
-    def run(hooks):
-        attention_out.clear()
-        residual.clear()
-        handles = [
-            model.bridge.hook_dict[f"blocks.{layer}.attn.hook_out"].register_forward_hook(
-                lambda m, i, o: attention_out.append(o.detach().clone())
-            ),
-            model.bridge.ln_final.register_forward_pre_hook(lambda m, i: residual.append(i[0])),
-        ]
-        with torch.no_grad(), attached(model, hooks):
-            model.bridge(tokens, return_type="logits", use_cache=False)
-        for handle in handles:
-            handle.remove()
-        return attention_out[0], residual[0]
-
-    _, final = run([])
-    alone, _ = run([(z_hook(layer), only)])
-    nothing, _ = run([(z_hook(layer), torch.zeros_like)])
-    output = alone - nothing
+    projection = {
+        "llama_grouped": lambda b: b.model.layers[layer].self_attn.o_proj,
+        "gpt2": lambda b: b.transformer.h[layer].attn.c_proj,
+        "native_solu": lambda b: b.layers[layer].attn.o,
+    }[name](pair.bare)
+    last = {"llama_grouped": lambda b: b.model.norm, "gpt2": lambda b: b.transformer.ln_f, "native_solu": lambda b: b.ln_out}
+    handles = [
+        projection.register_forward_pre_hook(lambda m, i: given.append(i[0])),
+        last[name](pair.bare).register_forward_pre_hook(lambda m, i: residual.append(i[0])),
+    ]
+    pair.eager(tokens)
+    for handle in handles:
+        handle.remove()
+    width = given[0].shape[-1] // model.card.n_heads
+    alone = torch.zeros_like(given[0])
+    alone[..., head * width : (head + 1) * width] = given[0][..., head * width : (head + 1) * width]
+    with torch.no_grad():
+        output = projection(alone) - projection(torch.zeros_like(alone))
+    final = residual[0]
     norm = {"llama_grouped": lambda b: b.model.norm, "gpt2": lambda b: b.transformer.ln_f, "native_solu": lambda b: b.ln_out}[
         name
     ](pair.bare)

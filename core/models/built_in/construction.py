@@ -82,7 +82,7 @@ def build(spec: CircuitSpec | None = None, *, device: str = "cpu", dtype: str = 
         for head in spec.planted:
             _plant(layers[head.layer].attn, head, spec)
     module = module.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
-    return wrap(module, identity(spec), architecture=NATIVE, config=config)
+    return wrap(module, identity(spec))
 
 
 @lru_cache

@@ -11,7 +11,7 @@ from core.models.paths import HF_FILE, model_file, shown
 
 _NAMES = {
     "n_layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
-    "n_heads": ("num_attention_heads", "n_head", "num_heads", "n_heads"),
+    "n_heads": ("num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"),
     "d_model": ("hidden_size", "n_embd", "d_model"),
     "d_vocab": ("vocab_size",),
     "n_ctx": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length", "max_sequence_length"),

@@ -10,7 +10,7 @@ from core.errors import ModelUnavailable
 from core.models.formats import hf_config
 from core.models.formats.digest import weights_digest
 from core.models.formats.tokenizer_files import TokenizerFacts, read_tokenizer
-from core.models.formats.weights_file import count_weights, weights_files
+from core.models.formats.weights_file import BUFFERS, count_weights, weights_files
 from core.models.paths import shown
 from core.transformer.card import ModelCard, ModelIdentity, Source
 
@@ -89,25 +89,17 @@ def read_hf(folder: Path, identity: ModelIdentity, device: str = "cpu", dtype: s
     Raises ModelUnavailable if the kind of model is not supported or the weights do not fit the config.
     """
     import torch
-    from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
 
     from core.transformer.wrap import wrap
 
     name = identity.card.name
-    architecture = supported_architecture(folder)
+    check_supported(folder)
     model = _pretrained(folder, name, getattr(torch, dtype)).to(device).eval().requires_grad_(False)
-    config = build_bridge_config_from_hf(model.config, architecture, name, getattr(torch, dtype))
-    loaded = wrap(model, identity, architecture=architecture, config=config)
-    if (loaded.bridge.cfg.n_layers, loaded.bridge.cfg.n_heads) != (identity.card.n_layers, identity.card.n_heads):
-        raise ModelUnavailable(f"The config.json of {name} does not say how many layers and heads the model has.")
-    return loaded
+    return wrap(model, identity)
 
 
-def supported_architecture(folder: Path) -> str:
-    """The library's name for the model's architecture, found from its config alone.
-
-    Raises ModelUnavailable if the library has no adapter for it, or it needs code of its own.
-    """
+def check_supported(folder: Path) -> None:
+    """Raises ModelUnavailable if the model library knows no causal language model of this kind, or it needs its own code."""
     from transformers import AutoConfig
 
     raw = hf_config.read_config(folder)
@@ -119,32 +111,26 @@ def supported_architecture(folder: Path) -> str:
                 f"{shown(folder)} needs code that comes with its weights (trust_remote_code), which HeadScope never runs."
             ) from error
         raise unsupported(shown(folder), raw.get("model_type", "unknown")) from error
-    architecture = architecture_of(config, shown(folder))
+    check_kind(config, shown(folder))
     hf_config.size(hf_config.text_config(raw), "n_heads", shown(folder))
-    return architecture
 
 
-def architecture_of(config: Any, whose: str) -> str:
-    """The bridge's name for the model library's `config`; `whose` is for the sentence.
-
-    Raises ModelUnavailable if the bridge has no adapter for it, or it is not causal.
-    """
-    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
-    from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
+def check_kind(config: Any, whose: str) -> None:
+    """Raises ModelUnavailable if the model library builds no causal language model from `config`."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    try:
-        architecture: str = determine_architecture_from_hf_config(config)
-    except ValueError as error:
-        raise unsupported(whose, config.model_type) from error
-    if architecture not in SUPPORTED_ARCHITECTURES or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelUnavailable(
+            f"{whose} is of type {config.model_type!r}, an encoder with a decoder: HeadScope measures models that read one "
+            "text from left to right."
+        )
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise unsupported(whose, config.model_type)
-    return architecture
 
 
 def unsupported(whose: str, kind: str) -> ModelUnavailable:
     """The sentence for a kind of model that cannot be measured."""
-    return ModelUnavailable(f"{whose} is of type {kind!r}, which TransformerLens does not support as a causal language model.")
+    return ModelUnavailable(f"{whose} is of type {kind!r}, which is not a causal language model that HeadScope can measure.")
 
 
 def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
@@ -173,5 +159,11 @@ def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
     if missing:
         raise ModelUnavailable(
             f"The weights of {name} are incomplete: {len(missing)} tensors are missing, the first is {missing[0]}."
+        )
+    left_over = sorted(name for name in report.get("unexpected_keys", ()) if not BUFFERS.search(name))
+    if left_over:
+        raise ModelUnavailable(
+            f"The config.json of {name} does not fit its weights: {len(left_over)} tensors are left over, the first is "
+            f"{left_over[0]}. A smaller model than the file holds would be measured: get the config that belongs to it."
         )
     return model

@@ -125,7 +125,7 @@ def read_native(
         reason = str(error).strip().splitlines()[-1].strip()
         raise ModelUnavailable(f"The weights of {shown(folder)} do not fit its config: {reason}.") from error
     module = module.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
-    return wrap(module, identity, architecture=NATIVE, config=config)
+    return wrap(module, identity)
 
 
 def _weights(folder: Path, checkpoint: str | None) -> list[Path]:

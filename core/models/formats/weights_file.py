@@ -13,7 +13,7 @@ from core.models.paths import model_file, shown
 
 MAX_HEADER_BYTES = 100_000_000
 # Buffers that old checkpoints carry beside their weights: causal masks, rotary frequencies.
-_BUFFERS = re.compile(r"(masked_bias|inv_freq|\.attn\.bias|\.attention\.bias|\.attn\.attention\.bias)$")
+BUFFERS = re.compile(r"(masked_bias|inv_freq|\.attn\.bias|\.attention\.bias|\.attn\.attention\.bias)$")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def count_weights(paths: list[Path]) -> int:
 
 
 def _is_buffer(name: str, info: TensorInfo) -> bool:
-    return bool(_BUFFERS.search(name)) and (len(info.shape) != 1 or not name.endswith(".bias"))
+    return bool(BUFFERS.search(name)) and (len(info.shape) != 1 or not name.endswith(".bias"))
 
 
 def weights_files(folder: Path) -> list[Path]:

@@ -12,12 +12,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-HeadsFirst = Float[Tensor, "batch n_heads tokens d_head"]
+HeadsFirst = Float[Tensor, "batch n_heads tokens _d_head"]
 # Keys and values, which groups of query heads may share.
-SharedHeadsFirst = Float[Tensor, "batch n_key_value_heads tokens d_head"]
+SharedHeadsFirst = Float[Tensor, "batch n_key_value_heads tokens _d_head"]
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,55 @@ class FusedAttention:
         mean_score = (self.query.float() * mean_key.float()).sum(-1) * self.scale
         return (self.log_sum_exp - mean_score).clamp_min(0.0)
 
+    def with_keys(self, key: HeadsFirst) -> FusedAttention:
+        """The same queries on other keys."""
+        output, log_sum_exp = attend(self.query, key, self.value, self.scale)
+        return FusedAttention(self.query, key, self.value, output, log_sum_exp, self.scale)
+
+    def with_values(self, value: HeadsFirst) -> HeadsFirst:
+        """The output of this pattern on other values."""
+        return attend(self.query, self.key, value, self.scale)[0]
+
+    def cells(self, queries: Int[Tensor, " cells"], keys: Int[Tensor, " cells"]) -> Float[Tensor, "batch n_heads cells"]:
+        """`A[q, k]` for pairs of queries and keys."""
+        scores = (self.query[:, :, queries].float() * self.key[:, :, keys].float()).sum(-1)
+        return torch.exp(scores * self.scale - self.log_sum_exp[:, :, queries])
+
+
+@dataclass(frozen=True)
+class ExplicitAttention:
+    """One layer's attention with its pattern: for windows, soft caps, sinks and biases."""
+
+    query: HeadsFirst
+    key: HeadsFirst
+    value: Float[Tensor, "batch n_heads tokens d_value"]
+    output: Float[Tensor, "batch n_heads tokens d_value"]
+    pattern: Float[Tensor, "batch n_heads tokens tokens"]
+    scale: float
+    mask: Tensor | None = None
+    soft_cap: float | None = None
+    sinks: Tensor | None = None
+
+    def with_keys(self, key: HeadsFirst) -> ExplicitAttention:
+        """The same queries on other keys."""
+        return explicit(self.query, key, self.value, self.scale, self.mask, self.soft_cap, self.sinks)
+
+    def with_values(self, value: HeadsFirst) -> HeadsFirst:
+        """The output of this pattern on other values."""
+        return self.pattern.to(value.dtype) @ value
+
+    def cells(self, queries: Int[Tensor, " cells"], keys: Int[Tensor, " cells"]) -> Float[Tensor, "batch n_heads cells"]:
+        """`A[q, k]` for pairs of queries and keys."""
+        return self.pattern[:, :, queries, keys].float()
+
 
 class NotFused(Exception):
-    """This attention is more than a causal softmax: the hook-based pass must do it."""
+    """This attention does something that is not known here: only the model's own module can be believed."""
 
 
+Seen = FusedAttention | ExplicitAttention
 # What it returns takes the place of the output; None leaves it.
-See = Callable[[FusedAttention], HeadsFirst | None]
+See = Callable[[Seen], HeadsFirst | None]
 _layers: ContextVar[See | None] = ContextVar("_layers", default=None)
 
 
@@ -88,12 +130,56 @@ def attend(
     return output, log_sum_exp[:, :, : query.shape[2]].float()
 
 
-def seen_attention(query: HeadsFirst, key: SharedHeadsFirst, value: SharedHeadsFirst, scale: float) -> HeadsFirst:
+def explicit(
+    query: HeadsFirst,
+    key: HeadsFirst,
+    value: Float[Tensor, "batch n_heads tokens d_value"],
+    scale: float,
+    mask: Tensor | None = None,
+    soft_cap: float | None = None,
+    sinks: Float[Tensor, "..."] | None = None,
+) -> ExplicitAttention:
+    """Attention with its pattern. `mask` is boolean (True takes part) or added to the scores; None is causal.
+
+    `sinks`: a learned score for each head that takes part in the softmax and has no token: rows then sum to less than 1.
+    """
+    scores = (query @ key.transpose(-1, -2)) * scale
+    if soft_cap:
+        scores = soft_cap * torch.tanh(scores / soft_cap)
+    if mask is None:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min) if mask.dtype == torch.bool else scores + mask
+    scores = scores.float()
+    if sinks is None:
+        pattern = torch.softmax(scores, -1)
+    else:
+        rest = sinks.float().reshape(1, -1, 1, 1).expand(len(scores), -1, scores.shape[-2], 1)
+        pattern = torch.softmax(torch.cat([scores, rest], -1), -1)[..., :-1]
+    return ExplicitAttention(query, key, value, pattern.to(value.dtype) @ value, pattern, scale, mask, soft_cap, sinks)
+
+
+def seen_attention(
+    query: HeadsFirst,
+    key: SharedHeadsFirst,
+    value: Float[Tensor, "batch n_key_value_heads tokens d_value"],
+    scale: float,
+    *,
+    mask: Tensor | None = None,
+    soft_cap: float | None = None,
+    sinks: Float[Tensor, "..."] | None = None,
+) -> HeadsFirst:
     """Attention of one layer, shown to whoever watches; keys and values may be shared by groups of query heads."""
+    if query.shape[2] != key.shape[2]:
+        raise NotFused
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    output, log_sum_exp = attend(query, key, value, scale)
+    attention: Seen
+    if mask is None and not soft_cap and sinks is None and query.shape[-1] == value.shape[-1]:
+        output, log_sum_exp = attend(query, key, value, scale)
+        attention = FusedAttention(query, key, value, output, log_sum_exp, scale)
+    else:
+        attention = explicit(query, key, value, scale, mask, soft_cap, sinks)
     see = _layers.get()
-    changed = None if see is None else see(FusedAttention(query, key, value, output, log_sum_exp, scale))
-    return output if changed is None else changed
+    changed = None if see is None else see(attention)
+    return attention.output if changed is None else changed

@@ -1,73 +1,143 @@
 """Forward passes with hooks: the whole body, and the body again from one layer on.
 
-Hook points are the model library's own: `hook_pattern` `[batch, heads, query, key]` after the softmax, and `hook_z`
-`[batch, tokens, heads, d_head]`, each head's output before `W_O`. Every pass stops before the unembedding, which for a
-small model is a quarter of all work (`core.transformer.passes.readout`).
+Two points of each layer's attention: its `pattern` `[batch, heads, query, key]`, and `z` `[batch, tokens, heads, d_head]`, each
+head's output before `W_O`: the input of the output projection. Hooks sit on the model library's own module, run eagerly.
+Every pass stops before the unembedding, which for a small model is a quarter of all work
+(`core.transformer.passes.readout`).
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from core.errors import ModelUnavailable
+from core.transformer.anatomy import run_module
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.trials import closeness, trial_tokens
 
-Hook = tuple[str, Callable[[Tensor], Tensor | None]]
 Hidden = Float[Tensor, "batch tokens d_model"]
 _depth: ContextVar[int] = ContextVar("_depth", default=0)
 
 
-def pattern_hook(layer: int) -> str:
-    """The name of a layer's attention-pattern hook point."""
-    return f"blocks.{layer}.attn.hook_pattern"
+class Point(NamedTuple):
+    """A place in a layer's attention where an activation can be seen and replaced."""
+
+    kind: Literal["pattern", "z"]
+    layer: int
 
 
-def z_hook(layer: int) -> str:
-    """The name of a layer's hook point on head outputs before `W_O`."""
-    return f"blocks.{layer}.attn.hook_z"
+Hook = tuple[Point, Callable[[Tensor], Tensor | None]]
+
+
+def pattern_hook(layer: int) -> Point:
+    """A layer's attention pattern, after the softmax."""
+    return Point("pattern", layer)
+
+
+def z_hook(layer: int) -> Point:
+    """A layer's head outputs before `W_O`."""
+    return Point("z", layer)
 
 
 @contextmanager
-def attached(model: LoadedModel, hooks: Sequence[Hook]) -> Iterator[None]:
+def attached(model: LoadedModel, hooks: Sequence[Hook], module: nn.Module | None = None) -> Iterator[None]:
     """Hold the model and run with `hooks` attached; every hook is gone afterwards, whatever was raised inside.
 
     A hook is a function of the activation; what it returns replaces the activation, `None` leaves it. The model's lock is
-    held, so two people who use one loaded model never see each other's hooks.
+    held, so two people who use one loaded model never see each other's hooks. module: the eager one by default.
     """
-    handles = []
-    with model.lock:
+    place = model.module if module is None else module
+    with model.lock, ExitStack() as stack:
         depth = _depth.set(_depth.get() + bool(hooks))
         try:
-            for name, function in hooks:
-                point = model.bridge.hook_dict[name]
-                handles.append((point, point.add_hook(_without_hook_argument(function))))
+            for (kind, layer), function in hooks:
+                if layer in model.anatomy.attention:
+                    put = _on_z if kind == "z" else _on_pattern
+                    stack.enter_context(put(model, place, layer, function))
             yield
         finally:
             _depth.reset(depth)
-            for point, handle in handles:
-                handle.hook.remove()
-                point.fwd_hooks.remove(handle)
 
 
 def hooks_attached() -> bool:
-    """Whether this thread is inside `attached`: a pass that goes round the hook points would miss what was put there."""
+    """Whether this thread is inside `attached`: a pass over the other module would miss what was put there."""
     return _depth.get() > 0
 
 
-def _without_hook_argument(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Tensor | None]:
-    def call(activation: Tensor, hook: object) -> Tensor | None:
-        return function(activation)
+@contextmanager
+def _on_z(model: LoadedModel, module: nn.Module, layer: int, function: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+    part = model.anatomy.attention[layer]
 
-    return call
+    def hook(projection: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        given: Tensor = arguments[0]
+        changed = function(given.reshape(*given.shape[:2], part.n_heads, part.d_head))
+        return None if changed is None else (changed.reshape(given.shape), *arguments[1:])
+
+    handle = module.get_submodule(part.projection).register_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _on_pattern(
+    model: LoadedModel, module: nn.Module, layer: int, function: Callable[[Tensor], Tensor | None]
+) -> Iterator[None]:
+    """Shows the pattern as it leaves the softmax, before it is used, so that a change has its effect."""
+    part = model.anatomy.attention[layer]
+    place = module.get_submodule(part.name)
+    modes: list[_Softmax] = []
+
+    def enter(*_: Any) -> None:
+        modes.append(_Softmax(part.n_heads, function))
+        modes[-1].__enter__()  # type: ignore[no-untyped-call]
+
+    def leave(*_: Any) -> None:
+        modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+    handles = [place.register_forward_pre_hook(enter), place.register_forward_hook(leave, always_call=True)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        while modes:
+            leave()
+
+
+class _Softmax(TorchFunctionMode):
+    """Shows every softmax over keys that is made inside, and puts in its place what it is given."""
+
+    def __init__(self, n_heads: int, function: Callable[[Tensor], Tensor | None]) -> None:
+        super().__init__()
+        self._n_heads, self._function = n_heads, function
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func not in _SOFTMAX or output.ndim < 3 or output.shape[-2] < 2:
+            return output
+        queries = output.shape[-2]
+        pattern = output[..., :queries].reshape(-1, self._n_heads, queries, min(queries, output.shape[-1]))
+        if pattern.shape[-1] != queries:
+            return output
+        changed = self._function(pattern)
+        if changed is None:
+            return output
+        return torch.cat([changed.reshape(*output.shape[:-1], queries).to(output.dtype), output[..., queries:]], -1)
+
+
+_SOFTMAX = (torch.nn.functional.softmax, torch.softmax, Tensor.softmax)
 
 
 @dataclass(frozen=True)
@@ -79,8 +149,8 @@ class BlockCall:
 
     def run(self, block: torch.nn.Module, hidden: Hidden) -> Hidden:
         """The block's output for `hidden`, whatever its batch."""
-        arguments = [_for_batch(value, len(hidden)) for value in self.arguments]
-        keywords = {name: _for_batch(value, len(hidden)) for name, value in self.keywords.items()}
+        arguments = [for_batch(value, len(hidden)) for value in self.arguments]
+        keywords = {name: for_batch(value, len(hidden)) for name, value in self.keywords.items()}
         if "hidden_states" in keywords:
             output = block(*arguments, **(keywords | {"hidden_states": hidden}))
         else:
@@ -107,23 +177,30 @@ class _Stop(Exception):
 
 
 def run_body(
-    model: LoadedModel, tokens: Int[Tensor, "batch tokens"], hooks: Sequence[Hook] = (), *, keep_inputs: bool = False
+    model: LoadedModel,
+    tokens: Int[Tensor, "batch tokens"],
+    hooks: Sequence[Hook] = (),
+    *,
+    keep_inputs: bool = False,
+    module: nn.Module | None = None,
 ) -> Body:
     """One pass up to the unembedding, with `hooks` attached.
 
-    With `keep_inputs` the residual stream before each block stays, so that `run_block` can go on from there.
+    With `keep_inputs` the residual stream before each block stays, so that `run_block` can go on from there. module: the
+    eager one by default.
     """
+    place = model.module if module is None else module
     final: list[Hidden] = []
 
     def stop(module: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
         final.append(arguments[0])
         raise _Stop
 
-    blocks = list(model.bridge.blocks) if keep_inputs else []
-    with attached(model, hooks), recorded(model, blocks, tokens) as (inputs, calls):
-        handle = model.bridge.unembed.register_forward_pre_hook(stop)
+    blocks = model.blocks(place) if keep_inputs else []
+    with attached(model, hooks, place), recorded(model, blocks, tokens) as (inputs, calls):
+        handle = place.get_submodule(model.anatomy.unembedding).register_forward_pre_hook(stop)
         try:
-            model.bridge(tokens.to(model.device), return_type="logits", use_cache=False)
+            run_module(place, tokens.to(model.device))
         except _Stop:
             pass
         finally:
@@ -155,14 +232,13 @@ def recorded(
                 handle.remove()
 
 
-def run_block(model: LoadedModel, body: Body, layer: int, hidden: Hidden, hooks: Sequence[Hook] = ()) -> Hidden:
-    """What block `layer` makes of `hidden`, with `hooks` attached.
-
-    `body` is a pass over sequences of the same length, made with `keep_inputs`; `hidden` may have any batch. Only for
-    models that `can_resume`.
-    """
-    with attached(model, hooks):
-        return body.calls[layer].run(model.bridge.blocks[layer], hidden)
+def finished(model: LoadedModel, hidden: Hidden, module: nn.Module | None = None) -> Hidden:
+    """From the last block's output to the unembedding's input."""
+    place = model.module if module is None else module
+    with model.lock:
+        for name in model.anatomy.ending:
+            hidden = place.get_submodule(name)(hidden)
+    return hidden
 
 
 def can_resume(model: LoadedModel) -> bool:
@@ -181,24 +257,60 @@ _RESUMABLE: weakref.WeakKeyDictionary[LoadedModel, bool] = weakref.WeakKeyDictio
 
 def _try_resuming(model: LoadedModel) -> bool:
     tokens = trial_tokens(model)
+    blocks = model.blocks(model.module)
     with torch.no_grad():
         try:
             body = run_body(model, tokens[:1], keep_inputs=True)
             both = run_body(model, tokens, keep_inputs=True)
-            start = min(1, model.card.n_layers - 1)
-            again = both.inputs[start]
-            for layer in range(start, model.card.n_layers):
-                again = run_block(model, body, layer, again)
-            again = model.bridge.ln_final(again)
-        except (RuntimeError, TypeError, AttributeError, ValueError, IndexError):
+            again = both.inputs[0]
+            for layer, block in enumerate(blocks):
+                again = body.calls[layer].run(block, again)
+            again = finished(model, again)
+        except (RuntimeError, TypeError, AttributeError, ValueError, IndexError, KeyError):
             return False
-    return bool(torch.allclose(again, both.final, atol=closeness(model, both.final), rtol=0))
+    if again.shape != both.final.shape:
+        return False
+    return bool(torch.allclose(again, both.final, atol=closeness(model, both.final), rtol=0, equal_nan=True))
+
+
+def check_finite(model: LoadedModel, final: Hidden, tokens: Int[Tensor, "batch tokens"]) -> None:
+    """Raises ModelUnavailable, with the first layer that is to blame, where a pass came out as infinite or no number."""
+    if torch.isfinite(final).all():
+        return
+    bad: list[int] = []
+
+    def look(layer: int) -> Callable[..., None]:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            found = output[0] if isinstance(output, tuple) else output
+            if isinstance(found, Tensor) and not torch.isfinite(found).all():
+                bad.append(layer)
+
+        return hook
+
+    with model.lock:
+        handles = [block.register_forward_hook(look(layer)) for layer, block in enumerate(model.blocks(model.module))]
+        try:
+            run_body(model, tokens)
+        finally:
+            for handle in handles:
+                handle.remove()
+    where = f"layer {bad[0]}" if bad else "the final norm"
+    broken = [name for name, weight in model.module.named_parameters() if not torch.isfinite(weight).all()]
+    if broken:
+        advice = f"its weights hold values that are no numbers, the first in {broken[0]}: get the file again"
+    elif model.dtype == torch.float16:
+        advice = "float16 cannot hold numbers that large: choose bfloat16 or float32"
+    else:
+        advice = "choose float32" if model.dtype != torch.float32 else "its weights make numbers larger than float32 holds"
+    raise ModelUnavailable(f"{model.card.name} gives numbers that are infinite or undefined from {where} on: {advice}.")
 
 
 def _one_sequence_call(arguments: tuple[Any, ...], keywords: dict[str, Any], batch: int, n_heads: int) -> BlockCall:
     """A block's call cut down to one sequence: sequences are never padded, so masks and positions are the same for all."""
 
     def cut(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: cut(item) for name, item in value.items()}
         if isinstance(value, (tuple, list)):
             return type(value)(cut(item) for item in value)
         if not isinstance(value, Tensor) or value.ndim == 0:
@@ -219,5 +331,9 @@ class _PerHead:
     bias: Tensor
 
 
-def _for_batch(value: Any, batch: int) -> Any:
-    return value.bias.repeat(batch, 1, 1) if isinstance(value, _PerHead) else value
+def for_batch(value: Any, batch: int) -> Any:
+    """An argument of one sequence's call, for `batch` sequences."""
+    if isinstance(value, _PerHead):
+        return value.bias.repeat(batch, 1, 1)
+    # Some families hold their mask to the batch, though it is the same for all.
+    return value.expand(batch, -1, -1, -1) if isinstance(value, Tensor) and value.ndim == 4 and len(value) == 1 else value

@@ -3,33 +3,53 @@
 from __future__ import annotations
 
 import weakref
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.errors import ModelUnavailable
+from core.transformer.anatomy import run_module
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.hooks import Hidden, run_body
 from core.transformer.passes.trials import closeness, trial_tokens
 
 # How many logits may exist at once while losses are read off: 64 Mi numbers are 256 MB in float32.
 LOGITS_AT_ONCE = 1 << 26
-_CHECKED: weakref.WeakKeyDictionary[LoadedModel, bool] = weakref.WeakKeyDictionary()
+# What families call the soft cap of their logits.
+_CAPS = ("final_logit_softcapping", "output_logits_soft_cap", "logits_soft_cap", "logit_softcapping")
 
 
-def logits_from(model: LoadedModel, final: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
-    """Logits in float32 for some positions of a pass, with the model's own soft cap or scale."""
+class Readout(NamedTuple):
+    """What a model does to its unembedding's output; a `soft_cap` of 0 is none."""
+
+    multiplier: float
+    soft_cap: float
+
+
+_READOUT: weakref.WeakKeyDictionary[LoadedModel, Readout] = weakref.WeakKeyDictionary()
+
+
+def logits_from(
+    model: LoadedModel, final: Float[Tensor, "... d_model"], *, capped: bool = True
+) -> Float[Tensor, "... d_vocab"]:
+    """Logits in float32 for some positions of a pass, with the model's own multiplier and, if `capped`, its soft cap.
+
+    Raises ModelUnavailable as `check_readout`.
+    """
+    check_readout(model)
+    return _logits(model, final, _READOUT[model], capped)
+
+
+def _logits(model: LoadedModel, final: Tensor, readout: Readout, capped: bool = True) -> Tensor:
     # Another person's pass may hang a hook on this very module: see `attached`.
     with model.lock:
-        logits = model.bridge.unembed(final).float()
-    cap = float(getattr(model.bridge.cfg, "output_logits_soft_cap", 0.0) or 0.0)
-    if cap > 0:
-        logits = cap * torch.tanh(logits / cap)
-    scale = _logit_scale(model)
+        logits: Tensor = model.module.get_submodule(model.anatomy.unembedding)(final).float()
     # Hardly a model has one, and the logits are many: a product with 1 took a fifth of the time of a loss.
-    found: Float[Tensor, "... d_vocab"] = logits if scale == 1.0 else logits * scale
-    return found
+    if readout.multiplier != 1.0:
+        logits = logits * readout.multiplier
+    return readout.soft_cap * torch.tanh(logits / readout.soft_cap) if capped and readout.soft_cap else logits
 
 
 def token_losses(
@@ -57,28 +77,42 @@ def token_losses(
     return torch.cat(parts).view(len(tokens), -1)
 
 
+def logit_multiplier(model: LoadedModel) -> float:
+    """What the model multiplies the unembedding's output by."""
+    check_readout(model)
+    return _READOUT[model].multiplier
+
+
 def check_readout(model: LoadedModel) -> None:
     """Make sure, once for each model, that losses are read off as the model itself would.
 
-    Raises ModelUnavailable for an architecture whose logits are not those of its unembedding, cap and scale.
+    Its multiplier is found from its own logits, whatever its config calls it. Raises ModelUnavailable for an architecture whose
+    logits are not those of its unembedding, multiplied and soft-capped.
     """
-    if model in _CHECKED:
+    if model in _READOUT:
         return
     tokens = trial_tokens(model)
     with torch.no_grad(), model.lock:
-        own = model.bridge(tokens, return_type="logits", use_cache=False).float()
-        ours = logits_from(model, run_body(model, tokens).final)
-    # Equal NaN: a broken device is for the self-check to find, not for this.
-    if not torch.allclose(own, ours, atol=closeness(model, own), rtol=0, equal_nan=True):
-        raise ModelUnavailable(
-            f"{model.card.name} changes its logits after the unembedding in a way that is not supported here."
-        )
-    _CHECKED[model] = True
+        own = run_module(model.module, tokens).float()
+        plain = _logits(model, run_body(model, tokens).final, Readout(1.0, 0.0))
+    config = getattr(model.module, "config", None) or getattr(model.module, "cfg", None)
+    caps = [float(getattr(config, name, None) or 0.0) for name in _CAPS]
+    for cap in (*(cap for cap in caps if cap), 0.0):
+        readout = Readout(_multiplier(own, plain, cap), cap)
+        ours = plain * readout.multiplier
+        ours = cap * torch.tanh(ours / cap) if cap else ours
+        # Equal NaN: a broken device is for the self-check to find, not for this.
+        if torch.allclose(own, ours, atol=closeness(model, own), rtol=0, equal_nan=True):
+            _READOUT[model] = readout
+            return
+    raise ModelUnavailable(f"{model.card.name} changes its logits after the unembedding in a way that is not supported here.")
 
 
-def _logit_scale(model: LoadedModel) -> float:
-    config = getattr(model.bridge.original_model, "config", None)
-    divisor = getattr(config, "logits_scaling", None)
-    if divisor:
-        return 1.0 / float(divisor)
-    return float(getattr(config, "logit_scale", None) or 1.0)
+def _multiplier(own: Tensor, plain: Tensor, cap: float) -> float:
+    own, plain = own.double().nan_to_num(), plain.double().nan_to_num()
+    if cap:
+        inside = own.abs() < 0.9 * cap
+        own, plain = cap * torch.atanh(own[inside] / cap), plain[inside]
+    size = float((plain * plain).sum())
+    found = float((own * plain).sum()) / size if size > 0 else 1.0
+    return 1.0 if abs(found - 1.0) < 1e-4 else found

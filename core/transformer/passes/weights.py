@@ -1,10 +1,14 @@
-"""A head's weights as they act on the residual stream: grouped queries resolved, norms through what is linear in them.
+"""A head's weights as they act on the residual stream, found by what its modules do, not by what they are called.
 
+A row of one token at position 0 is not turned by rotary positions, so queries, keys and values of the basis vectors are the
+rows of `W_Q`, `W_K`, `W_V`; where these are not linear (norms of queries and keys) they have no matrix, and none is given.
 A norm enters through its gain and, for LayerNorm, the centring; the positive scale that depends on the token is left out.
 """
 
 from __future__ import annotations
 
+import weakref
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,100 +16,149 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.errors import BadInput
+from core.transformer.anatomy import is_linear
 from core.transformer.loaded import LoadedModel
+from core.transformer.passes.fused_attention import NotFused, Seen, each_layer
+from core.transformer.passes.hooks import for_batch, run_body
+from core.transformer.passes.norms import Norm, norm_as_it_acts
+
+# Basis vectors are tried beside this many times their size: what is not linear shows.
+TWICE = 2.0
+_MATRICES: weakref.WeakKeyDictionary[LoadedModel, dict[int, tuple[Tensor, ...]]] = weakref.WeakKeyDictionary()
+_NORMS: weakref.WeakKeyDictionary[LoadedModel, dict[str, Norm]] = weakref.WeakKeyDictionary()
 
 
 def query_and_key(
     model: LoadedModel, layer: int, head: int
-) -> tuple[Float[Tensor, "d_model d_head"], Float[Tensor, "d_model d_head"]]:
-    """A query head's own `W_Q`, and its `W_K`, which it may share with its group."""
-    queries, keys = _matrix(model, "W_Q", layer), _matrix(model, "W_K", layer)
-    return queries[head].float(), keys[head * len(keys) // model.card.n_heads].float()
+) -> tuple[Float[Tensor, "d_model _d_head"], Float[Tensor, "d_model _d_head"]]:
+    """A query head's own `W_Q`, and its `W_K`, which it may share with its group.
 
-
-def reads(model: LoadedModel, layer: int, matrix: Float[Tensor, "d_model columns"]) -> Float[Tensor, "d_model columns"]:
-    """`matrix`, which reads a layer's normed input, as it reads the residual stream itself."""
-    return centred(model, input_gain(model, layer)[:, None] * matrix)
+    Raises BadInput where the attention has no such matrices: norms of queries and keys, latent attention, no fast twin.
+    """
+    queries, keys, _ = _projections(model, layer)
+    if queries.numel() == 0 or queries.shape[-1] != keys.shape[-1]:
+        raise _withheld(model, "its queries and keys are no linear maps of what its attention reads")
+    return queries[:, head], keys[:, head]
 
 
 def value_and_output(
     model: LoadedModel, layer: int, head: int
-) -> tuple[Float[Tensor, "d_model d_head"], Float[Tensor, "d_head d_model"]]:
-    """A query head's `W_V`, which it may share with its group, and its own `W_O`."""
-    values, outputs = _matrix(model, "W_V", layer), _matrix(model, "W_O", layer)
-    group = head * len(values) // model.card.n_heads
-    return values[group].float(), outputs[head].float()
+) -> tuple[Float[Tensor, "d_model _d_head"], Float[Tensor, "_d_head d_model"]]:
+    """A query head's `W_V`, which it may share with its group, and its own `W_O`; raises BadInput where there are none."""
+    _, _, values = _projections(model, layer)
+    if values.numel() == 0:
+        raise _withheld(model, "its values are no linear map of what its attention reads")
+    return values[:, head], output_matrix(model, layer)[head]
+
+
+def output_matrix(model: LoadedModel, layer: int) -> Float[Tensor, "n_heads _d_head d_model"]:
+    """`W_O` of every head of a layer: the output projection on the basis vectors."""
+    part = model.anatomy.attention[layer]
+    width = part.n_heads * part.d_head
+    projection = model.module.get_submodule(part.projection)
+    with torch.no_grad(), model.lock:
+        basis = torch.eye(width, device=model.device, dtype=model.dtype)[None]
+        found: Tensor = projection(basis)[0].float() - projection(torch.zeros_like(basis[:, :1]))[0].float()
+    return found.view(part.n_heads, part.d_head, -1)
+
+
+def reads(model: LoadedModel, layer: int, matrix: Float[Tensor, "d_model columns"]) -> Float[Tensor, "d_model columns"]:
+    """`matrix`, which reads a layer's normed input, as it reads the residual stream itself."""
+    name = model.anatomy.attention[layer].input_norm
+    return matrix if name is None else _through(norm_of(model, name), matrix)
 
 
 def embedding(model: LoadedModel) -> Float[Tensor, "d_vocab d_model"]:
-    """`W_E`; raises BadInput where the bridge shows none."""
-    return _matrix(model, "W_E").float()
+    """What each token puts into the residual stream; raises BadInput where the module has no table for it."""
+    place: Any = model.module
+    table: Any = place.get_input_embeddings() if hasattr(place, "get_input_embeddings") else place.tok_embed
+    weight = getattr(table, "weight", None)
+    if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.shape[-1] != model.anatomy.d_model:
+        raise _withheld(model, "it has no table of embeddings as wide as its residual stream")
+    return weight.float()
 
 
 def unembedding(model: LoadedModel) -> Float[Tensor, "d_model d_vocab"]:
-    """`W_U`; raises BadInput where the bridge shows none."""
-    return _matrix(model, "W_U").float()
+    """`W_U`, after the final norm: the unembedding on the basis vectors, without its bias."""
+    place = model.module.get_submodule(model.anatomy.unembedding)
+    weight = getattr(place, "weight", None)
+    if isinstance(weight, Tensor) and weight.is_floating_point() and weight.shape[0] == model.card.d_vocab:
+        return weight.float().T
+    raise _withheld(model, "its unembedding shows no matrix of numbers")
 
 
-def _matrix(model: LoadedModel, name: str, layer: int | None = None) -> Tensor:
-    """A weight under the field's name for it. Quantised weights and latent attention have none to show.
-
-    Raises BadInput for these.
-    """
-    found: Any = None
-    why: Exception | None = None
-    try:
-        place = model.bridge if layer is None else model.bridge.blocks[layer].attn
-        found = getattr(place, name)
-    except (NotImplementedError, AttributeError, AssertionError, RuntimeError, KeyError) as error:
-        why = error
-    if not isinstance(found, Tensor) or not found.is_floating_point():
-        raise BadInput(
-            f"{model.card.name} shows no {name} as a matrix of numbers (it may be quantised, or of a kind without one), so "
-            "nothing is said of its weights."
-        ) from why
-    return found
+def read_by_logits(model: LoadedModel) -> Float[Tensor, "d_model d_vocab"]:
+    """`W_U` as it reads the residual stream: through what is linear in the final norm."""
+    matrix = unembedding(model)
+    for name in reversed(model.anatomy.ending):
+        part = model.module.get_submodule(name)
+        matrix = part.weight.float().T @ matrix if is_linear(part) else _through(norm_of(model, name), matrix)
+    return matrix
 
 
-def norm_kind(model: LoadedModel) -> str:
-    """`layer`, `rms` or `none`."""
-    norm = str(getattr(model.bridge.cfg, "normalization_type", None) or "").upper()
-    return "rms" if norm.startswith("RMS") else "layer" if norm.startswith("LN") else "none"
+def norm_of(model: LoadedModel, name: str) -> Norm:
+    """A norm of the model as it acts; raises BadInput where the module is something else."""
+    known = _NORMS.setdefault(model, {})
+    if name not in known:
+        try:
+            with model.lock:
+                known[name] = norm_as_it_acts(model.module.get_submodule(name), model.anatomy.d_model, model.device)
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise _withheld(model, f"its {name} is not a norm of a known kind") from error
+    return known[name]
 
 
-def centred(model: LoadedModel, matrix: Float[Tensor, "d_model columns"]) -> Float[Tensor, "d_model columns"]:
-    """LayerNorm takes the mean over features away from what it reads: the same as taking it from the rows that read."""
-    return matrix - matrix.mean(0, keepdim=True) if norm_kind(model) == "layer" else matrix
+def _through(norm: Norm, matrix: Float[Tensor, "d_model columns"]) -> Float[Tensor, "d_model columns"]:
+    scaled = norm.gain[:, None] * matrix
+    return scaled - scaled.mean(0, keepdim=True) if norm.centred else scaled
 
 
-def centred_rows(model: LoadedModel, rows: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
-    """As `centred`, for vectors in rows."""
-    return rows - rows.mean(-1, keepdim=True) if norm_kind(model) == "layer" else rows
+def _withheld(model: LoadedModel, why: str) -> BadInput:
+    return BadInput(f"Nothing is said of the weights of {model.card.name}: {why}.")
 
 
-def norm_scale(model: LoadedModel, residual: Float[Tensor, "... d_model"]) -> Float[Tensor, "... 1"]:
-    """What the final norm divides by at each position."""
-    eps = float(getattr(model.bridge.cfg, "eps", 1e-5))
-    if norm_kind(model) == "none":
-        return torch.ones_like(residual[..., :1])
-    moved = residual - residual.mean(-1, keepdim=True) if norm_kind(model) == "layer" else residual
-    return (moved.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+def _projections(model: LoadedModel, layer: int) -> tuple[Tensor, ...]:
+    """`W_Q`, `W_K`, `W_V` as `[d_model, n_heads, d_head]`, each empty where it is no matrix."""
+    known = _MATRICES.setdefault(model, {})
+    if layer not in known:
+        if model.bare is None or layer not in model.anatomy.attention:
+            raise _withheld(model, "its attention does not show queries, keys and values")
+        known.clear()  # one layer at a time: all of them would be the model once more
+        try:
+            known[layer] = _probed(model, layer)
+        except (NotFused, RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise _withheld(model, "its attention does not show queries, keys and values") from error
+    return known[layer]
 
 
-def final_gain(model: LoadedModel) -> Float[Tensor, " d_model"]:
-    """The gain of the norm before the unembedding."""
-    return _gain(model, model.bridge.ln_final)
+@torch.no_grad()
+def _probed(model: LoadedModel, layer: int) -> tuple[Tensor, ...]:
+    part = model.anatomy.attention[layer]
+    place = model.bare.get_submodule(part.name)
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    handle = place.register_forward_pre_hook(lambda _, given, keywords: calls.append((given, keywords)), with_kwargs=True)
+    with model.lock:
+        try:
+            run_body(model, torch.zeros(1, 1, dtype=torch.long), module=model.bare)
+        finally:
+            handle.remove()
+        arguments, keywords = calls[0]
+        rows_of = partial(for_batch, batch=1 + 2 * model.anatomy.d_model)
+        arguments = tuple(map(rows_of, arguments))
+        keywords = {name: rows_of(value) for name, value in keywords.items()}
+        basis = torch.eye(model.anatomy.d_model, device=model.device, dtype=model.dtype)[:, None]
+        rows = torch.cat([torch.zeros_like(basis[:1]), basis, TWICE * basis])
+        seen: list[Seen] = []
+        with each_layer(seen.append):
+            if "hidden_states" in keywords:
+                place(*arguments, **(keywords | {"hidden_states": rows}))
+            else:
+                place(rows, *arguments[1:], **keywords)
+    return tuple(_matrix(getattr(seen[0], name)[:, :, 0].float()) for name in ("query", "key", "value"))
 
 
-def input_gain(model: LoadedModel, layer: int) -> Float[Tensor, " d_model"]:
-    """The gain of the norm before a layer's attention."""
-    return _gain(model, getattr(model.bridge.blocks[layer], "ln1", None))
-
-
-def _gain(model: LoadedModel, norm: torch.nn.Module | None) -> Float[Tensor, " d_model"]:
-    """A norm's gain; Gemma stores it less one."""
-    weights = [] if norm is None else [p for name, p in norm.named_parameters() if name.endswith("weight")]
-    if not weights:
-        return torch.ones(model.card.d_model, device=model.device)
-    offset = 1.0 if getattr(model.bridge.cfg, "rmsnorm_uses_offset", False) else 0.0
-    return weights[0].float() + offset
+def _matrix(answers: Float[Tensor, "rows n_heads _d_head"]) -> Tensor:
+    count = (len(answers) - 1) // 2
+    once, twice = answers[1 : 1 + count] - answers[:1], answers[1 + count :] - answers[:1]
+    loose = 1e-3 * float(once.abs().max())
+    return once if torch.allclose(twice, TWICE * once, atol=loose, rtol=0) else torch.empty(0)

@@ -93,13 +93,15 @@ def costs_of(subject: Subject, mode: Mode, layers: Sequence[int]) -> CausalMap |
     The page runs again whenever a layer is done.
     """
     known = known_causal_map(subject, mode)
-    missing = [layer for layer in layers if known is None or np.isnan(known.effect[layer]).any()]
-    if missing:
+    if _lacks_layers(known, layers):
         # All of them are in the key, so that everybody who looks at these heads shares one job from its start to its end.
         key = job_key(subject, "costs", mode, *layers)
         doing = "Taking each of these heads away alone, to add what it costs"
-        await_job(key, partial(causal_map, subject, mode, layers), doing, background=True, live=True)
+        measured = await_job(key, partial(causal_map, subject, mode, layers), doing, background=True, live=True)
         known = known_causal_map(subject, mode)
+        # A finished job answers for as long as it is remembered, whether or not the store still has its layers.
+        if measured is not None and _lacks_layers(known, layers):
+            return measured
     return known
 
 
@@ -130,6 +132,10 @@ def judged_of(subject: Subject, floor: float) -> Judgement | None:
     found = await_result(job_key(subject, "verdicts"), work, doing)
     # The job may have been asked for with another floor.
     return found if found is None or found.floor == floor else work()
+
+
+def _lacks_layers(known: CausalMap | None, layers: Sequence[int]) -> bool:
+    return any(known is None or np.isnan(known.effect[layer]).any() for layer in layers)
 
 
 def _lacks_baselines(sweep: Sweep) -> bool:

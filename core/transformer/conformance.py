@@ -1,0 +1,169 @@
+"""Does a model hold what its numbers rest on: tried on the model at hand, at the length used, before they are believed.
+
+The oracle is the model library's own module, run eagerly. What a check does not pass is not measured another way in silence:
+what rests on it is withheld, with the reason.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from core.errors import BadInput, ModelUnavailable
+from core.transformer.anatomy import causal_tolerance, run_module, trial_ids
+from core.transformer.loaded import LoadedModel
+from core.transformer.passes.fused import agreement, cell_tolerance
+from core.transformer.passes.hooks import check_finite, hooks_attached, run_body, z_hook
+from core.transformer.passes.readout import check_readout, logits_from
+
+CheckName = Literal["complete", "finite", "causal", "patterns", "ablation", "parts", "bos"]
+# What cannot be said where a check fails.
+RESTS_ON: dict[CheckName, tuple[str, ...]] = {
+    "complete": ("every number",),
+    "finite": ("every number",),
+    "causal": ("every number",),
+    "patterns": ("the fast pass",),
+    "ablation": ("effects of removal",),
+    "parts": ("direct effect",),
+    "bos": ("probes with a BOS",),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: by how much it misses at worst, how much is allowed (None where nothing is measured), and why it failed."""
+
+    name: CheckName
+    passed: bool
+    worst: float | None
+    tolerance: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """All checks of a model at one length (tokens a copy)."""
+
+    length: int
+    checks: tuple[Check, ...]
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """What is not shown because its check failed, each with the reason."""
+        return tuple(f"{what}: {check.reason}" for check in self.checks if not check.passed for what in RESTS_ON[check.name])
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is withheld."""
+        return all(check.passed for check in self.checks)
+
+
+_KNOWN: weakref.WeakKeyDictionary[LoadedModel, dict[tuple[int, int], Conformance]] = weakref.WeakKeyDictionary()
+
+
+def conform(
+    model: LoadedModel, length: int, bos_tokens: int, parts: Callable[[LoadedModel, Tensor, Tensor], float]
+) -> Conformance:
+    """Every check at a length; made once for each model and length.
+
+    parts: by how much all parts miss the logit, on ids and targets (`core.verdicts.attribution`); it raises BadInput, with the
+    reason, where that cannot be said.
+    """
+    known = _KNOWN.setdefault(model, {})
+    if (length, bos_tokens) not in known:
+        known[length, bos_tokens] = _conform(model, length, bos_tokens, parts)
+    return known[length, bos_tokens]
+
+
+def _conform(
+    model: LoadedModel, length: int, bos_tokens: int, parts: Callable[[LoadedModel, Tensor, Tensor], float]
+) -> Conformance:
+    n_tokens = bos_tokens + 2 * length
+    tokens = trial_ids(model.card.d_vocab, 1, n_tokens).to(model.device)
+    # What is missing or left over was refused at the load.
+    checks = [Check("complete", True, 0.0, 0.0), _finite(model, tokens)]
+    if checks[-1].passed:
+        checks += [_causal(model, tokens), _patterns(model, n_tokens), _ablation(model, tokens), _parts(model, tokens, parts)]
+    checks.append(_bos(model))
+    return Conformance(length, tuple(checks))
+
+
+@torch.no_grad()
+def _finite(model: LoadedModel, tokens: Tensor) -> Check:
+    try:
+        check_finite(model, run_body(model, tokens).final, tokens)
+        check_readout(model)
+    except ModelUnavailable as error:
+        return Check("finite", False, None, None, str(error))
+    return Check("finite", True, 0.0, 0.0)
+
+
+@torch.no_grad()
+def _causal(model: LoadedModel, tokens: Tensor) -> Check:
+    other = tokens.clone()
+    other[:, -1] = (other[:, -1] + 1) % model.card.d_vocab
+    one, two = (run_body(model, ids).final[:, :-1].float() for ids in (tokens, other))
+    worst = float((one - two).abs().max() / one.abs().max().clamp_min(1e-9))
+    loose = causal_tolerance(model.module)
+    return Check("causal", worst <= loose, worst, loose, "" if worst <= loose else "another last token changes earlier logits")
+
+
+def _patterns(model: LoadedModel, n_tokens: int) -> Check:
+    if model.bare is None or hooks_attached():
+        return Check("patterns", True, 0.0, cell_tolerance(model), "the eager module itself is read")
+    found = agreement(model, n_tokens)
+    reason = "" if found.agrees else f"{found.reason or 'the cells differ'}; the eager module is read instead"
+    return Check("patterns", found.agrees, found.worst, cell_tolerance(model), reason)
+
+
+@torch.no_grad()
+def _ablation(model: LoadedModel, tokens: Tensor) -> Check:
+    """Two heads taken away by the hook, beside the output projection's own input with their slice set to zero by hand."""
+    layer, part = next(iter(model.anatomy.attention.items()))
+    lost = sorted({0, part.n_heads - 1})
+
+    def without(z: Tensor) -> Tensor:
+        changed = z.clone()
+        changed[:, :, lost] = 0
+        return changed
+
+    def sliced(projection: torch.nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        changed = given[0].clone()
+        for head in lost:
+            changed[..., head * part.d_head : (head + 1) * part.d_head] = 0
+        return (changed,)
+
+    place = model.bare if model.bare is not None and agreement(model, tokens.shape[1]).agrees else model.module
+    ours = logits_from(model, run_body(model, tokens, [(z_hook(layer), without)], module=place).final)
+    with model.lock:
+        handle = model.module.get_submodule(part.projection).register_forward_pre_hook(sliced)
+        try:
+            own = run_module(model.module, tokens).float()
+        finally:
+            handle.remove()
+    worst = float((ours - own).abs().max() / own.abs().max().clamp_min(1e-9))
+    loose = 1e-4 if model.dtype == torch.float32 else 5e-2
+    return Check("ablation", worst <= loose, worst, loose, "" if worst <= loose else "removal is not what the projection shows")
+
+
+def _parts(model: LoadedModel, tokens: Tensor, parts: Callable[[LoadedModel, Tensor, Tensor], float]) -> Check:
+    loose = 1e-4 if model.dtype == torch.float32 else 2e-2
+    try:
+        return Check("parts", True, parts(model, tokens, torch.arange(1, tokens.shape[1])), loose)
+    except BadInput as error:
+        return Check("parts", False, None, loose, str(error))
+
+
+def _bos(model: LoadedModel) -> Check:
+    identity = model.identity
+    if identity.tokenizer is None:
+        return Check("bos", True, None, None, "there is no tokenizer to compare with")
+    ids = identity.tokenizer.encode("a", special_tokens=True)
+    own = bool(ids) and len(ids) > 1 and ids[0] == identity.bos_token_id
+    same = own == identity.prepends_bos
+    return Check("bos", same, None, None, "" if same else "the tokenizer's own BOS policy is another one")
