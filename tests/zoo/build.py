@@ -106,7 +106,10 @@ def main(root: Path, names: list[str]) -> None:
         except NotBuilt as error:
             lines.append(f"{name}\tnot built\t{ROWS[name].model_type}\t{error}")
         print(lines[-1], flush=True)
-    (root / "INDEX.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    index = root / "INDEX.txt"
+    known = {line.split("\t")[0]: line for line in index.read_text(encoding="utf-8").splitlines()} if index.exists() else {}
+    known |= {line.split("\t")[0]: line for line in lines}
+    index.write_text("\n".join(known.values()) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -147,16 +147,17 @@ class Oracle:
     @cached_property
     def outputs(self) -> dict[int, nn.Module | None]:
         """Each attention layer's output projection; None where its input is not one slice a head."""
-        return {layer: self._output_projection(index, seen) for index, (layer, seen) in enumerate(self.seen.items())}
+        return {layer: self._output_projection(seen) for layer, seen in self.seen.items()}
 
-    def _output_projection(self, index: int, seen: Seen) -> nn.Module | None:
+    def _output_projection(self, seen: Seen) -> nn.Module | None:
         maps = list(dict.fromkeys(seen.after))
         clean = self._inputs(maps, {})
         for linear in maps:
             z = clean.get(linear)
             if z is None or z.dim() < 2:
                 continue
-            moved = [self._inputs([linear], {index: _other(head)})[linear] for head in range(self.n_heads)]
+            others = [dict.fromkeys(seen.softmaxes, _other(head)) for head in range(self.n_heads)]
+            moved = [self._inputs([linear], change)[linear] for change in others]
             if all((changed - z).abs().max() <= STILL for changed in moved):
                 continue
             if z.shape[-1] % self.n_heads or z.dim() != 3:
@@ -249,4 +250,5 @@ def _other(head: int) -> Any:
 
 
 def _stated(config: Any, *names: str) -> int:
-    return next(int(value) for name in names if isinstance(value := getattr(config, name, None), int))
+    """The first of these settings that the configuration has; 0 where it has none."""
+    return next((int(value) for name in names if isinstance(value := getattr(config, name, None), int)), 0)

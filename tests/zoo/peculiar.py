@@ -57,6 +57,7 @@ PECULIAR: dict[str, dict[str, Any]] = {
         "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10000.0},
         "ffn_config": {"hidden_size": 64, "ffn_hidden_size": 32, "moe_num_experts": 4, "moe_top_k": 2},
     },
+    "longcat_flash": {"head_dim": 8},
     "mpt": {"attn_config": {"attn_pdrop": 0}},
     "roc_bert": {"pronunciation_vocab_size": 40, "pronunciation_embed_dim": 16, "shape_vocab_size": 40, "shape_embed_dim": 16},
     "distilbert": {"dim": 64, "hidden_dim": 96},

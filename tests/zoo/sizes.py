@@ -73,7 +73,7 @@ def tiny_settings(family: type[PreTrainedConfig]) -> dict[str, Any]:
         default = known.get(name)
         if isinstance(default, list) or (isinstance(default, int) and not 0 <= default < D_VOCAB):
             settings[name] = token
-    if isinstance(known.get("num_key_value_heads"), int) and "kv_lora_rank" in known:
+    if "num_key_value_heads" in known and "kv_lora_rank" in known:
         settings["num_key_value_heads"] = N_HEADS
     if "is_decoder" in known:
         settings["is_decoder"] = True

@@ -22,11 +22,15 @@ Change = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Seen:
-    """One attention that ran: its module's name and the layer's, the pattern it reported (or its softmax), linear maps after it."""
+    """One attention that ran: its module's name and its layer's, and the pattern that it reported, or its softmax.
+
+    softmaxes: which ones of the pass were its. after: the linear maps that ran between them and the next attention's.
+    """
 
     name: str
     place: str
     pattern: Tensor
+    softmaxes: tuple[int, ...]
     after: tuple[nn.Module, ...]
 
     @property
@@ -36,53 +40,70 @@ class Seen:
 
 
 class Patterns(TorchFunctionMode):
-    """Sees every softmax over keys `[batch, n_heads, tokens, keys]`, and may change what one of them gives."""
+    """Sees every softmax over keys, as `[batch, n_heads, tokens, keys]`, and may change what some of them, by number, give."""
 
     def __init__(self, n_heads: int, n_tokens: int, change: dict[int, Change] | None = None) -> None:
         super().__init__()
         self.n_heads, self.n_tokens, self.change = n_heads, n_tokens, change or {}
         self.count = 0
-        self.on_softmax: Callable[[Tensor], None] = lambda pattern: None
+        self.on_softmax: Callable[[int, Tensor], None] = lambda number, pattern: None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func not in _SOFTMAXES or result.dim() != 4 or result.shape[1:3] != (self.n_heads, self.n_tokens):
+        pattern = self._pattern(result) if func in _SOFTMAXES else None
+        if pattern is None:
             return result
-        # A softmax may be written in terms of another one, and routers have some; only those over keys count, once each.
-        if result.shape[-1] < self.n_tokens:
-            return result
-        with torch._C.DisableTorchFunction():
-            self.on_softmax(result)
-            if self.count in self.change:
-                result = self.change[self.count](result.clone())
+        self.on_softmax(self.count, pattern)
+        if self.count in self.change:
+            result = self.change[self.count](pattern.clone()).reshape(result.shape)
         self.count += 1
         return result
+
+    def _pattern(self, result: Tensor) -> Tensor | None:
+        """The result seen as a pattern: some families keep batch and heads in one axis; a router's softmax is none."""
+        if result.dim() == 3 and result.shape[1] == self.n_tokens and result.shape[0] % max(self.n_heads, 1) == 0:
+            result = result.unflatten(0, (-1, max(self.n_heads, 1)))
+        fits = result.dim() == 4 and result.shape[1:3] == (self.n_heads, self.n_tokens) and result.shape[3] >= self.n_tokens
+        return result if fits else None
+
+
+@dataclass
+class _Attention:
+    owner: nn.Module
+    place: str
+    patterns: list[Tensor]
+    softmaxes: list[int]
+    after: list[nn.Module]
 
 
 def attentions(model: nn.Module, run: Callable[[], Any], n_heads: int, n_tokens: int) -> list[Seen]:
     """Every attention of one pass, in the order in which they ran."""
     names = {module: name for name, module in model.named_modules()}
     inside: list[nn.Module] = []
-    found: list[tuple[nn.Module, str, list[Tensor], list[nn.Module]]] = []
+    found: list[_Attention] = []
 
-    def softmax_here(pattern: Tensor) -> None:
+    def softmax_here(number: int, pattern: Tensor) -> None:
         numbered = [module for module in inside if re.search(r"\.\d+(\.|$)", names[module])]
-        if numbered:
-            found.append((numbered[-1], names[numbered[0]], [pattern], []))
+        if not numbered:
+            return
+        if found and found[-1].owner is numbered[-1] and numbered[-1] in inside and not found[-1].after:
+            # One module, several softmaxes: what it reports counts.
+            found[-1].softmaxes.append(number)
+        else:
+            found.append(_Attention(numbered[-1], names[numbered[0]], [pattern], [number], []))
 
     def leave(module: nn.Module, args: Any, result: Any) -> None:
         inside.pop()
         if found and is_linear(module):
-            found[-1][3].append(module)
-        for owner, _, patterns, _ in found[-1:]:
-            if owner is module and isinstance(result, tuple):
-                patterns += [part for part in result[1:] if _is_pattern(part, n_heads, n_tokens)]
+            found[-1].after.append(module)
+        if found and found[-1].owner is module and isinstance(result, tuple):
+            found[-1].patterns += [part for part in result[1:] if _is_pattern(part, n_heads, n_tokens)]
 
     mode = Patterns(n_heads, n_tokens)
     mode.on_softmax = softmax_here
     with hooked(list(names), before=lambda module, args: inside.append(module), after=leave), mode:
         run()
-    return [Seen(names[owner], place, patterns[-1], tuple(after)) for owner, place, patterns, after in found]
+    return [Seen(names[a.owner], a.place, a.patterns[-1], tuple(a.softmaxes), tuple(a.after)) for a in found]
 
 
 def is_linear(module: nn.Module) -> bool:
