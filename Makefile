@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: run install install-dev browser models test lint bundled-results model-list bench clean
+.PHONY: run install install-dev browser models test lint bundled-results model-list zoo bench clean
 
 run: install
 	$(BIN)/python -m streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
@@ -51,6 +51,10 @@ bundled-results: install
 
 model-list: install
 	$(BIN)/python -m core.models.supported
+
+# Every architecture of the model library, tiny, beside its own eager module; writes docs/architectures.md.
+zoo: install-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.zoo.table --workers $(TEST_WORKERS)
 
 # The ratios, and the simulations of the verdicts at full size: `make test` runs them on 60 models, this on 200.
 bench: install-dev models

@@ -222,19 +222,26 @@ def _list_of_blocks(module: nn.Module, names: list[str]) -> str | None:
 
 def _attention(module: nn.Module, seen: _Watch, name: str, whose: str) -> Attention:
     n_heads = seen.patterns[name][1]
+    given, output = next((given, output) for done, given, output in seen.order if done == name)
     inside = [entry for entry in seen.linear if entry[0].startswith(f"{name}.")]
+    if inside and given is not None and _reads(seen, inside[-1][0], given):
+        # The last one inside makes values: the heads' outputs are projected by whoever reads what the attention gives.
+        inside = [entry for entry in seen.linear if output is not None and _reads(seen, entry[0], output)][:1]
     if not inside or inside[-1][1] % n_heads:
         raise ModelUnavailable(
             f"The attention {name} of {whose} does not end in a linear map of its heads' outputs, so no head can be told apart."
         )
     projection, width, _ = inside[-1]
-    given = next(given for done, given, _ in seen.order if done == name)
     norms = [
         done
         for done, _, output in seen.order
         if output is not None and given is not None and _same(output, given) and is_norm(module.get_submodule(done))
     ]
     return Attention(name, projection, n_heads, width // n_heads, norms[0] if norms else None)
+
+
+def _reads(seen: _Watch, name: str, value: Tensor) -> bool:
+    return any(given is not None and done == name and _same(given, value) for done, given, _ in seen.order)
 
 
 def _unembedding(module: nn.Module, seen: _Watch, whose: str) -> str:

@@ -142,7 +142,7 @@ def _follow(model: LoadedModel, name: str, attention: set[str], parts: _Parts, p
         elif is_norm(part):
             put(part.register_forward_hook(_frozen(parts, norm_of(model, whole))))
         else:
-            put(part.register_forward_hook(_leaf_output(parts)))
+            put(part.register_forward_hook(_leaf_output(parts), with_kwargs=True))
 
 
 def _leaf(value: Tensor) -> Tensor:
@@ -170,10 +170,16 @@ def _leaf_z(parts: _Parts, layer: int, n_heads: int, d_head: int) -> Callable[..
 
 
 def _leaf_output(parts: _Parts) -> Callable[..., Any]:
-    def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
+    def hook(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> Any:
         first = output[0] if isinstance(output, tuple) else output
         if not isinstance(first, Tensor) or not first.is_floating_point() or first.ndim not in (2, 3):
             return None
+        followed = [given for given in (*arguments, *keywords.values()) if isinstance(given, Tensor) and given.requires_grad]
+        if len(followed) > 1:
+            # Held as a whole it would hold the stream, too, and all parts would still add up.
+            raise Withheld(
+                "A part of this model reads the residual stream and adds to it by itself, so it cannot be held apart."
+            )
         parts.others.append(_leaf(first))
         # A copy: some families add to it in place.
         value = parts.others[-1].clone()

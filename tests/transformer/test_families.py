@@ -147,7 +147,9 @@ def test_scores_and_parts_are_those_of_the_librarys_eager_module(name: str) -> N
 
 def test_a_path_through_the_mlps_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = adopt(made("multipliers"))
-    monkeypatch.setattr("core.verdicts.attribution._leaf_output", lambda parts: lambda module, arguments, output: None)
+    monkeypatch.setattr(
+        "core.verdicts.attribution._leaf_output", lambda parts: lambda module, arguments, keywords, output: None
+    )
     with pytest.raises(BadInput, match="do not add up to its logits"):
         attributed(loaded, torch.arange(24).view(1, 24) + 5, torch.tensor([14, 15]))
 

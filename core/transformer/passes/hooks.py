@@ -167,7 +167,8 @@ class Body:
     inputs: each block's input (`resid_pre`), and calls: how each block was called; both only where they were asked for.
     """
 
-    final: Hidden
+    # As wide as the unembedding reads, which need not be as wide as the stream.
+    final: Float[Tensor, "batch tokens d_unembedded"]
     inputs: tuple[Hidden, ...] = ()
     calls: tuple[BlockCall, ...] = ()
 
