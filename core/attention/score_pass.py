@@ -20,6 +20,7 @@ from core.attention.reduce import FusedReducer, PatternReducer, Reduced, placebo
 from core.attention.rotated import SuccessorReader, successor_name
 from core.attention.scores import PLACEBO_SHIFTS, SCORES, SUCCESSOR_SHIFTS
 from core.attention.second_copy import losses_and_hits
+from core.errors import ModelUnavailable
 from core.probes.layout import Layout
 from core.probes.probe import Probe
 from core.runtime.jobs import current_control
@@ -189,7 +190,7 @@ def _pass(
             ends.append({name: value.cpu() for name, value in reading.end(final, batch, rows).items()})
         if reading.fused is not None:
             if set(layers) != set(model.anatomy.attention):
-                raise RuntimeError(f"only {len(layers)} of {len(model.anatomy.attention)} layers showed their attention")
+                raise ModelUnavailable(f"Not every layer of {model.card.name} shows its attention, so no head can be scored.")
             reduced.append({name: _every_layer(model, layers, name) for name in next(iter(layers.values()))})
         job.progress(min(1.0, (start + step) / len(ids)), "measuring")
     return _joined(reduced, -1), _joined(ends, 0)

@@ -191,6 +191,8 @@ def _assemble(module: nn.Module, seen: _Watch, whose: str, flagged: bool) -> Ana
         raise ModelUnavailable(f"{whose} does not keep its layers in one list, so its heads cannot be numbered.")
     count = len(module.get_submodule(holder))  # type: ignore[arg-type]
     blocks = tuple(f"{holder}.{index}" for index in range(count))
+    if any(name in blocks and output is None for name, _, output in seen.order):
+        raise ModelUnavailable(f"A layer of {whose} gives no single residual stream, so it cannot be measured layer by layer.")
     unembedding = _unembedding(module, seen, whose)
     attention: dict[int, Attention] = {}
     for name in names:
