@@ -39,7 +39,7 @@ def examined(name: str) -> tuple[str, Found]:
             return name, examine(name, folder)
     except NotBuilt as error:
         return name, str(error)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         # What the product does wrong is a verdict already; this is the oracle, which is the library's own module.
         return name, f"the model library's own module does not run: {str(error).splitlines()[0]}"
     finally:
