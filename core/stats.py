@@ -9,6 +9,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -65,6 +66,25 @@ def student_intervals(
         return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
     reach = student_quantile(count - 1) * exact.std(-1, ddof=1) / math.sqrt(count)
     return mean - reach, mean + reach
+
+
+class Number(NamedTuple):
+    """A mean and its 95 % interval; NaN for what is not measured or withheld."""
+
+    value: float
+    low: float
+    high: float
+
+
+UNKNOWN = Number(math.nan, math.nan, math.nan)
+
+
+def estimate(values: Float[np.ndarray, " sequences"]) -> Number:
+    """One mean with its Student-t interval, which a single value does not have; unknown where there is nothing."""
+    if not values.size:
+        return UNKNOWN
+    low, high = student_intervals(values[None])
+    return Number(float(values.mean(dtype=np.float64)), float(low[0]), float(high[0]))
 
 
 @lru_cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,18 +14,7 @@ from core.heads import Head, HeadSet
 from core.probes.layout import Layout
 from core.probes.losses import losses_of
 from core.settings.modes import Mode
-from core.stats import student_intervals
-
-
-class WithInterval(NamedTuple):
-    """A mean over sequences and its 95 % Student-t interval; NaN for what cannot be given."""
-
-    value: float
-    low: float
-    high: float
-
-
-NOT_GIVEN = WithInterval(nan, nan, nan)
+from core.stats import UNKNOWN, Number, estimate, student_intervals
 
 
 @dataclass(frozen=True)
@@ -75,21 +63,21 @@ class TotalEffect:
     gain: Float[np.ndarray, " sequences"] | None
 
     @property
-    def in_logits(self) -> WithInterval:
+    def in_logits(self) -> Number:
         """In logits, which do not compare between models."""
-        return mean_with_interval(self.logits)
+        return estimate(self.logits)
 
     @property
-    def unit(self) -> WithInterval:
+    def unit(self) -> Number:
         """The model's gain, in logits."""
-        return NOT_GIVEN if self.gain is None else mean_with_interval(self.gain)
+        return UNKNOWN if self.gain is None else estimate(self.gain)
 
     @property
-    def in_gains(self) -> WithInterval:
+    def in_gains(self) -> Number:
         """In units of the gain; withheld where the gain's own interval is not above zero, for then it is no unit."""
         if not self.unit.low > 0:
-            return NOT_GIVEN
-        return WithInterval(*(end / self.unit.value for end in self.in_logits))
+            return UNKNOWN
+        return Number(*(end / self.unit.value for end in self.in_logits))
 
 
 @dataclass(frozen=True)
@@ -105,9 +93,9 @@ class PatchedIn:
     patched: Float[np.ndarray, " sequences"]
 
     @property
-    def raised(self) -> WithInterval:
+    def raised(self) -> Number:
         """By how much the right tokens' log-probability rises."""
-        return mean_with_interval(self.corrupted - self.patched)
+        return estimate(self.corrupted - self.patched)
 
     @property
     def possible(self) -> float:
@@ -216,12 +204,6 @@ class Pruning:
     def gain_lost(self) -> float:
         """The share of the gain on the second copy that is lost."""
         return gain_lost(self.pruned.second_copy, self.clean)
-
-
-def mean_with_interval(values: Float[np.ndarray, " sequences"]) -> WithInterval:
-    """The mean of a number of each sequence; one sequence has no interval."""
-    low, high = student_intervals(values[None])
-    return WithInterval(float(values.mean(dtype=np.float64)), float(low[0]), float(high[0]))
 
 
 def gain_lost(ablated_second_copy: float, clean: Losses) -> float:

@@ -27,11 +27,17 @@ def heads_to_measure(estimate: Float[np.ndarray, "n_layers n_heads"], scores: He
 
     Heads that do not exist (NaN) are in none.
     """
-    exists = ~np.isnan(scores.mean("induction"))
-    size = np.where(exists & ~np.isnan(estimate), np.abs(estimate), -1.0)
-    largest = np.argsort(-size, axis=None, kind="stable")[: ceil(SHARE_BY_GRADIENT * int(exists.sum()))]
-    wanted = np.isin(np.arange(size.size), largest).reshape(size.shape) & (size >= 0)
+    wanted = np.zeros(estimate.shape, dtype=bool)
+    wanted[tuple(np.transpose(largest_by_gradient(estimate)))] = True
     for name, least in SCORES_FROM.items():
         if name in scores.names:
             wanted |= scores.mean(name) > least
     return tuple(Head(int(layer), int(head)) for layer, head in np.argwhere(wanted))
+
+
+def largest_by_gradient(estimate: Float[np.ndarray, "n_layers n_heads"]) -> HeadSet:
+    """`SHARE_BY_GRADIENT` of the heads that have an estimate, the largest of either sign first."""
+    known = ~np.isnan(estimate)
+    order = np.argsort(np.where(known, -np.abs(estimate), 1.0), axis=None, kind="stable")
+    places = np.unravel_index(order[: ceil(SHARE_BY_GRADIENT * int(known.sum()))], estimate.shape)
+    return tuple(Head(int(layer), int(head)) for layer, head in zip(*places, strict=True))

@@ -13,7 +13,7 @@ from torch import Tensor
 from core.attention.cell_runs import group_scores, planned, runs_of
 from core.attention.cells import Cells, offset_cells
 from core.attention.scores import PLACEBO_SHIFTS, SCORES
-from core.attention.whole_rows import cells_of, whole_rows
+from core.attention.whole_rows import whole_rows
 from core.probes.layout import Layout
 from core.transformer.passes.fused_attention import FusedAttention
 
@@ -109,7 +109,7 @@ class FusedReducer:
             entropy, brought = whole_rows(attention, norms)
             reduced["entropy"] = (entropy[:, :, 1:] / self._uniform).mean(-1).cpu()
             for name, (queries, keys) in self._by_value.items():
-                weights = cells_of(attention, queries, keys) * norms[:, :, keys]
+                weights = attention.cells(torch.from_numpy(queries), torch.from_numpy(keys)) * norms[:, :, keys]
                 reduced[name] = (weights / brought[:, :, queries]).mean(-1).cpu()
         return reduced
 

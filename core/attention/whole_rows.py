@@ -6,9 +6,8 @@ than a second call of the attention kernel, and it gives both at once.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from core.transformer.passes.fused_attention import FusedAttention
@@ -33,11 +32,3 @@ def whole_rows(attention: FusedAttention, value_norms: Rows) -> tuple[Rows, Rows
         entropies.append(sums.log() - logs.mul_(weights).sum(-1) / sums)
         brought.append((weights @ values[:, :, :stop])[..., 0])
     return torch.cat(entropies, -1).clamp_min(0.0), torch.cat(brought, -1)
-
-
-def cells_of(
-    attention: FusedAttention, queries: Int[np.ndarray, " cells"], keys: Int[np.ndarray, " cells"]
-) -> Float[Tensor, "batch n_heads cells"]:
-    """`A[q, k]` of some cells, in float32."""
-    scores = (attention.query[:, :, queries].float() * attention.key[:, :, keys].float()).sum(-1)
-    return torch.exp(scores * attention.scale - attention.log_sum_exp[:, :, queries])

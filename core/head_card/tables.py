@@ -16,7 +16,7 @@ from core.numbers import NOTHING, interval, signed, unsigned
 from core.settings.subject import Subject
 from core.settings.view import View
 from core.sharing.facts import Facts, behaviour_facts, envelope, loss_facts, verdict_facts
-from core.verdicts.estimate import Number
+from core.stats import Number
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 

@@ -32,7 +32,6 @@ from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import RowChoice
 from core.transformer.card import ModelIdentity
-from core.verdicts.estimate import Number
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 from core.verdicts.nominees import Nominee
@@ -231,10 +230,10 @@ def call_facts(subject: Subject, judged: Judgement, found: Sequence[Nominee] | N
         "floor": judged.floor,
         "mode": judged.mode,
         "effect_sequences": judged.effect_sequences,
-        "gain": number_facts(judged.gain),
+        "gain": judged.gain._asdict(),
         "delta": DELTA,
         "stability": {
-            "sequences": number_facts(judged.stability.resampled),
+            "sequences": judged.stability.resampled._asdict(),
             "lengths": judged.stability.lengths,
             "token_ranges": judged.stability.token_ranges or None,
         },
@@ -248,7 +247,7 @@ def call_facts(subject: Subject, judged: Judgement, found: Sequence[Nominee] | N
 def verdict_facts(verdict: Verdict, judged: Judgement) -> Facts:
     """One head's label and the numbers that gave it."""
     looks = {
-        name: number_facts(getattr(verdict, name)) | {"chance": verdict.chance[name]}
+        name: getattr(verdict, name)._asdict() | {"chance": verdict.chance[name]}
         for name in ("induction", "previous_token", "duplicate_token", "sink")
     }
     return {
@@ -256,13 +255,13 @@ def verdict_facts(verdict: Verdict, judged: Judgement) -> Facts:
         "label": verdict.label,
         "role_route": verdict.role_route,
         "induction": looks.pop("induction"),
-        "contrast": number_facts(verdict.contrast),
-        "rotation_contrast": number_facts(verdict.rotation_contrast),
-        "specificity": number_facts(verdict.specificity),
+        "contrast": verdict.contrast._asdict(),
+        "rotation_contrast": verdict.rotation_contrast._asdict(),
+        "specificity": verdict.specificity._asdict(),
         "q": verdict.q,
-        "total_effect": number_facts(verdict.total_effect),
+        "total_effect": verdict.total_effect._asdict(),
         "role_q": verdict.role_q,
-        "direct_effect": number_facts(verdict.direct_effect),
+        "direct_effect": verdict.direct_effect._asdict(),
         # Of the weights, not of sequences: there is nothing to have an interval over.
         "copying": {"value": verdict.copying, "low": None, "high": None},
         **looks,
@@ -274,16 +273,11 @@ def nominee_facts(nominee: Nominee) -> Facts:
     """One head that matters and that no label explains."""
     return {
         "head": nominee.name,
-        "total_effect": number_facts(nominee.total_effect),
+        "total_effect": nominee.total_effect._asdict(),
         "p": nominee.p,
         "q": nominee.q,
         "sentence": nominee_sentence(nominee),
     }
-
-
-def number_facts(found: Number) -> Facts:
-    """A mean over sequences with its 95 % interval."""
-    return {"value": found.value, "low": found.low, "high": found.high}
 
 
 def _judged_probe_facts(subject: Subject, judged: Judgement) -> Facts:

@@ -6,7 +6,6 @@ what heads write; the total effect of each head by itself; copying, which is a f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -14,11 +13,12 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.cached import ABLATION_VERSION, reference_tokens
+from core.ablation.cached import ABLATION_VERSION, estimated_map, reference_tokens
+from core.ablation.screening import ALWAYS_EXACT_LAYERS, largest_by_gradient
 from core.attention.scores import table_digest
 from core.behaviour import State, strongest
 from core.errors import BadInput
-from core.heads import Head, HeadSet, every_head
+from core.heads import Head, HeadSet
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
 from core.runtime.store import Stored, default_store
@@ -37,9 +37,6 @@ from core.verdicts.stability import stability
 
 VERDICT_VERSION = 3
 COPYING_VERSION = 1
-# Up to this many layers every head is asked whether it matters; else those that a gradient screen puts first.
-EXACT_LAYERS = 6
-SCREENED_SHARE = 0.11
 
 
 def judge(
@@ -112,8 +109,9 @@ def nominees(
         return ()
     plan = plan_for(subject, lengths, per_length)
     heads = unexplained(judged.verdicts)
-    if subject.card.n_layers > EXACT_LAYERS:
-        screened = set(_screened(subject, plan, mode))
+    if subject.card.n_layers > ALWAYS_EXACT_LAYERS:
+        # At the middle length.
+        screened = set(largest_by_gradient(estimated_map(plan.judging[len(plan.judging) // 2], mode)))
         heads = tuple(head for head in heads if head in screened)
     writing = _writing(subject, plan)
     effects = Effects(
@@ -198,23 +196,6 @@ def _total_effects(subject: Subject, plan: Plan, heads: HeadSet, mode: Mode) -> 
     for head, key in keys.items():
         found[head] = cached(key, partial(compute, head)).arrays["total"]
     return found
-
-
-def _screened(subject: Subject, plan: Plan, mode: Mode) -> HeadSet:
-    """The heads whose effect a gradient estimates as largest, at the middle length."""
-    card, middle = subject.card, plan.judging[len(plan.judging) // 2]
-
-    def compute() -> Stored:
-        from core.ablation.ablator import Ablator
-
-        probe = middle.probe
-        ablator = Ablator(subject.load(), probe.tokens, reference_tokens(middle), seed=probe.options.seed)
-        return Stored({"effect": ablator.effects_by_gradient(mode, probe.layout.second_copy_targets)}, {})
-
-    key = middle.key("verdict-screen", mode=mode, ablation_version=ABLATION_VERSION)
-    size = np.abs(np.nan_to_num(cached(key, compute).arrays["effect"]))
-    order = sorted(every_head(card.n_layers, card.n_heads), key=lambda head: (-size[head], head))
-    return tuple(order[: math.ceil(SCREENED_SHARE * len(order))])
 
 
 def _effect_lengths(plan: Plan) -> np.ndarray:

@@ -13,7 +13,8 @@ from jaxtyping import Float
 
 from core.behaviour import State
 from core.heads import Head, every_head
-from core.verdicts.estimate import Estimates, Number, estimate, estimates
+from core.stats import Number, estimate
+from core.verdicts.estimate import Estimates, estimates
 from core.verdicts.evidence import LOOKS, Effects, Evidence
 from core.verdicts.labels import Label, label_without_match
 from core.verdicts.matching import Matching, matching

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core.behaviour import State
 from core.heads import Head
 from core.settings.modes import Mode
-from core.verdicts.estimate import Number
+from core.stats import Number
 from core.verdicts.judge import Verdict
 from core.verdicts.labels import MATCHING
 from core.verdicts.stability import Stability

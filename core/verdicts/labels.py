@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from core.settings.experiment import EFFECT_FLOOR
-from core.verdicts.estimate import Number
+from core.stats import Number
 
 Label = Literal[
     "induction",

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from core.heads import Head, HeadSet
-from core.verdicts.estimate import Number, estimate
+from core.stats import Number, estimate
 from core.verdicts.judge import Verdict
 from core.verdicts.roles import DELTA, Shares
 from core.verdicts.significance import SIGNIFICANCE, benjamini_hochberg, student_p_above

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 
 from core.behaviour import State
 from core.heads import Head, every_head
-from core.verdicts.estimate import Number, estimate
+from core.stats import Number, estimate
 from core.verdicts.evidence import Effects
 from core.verdicts.significance import SIGNIFICANCE, benjamini_hochberg, student_p_above
 

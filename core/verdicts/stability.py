@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from core.verdicts.estimate import Number
+from core.stats import Number
 from core.verdicts.evidence import Evidence
 from core.verdicts.matching import matching
 from core.verdicts.significance import SIGNIFICANCE, benjamini_hochberg, student_p_above

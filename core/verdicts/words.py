@@ -12,7 +12,7 @@ from typing import get_args
 from core.numbers import interval, unsigned
 from core.settings.provenance import bos_words, drawn_from
 from core.settings.subject import Subject
-from core.verdicts.estimate import Number
+from core.stats import Number
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 from core.verdicts.labels import IMPOSTOR_FLOOR, MATCHING, OWN_SCORES, Label

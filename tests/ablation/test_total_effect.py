@@ -10,7 +10,7 @@ import torch
 
 from core.ablation.ablator import Ablator, derangement
 from core.ablation.cached import ablate, ablator_for, heads_of, reference_tokens, total_effect
-from core.ablation.outcomes import TotalEffect, mean_with_interval
+from core.ablation.outcomes import TotalEffect
 from core.ablation.total_effect import gain_in_logits, total_effects
 from core.ablation.words import total_effect_sentence
 from core.errors import BadInput
@@ -22,6 +22,7 @@ from core.probes.repeated import repeated_probe
 from core.settings.modes import REFERENCE_SEQUENCES
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.stats import estimate
 from tests.helpers.architectures import N_HEADS, make_pair
 from tests.helpers.eager_ablation import centred, logits_without, losses, output_projections, uncapped, z_of
 
@@ -120,7 +121,7 @@ def test_the_interval_covers_what_it_says():
     random, mean = np.random.default_rng(0), population.mean()
     covered = 0
     for _ in range(COVERAGE_DRAWS):
-        _, low, high = mean_with_interval(random.choice(population, 8))
+        _, low, high = estimate(random.choice(population, 8))
         covered += low <= mean <= high
     print(f"coverage of the total effect's interval: {covered / COVERAGE_DRAWS:.3f} of {COVERAGE_DRAWS} samples of 8")
     # The effects are a little skewed, so not quite 95 % is right; percentiles of 8 values would cover 99 %, a normal's 92 %.

@@ -116,7 +116,7 @@ def test_a_large_model_is_screened_and_a_small_one_is_not(monkeypatch: pytest.Mo
     whole = nominees(TRAINED, (12,), 0.95, per_length=32)
     # No head matches at this floor, so the induction heads are among those that matter without a label.
     assert {nominee.head for nominee in whole} >= {Head(1, head) for head in range(4)}
-    monkeypatch.setattr(verdicts_cached, "EXACT_LAYERS", 1)
+    monkeypatch.setattr(verdicts_cached, "ALWAYS_EXACT_LAYERS", 1)
     screened = nominees(TRAINED, (12,), 0.95, per_length=32)
     assert len(screened) == 1 and screened[0].head in {nominee.head for nominee in whole}
 

@@ -11,7 +11,7 @@ import pytest
 
 from core.behaviour import State
 from core.heads import Head
-from core.verdicts.estimate import UNKNOWN, Number, estimate
+from core.stats import UNKNOWN, Number, estimate
 from core.verdicts.evidence import Effects, Evidence, joined
 from core.verdicts.judge import Verdict, judge_heads
 from core.verdicts.judgement import Judgement

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,8 @@ from core.transformer.passes.trials import closeness, trial_tokens
 
 # How many logits may exist at once while losses are read off: 64 Mi numbers are 256 MB in float32.
 LOGITS_AT_ONCE = 1 << 26
+Logits = Float[Tensor, "positions d_vocab"]
+Ids = Int[Tensor, " positions"]
 # What families call the soft cap of their logits.
 _CAPS = ("final_logit_softcapping", "output_logits_soft_cap", "logits_soft_cap", "logit_softcapping")
 
@@ -67,14 +70,7 @@ def token_losses(
     if targets is None:
         losses = token_losses(model, final, tokens, torch.arange(1, tokens.shape[1]))
         return torch.nn.functional.pad(losses, (1, 0), value=float("nan"))
-    flat = final[:, (targets - 1).to(final.device)].flatten(0, 1)
-    wanted = tokens[:, targets.to(tokens.device)].flatten().to(final.device)
-    step = max(1, LOGITS_AT_ONCE // model.card.d_vocab)
-    parts = [
-        torch.nn.functional.cross_entropy(logits_from(model, flat[at : at + step]), wanted[at : at + step], reduction="none")
-        for at in range(0, len(flat), step)
-    ]
-    return torch.cat(parts).view(len(tokens), -1)
+    return over_targets(model, final, tokens, targets, cross_entropies)
 
 
 def centred_logits(
@@ -88,15 +84,40 @@ def centred_logits(
     What all tokens gain alike cancels, and so does whatever a head adds to every logit. Raises ModelUnavailable as
     `check_readout`.
     """
-    check_readout(model)
+
+    def centred(logits: Logits, right: Ids) -> Float[Tensor, " positions"]:
+        return logits.gather(-1, right[:, None])[:, 0] - logits.mean(-1)
+
+    return over_targets(model, final, tokens, targets, centred, capped=False)
+
+
+def over_targets(
+    model: LoadedModel,
+    final: Hidden,
+    tokens: Int[Tensor, "batch tokens"],
+    targets: Int[Tensor, " targets"],
+    read: Callable[[Logits, Ids], Tensor],
+    *,
+    capped: bool = True,
+) -> Float[Tensor, "batch targets *what"]:
+    """What `read` makes of the logits that predict the tokens at `targets` and of those tokens, some positions at a time.
+
+    Raises ModelUnavailable as `check_readout`.
+    """
     flat = final[:, (targets - 1).to(final.device)].flatten(0, 1)
     wanted = tokens[:, targets.to(tokens.device)].flatten().to(final.device)
     step = max(1, LOGITS_AT_ONCE // model.card.d_vocab)
-    parts = []
-    for at in range(0, len(flat), step):
-        logits = logits_from(model, flat[at : at + step], capped=False)
-        parts.append(logits.gather(-1, wanted[at : at + step, None])[:, 0] - logits.mean(-1))
-    return torch.cat(parts).view(len(tokens), -1)
+    parts = [
+        read(logits_from(model, flat[at : at + step], capped=capped), wanted[at : at + step])
+        for at in range(0, len(flat), step)
+    ]
+    found: Float[Tensor, "batch targets *what"] = torch.cat(parts).unflatten(0, (len(tokens), -1))
+    return found
+
+
+def cross_entropies(logits: Logits, right: Ids) -> Float[Tensor, " positions"]:
+    """The loss of each right token, in nats."""
+    return torch.nn.functional.cross_entropy(logits, right, reduction="none")
 
 
 def logit_multiplier(model: LoadedModel) -> float:

@@ -68,16 +68,6 @@ def reads(model: LoadedModel, layer: int, matrix: Float[Tensor, "d_model columns
     return matrix if name is None else _through(norm_of(model, name), matrix)
 
 
-def embedding(model: LoadedModel) -> Float[Tensor, "d_vocab d_model"]:
-    """What each token puts into the residual stream; raises BadInput where the module has no table for it."""
-    place: Any = model.module
-    table: Any = place.get_input_embeddings() if hasattr(place, "get_input_embeddings") else place.tok_embed
-    weight = getattr(table, "weight", None)
-    if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.shape[-1] != model.anatomy.d_model:
-        raise _withheld(model, "it has no table of embeddings as wide as its residual stream")
-    return weight.float()
-
-
 def unembedding(model: LoadedModel, tokens: Int[Tensor, " columns"] | None = None) -> Float[Tensor, "d_model columns"]:
     """`W_U`, after the final norm: the unembedding without its bias, of `tokens` or of the whole vocabulary.
 
