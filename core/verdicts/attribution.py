@@ -24,7 +24,7 @@ from core.transformer.anatomy import is_linear, is_norm
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.hooks import run_body
 from core.transformer.passes.norms import Norm
-from core.transformer.passes.readout import logit_multiplier
+from core.transformer.passes.readout import centred_logits, logit_multiplier, logits_from
 from core.transformer.passes.weights import norm_of, unembedding
 
 # Share of the logits' size by which the parts may miss the whole, by rounding.
@@ -74,6 +74,7 @@ def attributed(
                 final = run_body(model, tokens).final
         except (RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
             raise Withheld(f"What a head adds to the logit cannot be followed through {model.card.name}.") from error
+        end = final.detach()
         final = final[:, (targets - 1).to(final.device)].float()
         with torch.enable_grad():
             logit = (final * direction).sum(-1)
@@ -92,13 +93,27 @@ def attributed(
         if gradient is not None:
             # Some families flatten sequences and positions into one axis.
             total = total + (value.detach().float() * gradient.float()).reshape(len(tokens), -1).sum(1)
-    whole = logit.detach().sum(-1)
-    size = float(logit.detach().abs().sum(-1).max().clamp_min(1e-6))
-    missed = float((total - whole).abs().max()) / size
+    # The model's own, not what our direction makes of its end: a multiplier that is forgotten must show.
+    whole = _own_logits(model, end, tokens, targets)
+    size = float(whole.abs().sum(-1).max().clamp_min(1e-6))
+    missed = float((total - whole.sum(-1)).abs().max()) / size
     loose = TOLERANCE if model.dtype == torch.float32 else 2e-2
     if not missed <= loose:
         raise Withheld(f"The parts of {model.card.name} do not add up to its logits (they miss {missed:.1%}).")
     return {layer: added.sum(1) / len(targets) for layer, added in found.items()}, missed
+
+
+@torch.no_grad()
+def _own_logits(
+    model: LoadedModel,
+    final: Float[Tensor, "batch tokens d_unembedded"],
+    tokens: Int[Tensor, "batch tokens"],
+    targets: Int[Tensor, " targets"],
+) -> Float[Tensor, "batch targets"]:
+    """The right tokens' logits less the mean over the vocabulary, without the unembedding's bias, which no part writes."""
+    bias = logits_from(model, torch.zeros_like(final[0, :1]), capped=False)[0]
+    right = tokens[:, targets.to(tokens.device)].to(bias.device)
+    return centred_logits(model, final, tokens, targets) - (bias[right] - bias.mean())
 
 
 def _direction(model: LoadedModel, right: Int[Tensor, "batch targets"]) -> Float[Tensor, "batch targets d_model"]:

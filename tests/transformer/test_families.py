@@ -154,6 +154,14 @@ def test_a_path_through_the_mlps_would_be_seen(monkeypatch: pytest.MonkeyPatch) 
         attributed(loaded, torch.arange(24).view(1, 24) + 5, torch.tensor([14, 15]))
 
 
+def test_a_multiplier_that_is_forgotten_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All parts add up to a logit of our own making whatever it is multiplied by: they are held to the model's own."""
+    loaded = adopt(made("multipliers"))
+    monkeypatch.setattr("core.verdicts.attribution.logit_multiplier", lambda model: 1.0)
+    with pytest.raises(BadInput, match="do not add up to its logits"):
+        attributed(loaded, torch.arange(24).view(1, 24) + 5, torch.tensor([14, 15]))
+
+
 def test_a_model_that_sees_later_tokens_is_refused() -> None:
     bert = transformers.BertLMHeadModel(transformers.BertConfig(**BASE)).eval()
     with pytest.raises(ModelUnavailable, match="sees later tokens"):

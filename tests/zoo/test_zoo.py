@@ -25,6 +25,7 @@ SAMPLE = (
     "bloom",
     "xglm",
     "bert",
+    "zaya",
     "bert-masked",
     "mamba",
 )
