@@ -160,13 +160,15 @@ def _sample(groups: list[_Group], count: int, random: np.random.Generator) -> tu
 
 
 def _note(count: int, possible: int, exact: list[_Group], groups: list[_Group]) -> str:
-    which = f"all {count}" if count == possible else f"a sample of {count} of the {possible:,}"
+    which = f"all {count} sets" if count == possible else f"a sample of {count} of the {possible:,} sets"
+    which = "the only set" if possible == 1 else which
+    that_are = "that is" if possible == 1 else "that are"
     wider = [group for group in groups if group not in exact]
     if wider:
         few = prod(group.possible for group in exact)
         exist = "no other set exists" if not few else f"only {few} other set{'' if few == 1 else 's'} can be drawn"
         layers = " and ".join(f"layers {group.layers.start} to {group.layers.stop - 1}" for group in wider)
-        said = f"Layer by layer {exist}, so heads of {layers} are let in: {which} sets that are matched that way."
+        said = f"Layer by layer {exist}, so heads of {layers} are let in: {which} {that_are} matched that way."
     else:
-        said = f"{which[0].upper()}{which[1:]} sets with as many heads in each layer."
+        said = f"{which[0].upper()}{which[1:]} with as many heads in each layer."
     return f"{said} Heads that match, heads that look at the token before, and the set itself are in none of them."

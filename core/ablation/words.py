@@ -48,7 +48,8 @@ def against_baselines(result: Ablation, baselines: Baselines) -> str:
     if p < SIGNIFICANT:
         verdict = f"**Taking {them} away hurts more than other heads do:**"
     elif after > high:
-        verdict = f"**Taking {them} away hurts more than each of the {count} other sets, too few to be sure:**"
+        all_of_them = "the only other set" if count == 1 else f"each of the {count} other sets"
+        verdict = f"**Taking {them} away hurts more than {all_of_them}, too few to be sure:**"
     elif after < low:
         verdict = f"**Taking {them} away hurts less than other heads do:**"
     else:
@@ -147,7 +148,7 @@ def beyond_baselines(sweep: Sweep) -> str:
     """Do the heads above each threshold cost more than others? At how many thresholds, and how far apart others are."""
     known = [row for row in sweep.rows if not math.isnan(row.baseline_low)]
     if not known:
-        return "No other sets are measured to compare with."
+        return "There are no other sets to compare with."
     above = [row for row in known if row.second_copy > row.baseline_high]
     widest = max(known, key=lambda row: row.baseline_high - row.baseline_low)
     cost = widest.second_copy - sweep.clean.second_copy

@@ -185,3 +185,10 @@ def test_percentiles_of_twenty_draws_would_not():
     _, by_band, draws = simulated(8, 1, LEVEL_DRAWS)
     print(f"flagged by percentiles of 20 draws: {by_band / draws:.3f} of {draws}, where .025 were meant")
     assert by_band / draws > 4 * 0.025
+
+
+def test_a_single_other_set_is_told_as_one() -> None:
+    alone = baseline_sets((Head(0, 0),), 1, 2)
+    assert len(alone.sets) == 1 and alone.note.startswith("The only set with as many heads in each layer. ")
+    widened = baseline_sets((Head(0, 0), Head(0, 1)), 2, 2, excluded=frozenset())
+    assert len(widened.sets) == 1 and "are let in: the only set that is matched that way. " in widened.note

@@ -273,7 +273,7 @@ def test_sentences_tell_more_from_less():
     assert "consistent with backup heads; saturation looks the same" in whole_and_parts(np.array([0.1, 0.2]), 3.0)
     assert "**At every threshold the heads above it cost more than every other set" in beyond_baselines(made_sweep())
     assert "other sets differ most at threshold 0.10: 0.00 to +0.40 nats" in beyond_baselines(made_sweep())
-    assert "No other sets" in beyond_baselines(made_sweep(False))
+    assert "no other sets" in beyond_baselines(made_sweep(False))
     assert "strong" in agreement_sentence(rank_agreement(SCORES, SCORES), "a and a")
     assert "no rank correlation" in agreement_sentence(rank_agreement(SCORES, NOTHING), "a and b")
     assert [signed(-0.001), signed(-1.0), signed(0.5)] == ["0.00", "−1.00", "+0.50"]
