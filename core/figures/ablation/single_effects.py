@@ -37,9 +37,10 @@ def single_effect_bars(heads: HeadSet, effects: Float[np.ndarray, " heads"], joi
     styled(figure, look, height=look.px(330))
     figure.add_vline(x=len(heads) - 0.5, line={"color": look.faint, "width": look.px(2)})
     figure.update_xaxes(tickvals=list(range(len(names))), ticktext=names, showgrid=False)
-    figure.update_yaxes(
-        title="change in loss (nats)", range=[1.2 * least, 1.15 * most], zeroline=True, zerolinecolor=look.muted
-    )
+    # A bar's number stands beyond its end, below zero as above it, and must not run into the names of the heads.
+    room = 0.15 * (most - least)
+    ends = [least - room if least < 0 else 0.0, most + room]
+    figure.update_yaxes(title="change in loss (nats)", range=ends, zeroline=True, zerolinecolor=look.muted)
     return figure
 
 
