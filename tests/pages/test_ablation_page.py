@@ -164,3 +164,17 @@ def test_a_head_clicked_twice_goes_again_and_two_quick_clicks_both_count() -> No
     charts = [chart.proto.id for chart in at.get("plotly_chart") if "set-map" in chart.proto.id]
     select(at, (charts[0], "L1H3"))
     assert at.text_input(key="heads").value == "L1H1"
+
+
+def test_a_click_is_not_undone_by_a_browser_that_lost_what_it_changed() -> None:
+    """A run that follows at once can take what the first one sent; a poll then brings the text before the click."""
+    at = page(set="picked", heads="L0H2,L1H1")
+    [chart] = [chart.proto.id for chart in at.get("plotly_chart") if "set-map" in chart.proto.id]
+    select(at, (chart, "L1H3"))
+    at.session_state["polled"] = True
+    at.text_input(key="heads").set_value("L0H2,L1H1").run()
+    assert at.text_input(key="heads").value == "L0H2,L1H1,L1H3"
+    at.text_input(key="heads").set_value("L0H2").run()
+    at.session_state["polled"] = True
+    at.run()
+    assert at.text_input(key="heads").value == "L0H2"

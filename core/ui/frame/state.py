@@ -24,6 +24,7 @@ _NOTES = "view_notes"
 _NOTED_FOR = "view_noted_for"
 _POLLED = "polled"
 _UNCONFIRMED = "controls_unconfirmed"
+_CHANGED = "controls_changed"
 _OFFERED = "views_offered"
 _PAGE = "page_of_the_controls"
 
@@ -42,7 +43,8 @@ def current_view() -> View:
     else:
         # Streamlit forgets the controls of a page that is left; the session's view remembers them.
         arrived = state.get(_PAGE) != _this_page()
-        state[_UNCONFIRMED] = arrived or any(name not in state for name in PARAMETERS)
+        changed = bool(state.pop(_CHANGED, False))
+        state[_UNCONFIRMED] = arrived or changed or any(name not in state for name in PARAMETERS)
         _set_controls(state[_VIEW], only_missing=True)
         view, notes = view_from(said_by_controls({name: state[name] for name in PARAMETERS}))
         if arrived:
@@ -55,9 +57,9 @@ def current_view() -> View:
 def note_poll() -> None:
     """Say that the run to come is no doing of the person's: the browser polled and something is there to show.
 
-    The values of new controls reach the browser once. If the next run comes before a slow browser has drawn them, they
-    are lost, and it would answer with every control at its lowest value. So until the person does something, runs that
-    follow a poll send them again.
+    The values of new controls, and those that a click on something else has changed, reach the browser once. If the next
+    run comes before a slow browser has drawn them, they are lost, and it would answer with every control at its lowest
+    value or at the one before. So until the person does something, runs that follow a poll send them again.
     """
     st.session_state[_POLLED] = True
 
@@ -67,6 +69,7 @@ def fitted_view(view: View, identity: ModelIdentity) -> View:
     fitted, notes = fit_view(view, identity)
     if fitted != view:
         _set_controls(fitted)
+        st.session_state[_UNCONFIRMED] = True
         _keep(fitted, st.session_state[_NOTES] + notes)
     return fitted
 
@@ -76,17 +79,23 @@ def corrections() -> list[str]:
     return list(st.session_state.get(_NOTES, []))
 
 
+def set_control(name: str, value: object) -> None:
+    """Set the control `name` from elsewhere. For callbacks: a control that is already drawn cannot be set any more."""
+    st.session_state[name] = value
+    st.session_state[_CHANGED] = True
+
+
 def pick_head(head: Head | None) -> None:
-    """Pick a head. For callbacks: a control that is already drawn cannot be set any more."""
-    st.session_state["head"] = "" if head is None else head.name
+    """Pick a head. For callbacks, as `set_control`."""
+    set_control("head", "" if head is None else head.name)
 
 
 def change_experiment(change: Callable[[Experiment], Experiment]) -> None:
-    """Set the controls of what is ablated to what `change` makes of the present view's. For callbacks, as `pick_head`."""
+    """Set the controls of what is ablated to what `change` makes of the present view's. For callbacks, as `set_control`."""
     view = st.session_state[_VIEW]
     values = all_params_of(replace(view, experiment=change(view.experiment)))
     for name in ("set", "heads"):
-        st.session_state[name] = values[name]
+        set_control(name, values[name])
 
 
 def link_to(path: str, label: str, icon: str, view: View | None = None) -> None:

@@ -32,6 +32,7 @@ from core.sharing.facts import circuit_facts, pruning_facts
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import metric_change, verbatim
+from core.ui.frame.state import set_control
 from core.ui.frame.waiting import await_result, job_key
 
 _MODE = "circuit_mode"
@@ -193,11 +194,11 @@ def pruning_source(page: Page, prunings: list[Pruning], mode: Mode) -> Source:
 
 
 def _take_mode() -> None:
-    st.session_state["mode"] = st.session_state[_MODE]
+    set_control("mode", st.session_state[_MODE])
 
 
 def _pick_receiver() -> None:
-    st.session_state["head"] = st.session_state[_RECEIVER]
+    set_control("head", st.session_state[_RECEIVER])
 
 
 def _prunable(picked: Head | None, found: Circuit) -> Head | None:
