@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 from streamlit.testing.v1 import AppTest
 
 from core.errors import BadInput
@@ -50,6 +52,7 @@ def waiting_page() -> AppTest:
             answer = waiting.await_job("answer", waiting.work_under_test, "Looking for the answer")  # type: ignore[attr-defined]
             if answer is not None:
                 st.write("the answer is " + answer)
+            st.write("and this comes after it")
 
     return AppTest.from_function(script, default_timeout=30)
 
@@ -115,3 +118,29 @@ def test_an_error_is_a_sentence_and_is_not_repeated_by_itself(work: Work) -> Non
     at.button[0].click().run()
     run_until(at, "the answer is forty-two")
     assert work.started == 2
+
+
+def test_a_poll_that_overtakes_the_page_leaves_no_gap_in_it(work: Work) -> None:
+    """Streamlit drops what a fragment has drawn and not sent when the fragment runs again; the rest must fit without it."""
+    sent: list[ForwardMsg] = []
+    ForwardMsgQueue.on_before_enqueue_msg(sent.append)
+    try:
+        at = waiting_page().run()
+    finally:
+        ForwardMsgQueue.on_before_enqueue_msg(None)
+    assert "and this comes after it" in said(at)
+    queue = ForwardMsgQueue()
+    for message in sent:
+        queue.enqueue(message)
+    fragments = [message.delta.fragment_id for message in sent if message.delta.fragment_id]
+    assert fragments
+    queue.clear(retain_lifecycle_msgs=True, fragment_ids_this_run=fragments)
+    children = {(0,): 0, (1,): 0}
+    for message in queue.flush():
+        if not message.HasField("delta"):
+            continue
+        *block, place = message.metadata.delta_path
+        assert place <= children[tuple(block)], f"nothing stands at {place - 1} of {block}"
+        children[tuple(block)] = max(children[tuple(block)], place + 1)
+        if message.delta.HasField("add_block"):
+            children.setdefault((*block, place), 0)

@@ -95,7 +95,10 @@ def await_job(key: str, work: Callable[[], T], doing: str, *, background: bool =
     try:
         result: T | None = job.result(timeout=0 if background else _PATIENCE_SECONDS)
     except TimeoutError:
-        _watch(job, key, doing, job.partial_value, live)
+        # In a place of its own: a poll that overtakes the page takes the fragment's unsent parts out of it, and a browser
+        # cannot place what comes after a gap.
+        with st.container():
+            _watch(job, key, doing, job.partial_value, live)
         return None
     asked.discard(key)
     return result
