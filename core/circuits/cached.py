@@ -14,7 +14,7 @@ from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.verdicts.cached import judge
 
-CIRCUIT_VERSION = 1
+CIRCUIT_VERSION = 2
 MOST_HEADS = 8
 
 
@@ -66,25 +66,27 @@ def circuit(
         control = current_control()
         ablator = ablator_for(subject)
         with control.part(0, 2, "reading weights"):
-            composition = all_compositions(ablator.model, induction).numpy()
+            composition, withheld = all_compositions(ablator.model, induction)
         with control.part(1, 2):
             layers = sorted({head.layer for head in induction})
             patch = path_patch(ablator, subject.layout, previous, layers, mode)
         return Stored(
             {
-                "composition": composition,
+                "composition": composition.numpy(),
                 "baseline": np.array(baseline(subject.card.d_model, subject.card.d_head)),
                 "clean": patch.clean.numpy(),
                 "patched": patch.patched.numpy(),
             },
-            {},
+            {"withheld": withheld},
         )
 
-    arrays = cached(key, compute).arrays
+    stored = cached(key, compute)
+    arrays = stored.arrays
     return Circuit(
         previous,
         induction,
         mode,
+        withheld=stored.meta["withheld"],
         composition=arrays["composition"],
         baseline=float(arrays["baseline"]),
         clean=arrays["clean"],

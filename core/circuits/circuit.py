@@ -23,7 +23,8 @@ PREVIOUS_TOKEN_FLOOR = 0.4
 class Edge:
     """From a previous-token head to an induction head, both in two independent ways: weights, and what is lost without it.
 
-    rank: the place of its K-composition among all `earlier` heads of the model, 1 the highest.
+    rank: the place of its K-composition among the `earlier` heads of the model that have one, 1 the highest. Compositions are
+    NaN and the rank is None where the weights do not show them: `Circuit.withheld` says why.
     clean, patched: the induction head's prefix matching, before and after its keys are read without the other head.
     """
 
@@ -33,7 +34,7 @@ class Edge:
     q_composition: float
     v_composition: float
     baseline: float
-    rank: int
+    rank: int | None
     earlier: int
     clean: float
     patched: float
@@ -46,11 +47,15 @@ class Edge:
 
 @dataclass(frozen=True)
 class Circuit:
-    """Previous-token heads, induction heads, and every edge between them."""
+    """Previous-token heads, induction heads, and every edge between them.
+
+    withheld: why some compositions are not given (NaN); None where all are.
+    """
 
     previous: HeadSet
     induction: HeadSet
     mode: Mode
+    withheld: str | None
     composition: Float[np.ndarray, "induction kinds n_layers n_heads"]
     baseline: float
     clean: Float[np.ndarray, "n_layers n_heads"]
@@ -76,7 +81,7 @@ class Circuit:
             q_composition=float(q[previous]),
             v_composition=float(v[previous]),
             baseline=self.baseline,
-            rank=int((k > k[previous]).sum()) + 1,
+            rank=None if np.isnan(k[previous]) else int((k > k[previous]).sum()) + 1,
             earlier=int((~np.isnan(k)).sum()),
             clean=float(self.clean[induction]),
             patched=float(self.patched[i][induction]),

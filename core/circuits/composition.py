@@ -9,20 +9,23 @@ and the composition is `||W_OV^e M||_F / (||W_OV^e||_F ||M||_F)`. Two random mat
 is the baseline, to be subtracted. Only `d_head x d_head` products are formed for a pair, never `d_model x d_model`.
 
 Gains of the input norms, and LayerNorm's centring, are in the weights; scales that depend on the token are not. Rotary
-positions, norms of queries and keys, norms after the attention and biases are left out.
+positions, norms after the attention and biases are left out. Where queries and keys are no linear maps (norms of their own,
+latent attention) there is no matrix: that composition is withheld, the others are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from core.circuits.circuit import KINDS
-from core.heads import Head, every_head
+from core.errors import BadInput
+from core.heads import Head
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.weights import query_and_key, reads, value_and_output
 
@@ -62,14 +65,8 @@ def composition(written: Factors, read: Factors) -> float:
 
 @torch.no_grad()
 def compositions(model: LoadedModel, receiver: Head) -> Float[Tensor, "kinds n_layers n_heads"]:
-    """K-, Q- and V-composition of every head in an earlier layer with `receiver`; NaN elsewhere."""
-    found = torch.full((len(KINDS), model.card.n_layers, model.card.n_heads), float("nan"), dtype=torch.float64)
-    read = [_reader(model, receiver, kind) for kind in KINDS]
-    for head in every_head(receiver.layer, model.card.n_heads):
-        written = writer(model, head)
-        for kind, matrix in enumerate(read):
-            found[kind, head.layer, head.head] = composition(written, matrix)
-    return found
+    """K-, Q- and V-composition of every head in an earlier layer with `receiver`; NaN elsewhere, and where withheld."""
+    return _compositions(model, receiver)[0]
 
 
 @torch.no_grad()
@@ -108,7 +105,34 @@ def _root(square: Tensor) -> Tensor:
     return square.clamp(min=0).sqrt()
 
 
-def all_compositions(model: LoadedModel, receivers: Sequence[Head]) -> Float[Tensor, "receivers kinds n_layers n_heads"]:
-    """`compositions` of several receivers."""
-    empty = torch.empty(0, len(KINDS), model.card.n_layers, model.card.n_heads, dtype=torch.float64)
-    return torch.stack([compositions(model, head) for head in receivers]) if receivers else empty
+@torch.no_grad()
+def all_compositions(
+    model: LoadedModel, receivers: Sequence[Head]
+) -> tuple[Float[Tensor, "receivers kinds n_layers n_heads"], str | None]:
+    """`compositions` of several receivers; and why some are withheld, in one sentence, if any are."""
+    if not receivers:
+        return torch.empty(0, len(KINDS), model.card.n_layers, model.card.n_heads, dtype=torch.float64), None
+    found, reasons = zip(*(_compositions(model, head) for head in receivers), strict=True)
+    return torch.stack(found), next((reason for reason in reasons if reason is not None), None)
+
+
+def _compositions(model: LoadedModel, receiver: Head) -> tuple[Float[Tensor, "kinds n_layers n_heads"], str | None]:
+    """Those of one receiver, and the first reason why some are withheld."""
+    found = torch.full((len(KINDS), model.card.n_layers, model.card.n_heads), float("nan"), dtype=torch.float64)
+    reasons: list[str] = []
+
+    def shown(make: Callable[[], Factors]) -> Factors | None:
+        try:
+            return make()
+        except BadInput as withheld:
+            reasons.append(str(withheld))
+            return None
+
+    read = [shown(partial(_reader, model, receiver, kind)) for kind in KINDS]
+    for layer, part in model.anatomy.attention.items():
+        for head in (Head(layer, index) for index in range(part.n_heads if layer < receiver.layer else 0)):
+            written = shown(partial(writer, model, head))
+            for kind, matrix in enumerate(read):
+                if written is not None and matrix is not None:
+                    found[kind, head.layer, head.head] = composition(written, matrix)
+    return found, reasons[0] if reasons else None

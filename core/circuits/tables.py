@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,8 @@ def composition_rows(circuit: Circuit, receiver: Head) -> list[Row]:
         | {"random_composition": circuit.baseline}
         for head in every_head(receiver.layer, found.shape[-1])
     ]
-    return sorted(rows, key=lambda row: -row["k_composition"])
+    # What is withheld comes last: it compares with nothing.
+    return sorted(rows, key=lambda row: (math.isnan(row["k_composition"]), -row["k_composition"]))
 
 
 def pruning_rows(prunings: Sequence[Pruning], called: HeadSet) -> list[Row]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from core.ablation.outcomes import Pruning
 from core.attention.head_scores import HeadScores
-from core.circuits.circuit import KINDS, PREVIOUS_TOKEN_FLOOR, Circuit
+from core.circuits.circuit import KINDS, PREVIOUS_TOKEN_FLOOR, Circuit, Edge
 from core.circuits.tables import composition_rows
 from core.heads import Head, HeadSet, ranked
 from core.numbers import signed
@@ -21,15 +21,20 @@ MOST_SHOWN = 12
 
 
 def composition_sentence(circuit: Circuit, receiver: Head) -> str:
-    """From which earlier head the keys, queries and values of `receiver` read most, above random."""
-    rows = composition_rows(circuit, receiver)
-    said = []
+    """From which earlier head the keys, queries and values of `receiver` read most, above random; empty if all is withheld."""
+    rows, said, count = composition_rows(circuit, receiver), [], 0
     for kind, name in zip(KINDS, ("keys", "queries", "values"), strict=True):
-        best = max(rows, key=lambda row: row[f"{kind}_above_random"])
+        known = [row for row in rows if not np.isnan(row[f"{kind}_composition"])]
+        if not known:
+            continue
+        count = max(count, len(known))
+        best = max(known, key=lambda row: row[f"{kind}_above_random"])
         above = best[f"{kind}_above_random"]
         said.append(f"its {name} from {best['earlier']} ({signed(above, 3)})" if above > 0 else f"its {name} from none")
+    if not said:
+        return ""
     return (
-        f"What {receiver.name} reads most of, among {len(rows)} earlier heads and by the weights, above random: "
+        f"What {receiver.name} reads most of, among {count} earlier heads and by the weights, above random: "
         f"{'; '.join(said)}. Random matrices of these shapes have {circuit.baseline:.3f}, which is subtracted."
     )
 
@@ -54,9 +59,19 @@ def circuit_sentence(circuit: Circuit) -> str:
     of = f" {count} of {total} edges cost more than {SMALL_DROP:.2f}." if total > 1 else ""
     return (
         f"**{best.induction.name} finds its keys through {best.previous.name}:** when its keys are read without "
-        f"that head, its prefix matching falls from {best.clean:.2f} to {best.patched:.2f}. Among {best.earlier} earlier heads "
-        f"{best.previous.name} has rank {best.rank} by K-composition.{of}"
+        f"that head, its prefix matching falls from {best.clean:.2f} to {best.patched:.2f}.{_ranked_by_weights(best)}{of}"
     )
+
+
+def withheld_sentence(circuit: Circuit) -> str:
+    """Why some compositions are not given; empty where all are."""
+    return "" if circuit.withheld is None else f"Some compositions are withheld. {circuit.withheld}"
+
+
+def _ranked_by_weights(edge: Edge) -> str:
+    if edge.rank is None:
+        return ""
+    return f" Among {edge.earlier} earlier heads {edge.previous.name} has rank {edge.rank} by K-composition."
 
 
 def shown_heads(before: np.ndarray, called: HeadSet) -> HeadSet:

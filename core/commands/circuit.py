@@ -50,13 +50,23 @@ def text(result: dict[str, Any]) -> str:
         lines.append("No previous-token head lies before a called induction head: there is no edge to measure.")
     if result["edges"] and result["rotary_ignored"]:
         lines.append("Compositions leave rotary positions out.")
+    if result["composition_withheld"]:
+        lines.append(result["composition_withheld"])
     lines += [
         f"{edge['previous']} -> {edge['induction']}: prefix matching {edge['prefix_matching']['clean']:.2f} -> "
-        f"{edge['prefix_matching']['patched']:.2f}; K-composition {edge['k_composition']:.3f} (random "
-        f"{edge['random_composition']:.3f}), {edge['rank']} of {edge['earlier_heads']} earlier heads"
+        f"{edge['prefix_matching']['patched']:.2f}; {_composition(edge)}"
         for edge in result["edges"]
     ]
     return "\n".join(lines)
+
+
+def _composition(edge: dict[str, Any]) -> str:
+    if edge["rank"] is None:
+        return "K-composition withheld"
+    return (
+        f"K-composition {edge['k_composition']:.3f} (random {edge['random_composition']:.3f}), "
+        f"{edge['rank']} of {edge['earlier_heads']} earlier heads"
+    )
 
 
 def _prunings(result: dict[str, Any]) -> list[str]:

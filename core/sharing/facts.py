@@ -26,6 +26,7 @@ from core.attention.tables import spread_rows
 from core.behaviour import Behaviour, Losses
 from core.circuits.circuit import KINDS, Circuit
 from core.circuits.tables import edge_facts
+from core.circuits.words import withheld_sentence
 from core.heads import Head, HeadSet, every_head, named, names
 from core.runtime.versions import HEADSCOPE
 from core.settings.modes import Mode
@@ -303,6 +304,7 @@ def circuit_facts(subject: Subject, found: Circuit, behaviour: Behaviour) -> Fac
         "previous_token_heads": names(found.previous),
         "induction_heads": names(found.induction),
         "rotary_ignored": subject.card.positional == "rotary",
+        "composition_withheld": withheld_sentence(found) or None,
         "edges": [edge_facts(edge) for edge in found.edges],
         "composition": [
             {"induction": head.name, "random": found.baseline} | dict(zip(KINDS, composed, strict=True))

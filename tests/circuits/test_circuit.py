@@ -18,14 +18,14 @@ from core.attention.cached import score_heads
 from core.attention.cells import induction_cells
 from core.circuits.cached import circuit
 from core.circuits.circuit import KINDS, heads_to_prune
-from core.circuits.composition import Factors, baseline, composition, compositions, writer
+from core.circuits.composition import Factors, all_compositions, baseline, composition, compositions, writer
 from core.circuits.path_patching import path_patch
 from core.circuits.tables import composition_rows
 from core.circuits.words import composition_sentence
 from core.cli import main
 from core.errors import BadInput
 from core.figures.base.style import Look
-from core.figures.circuits.circuit import circuit_graph
+from core.figures.circuits.circuit import circuit_graph, describe_circuit
 from core.figures.circuits.composition import composition_maps, describe_composition
 from core.heads import Head
 from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
@@ -40,6 +40,8 @@ from core.transformer.passes.readout import logits_from
 from core.transformer.passes.weights import query_and_key, reads
 from tests.helpers.architectures import ARCHITECTURES, N_HEADS, make_pair
 from tests.helpers.planted import random_spec
+from tests.zoo.build import save
+from tests.zoo.rows import ROWS
 
 BETA = 10.0
 SPEC = standard_spec()
@@ -62,9 +64,11 @@ def ablator_of(model, length=12, sequences=3, seed=5):
 
 def full_composition(model, sender, receiver, kind):
     """The definition, with whole `d_model x d_model` matrices."""
-    query, key = (reads(model, receiver[0], matrix).double() for matrix in query_and_key(model, *receiver))
     written, value = (factors.left @ factors.right for factors in (writer(model, sender), writer(model, receiver)))
-    read = {"k": (query @ key.T).T, "q": query @ key.T, "v": value}[kind]
+    read = value
+    if kind != "v":
+        query, key = (reads(model, receiver[0], matrix).double() for matrix in query_and_key(model, *receiver))
+        read = key @ query.T if kind == "k" else query @ key.T
     sizes = torch.linalg.matrix_norm(written) * torch.linalg.matrix_norm(read)
     return float(torch.linalg.matrix_norm(written @ read) / sizes)
 
@@ -109,8 +113,8 @@ def test_planted_circuits(seed):
         assert found.clean[place] - found.patched[0][place] > 0.5 * found.clean[place]
 
 
-# Norms of queries and keys, or attention that shows neither: there is no matrix to speak of.
-NO_MATRICES = ("qwen3", "bloom_alibi", "mpt_alibi", "gptj")
+# Norms of queries and keys, or attention that shows neither: no matrix of these kinds to speak of.
+NO_MATRICES = {"qwen3": "kq", "bloom_alibi": KINDS, "mpt_alibi": KINDS, "gptj": KINDS}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -118,15 +122,45 @@ def test_small_products_give_the_full_matrices_norms(name):
     """Grouped queries, centring and gains included: by definition, with `d_model x d_model` matrices."""
     model = make_pair(name).loaded
     receiver = Head(2, 3)
-    if name in NO_MATRICES:
-        with pytest.raises(BadInput, match=f"Nothing is said of the weights of {name}: its"):
-            compositions(model, receiver)
-        return
-    found = compositions(model, receiver)
+    [found], withheld = all_compositions(model, [receiver])
+    assert (withheld or "").startswith(f"Nothing is said of the weights of {name}: its" if name in NO_MATRICES else "")
     for kind, values in zip(KINDS, found, strict=True):
+        if kind in NO_MATRICES.get(name, ()):
+            assert values.isnan().all()
+            continue
         for sender in (Head(0, 0), Head(1, 2), Head(1, N_HEADS - 1)):
             assert float(values[sender]) == pytest.approx(full_composition(model, sender, receiver, kind), rel=1e-6)
     assert found[:, 2].isnan().all()
+
+
+def test_without_matrices_of_queries_and_keys_only_their_composition_is_withheld(tmp_path, monkeypatch, capsys):
+    """Gemma 3 norms them: its paths are cut and its values compose all the same, and every form says what is not there."""
+    monkeypatch.setenv("HEADSCOPE_MODELS", str(tmp_path))
+    name = save(ROWS["gemma3_text"], tmp_path).name
+    heads = {"previous": (Head(0, 1),), "induction": (Head(2, 3),)}
+    subject = bind(Request(name, length=12, sequences=2))
+    found = circuit(subject, "zero", **heads)
+    [edge] = found.edges
+    assert math.isnan(edge.k_composition) and math.isnan(edge.q_composition) and edge.rank is None
+    assert edge.v_composition > 0 and 0 < edge.clean < 1 and edge.patched != edge.clean
+    asked = ["circuit", "--model", name, "--length", "12", "--sequences", "2", "--mode", "zero"]
+    asked += ["--previous", "L0H1", "--induction", "L2H3"]
+    assert main([*asked, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["composition_withheld"].endswith("its queries and keys are no linear maps of what its attention reads.")
+    assert result["edges"][0]["k_composition"] is None and result["edges"][0]["rank"] is None
+    assert main(asked) == 0
+    assert "K-composition withheld" in capsys.readouterr().out
+    said = composition_sentence(found, Head(2, 3))
+    assert "its values from" in said and "keys" not in said
+    scores, look = score_heads(subject), Look()
+    [line] = [trace for trace in circuit_graph(found, scores, look).data if trace.name == "edge"]
+    assert line.line.dash == "solid", "dotted says that it is not above random, which nobody knows"
+    assert "K-composition withheld" in describe_circuit(found) and "K: withheld; Q: withheld; V: L" in describe_composition(
+        found, Head(2, 3)
+    )
+    hovers = str(composition_maps(found, Head(2, 3), look).to_dict()) + str(circuit_graph(found, scores, look).to_dict())
+    assert "K-composition withheld" in hovers and "nan" not in hovers.replace("nan, ", "").replace("nan]", "").lower()
 
 
 def test_grouped_queries_use_their_groups_keys():

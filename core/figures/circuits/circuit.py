@@ -69,10 +69,17 @@ def describe_circuit(circuit: Circuit) -> str:
     """The picture in words, for somebody who cannot see it."""
     said = "; ".join(
         f"{edge.previous.name} to {edge.induction.name}: prefix matching {edge.clean:.2f} to {edge.patched:.2f}, "
-        f"K-composition {edge.k_composition:.3f}, random {edge.baseline:.3f}"
+        f"{composition_of(edge)}"
         for edge in circuit.edges[:_MOST_WRITTEN]
     )
     return f"{len(circuit.previous)} previous-token heads, {len(circuit.induction)} induction heads, edges: {said or 'none'}."
+
+
+def composition_of(edge: Edge) -> str:
+    """The edge's K-composition beside that of random matrices."""
+    return (
+        "K-composition withheld" if edge.rank is None else f"K-composition {edge.k_composition:.3f}, random {edge.baseline:.3f}"
+    )
 
 
 def pruned_matching(
@@ -144,7 +151,7 @@ def _draw(figure: go.Figure, edge: Edge, y0: float, y1: float, widest: float, lo
     # The widest is as wide as it gets only if it matters: a circuit without strong edges looks like one.
     width = look.px(1.5 + _WIDEST * max(0.0, edge.drop) / max(widest, _WRITTEN_DROP))
     colour = look.accent if _matters(edge) else look.muted
-    line = {"color": colour, "width": width, "dash": "solid" if edge.k_composition > edge.baseline else "dot"}
+    line = {"color": colour, "width": width, "dash": "dot" if edge.k_composition <= edge.baseline else "solid"}
     opacity = 0.3 + 0.6 * min(1.0, max(0.0, edge.drop / edge.clean)) if edge.clean > 0 else 0.3
     figure.add_trace(go.Scatter(x=[0, 1], y=[y0, y1], mode="lines", line=line, opacity=opacity, hoverinfo="skip", name="edge"))
 
@@ -189,9 +196,8 @@ def _middles(figure: go.Figure, circuit: Circuit, left: list[float], right: list
 def _hover(edge: Edge) -> str:
     return (
         f"<b>{edge.previous.name} → {edge.induction.name}</b><br>prefix matching {edge.clean:.3f} → "
-        f"{edge.patched:.3f} when this path is cut<br>K-composition {edge.k_composition:.3f}, random {edge.baseline:.3f}"
-        f"<br>rank {edge.rank} of {edge.earlier} earlier heads"
-    )
+        f"{edge.patched:.3f} when this path is cut<br>{composition_of(edge)}"
+    ) + ("" if edge.rank is None else f"<br>rank {edge.rank} of {edge.earlier} earlier heads")
 
 
 def _nodes(figure: go.Figure, circuit: Circuit, scores: HeadScores, left: list[float], right: list[float], look: Look) -> None:

@@ -32,7 +32,7 @@ def composition_maps(circuit: Circuit, receiver: Head, look: Look) -> go.Figure:
     """
     above = above_baseline(circuit, receiver)
     n_layers, n_heads = above.shape[1:]
-    top = max(_LEAST_SCALE, float(np.abs(above).max()))
+    top = max(_LEAST_SCALE, float(np.nan_to_num(np.abs(above)).max()))
     stacked = look.large
     row = min(56 * look.scale, row_height(n_layers, look))
     # Between stacked maps: the numbers below one and the title of the next.
@@ -87,8 +87,9 @@ def describe_composition(circuit: Circuit, receiver: Head) -> str:
     """The maps in words, for somebody who cannot see them."""
     said = []
     for kind, values in zip(KINDS, above_baseline(circuit, receiver), strict=True):
-        best = ", ".join(f"{head.name} {signed(values[head], 3)}" for head in ranked(values)[:_MOST_NAMED])
-        said.append(f"{kind.upper()}: {best}")
+        known = [head for head in ranked(values)[:_MOST_NAMED] if not np.isnan(values[head])]
+        best = ", ".join(f"{head.name} {signed(values[head], 3)}" for head in known)
+        said.append(f"{kind.upper()}: {best or 'withheld'}")
     return (
         f"Three maps of the composition of {receiver.name} with every earlier head, above the {circuit.baseline:.3f} of "
         f"random matrices. The highest of each: {'; '.join(said)}."
@@ -111,7 +112,7 @@ def _frame(figure: go.Figure, head: Head, at: dict[str, int], look: Look) -> Non
 
 
 def _numbers(values: Float[np.ndarray, "n_layers n_heads"], top: float, heads: Sequence[Head], look: Look) -> go.Scatter:
-    light = np.abs(values) < 0.6 * top
+    light = ~(np.abs(values) >= 0.6 * top)
     return go.Scatter(
         x=[head for _, head in heads],
         y=[layer for layer, _ in heads],
@@ -125,6 +126,8 @@ def _numbers(values: Float[np.ndarray, "n_layers n_heads"], top: float, heads: S
 
 def _hover(circuit: Circuit, receiver: Head, kind: str, head: Head) -> str:
     value = float(circuit.composition[circuit.induction.index(receiver)][KINDS.index(kind)][head])
+    if np.isnan(value):
+        return f"<b>{head.name} → {receiver.name}</b><br>{kind.upper()}-composition withheld"
     return (
         f"<b>{head.name} → {receiver.name}</b><br>{kind.upper()}-composition {value:.3f}, random "
         f"{circuit.baseline:.3f}<br>above random {signed(value - circuit.baseline, 3)}"

@@ -10,6 +10,7 @@ from core.circuits.circuit import Edge
 from core.figures.base.head_traces import before_and_after
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
+from core.figures.circuits.circuit import composition_of
 from core.head_card.card import HeadEdges
 
 _ROW = 34
@@ -30,7 +31,7 @@ def edge_lines(edges: HeadEdges, look: Look) -> go.Figure:
         words=words,
         sizes=(14, 11),
         hovers=(_edge_hover(words[0]), _edge_hover(words[1])),
-        customdata=[[_edge_name(edge), edge.k_composition, edge.baseline] for _, edge in shown],
+        customdata=[[_edge_name(edge), composition_of(edge)] for _, edge in shown],
     )
     figure = go.Figure(traces)
     height = look.px(_ROW * len(shown) + 92)
@@ -45,10 +46,7 @@ def edge_lines(edges: HeadEdges, look: Look) -> go.Figure:
 
 
 def _edge_hover(word: str) -> str:
-    return (
-        f"%{{customdata[0]}} {word}: %{{x:.3f}}<br>K-composition %{{customdata[1]:.3f}}, "
-        "random %{customdata[2]:.3f}<extra></extra>"
-    )
+    return f"%{{customdata[0]}} {word}: %{{x:.3f}}<br>%{{customdata[1]}}<extra></extra>"
 
 
 def describe_edges(name: str, edges: HeadEdges) -> str:

@@ -21,6 +21,7 @@ from core.circuits.words import (
     composition_sentence,
     pruning_sentence,
     shown_heads,
+    withheld_sentence,
 )
 from core.figures.circuits.circuit import circuit_graph, describe_circuit, describe_pruned, pruned_matching
 from core.figures.circuits.composition import composition_maps, describe_composition
@@ -112,7 +113,12 @@ def composition_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
         width=220,
         help="Whose keys, queries and values are looked at. Choosing it picks it.",
     )
-    st.markdown(composition_sentence(found, shown))
+    if found.withheld is not None:
+        st.info(verbatim(withheld_sentence(found)), icon=":material/info:")
+    said = composition_sentence(found, shown)
+    if not said:
+        return
+    st.markdown(said)
     rotary = "; positions are rotary in this model and are left out" if page.subject.card.positional == "rotary" else ""
     figure_panel(
         composition_maps(found, shown, page.look),
