@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.circuits.circuit import KINDS
-from core.errors import BadInput
+from core.errors import Withheld
 from core.heads import Head
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.weights import query_and_key, reads, value_and_output
@@ -124,8 +124,8 @@ def _compositions(model: LoadedModel, receiver: Head) -> tuple[Float[Tensor, "ki
     def shown(make: Callable[[], Factors]) -> Factors | None:
         try:
             return make()
-        except BadInput as withheld:
-            reasons.append(str(withheld))
+        except Withheld as error:
+            reasons.append(str(error))
             return None
 
     read = [shown(partial(_reader, model, receiver, kind)) for kind in KINDS]

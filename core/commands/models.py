@@ -33,14 +33,21 @@ def text(result: Any) -> str:
     """A table of models, or one line about the added one."""
     if isinstance(result, dict):
         return f"{result['name']} is in {result['folder']}"
-    rows = [
-        f"{entry['name']:34} {entry['source']:8} {_size(entry):24} {'here' if entry['available'] else 'needs the network'}"
-        for entry in result
-    ]
+    rows = [f"{entry['name']:34} {entry['source']:8} {_size(entry):24} {_where(entry)}" for entry in result]
     return "\n".join(rows) if rows else "No model matches."
 
 
+def _where(entry: dict[str, Any]) -> str:
+    if entry["problem"]:
+        return f"cannot be measured: {entry['problem']}"
+    if entry["available"]:
+        return "here"
+    return "to be converted: `models add`" if entry["source"] == "local" else "needs the network"
+
+
 def _size(entry: dict[str, Any]) -> str:
+    if entry["problem"]:
+        return ""
     if not entry.get("n_layers"):
         return "size known once added"
     millions = (entry.get("n_params") or 0) / 1e6

@@ -18,7 +18,8 @@ from pathlib import Path
 from core.errors import HeadScopeError, ModelUnavailable
 from core.models.formats import hf_config
 from core.models.formats.native_folder import read_about
-from core.models.formats.weights_file import count_weights, weights_files
+from core.models.formats.unusable import check_usable, why_unusable
+from core.models.formats.weights_file import count_weights, has_pickles, weights_files
 from core.models.paths import (
     NATIVE_FILE,
     bundled_root,
@@ -43,7 +44,8 @@ _REPO_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
 class CatalogueEntry:
     """A model that can be chosen. Sizes are None where only the weights themselves would tell.
 
-    `available`: usable now, without a network. `bytes_needed`: memory in float32. `fits_in_memory`: None if unknown.
+    `available`: usable now, without a network. `problem`: why its folder, which is here, cannot be measured; fetching would
+    not help. `bytes_needed`: memory in float32. `fits_in_memory`: None if unknown.
     """
 
     name: str
@@ -54,6 +56,7 @@ class CatalogueEntry:
     d_model: int | None = None
     n_params: int | None = None
     available: bool = False
+    problem: str = ""
     title: str = ""
     description: str = ""
     repo_id: str | None = None
@@ -245,7 +248,7 @@ def _model_folders(root: Path, depth: int = 2) -> Iterator[Path]:
     for folder in folders:
         if not folder.resolve().is_relative_to(models_root().resolve()):
             continue
-        if is_model_folder(folder):
+        if is_model_folder(folder) or why_unusable(folder) is not None:
             yield folder
         elif depth > 1:
             yield from _model_folders(folder, depth - 1)
@@ -261,8 +264,9 @@ def _name_of_folder(folder: Path) -> str:
 
 def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
     """An entry for a folder; a broken one is listed as not available, with the reason as its description."""
-    repo_id = name if source == "hub" else None
+    repo_id, complete = name if source == "hub" else None, False
     try:
+        check_usable(folder)
         n_params = count_weights(weights_files(folder))
         if (folder / NATIVE_FILE).is_file():
             about = read_about(folder)
@@ -280,7 +284,8 @@ def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
                 description=str(about.get("description", "")),
                 repo_id=repo_id,
             )
-        config = hf_config.text_config(hf_config.read_config(folder))
+        complete = True
+        config = hf_config.text_config(hf_config.check_one_text(hf_config.read_config(folder), shown(folder)))
         return CatalogueEntry(
             name=name,
             family=str(config.get("model_type", source)),
@@ -294,7 +299,12 @@ def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
             repo_id=repo_id,
         )
     except (HeadScopeError, OSError, KeyError, TypeError, ValueError) as error:
-        return CatalogueEntry(name=name, family=source, source=source, title=name, description=str(error), repo_id=repo_id)
+        reason = str(error)
+        can_be_mended = source == "hub" or (has_pickles(folder) and why_unusable(folder) is None)
+        problem = reason if complete or not can_be_mended else ""
+        return CatalogueEntry(
+            name=name, family=source, source=source, title=name, description=reason, repo_id=repo_id, problem=problem
+        )
 
 
 def _is_complete(folder: Path) -> bool:

@@ -17,7 +17,7 @@ from core.ablation.cached import ABLATION_VERSION, estimated_map, reference_toke
 from core.ablation.screening import ALWAYS_EXACT_LAYERS, largest_by_gradient
 from core.attention.scores import table_digest
 from core.behaviour import State, strongest
-from core.errors import BadInput
+from core.errors import BadInput, Withheld
 from core.heads import Head, HeadSet
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
@@ -170,7 +170,7 @@ def _copying(subject: Subject) -> Float[np.ndarray, "n_layers n_heads"]:
 
         try:
             return Stored({"copying": eigenvalue_copying(subject.load())}, {})
-        except BadInput:
+        except Withheld:
             return Stored({"copying": np.full((subject.card.n_layers, subject.card.n_heads), np.nan)}, {})
 
     return cached(subject.model_key("copying", copying_version=COPYING_VERSION), compute).arrays["copying"]

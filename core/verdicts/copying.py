@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from core.errors import BadInput
+from core.errors import Withheld
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.hooks import run_body
 from core.transformer.passes.weights import read_by_logits, reads, value_and_output
@@ -50,7 +50,7 @@ def eigenvalue_copying(model: LoadedModel, seed: int = 0) -> Float[np.ndarray, "
                 break
             try:
                 value, output = value_and_output(model, layer, head)
-            except BadInput:
+            except Withheld:
                 break
             product = (output @ unembed) @ (embedded @ reads(model, layer, value))
             eigenvalues = torch.linalg.eigvals(product.cpu().double())

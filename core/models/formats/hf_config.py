@@ -9,13 +9,16 @@ from typing import Any
 from core.errors import ModelUnavailable
 from core.models.paths import HF_FILE, model_file, shown
 
+# A decoder that was cut out of an encoder with a decoder states the encoder's sizes, too: its own come first.
 _NAMES = {
-    "n_layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
-    "n_heads": ("num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"),
-    "d_model": ("hidden_size", "n_embd", "d_model"),
+    "n_layers": ("decoder_layers", "num_hidden_layers", "n_layer", "num_layers", "n_layers"),
+    "n_heads": ("decoder_attention_heads", "num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"),
+    "d_model": ("hidden_size", "n_embd", "d_model", "emb_dim", "dim"),
     "d_vocab": ("vocab_size",),
     "n_ctx": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length", "max_sequence_length"),
 }
+# Hybrids may state what each layer is instead of how many there are.
+_LAYER_KINDS = ("layers_block_type", "hybrid_override_pattern", "layer_types")
 _ROTARY = ("gpt_neox", "gptj", "codegen", "falcon", "persimmon", "stablelm")
 DEFAULT_CONTEXT = 2048  # BLOOM and other ALiBi models state none; this is what they were trained with
 
@@ -35,6 +38,21 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def check_one_text(config: dict[str, Any], whose: str) -> dict[str, Any]:
+    """The config; raises ModelUnavailable for an encoder with a decoder, whose heads look at two texts."""
+    if config.get("is_encoder_decoder") is True:
+        raise encoder_with_decoder(whose, str(config.get("model_type", "unknown")))
+    return config
+
+
+def encoder_with_decoder(whose: str, kind: str) -> ModelUnavailable:
+    """The sentence for a model that reads one text and writes another."""
+    return ModelUnavailable(
+        f"{whose} is of type {kind!r}, an encoder with a decoder: HeadScope measures models that read one text from left to "
+        "right."
+    )
+
+
 def text_config(config: dict[str, Any]) -> dict[str, Any]:
     """The language model's part of a config, where it is nested in a larger one."""
     inner = config.get("text_config")
@@ -52,6 +70,9 @@ def size(config: dict[str, Any], what: str, whose: str) -> int:
             return value
     if what == "n_ctx":
         return DEFAULT_CONTEXT
+    kinds = next((config[name] for name in _LAYER_KINDS if isinstance(config.get(name), (list, str))), "")
+    if what == "n_layers" and kinds:
+        return len(kinds)
     kind = config.get("model_type", "unknown")
     raise ModelUnavailable(
         f"{whose} (of type {kind}) does not state {_NAMES[what][0]} in its {HF_FILE}: "

@@ -10,6 +10,7 @@ from core.errors import ModelUnavailable
 from core.models.formats import hf_config
 from core.models.formats.digest import weights_digest
 from core.models.formats.tokenizer_files import TokenizerFacts, read_tokenizer
+from core.models.formats.unusable import check_usable
 from core.models.formats.weights_file import BUFFERS, count_weights, weights_files
 from core.models.paths import shown
 from core.transformer.card import ModelCard, ModelIdentity, Source
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 def hf_identity(folder: Path, name: str, source: Source, *, title: str = "", description: str = "") -> ModelIdentity:
     """Who a model in the Hugging Face format is, without torch and without the model library.
 
-    Raises ModelUnavailable if a file is missing or broken, or the model has no attention heads.
+    Raises ModelUnavailable if a file is missing or broken, an adapter lies beside it, or the model has no attention heads.
     """
+    check_usable(folder)
     whole, files, whose = hf_config.read_config(folder), weights_files(folder), shown(folder)
     config = hf_config.text_config(whole)
     d_vocab, bos = hf_config.size(config, "d_vocab", whose), config.get("bos_token_id")
@@ -51,6 +53,7 @@ def identity_from(
     Raises ModelUnavailable if the model has no attention heads.
     """
     config = hf_config.text_config(whole)
+    hf_config.check_one_text(whole, whose)
     n_heads, d_model = hf_config.size(config, "n_heads", whose), hf_config.size(config, "d_model", whose)
     d_vocab = hf_config.size(config, "d_vocab", whose)
     card = ModelCard(
@@ -120,10 +123,7 @@ def check_kind(config: Any, whose: str) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     if getattr(config, "is_encoder_decoder", False):
-        raise ModelUnavailable(
-            f"{whose} is of type {config.model_type!r}, an encoder with a decoder: HeadScope measures models that read one "
-            "text from left to right."
-        )
+        raise hf_config.encoder_with_decoder(whose, config.model_type)
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise unsupported(whose, config.model_type)
 

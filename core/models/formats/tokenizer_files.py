@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -28,6 +29,9 @@ class TokenizerFacts:
 def read_tokenizer(folder: Path, d_vocab: int, bos_token_id: int | None) -> TokenizerFacts:
     """Read `tokenizer.json`; a folder without one is fine, ids then stand for token names.
 
+    Without one, `tokenizer_config.json` says whether a BOS is put in front: a SentencePiece model alone would be a tokenizer
+    whose habit is forgotten.
+
     Args:
         folder: the model folder.
         d_vocab: the model's number of ids, often padded beyond the tokenizer's.
@@ -37,7 +41,8 @@ def read_tokenizer(folder: Path, d_vocab: int, bos_token_id: int | None) -> Toke
     """
     path = model_file(folder, TOKENIZER_FILE)
     if path is None:
-        return TokenizerFacts(None, frozenset(), bos_token_id, prepends_bos=False)
+        prepends = bos_token_id is not None and _config(folder).get("add_bos_token") is True
+        return TokenizerFacts(None, frozenset(), bos_token_id, prepends_bos=prepends)
     try:
         backend = Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises bare Exception
@@ -69,12 +74,16 @@ def _prepends(backend: Tokenizer, bos_token_id: int) -> bool:
 
 def _named_bos(folder: Path, backend: Tokenizer) -> int | None:
     """The BOS that `tokenizer_config.json` names, for models whose config does not give its id."""
-    path = model_file(folder, "tokenizer_config.json")
-    if path is None:
-        return None
-    try:
-        token = json.loads(path.read_text(encoding="utf-8")).get("bos_token")
-    except (ValueError, AttributeError):
-        return None
+    token = _config(folder).get("bos_token")
     token = token.get("content") if isinstance(token, dict) else token
     return backend.token_to_id(token) if isinstance(token, str) else None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """`tokenizer_config.json`; empty where there is none, or none that can be read."""
+    path = model_file(folder, "tokenizer_config.json")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path else None
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from core.errors import ModelUnavailable
 from core.models.paths import model_file, shown
 
+PICKLES = ("*.bin", "*.pt", "*.pth")
 MAX_HEADER_BYTES = 100_000_000
 # Buffers that old checkpoints carry beside their weights: causal masks, rotary frequencies.
 BUFFERS = re.compile(r"(masked_bias|inv_freq|\.attn\.bias|\.attention\.bias|\.attn\.attention\.bias)$")
@@ -85,8 +86,13 @@ def weights_files(folder: Path) -> list[Path]:
     return files
 
 
+def has_pickles(folder: Path) -> bool:
+    """Whether a folder holds files that `core.models.fetching` may convert."""
+    return any(path for kind in PICKLES for path in folder.glob(kind))
+
+
 def _no_weights(folder: Path) -> ModelUnavailable:
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pth")) or any(folder.glob("*.pt")):
+    if has_pickles(folder):
         return ModelUnavailable(
             f"{shown(folder)} holds only a pickle checkpoint, which is never loaded as it is: "
             f"`python -m core models add {shown(folder)}` converts it to safetensors without running code from it."

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from core.errors import BadInput
+from core.errors import Withheld
 from core.transformer.anatomy import is_linear
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused_attention import NotFused, Seen, each_layer
@@ -33,7 +33,7 @@ def query_and_key(
 ) -> tuple[Float[Tensor, "d_model _d_head"], Float[Tensor, "d_model _d_head"]]:
     """A query head's own `W_Q`, and its `W_K`, which it may share with its group.
 
-    Raises BadInput where the attention has no such matrices: norms of queries and keys, latent attention, no fast twin.
+    Raises Withheld where the attention has no such matrices: norms of queries and keys, latent attention, no fast twin.
     """
     queries, keys, _ = _projections(model, layer)
     if queries.numel() == 0 or queries.shape[-1] != keys.shape[-1]:
@@ -44,7 +44,7 @@ def query_and_key(
 def value_and_output(
     model: LoadedModel, layer: int, head: int
 ) -> tuple[Float[Tensor, "d_model _d_head"], Float[Tensor, "_d_head d_model"]]:
-    """A query head's `W_V`, which it may share with its group, and its own `W_O`; raises BadInput where there are none."""
+    """A query head's `W_V`, which it may share with its group, and its own `W_O`; raises Withheld where there are none."""
     _, _, values = _projections(model, layer)
     if values.numel() == 0:
         raise _withheld(model, "its values are no linear map of what its attention reads")
@@ -71,7 +71,7 @@ def reads(model: LoadedModel, layer: int, matrix: Float[Tensor, "d_model columns
 def unembedding(model: LoadedModel, tokens: Int[Tensor, " columns"] | None = None) -> Float[Tensor, "d_model columns"]:
     """`W_U`, after the final norm: the unembedding without its bias, of `tokens` or of the whole vocabulary.
 
-    Raises BadInput where it shows no matrix of numbers.
+    Raises Withheld where it shows no matrix of numbers.
     """
     place = model.module.get_submodule(model.anatomy.unembedding)
     weight = getattr(place, "weight", None)
@@ -90,7 +90,7 @@ def read_by_logits(model: LoadedModel, tokens: Int[Tensor, " columns"]) -> Float
 
 
 def norm_of(model: LoadedModel, name: str) -> Norm:
-    """A norm of the model as it acts; raises BadInput where the module is something else."""
+    """A norm of the model as it acts; raises Withheld where the module is something else."""
     known = _NORMS.setdefault(model, {})
     if name not in known:
         try:
@@ -106,8 +106,8 @@ def _through(norm: Norm, matrix: Float[Tensor, "d_model columns"]) -> Float[Tens
     return scaled - scaled.mean(0, keepdim=True) if norm.centred else scaled
 
 
-def _withheld(model: LoadedModel, why: str) -> BadInput:
-    return BadInput(f"Nothing is said of the weights of {model.card.name}: {why}.")
+def _withheld(model: LoadedModel, why: str) -> Withheld:
+    return Withheld(f"Nothing is said of the weights of {model.card.name}: {why}.")
 
 
 def _projections(model: LoadedModel, layer: int) -> tuple[Tensor, ...]:

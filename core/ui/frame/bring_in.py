@@ -35,12 +35,12 @@ def offer_to_bring_in(name: str, reason: ModelUnavailable) -> None:
 
 
 def _missing(name: str) -> CatalogueEntry | None:
-    """The catalogue's entry, if the model is known and not here."""
+    """The catalogue's entry, if the model is known and not here; a folder that cannot be measured is not missing."""
     try:
         entry = find_entry(name)
     except HeadScopeError:
         return None
-    return None if entry.available else entry
+    return None if entry.available or entry.problem else entry
 
 
 def _bring_in(name: str) -> str:

@@ -53,7 +53,9 @@ def _facts(entry: CatalogueEntry) -> str:
     if entry.n_params is not None:
         parts.append(f"{short_count(entry.n_params)} weights")
     parts.append(_SOURCES[entry.source])
-    if not entry.available:
+    if entry.problem:
+        parts.append("cannot be measured")
+    elif not entry.available:
         parts.append("not here yet")
     elif entry.fits_in_memory is False:
         parts.append("too big for this machine's memory")

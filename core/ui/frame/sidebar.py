@@ -134,4 +134,6 @@ def _bos_sentence(identity: ModelIdentity) -> str:
     if vocabulary.bos_token_id is None:
         return f"{identity.card.name} has no BOS token."
     habit = "puts its BOS in front of a text" if vocabulary.prepends_bos else "puts no BOS in front of a text"
+    if identity.tokenizer is None:
+        return f"{identity.card.name} comes without a tokenizer that can be read (tokenizer.json); by its settings it {habit}."
     return f"The tokenizer of {identity.card.name} {habit} ({identity.token_text(vocabulary.bos_token_id)})."
