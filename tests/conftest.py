@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +18,15 @@ check_arrays_of("core")
 
 @pytest.fixture(scope="session", autouse=True)
 def session_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A store of this test run's own."""
-    with _store_at(tmp_path_factory.mktemp("session-store")) as folder:
-        yield folder
+    """A store of this test run's own, which its workers share: what one has measured the others need not.
+
+    Results lie under everything that they depend on, so sharing changes no number. A test that puts something else in the
+    place of what measures, or counts what is measured, takes a store of its own.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "session-store"
+    with _store_at(folder) as store:
+        yield store
 
 
 @pytest.fixture(scope="module")

@@ -51,8 +51,8 @@ REQUEST = Request("by-construction", length=16, sequences=3)
 
 
 @pytest.fixture(autouse=True)
-def no_ablators(empty_store):
-    """Nothing is there that was made before the test."""
+def no_ablators():
+    """None is left that a test before has made."""
     interventions._ablators.clear()
 
 
@@ -133,7 +133,7 @@ def test_small_products_give_the_full_matrices_norms(name):
     assert found[:, 2].isnan().all()
 
 
-def test_without_matrices_of_queries_and_keys_only_their_composition_is_withheld(tmp_path, monkeypatch, capsys):
+def test_without_matrices_of_queries_and_keys_only_their_composition_is_withheld(tmp_path, monkeypatch, capsys, empty_store):
     """Gemma 3 norms them: its paths are cut and its values compose all the same, and every form says what is not there."""
     monkeypatch.setenv("HEADSCOPE_MODELS", str(tmp_path))
     name = save(ROWS["gemma3_text"], tmp_path).name

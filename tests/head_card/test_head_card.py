@@ -45,11 +45,8 @@ TRAINED = Request("two-layer", length=20, sequences=3)
 PLANTED = Request("by-construction", length=50, sequences=2)
 
 
-pytestmark = pytest.mark.usefixtures("own_store")
-
-
 @pytest.fixture(scope="module")
-def trained(own_store: Path) -> HeadCard:
+def trained() -> HeadCard:
     """The whole card of a trained induction head."""
     return card_of(View(request=TRAINED, head=Head(1, 2)))
 

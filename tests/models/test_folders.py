@@ -132,3 +132,39 @@ def test_a_tokenizer_that_cannot_be_read_still_says_whether_it_puts_a_bos(root: 
         "without a tokenizer that can be read" in str(caption.value).replace("\\", "") and word in str(caption.value)
         for caption in at.caption
     )
+
+
+COMMANDS = (["score"], ["ablate", "--heads", "L1H1"], ["causal"], ["call"], ["circuit"], ["sensitivity"])
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_numbers_that_are_none_are_refused_where_they_begin(
+    root: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """Activations, or a weight, too large for float16 in one layer, which float32 holds; and one weight that is no number."""
+    large, heavy = base(), base()
+    with torch.no_grad():
+        for part in ("gate_proj", "up_proj", "down_proj"):
+            getattr(large.model.layers[1].mlp, part).weight *= 1e4
+        heavy.model.layers[1].mlp.down_proj.weight[0, 0] = 1e5
+    large.save_pretrained(root / "large")
+    heavy.save_pretrained(root / "heavy")
+    broken = base()
+    with torch.no_grad():
+        broken.model.layers[1].self_attn.q_proj.weight[3, 2] = float("nan")
+    broken.save_pretrained(root / "broken")
+    asked = [words[0], "--length", "12", *words[1:], "--json", "--model"]
+    for name in ("large", "heavy"):
+        assert main([*asked, name, "--dtype", "float32"]) == 0
+        capsys.readouterr()
+        assert main([*asked, name, "--dtype", "float16"]) == 2
+        said = capsys.readouterr().err
+        assert f"{name} gives numbers that are infinite or undefined from layer 1 on: float16 cannot hold numbers" in said
+        assert "choose bfloat16 or float32" in said
+    assert main([*asked, "broken"]) == 2
+    said = capsys.readouterr().err
+    assert "broken gives numbers that are infinite or undefined from layer 1 on: its weights hold values that are no" in said
+    assert "the first in model.layers.1.self_attn.q_proj.weight" in said and said.count("\n") == 1
+    assert main(["conform", "--length", "12", "--json", "--model", "broken"]) == 0
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert not checks["finite"]["passed"] and "undefined from layer 1 on" in checks["finite"]["reason"]

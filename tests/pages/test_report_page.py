@@ -25,8 +25,8 @@ SUBJECT = bind(Request(MODEL, length=20, sequences=2))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def measured(own_store: None) -> None:
-    """A store that holds everything that the page shows of one model."""
+def measured() -> None:
+    """Everything that the page shows of one model is there."""
     run_report(SUBJECT)
     for name in CORRECTIONS:
         reproduce(SUBJECT, Corrections(**{name: True}))

@@ -27,8 +27,8 @@ def subject_for(model: str) -> Subject:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def judged(own_store: None) -> None:
-    """A store that holds the verdicts of the models that are looked at here."""
+def judged() -> None:
+    """The verdicts of the models that are looked at here are there."""
     # Fewer than three sequences would say nothing of the behaviour.
     absent = subject_for("one-layer").at(sequences=4)
     for subject in (subject_for("two-layer"), absent, subject_for("by-construction")):
@@ -113,8 +113,8 @@ def test_every_head_stands_in_the_table_with_called_heads_first() -> None:
 def test_heads_without_a_label_are_taken_away_while_the_verdicts_are_there_already(
     monkeypatch: pytest.MonkeyPatch, empty_store: Path
 ) -> None:
-    score_heads(subject_for("by-construction"))
-    judge(subject_for("by-construction"))
+    score_heads(subject_for("two-layer"))
+    judge(subject_for("two-layer"))
     released = threading.Event()
     measure = core.verdicts.gather.gather_total_effects
 
@@ -123,16 +123,17 @@ def test_heads_without_a_label_are_taken_away_while_the_verdicts_are_there_alrea
         return measure(*given)
 
     monkeypatch.setattr("core.verdicts.gather.gather_total_effects", slowly)
-    at = verdicts(model="by-construction")
+    at = verdicts(model="two-layer")
     assert not at.exception and not at.error
-    assert "L1H3: induction" in said(at) and "No head without a label surely matters" not in captions(at)
+    assert "L1H1: induction" in said(at) and "L0H0:" not in said(at)
     released.set()
     for _ in range(100):
         if not at.get("progress"):
             break
         at.run()
     assert not at.exception and not at.error
-    assert "No head without a label surely matters" in captions(at)
+    [nominee] = nominees(subject_for("two-layer"))
+    assert nominee.head == Head(0, 0) and nominee_sentence(nominee).partition(". ")[2] in said(at).replace("\\", "")
 
 
 def test_heads_that_matter_and_do_not_match_are_listed() -> None:

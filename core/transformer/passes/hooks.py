@@ -311,7 +311,9 @@ def check_finite(model: LoadedModel, final: Hidden, tokens: Int[Tensor, "batch t
             for handle in handles:
                 handle.remove()
     where = f"layer {bad[0]}" if bad else "the final norm"
-    broken = [name for name, weight in model.module.named_parameters() if not torch.isfinite(weight).all()]
+    # In float16 an infinite weight is as a rule one that the file holds well.
+    wrong = torch.isnan if model.dtype == torch.float16 else lambda weight: ~torch.isfinite(weight)
+    broken = [name for name, weight in model.module.named_parameters() if wrong(weight).any()]
     if broken:
         advice = f"its weights hold values that are no numbers, the first in {broken[0]}: get the file again"
     elif model.dtype == torch.float16:
