@@ -64,8 +64,11 @@ def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], log_path
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all servers of a test run keep their results."""
-    return tmp_path_factory.mktemp("browser")
+    """Where all servers of a test run, those of other workers too, keep their results and write their logs."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "browser"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, str]:
     """What the command prints and the page it writes, from one run."""
     folder = tmp_path_factory.mktemp("report")
     path, out = folder / "report.html", folder / "out.json"
-    words = ["report", "--model", "by-construction", "--length", "20", "--sequences", "2", "--baselines", "3", "--json", "--html", str(path)]
+    words = ["report", "--model", "by-construction", "--length", "20", "--sequences", "2", "--baselines", "3"]
+    words += ["--json", "--html", str(path)]
     with out.open("w") as file, contextlib.redirect_stdout(file):
         assert main(words) == 0
     return json.loads(out.read_text()), path.read_text(encoding="utf-8")
