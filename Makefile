@@ -47,7 +47,7 @@ lint: install-dev
 	$(BIN)/lint-imports
 
 bundled-results: install
-	store=$$(mktemp -d); HEADSCOPE_STORE=$$store OMP_NUM_THREADS=1 $(BIN)/python -m core.attention.bundle; rm -rf $$store
+	store=$$(mktemp -d); HEADSCOPE_STORE=$$store OMP_NUM_THREADS=1 $(BIN)/python -m core.sharing.bundle; rm -rf $$store
 
 model-list: install
 	$(BIN)/python -m core.models.supported

@@ -25,8 +25,8 @@ from core.runtime.store import Stored
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 
-PATTERN_VERSION = 2
-_ARRAYS = ("placebo", "token_loss", "top1", "fresh_loss", "rotated_control")
+PATTERN_VERSION = 3
+_ARRAYS = ("placebo", "token_loss", "top1", "fresh_loss", "rotated_control", "windows")
 
 
 def score_heads(asked: Subject | Request | str) -> HeadScores:
@@ -96,15 +96,17 @@ def row_patterns(subject: Subject, row: TokenRow) -> RowPatterns:
 
     def compute() -> Stored:
         from core.attention.pattern_pass import measure_losses, measure_patterns
+        from core.transformer.passes.windows import layer_windows
 
         model = subject.load()
+        windows = {"windows": layer_windows(model, row.n_tokens)}
         if row.n_tokens > grid_limit(model.card):
-            return Stored({"token_loss": measure_losses(model, row.ids)}, {})
+            return Stored(windows | {"token_loss": measure_losses(model, row.ids)}, {})
         quantised, token_loss = measure_patterns(model, row.ids)
-        return Stored({"token_loss": token_loss, "quantised": quantised}, {})
+        return Stored(windows | {"token_loss": token_loss, "quantised": quantised}, {})
 
     arrays = cached(_row_key(subject, "row_patterns", row), compute).arrays
-    return RowPatterns(arrays["token_loss"], arrays.get("quantised"))
+    return RowPatterns(arrays["token_loss"], arrays.get("quantised"), arrays["windows"])
 
 
 def head_pattern(subject: Subject, row: TokenRow, head: Head) -> Float[np.ndarray, "tokens tokens"]:
@@ -181,4 +183,5 @@ def _scores_from(stored: Stored) -> HeadScores:
         top1=arrays["top1"],
         fresh_loss=arrays.get("fresh_loss"),
         rotated_control=arrays.get("rotated_control"),
+        windows=arrays["windows"],
     )

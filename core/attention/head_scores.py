@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from core.attention.scores import ALL_SCORES, DIFFERENCES, PLACEBO_SHIFTS, SPECIFICITY_OFFSETS, SUCCESSOR_SHIFTS
 from core.behaviour import Behaviour, Losses, behaviour_of
@@ -41,6 +41,7 @@ class HeadScores:
     fresh_loss, rotated_control: the control's mean loss at the second copy's targets, and its attention to the cells that are
         successors on the rotated sequences; None without a control, or without other orders.
     other: what the second step measured; None before it, and where there is none.
+    windows: how many tokens each layer sees, its own included: 0 where it sees all, -1 where it sees some in another way.
     """
 
     per_sequence: Mapping[str, PerSequence]
@@ -52,6 +53,7 @@ class HeadScores:
     fresh_loss: Float[np.ndarray, " sequences"] | None = None
     rotated_control: Successor | None = None
     other: OtherHalves | None = None
+    windows: Int[np.ndarray, " n_layers"] | None = None
 
     def __post_init__(self) -> None:
         shapes = {array.shape for array in self.per_sequence.values()}
@@ -65,6 +67,8 @@ class HeadScores:
         for found in (self.rotated_control, None if self.other is None else self.other.rotated):
             if found is not None and found.shape != (len(SUCCESSOR_SHIFTS), *shape):
                 raise ValueError(f"attention to successors has shape {found.shape}")
+        if self.windows is not None and self.windows.shape != shape[:1]:
+            raise ValueError(f"windows have shape {self.windows.shape}")
 
     @property
     def n_layers(self) -> int:
@@ -119,6 +123,12 @@ class HeadScores:
         """One score of every head, averaged over sequences; NaN where it was not measured."""
         found: Float[np.ndarray, "n_layers n_heads"] = self.sequences(name).mean(axis=-1)
         return found
+
+    def chance(self, name: str) -> Float[np.ndarray, " n_layers"]:
+        """What a head of each layer gets that attends uniformly to all it sees; NaN where what it sees is no window."""
+        score, every = ALL_SCORES[name], [0] * self.n_layers if self.windows is None else self.windows.tolist()
+        levels = {window: score.chance(self.layout, window or None) for window in set(every) if window >= 0}
+        return np.array([levels.get(window, np.nan) for window in every])
 
     @property
     def specificity_by_offset(self) -> Float[np.ndarray, "offsets n_layers n_heads sequences"]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
-from jaxtyping import Float, UInt8, UInt16
+from jaxtyping import Float, Int, UInt8, UInt16
 
 from core.heads import Head
 from core.transformer.card import ModelCard
@@ -28,10 +28,12 @@ class RowPatterns:
     token_loss: nats by target position; the first is NaN, for nothing predicts it.
     quantised: the lower triangle row by row (`q (q + 1) / 2 + k`), `FULL` = 1, so within 1/131070 of the weight; None for
         a row that is too long for `grid_limit`.
+    windows: how many tokens each layer sees, as in `HeadScores`.
     """
 
     token_loss: Float[np.ndarray, " tokens"]
     quantised: UInt16[np.ndarray, "n_layers n_heads cells"] | None = None
+    windows: Int[np.ndarray, " n_layers"] | None = None
 
     def __post_init__(self) -> None:
         cells = self.n_tokens * (self.n_tokens + 1) // 2
@@ -46,6 +48,10 @@ class RowPatterns:
     def n_tokens(self) -> int:
         """Tokens in the row."""
         return len(self.token_loss)
+
+    def window(self, head: Head) -> int:
+        """How many tokens a head's layer sees: 0 where it sees all."""
+        return 0 if self.windows is None else int(self.windows[head.layer])
 
     def head(self, head: Head) -> Float[np.ndarray, "tokens tokens"]:
         """One head's pattern (rows are queries); ValueError where no patterns were kept."""

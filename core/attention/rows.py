@@ -48,10 +48,13 @@ class TokenRow:
         queries, keys = self.cells
         return float(pattern[queries, keys].mean(dtype=np.float64)) if len(queries) else None
 
-    def chance_on_cells(self) -> float | None:
-        """What uniform attention would give the marked cells."""
-        queries, _ = self.cells
-        return float(np.mean(1.0 / (queries + 1.0))) if len(queries) else None
+    def chance_on_cells(self, window: int = 0) -> float | None:
+        """What uniform attention to all that a layer sees (0: everything) gives the marked cells; None if that is unknown."""
+        queries, keys = self.cells
+        if not len(queries) or window < 0:
+            return None
+        seen = np.minimum(queries + 1.0, window or np.inf)
+        return float(np.mean((queries - keys < seen) / seen))
 
 
 def probe_row(subject: Subject, sequence: int, *, control: bool = False) -> TokenRow:

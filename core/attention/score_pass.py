@@ -31,6 +31,7 @@ from core.transformer.passes.fused import agreement, can_fuse, fused_body
 from core.transformer.passes.fused_attention import ExplicitAttention, FusedAttention, Seen
 from core.transformer.passes.hooks import Hook, check_finite, hooks_attached, pattern_hook, run_body
 from core.transformer.passes.readout import token_losses
+from core.transformer.passes.windows import layer_windows
 
 Tokens = Int[np.ndarray, "sequences tokens"]
 # What a layer's attention comes to, for the sequences that a slice of the probe's rows picks; None reads no attention.
@@ -87,6 +88,7 @@ def measure_first(model: LoadedModel, probe: Probe, *, engine: Engine | None = N
         top1=ends["hits"].mean(-1),
         fresh_loss=fresh_loss,
         rotated_control=rotated_control,
+        windows=layer_windows(model, layout.n_tokens),
     )
 
 

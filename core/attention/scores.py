@@ -32,7 +32,7 @@ from core.attention.cells import (
 from core.probes.layout import Layout
 
 # For changes of the pass itself, which the table's digest cannot see.
-SCORE_VERSION = 4
+SCORE_VERSION = 5
 PLACEBO_SHIFTS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
 # Neighbours of the successor that specificity compares it with.
 SPECIFICITY_OFFSETS = (-3, -2, -1, 1, 2, 3)
@@ -162,11 +162,6 @@ DIFFERENCES: dict[str, Score] = {
 ALL_SCORES: dict[str, Score] = {**SCORES, **DIFFERENCES}
 # What the probe and its control alone do not give.
 SECOND_STEP = ("rotation_contrast", "specificity")
-
-
-def chance_levels(layout: Layout, window: int | None = None) -> dict[str, float]:
-    """The chance level of every score, for printing beside it; `window` as in `Score.chance`."""
-    return {name: score.chance(layout, window) for name, score in ALL_SCORES.items()}
 
 
 @lru_cache

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     patterns = row_patterns(subject, row)
     # As the page: from the patterns of all heads, where the row is short enough for them.
     pattern = head_pattern(subject, row, head) if patterns.quantised is None else patterns.head(head)
-    return attention_facts(subject, head, choice, row, pattern, patterns.token_loss)
+    return attention_facts(subject, head, choice, row, pattern, patterns)
 
 
 def text(result: dict[str, Any]) -> str:
@@ -51,7 +51,8 @@ def text(result: dict[str, Any]) -> str:
     lines = [f"{result['model']['name']}, {result['head']} on {len(tokens)} tokens ({result['row']['kind']})"]
     if result["row"]["on_stripe"] is not None:
         on, chance = result["row"]["on_stripe"], result["row"]["chance_on_stripe"]
-        lines.append(f"on the token after an earlier copy {on:.2f}, chance {chance:.2f}")
+        beside = "its layer sees only some of the tokens before" if chance is None else f"chance {chance:.2f}"
+        lines.append(f"on the token after an earlier copy {on:.2f}, {beside}")
     for query in range(max(0, len(tokens) - SHOWN), len(tokens)):
         key = int(pattern[query].argmax())
         lines.append(f"  {query} {tokens[query]!r} looks most at {key} {tokens[key]!r}: {pattern[query, key]:.2f}")

@@ -51,5 +51,16 @@ def text(result: dict[str, Any]) -> str:
         if result["scores"][name] is not None:
             values = np.asarray(result["scores"][name])
             listed = "  ".join(f"{head.name} {unsigned(values[head])}" for head in ranked(values)[:SHOWN])
-            lines.append(f"{score.title:28} (chance {result['chance'][name]:.3f})  {listed}")
+            lines.append(f"{score.title:28} ({_chance(result, name)})  {listed}")
     return "\n".join(lines)
+
+
+def _chance(result: dict[str, Any], name: str) -> str:
+    """Of all layers, or the least and the most of those that are known."""
+    level = result["chance"][name]
+    if level is not None:
+        return f"chance {level:.3f}"
+    levels = np.asarray(result["chance_by_layer"][name], dtype=float)
+    if np.isnan(levels).all():
+        return "chance unknown"
+    return f"chance {np.nanmin(levels):.3f} to {np.nanmax(levels):.3f}, by layer"

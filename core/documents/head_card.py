@@ -33,6 +33,8 @@ from core.settings.view import View
 from core.sharing.address import params_of
 from core.sharing.commands import card_command
 from core.transformer.card import ModelIdentity
+from core.transformer.checks import conformance_sentence
+from core.verdicts.conformance import conformance
 from core.verdicts.words import judged_on
 
 # A page in a file has room for larger patterns than a screen with everything on it.
@@ -57,7 +59,7 @@ def card_page(subject: Subject, card: HeadCard, view: View) -> str:
                 f"In HeadScope: /Head_card?{urlencode(params_of(view))}",
                 f"Without a browser: {card_command(view, _its_set(card))}",
             ),
-            notes=(f"Weights: {subject.identity.weights_digest}",),
+            notes=(f"Weights: {subject.identity.weights_digest}", conformance_sentence(conformance(subject))),
         ),
     ]
     return standalone_page(card_title(card, subject.identity), sections)

@@ -12,6 +12,8 @@ from core.replication.tables import size_notes, size_rows, step_rows, table_rows
 from core.replication.words import QUESTIONS, answers, behaviour_of_the_report, recipe_words, steps_note
 from core.settings.modes import Mode
 from core.settings.provenance import measured_on
+from core.transformer.checks import conformance_sentence
+from core.verdicts.conformance import conformance
 
 
 def report_page(run: ReportRun, threshold: float, mode: Mode) -> str:
@@ -19,7 +21,8 @@ def report_page(run: ReportRun, threshold: float, mode: Mode) -> str:
     look = Look()
     own, best, name = run.steps[0], run.steps[-1], run.subject.card.name
     said = answers(run)
-    ours = f"Measured on {measured_on(run.subject)}; {mode} ablation."
+    checked = conformance_sentence(conformance(run.subject))
+    ours = f"Measured on {measured_on(run.subject)}; {mode} ablation. {checked}"
     recipe = f"Measured on {recipe_words(own.recipe)}."
     maps = [
         Picture(value_map(values, title, threshold, look), describe_values(values, title, threshold))

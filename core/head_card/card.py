@@ -16,7 +16,6 @@ from jaxtyping import Float
 from core.ablation.outcomes import Baselines
 from core.attention.head_scores import HeadScores
 from core.attention.rows import TokenRow
-from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import Sensitivity
 from core.circuits.circuit import Edge
 from core.heads import Head, HeadSet
@@ -178,7 +177,7 @@ def _score_line(scores: HeadScores, score: str, head: Head) -> ScoreLine:
         low=low,
         high=high,
         control=None if control is None else float(control),
-        chance=ALL_SCORES[score].chance(scores.layout),
+        chance=float(scores.chance(score)[head.layer]),
         # Heads that differ by rounding alone share a place.
         place=1 + int((means > means[head] + _ROUNDING).sum()),
     )

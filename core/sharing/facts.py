@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -19,8 +19,9 @@ from jaxtyping import Float
 from core.ablation.outcomes import Ablation, Baselines, CausalMap, Pruning, TotalEffect
 from core.ablation.sweep import Sweep, SweepRow
 from core.attention.head_scores import HeadScores
+from core.attention.patterns import RowPatterns
 from core.attention.rows import TokenRow
-from core.attention.scores import ALL_SCORES, PLACEBO_SHIFTS, chance_levels
+from core.attention.scores import ALL_SCORES, PLACEBO_SHIFTS
 from core.attention.sensitivity import Sensitivity
 from core.attention.tables import spread_rows
 from core.behaviour import Behaviour, Losses
@@ -33,24 +34,28 @@ from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import RowChoice
 from core.transformer.card import ModelIdentity
+from core.transformer.checks import Conformance
+from core.verdicts.conformance import conformance
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 from core.verdicts.nominees import Nominee
 from core.verdicts.roles import DELTA
 from core.verdicts.words import effects_words, nominee_sentence, ordered, sentence, stability_words
 
-if TYPE_CHECKING:
-    from core.transformer.conformance import Conformance
-
 Facts = dict[str, Any]
 
 
-def envelope(subject: Subject) -> Facts:
-    """What stands around every object: who wrote it and when, the model and its digest, the probe and its warnings."""
+def envelope(subject: Subject, *, length: int | None = None) -> Facts:
+    """What stands around every object: who wrote it and when, the model, its digest and what was checked of it, the probe.
+
+    length: at which the model was checked, where that is not the length of the subject's probe.
+    """
+    checked = conformance(subject if length is None else subject.at(length=length))
     return {
         "headscope": HEADSCOPE,
         "date": date.today().isoformat(),
         "model": model_facts(subject.identity),
+        "conformance": {"length": checked.length, "passed": checked.passed, "withheld": list(checked.withheld)},
         "probe": probe_facts(subject),
     }
 
@@ -119,11 +124,13 @@ def behaviour_facts(found: Behaviour) -> Facts:
 def score_facts(subject: Subject, scores: HeadScores) -> Facts:
     """Every score of every head, chance beside it, and the same at placebo offsets."""
     losses, length = scores.losses(), scores.layout.length
+    chance = {name: scores.chance(name) for name in ALL_SCORES}
     return envelope(subject) | {
         "loss": loss_facts(losses),
         "behaviour": behaviour_facts(scores.behaviour),
         "scores": {name: scores.mean(name) if name in scores.names else None for name in ALL_SCORES},
-        "chance": chance_levels(scores.layout),
+        "chance": {name: _of_all(levels) for name, levels in chance.items()},
+        "chance_by_layer": chance,
         "control": {"induction": scores.per_sequence["induction_control"].mean(-1) if scores.has_control else None},
         "placebo": {
             "tokens_back": [length - 1 + shift for shift in PLACEBO_SHIFTS],
@@ -223,7 +230,7 @@ def call_facts(subject: Subject, judged: Judgement, found: Sequence[Nominee] | N
 
     Effects, and `delta`, are shares of the model's gain, which is in logits.
     """
-    return envelope(subject) | {
+    return envelope(subject, length=None if subject.request.tokens is not None else max(judged.lengths)) | {
         "probe": _judged_probe_facts(subject, judged),
         "behaviour": {"state": judged.behaviour, "states": list(judged.behaviours)},
         "lengths": judged.lengths,
@@ -345,13 +352,18 @@ def sensitivity_facts(subject: Subject, found: Sensitivity, heads: Sequence[Head
     }
 
 
+def _of_all(levels: Float[np.ndarray, " n_layers"]) -> float | None:
+    """What all layers have in common; None where some see less than others."""
+    return float(levels[0]) if (levels == levels[0]).all() else None
+
+
 def attention_facts(
     subject: Subject,
     head: Head,
     choice: RowChoice,
     row: TokenRow,
     pattern: Float[np.ndarray, "tokens tokens"],
-    token_loss: Float[np.ndarray, " tokens"],
+    patterns: RowPatterns,
 ) -> Facts:
     """One head's pattern on one row of tokens (rows are queries), and each token's loss; the first has none."""
     return envelope(subject) | {
@@ -362,10 +374,10 @@ def attention_facts(
             "ids": row.ids,
             "tokens": [subject.identity.token_text(i) for i in row.ids],
             "on_stripe": row.mean_on_cells(pattern),
-            "chance_on_stripe": row.chance_on_cells(),
+            "chance_on_stripe": row.chance_on_cells(patterns.window(head)),
         },
         "pattern": pattern.astype(np.float64).round(5),
-        "token_loss": token_loss.astype(np.float64).round(5),
+        "token_loss": patterns.token_loss.astype(np.float64).round(5),
     }
 
 

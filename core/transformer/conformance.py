@@ -8,60 +8,20 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from core.errors import BadInput, ModelUnavailable
 from core.transformer.anatomy import causal_tolerance, run_module, trial_ids
+from core.transformer.checks import Check, Conformance
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused import agreement, cell_tolerance
 from core.transformer.passes.hooks import check_finite, hooks_attached, run_body, z_hook
 from core.transformer.passes.readout import check_readout, logits_from
 
-CheckName = Literal["complete", "finite", "causal", "patterns", "ablation", "parts", "bos"]
-# What cannot be said where a check fails.
-RESTS_ON: dict[CheckName, tuple[str, ...]] = {
-    "complete": ("every number",),
-    "finite": ("every number",),
-    "causal": ("every number",),
-    "patterns": ("the fast pass",),
-    "ablation": ("effects of removal",),
-    "parts": ("direct effect",),
-    "bos": ("probes with a BOS",),
-}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check: by how much it misses at worst, how much is allowed (None where nothing is measured), and why it failed."""
-
-    name: CheckName
-    passed: bool
-    worst: float | None
-    tolerance: float | None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Conformance:
-    """All checks of a model at one length (tokens a copy)."""
-
-    length: int
-    checks: tuple[Check, ...]
-
-    @property
-    def withheld(self) -> tuple[str, ...]:
-        """What is not shown because its check failed, each with the reason."""
-        return tuple(f"{what}: {check.reason}" for check in self.checks if not check.passed for what in RESTS_ON[check.name])
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing is withheld."""
-        return all(check.passed for check in self.checks)
-
+# Removal and parts depend on the length by nothing but the passes, which are compared at the length used.
+SHORT = 32
 
 _KNOWN: weakref.WeakKeyDictionary[LoadedModel, dict[tuple[int, int], Conformance]] = weakref.WeakKeyDictionary()
 
@@ -86,17 +46,21 @@ def _conform(
     n_tokens = bos_tokens + 2 * length
     tokens = trial_ids(model.card.d_vocab, 1, n_tokens).to(model.device)
     # What is missing or left over was refused at the load.
-    checks = [Check("complete", True, 0.0, 0.0), _finite(model, tokens)]
+    with torch.no_grad():
+        final = run_body(model, tokens).final
+    checks = [Check("complete", True, 0.0, 0.0), _finite(model, tokens, final)]
     if checks[-1].passed:
-        checks += [_causal(model, tokens), _patterns(model, n_tokens), _ablation(model, tokens), _parts(model, tokens, parts)]
+        short = tokens[:, :SHORT]
+        checks += [_causal(model, tokens, final), _patterns(model, n_tokens)]
+        checks += [_ablation(model, short), _parts(model, short, parts)]
     checks.append(_bos(model))
     return Conformance(length, tuple(checks))
 
 
 @torch.no_grad()
-def _finite(model: LoadedModel, tokens: Tensor) -> Check:
+def _finite(model: LoadedModel, tokens: Tensor, final: Tensor) -> Check:
     try:
-        check_finite(model, run_body(model, tokens).final, tokens)
+        check_finite(model, final, tokens)
         check_readout(model)
     except ModelUnavailable as error:
         return Check("finite", False, None, None, str(error))
@@ -104,10 +68,10 @@ def _finite(model: LoadedModel, tokens: Tensor) -> Check:
 
 
 @torch.no_grad()
-def _causal(model: LoadedModel, tokens: Tensor) -> Check:
+def _causal(model: LoadedModel, tokens: Tensor, final: Tensor) -> Check:
     other = tokens.clone()
     other[:, -1] = (other[:, -1] + 1) % model.card.d_vocab
-    one, two = (run_body(model, ids).final[:, :-1].float() for ids in (tokens, other))
+    one, two = (found[:, :-1].float() for found in (final, run_body(model, other).final))
     worst = float((one - two).abs().max() / one.abs().max().clamp_min(1e-9))
     loose = causal_tolerance(model.module)
     return Check("causal", worst <= loose, worst, loose, "" if worst <= loose else "another last token changes earlier logits")

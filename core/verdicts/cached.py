@@ -35,7 +35,7 @@ from core.verdicts.plan import Plan, plan_for, probes_of
 from core.verdicts.roles import shares_of_gain
 from core.verdicts.stability import stability
 
-VERDICT_VERSION = 3
+VERDICT_VERSION = 4
 COPYING_VERSION = 1
 
 

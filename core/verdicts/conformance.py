@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from core.runtime.cache import cached
 from core.runtime.store import Stored
 from core.settings.subject import Subject
+from core.transformer.checks import Check, Conformance
 
-if TYPE_CHECKING:
-    from core.transformer.conformance import Conformance
-
-CONFORMANCE_VERSION = 1
+CONFORMANCE_VERSION = 2
 
 
 def conformance(subject: Subject) -> Conformance:
-    """Every check of the subject's model at the length of its probe."""
-    from core.transformer.conformance import Check, Conformance, conform
+    """Every check of the subject's model at the length of its probe. Imports no torch where it was checked before.
+
+    Raises ModelUnavailable if the model cannot be loaded.
+    """
 
     def compute() -> Stored:
+        from core.transformer.conformance import conform
         from core.verdicts.attribution import attributed
 
         found = conform(subject.load(), subject.layout.length, subject.layout.b, lambda *given: attributed(*given)[1])
         return Stored({}, {"checks": [vars(check) for check in found.checks]})
 
+    checks = cached(conformance_key(subject), compute).meta["checks"]
+    return Conformance(subject.layout.length, tuple(Check(**check) for check in checks))
+
+
+def conformance_key(subject: Subject) -> str:
+    """The content key of `conformance(subject)`: the same for all probes of a length."""
     layout = subject.layout
-    key = subject.model_key("conformance", length=layout.length, bos=layout.b, version=CONFORMANCE_VERSION)
-    return Conformance(layout.length, tuple(Check(**check) for check in cached(key, compute).meta["checks"]))
+    return subject.model_key("conformance", length=layout.length, bos=layout.b, version=CONFORMANCE_VERSION)

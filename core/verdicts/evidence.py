@@ -17,7 +17,7 @@ class Evidence:
     """Where every head looks, by sequence, over probes of several lengths; NaN for heads that do not exist.
 
     contrast, rotation_contrast: `I` and `I_rot`. specificity_by_offset: `I_rot` less the same with the key shifted, for each
-    of the offsets. chance: what attending uniformly would give on each sequence, a row for each of `LOOKS`.
+    of the offsets. chance: what attending uniformly would give in each layer on each sequence, for each of `LOOKS`.
     lengths: each sequence's; ranges: which part of the vocabulary its tokens are from (0, 1), or -1 for all of it.
     """
 
@@ -28,7 +28,7 @@ class Evidence:
     previous_token: Float[np.ndarray, "n_layers n_heads sequences"]
     duplicate_token: Float[np.ndarray, "n_layers n_heads sequences"]
     sink: Float[np.ndarray, "n_layers n_heads sequences"]
-    chance: Float[np.ndarray, "looks sequences"]
+    chance: Float[np.ndarray, "looks n_layers sequences"]
     lengths: Int[np.ndarray, " sequences"]
     ranges: Int[np.ndarray, " sequences"]
 
@@ -37,7 +37,7 @@ class Evidence:
         for name in ("induction", "rotation_contrast", "previous_token", "duplicate_token", "sink"):
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
-        if self.specificity_by_offset.shape[1:] != shape or self.chance.shape != (len(LOOKS), shape[-1]):
+        if self.specificity_by_offset.shape[1:] != shape or self.chance.shape != (len(LOOKS), shape[0], shape[-1]):
             raise ValueError("specificity or chance is of other heads or sequences")
         if self.lengths.shape != shape[-1:] or self.ranges.shape != shape[-1:]:
             raise ValueError("lengths and ranges are one number a sequence")
@@ -59,7 +59,7 @@ class Evidence:
 
     def above_chance(self, name: str) -> Float[np.ndarray, "n_layers n_heads sequences"]:
         """One of `LOOKS` less its chance level."""
-        found: Float[np.ndarray, "n_layers n_heads sequences"] = getattr(self, name) - self.chance[LOOKS.index(name)]
+        found: Float[np.ndarray, "n_layers n_heads sequences"] = getattr(self, name) - self.chance[LOOKS.index(name)][:, None]
         return found
 
 

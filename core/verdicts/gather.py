@@ -11,7 +11,6 @@ from core.ablation.ablator import Ablator
 from core.ablation.total_effect import gain_in_logits, total_effects
 from core.attention.head_scores import HeadScores
 from core.attention.score_pass import measure_heads
-from core.attention.scores import chance_levels
 from core.behaviour import State
 from core.errors import BadInput, Withheld
 from core.heads import HeadSet
@@ -79,7 +78,6 @@ def _evidence(scores: HeadScores, part: int) -> Evidence:
         return scores.sequences(name).astype(np.float64)
 
     count = len(scores.token_loss)
-    levels = chance_levels(scores.layout)
     return Evidence(
         induction=by_sequence("induction"),
         contrast=by_sequence("contrast"),
@@ -88,7 +86,7 @@ def _evidence(scores: HeadScores, part: int) -> Evidence:
         previous_token=by_sequence("previous_token"),
         duplicate_token=by_sequence("duplicate_token"),
         sink=by_sequence("sink"),
-        chance=np.array([[levels[name]] * count for name in LOOKS]),
+        chance=np.stack([np.repeat(scores.chance(name)[:, None], count, axis=1) for name in LOOKS]),
         lengths=np.full(count, scores.layout.length),
         ranges=np.full(count, part),
     )

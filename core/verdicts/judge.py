@@ -71,9 +71,10 @@ def judge_heads(
     shares = shares_of_gain(effects, behaviour)
     role_of = roles(shares, found.above(floor))
     looks = {name: estimates(getattr(evidence, name)) for name in LOOKS}
-    chance = {name: float(evidence.chance[index].mean()) for index, name in enumerate(LOOKS)}
+    levels = evidence.chance.mean(-1)
+    chance = [dict(zip(LOOKS, levels[:, layer].tolist(), strict=True)) for layer in range(levels.shape[1])]
     return tuple(
-        _verdict(head, found, role_of.get(head), shares, looks, chance, floor, copying)
+        _verdict(head, found, role_of.get(head), shares, looks, chance[head.layer], floor, copying)
         for head in every_head(*evidence.exists.shape)
         if evidence.exists[head]
     )

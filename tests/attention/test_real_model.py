@@ -49,7 +49,7 @@ def measured(model, token_range, seeds):
 
 @pytest.mark.parametrize("column,token_range,first,second", [(0, REPORT_RANGE, 12.8, 2.0), (1, None, 14.2, 3.05)])
 def test_the_known_heads_and_losses(model, column, token_range, first, second):
-    scores, losses = measured(model, token_range, (0, 1))
+    scores, losses = measured(model, token_range, (0, 1, 2))
     assert losses[0] == pytest.approx(first, abs=0.3) and losses[1] == pytest.approx(second, abs=0.3)
     for place, known in INDUCTION.items():
         assert scores["induction"][place] == pytest.approx(known[column], abs=TOLERANCE), place
@@ -84,12 +84,12 @@ def test_scores_equal_the_librarys_eager_attention(model):
 @pytest.fixture(scope="module")
 def many(model):
     """Sequences at length 25, to draw samples from."""
-    return measure_heads(model, repeated_probe(model.vocabulary, ProbeOptions(25, 24, 5, "always")))
+    return measure_heads(model, repeated_probe(model.vocabulary, ProbeOptions(25, 32, 5, "always")))
 
 
 @pytest.mark.parametrize("length", [10, 50])
 def test_it_does_induction_at_every_length(model, length):
-    found = measure_heads(model, repeated_probe(model.vocabulary, ProbeOptions(length, 6, 1, "always"))).behaviour
+    found = measure_heads(model, repeated_probe(model.vocabulary, ProbeOptions(length, 8, 1, "always"))).behaviour
     print(length, found)
     assert found.state == "present"
     if length == 50:
@@ -105,7 +105,7 @@ def test_few_sequences_are_enough_to_call_it(many, sequences, least):
     rep = many.token_loss[:, many.layout.second_copy_targets].mean(-1)
     states = []
     for _ in range(400):
-        some = random.choice(24, sequences, replace=False)
+        some = random.choice(32, sequences, replace=False)
         halves = (rep[some], many.other.rot_loss[some], many.other.shuf_loss[some], many.fresh_loss[some])
         states.append(behaviour_of(*halves, many.top1[some], 25).state)
     share = np.mean(np.array(states) == "present")

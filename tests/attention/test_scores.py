@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core.attention.cached import score_key
 from core.attention.cells import induction_cells, previous_token_cells
 from core.attention.score_pass import measure_heads
-from core.attention.scores import PLACEBO_SHIFTS, SCORES, Score, chance_levels, table_digest
+from core.attention.scores import ALL_SCORES, PLACEBO_SHIFTS, SCORES, Score, table_digest
 from core.heads import heads_above
 from core.models.built_in.circuit_spec import expected_prefix_matching, expected_second_copy_loss, standard_spec
 from core.models.built_in.construction import build
@@ -325,7 +325,7 @@ def test_thresholds_are_strict_and_ranked():
 
 
 def test_chance_levels():
-    chance = chance_levels(Layout(2, 1))
+    chance = {name: score.chance(Layout(2, 1)) for name, score in ALL_SCORES.items()}
     assert chance["induction"] == pytest.approx((1 / 4 + 1 / 5) / 2)
     assert chance["previous_token"] == pytest.approx((1 / 3 + 1 / 4 + 1 / 5) / 3)
     assert chance["contrast"] == chance["rotation_contrast"] == chance["specificity"] == 0 and chance["entropy"] == 1
@@ -340,10 +340,11 @@ def test_chance_within_a_window():
         uniform[q, list(seen)] = 1 / len(seen)
     for name in ("induction", "previous_token", "current_token", "sink"):
         queries, keys = SCORES[name].cells(layout)
-        assert chance_levels(layout, 7)[name] == pytest.approx(uniform[queries, keys].mean()), name
+        assert SCORES[name].chance(layout, 7) == pytest.approx(uniform[queries, keys].mean()), name
     # Nine back is beyond the window; the token just before never is.
-    assert chance_levels(layout, 7)["induction"] == 0 < chance_levels(layout, 7)["previous_token"]
-    assert chance_levels(layout, 1000) == chance_levels(layout)
+    assert SCORES["induction"].chance(layout, 7) == 0 < SCORES["previous_token"].chance(layout, 7)
+    for score in ALL_SCORES.values():
+        assert score.chance(layout, 1000) == score.chance(layout)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -32,6 +32,7 @@ from core.settings.subject import Subject
 from core.sharing.facts import causal_facts, json_text, sweep_facts
 from core.stats import rank_agreement
 from core.transformer.card import ModelCard, ModelIdentity
+from core.transformer.checks import Conformance
 
 LOOKS = [Look(dark, large) for dark, large in product((False, True), repeat=2)]
 LAYOUT = Layout(length=10, b=1)
@@ -279,9 +280,10 @@ def test_sentences_tell_more_from_less():
     assert [signed(-0.001), signed(-1.0), signed(0.5)] == ["0.00", "−1.00", "+0.50"]
 
 
-def test_files_hold_plain_json():
+def test_files_hold_plain_json(monkeypatch):
     identity = ModelIdentity(ModelCard("tiny", "test", 3, 4, 8, 2, 100, 64, 1000, "bundled"), "ab")
     subject = Subject(Request("tiny", length=10, sequences=3), identity, "cpu")
+    monkeypatch.setattr("core.sharing.facts.conformance", lambda _: Conformance(10, ()))
     partly = CausalMap("mean", PARTIAL[..., None].repeat(3, -1) + np.arange(3) / 10, np.zeros(3))
     found = json.loads(json_text(causal_facts(subject, "mean", CLEAN, partly, None)))
     assert found["effect"][0][0] is found["low"][0][0] is None and found["effect"][2][0] == pytest.approx(EFFECT[2, 0] + 0.1)

@@ -27,10 +27,9 @@ from core.figures.base.style import Look
 from core.heads import Head, heads_above
 from core.probes.layout import Layout
 from core.settings.request import Request
-from core.settings.subject import Subject
+from core.settings.subject import bind
 from core.sharing.csv import csv_text
 from core.sharing.facts import json_text, score_facts
-from core.transformer.card import ModelCard, ModelIdentity
 
 LOOKS = [Look(dark, large) for dark, large in product((False, True), repeat=2)]
 LAYOUT = Layout(length=10, b=1)
@@ -263,10 +262,7 @@ def test_tables_hold_every_head_with_contrast_beside_the_score(scores: HeadScore
 
 def test_the_json_says_what_it_was_measured_on() -> None:
     scores = SIZES["small"]
-    identity = ModelIdentity(
-        ModelCard("tiny", "test", 2, 4, 8, 2, 100, 64, 1000, "bundled"), "ab", bos_token_id=0, prepends_bos=True
-    )
-    subject = Subject(Request("tiny", length=10, sequences=3), identity, "cpu")
+    subject = bind(Request("two-layer", length=10, sequences=3))
     found = json.loads(json_text(score_facts(subject, scores)))
     assert found["probe"] == {
         "length": 10,
@@ -274,14 +270,15 @@ def test_the_json_says_what_it_was_measured_on() -> None:
         "seed": 0,
         "bos": "auto",
         "has_bos": True,
-        "token_range": [0, 100],
+        "token_range": [0, 512],
         "n_tokens": 21,
         "warnings": [],
         "dtype": "float32",
-        "device": "cpu",
+        "device": subject.device,
     }
     np.testing.assert_allclose(found["scores"]["contrast"], scores.mean("contrast"), rtol=1e-6)
-    assert found["model"]["name"] == "tiny" and found["model"]["weights_digest"] == "ab"
+    assert found["model"]["name"] == "two-layer" and found["model"]["weights_digest"] == subject.identity.weights_digest
+    assert found["conformance"] == {"length": 10, "passed": True, "withheld": []}
 
 
 def made_example(tokens: list[str]) -> InductionExample:

@@ -38,6 +38,7 @@ from core.sharing.commands import card_command
 from core.sharing.facts import as_json
 from core.stats import mean_interval
 from core.verdicts.cached import judge
+from core.verdicts.conformance import conformance
 from tests.helpers.html import Page
 
 TRAINED = Request("two-layer", length=20, sequences=3)
@@ -48,6 +49,7 @@ PLANTED = Request("by-construction", length=50, sequences=2)
 @pytest.fixture(scope="module")
 def trained() -> HeadCard:
     """The whole card of a trained induction head."""
+    conformance(bind(TRAINED))
     return card_of(View(request=TRAINED, head=Head(1, 2)))
 
 

@@ -62,7 +62,7 @@ def made_evidence(random: np.random.Generator, n: int = 64, **heads: Sequence[fl
     return Evidence(
         **{name: noisy(name) for name in (*LOOKS, "contrast", "rotation_contrast")},
         specificity_by_offset=np.stack([noisy("specificity")] * 6),
-        chance=np.full((len(LOOKS), n), 0.02),
+        chance=np.full((len(LOOKS), 1, n), 0.02),
         lengths=np.repeat([8, 16], n // 2),
         ranges=np.full(n, WHOLE_RANGE),
     )

@@ -8,7 +8,11 @@ from streamlit.testing.v1 import AppTest
 from core.attention.cached import score_heads
 from core.models.catalogue import DEFAULT_MODEL
 from core.settings.request import Request
-from tests.helpers.app import open_page
+from core.settings.subject import bind
+from core.sharing.facts import envelope
+from tests.helpers.app import open_page, settled
+from tests.zoo.build import save
+from tests.zoo.rows import ROWS
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -169,3 +173,40 @@ def test_a_poll_before_the_browser_drew_the_controls_sends_their_values_again() 
     at.session_state["polled"] = True
     at.run()
     assert at.number_input(key="length").value == 30 and address(at)["length"] == "30"
+
+
+def captions(at: AppTest) -> str:
+    return "\n".join(str(caption.value) for caption in at.sidebar.caption).replace("\\", "")
+
+
+def test_every_page_says_what_was_checked_of_the_model(empty_store: Path) -> None:
+    """Not before it was: the numbers come first, the check last."""
+    parameters = {"model": "two-layer", "length": "17", "sequences": "3"}
+    at = open_page("pages/1_Heads.py", **parameters)
+    assert "Not yet checked against the model's own module at this length." in captions(at)
+    checked = "Checked against the model's own module at length 17: nothing is withheld."
+    assert checked in captions(settled(at))
+    assert checked in captions(open_page("pages/2_Attention.py", **parameters))
+
+
+def test_what_a_model_does_not_hold_is_said_on_its_pages_and_in_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path
+) -> None:
+    """A part of it adds to the stream by itself: what a head adds to the logit cannot be told, all else can."""
+    monkeypatch.setenv("HEADSCOPE_MODELS", str(tmp_path))
+    name = save(ROWS["bloom"], tmp_path).name
+    at = settled(open_page("pages/1_Heads.py", model=name, length="12", sequences="2"))
+    assert not at.exception and not at.error
+    assert "Withheld: the fast pass: not every layer showed its attention" in captions(at)
+    assert "direct effect: A part of this model reads the residual stream and adds to it by itself" in captions(at)
+    subject = bind(Request(name, length=12, sequences=2))
+    said = envelope(subject)["conformance"]
+    assert (
+        not said["passed"]
+        and said["length"] == 12
+        and [one.partition(":")[0] for one in said["withheld"]]
+        == [
+            "the fast pass",
+            "direct effect",
+        ]
+    )

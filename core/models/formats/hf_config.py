@@ -10,9 +10,10 @@ from core.errors import ModelUnavailable
 from core.models.paths import HF_FILE, model_file, shown
 
 # A decoder that was cut out of an encoder with a decoder states the encoder's sizes, too: its own come first.
+_DECODERS = {"n_layers": "decoder_layers", "n_heads": "decoder_attention_heads"}
 _NAMES = {
-    "n_layers": ("decoder_layers", "num_hidden_layers", "n_layer", "num_layers", "n_layers"),
-    "n_heads": ("decoder_attention_heads", "num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"),
+    "n_layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
+    "n_heads": ("num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"),
     "d_model": ("hidden_size", "n_embd", "d_model", "emb_dim", "dim"),
     "d_vocab": ("vocab_size",),
     "n_ctx": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length", "max_sequence_length"),
@@ -64,7 +65,7 @@ def size(config: dict[str, Any], what: str, whose: str) -> int:
 
     Raises ModelUnavailable if the config does not state it, as for a model without attention heads.
     """
-    for name in _NAMES[what]:
+    for name in (_DECODERS.get(what, ""), *_NAMES[what]):
         value = config.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value

@@ -29,7 +29,7 @@ def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
         {
             "score": ALL_SCORES[name].title,
             "value": unsigned(scores.mean(name)[view.head]),
-            "chance": f"{ALL_SCORES[name].chance(scores.layout):.2f}",
+            "chance": unsigned(scores.chance(name)[view.head.layer]),
         }
         for name in scores.names
     ]

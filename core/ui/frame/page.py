@@ -12,6 +12,7 @@ import streamlit as st
 from core.errors import ModelUnavailable
 from core.runtime.app_root import app_root
 from core.ui.frame.bring_in import offer_to_bring_in
+from core.ui.frame.conformance import check_model
 from core.ui.frame.sentences import errors_as_sentences, verbatim
 from core.ui.frame.sidebar import Page, draw_sidebar
 from core.ui.frame.state import corrections
@@ -42,6 +43,7 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
                 return
             _show_corrections()
             body(page)
+            check_model(page.subject, page.badge)
             _warn_about_storage()
     finally:
         # Last, also where the page stopped early: the first screen comes before the warm start.

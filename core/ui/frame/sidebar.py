@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.attention.scores import ALL_SCORES
 from core.errors import HeadScopeError
@@ -16,6 +17,7 @@ from core.settings.subject import Subject, bind
 from core.settings.view import View
 from core.sharing.address import MAX_SEED
 from core.transformer.card import ModelIdentity
+from core.ui.frame.conformance import conformance_badge
 from core.ui.frame.model_picker import pick_model
 from core.ui.frame.navigation import navigation
 from core.ui.frame.sentences import verbatim
@@ -27,11 +29,12 @@ _BOS_LABELS = {"auto": "as the model's tokenizer does", "always": "always", "nev
 
 @dataclass(frozen=True)
 class Page:
-    """What a page's body is given: the view, what it is about, and how figures look."""
+    """What a page's body is given: the view, what it is about, how figures look, and where it says what was checked."""
 
     view: View
     subject: Subject
     look: Look
+    badge: DeltaGenerator
 
     @property
     def name(self) -> str:
@@ -64,11 +67,14 @@ def draw_sidebar() -> Page:
         pick_model(view.request.model)
         _threshold_controls(view, identity)
         _probe_controls(identity)
+        badge = st.empty()
+        if subject is not None:
+            conformance_badge(subject, badge)
         st.toggle("Large text", key=LARGE_TEXT, persist_state="session", help="For a projector: larger text everywhere.")
     write_address(view)
     if subject is None:
         raise problem or AssertionError("no subject and no reason")
-    return Page(view, subject, current_look())
+    return Page(view, subject, current_look(), badge)
 
 
 def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:

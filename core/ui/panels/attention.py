@@ -35,7 +35,10 @@ from core.ui.frame.waiting import await_result, job_key
 
 @dataclass(frozen=True)
 class Looked:
-    """What the page looks at: one head's exact pattern on one row, the texts of its tokens, and whence the numbers."""
+    """What the page looks at: one head's exact pattern on one row, the texts of its tokens, and whence the numbers.
+
+    window: how many tokens its layer sees, 0 for all.
+    """
 
     head: Head
     row: TokenRow
@@ -43,6 +46,7 @@ class Looked:
     tokens: list[str]
     kind: RowKind
     source: Source
+    window: int
 
     @property
     def name(self) -> str:
@@ -79,10 +83,10 @@ def look_at(
     measured = f"the typed text, {row.n_tokens} tokens"
     if choice.kind != "text":
         measured = f"sequence {choice.sequence} ({KINDS[choice.kind]}) of: {measured_on(page.subject)}"
-    facts = partial(attention_facts, page.subject, head, choice, row, pattern, patterns.token_loss)
+    facts = partial(attention_facts, page.subject, head, choice, row, pattern, patterns)
     source = Source(measured, attention_command(page.view, head, choice), facts, f"{page.stem}-attention")
     tokens = [page.subject.identity.token_text(i) for i in row.ids]
-    return Looked(head, row, pattern, tokens, choice.kind, source)
+    return Looked(head, row, pattern, tokens, choice.kind, source, patterns.window(head))
 
 
 def head_numbers(scores: HeadScores, head: Head) -> None:
@@ -91,7 +95,7 @@ def head_numbers(scores: HeadScores, head: Head) -> None:
         {
             "score": ALL_SCORES[name].title,
             "value": float(scores.mean(name)[head]),
-            "chance": ALL_SCORES[name].chance(scores.layout),
+            "chance": float(scores.chance(name)[head.layer]),
         }
         for name in scores.names
     ]
@@ -101,8 +105,8 @@ def head_numbers(scores: HeadScores, head: Head) -> None:
 
 def stripe_sentence(looked: Looked) -> str:
     """What the orange cells are on this row, and how much of the head's attention is there."""
-    value, chance = looked.row.mean_on_cells(looked.pattern), looked.row.chance_on_cells()
-    if value is None or chance is None:
+    value, chance = looked.row.mean_on_cells(looked.pattern), looked.row.chance_on_cells(looked.window)
+    if value is None:
         return "No token of this text comes back, so there is no cell where an induction head would look."
     meaning = {
         "repeated": "Orange: the token after the earlier copy of the current one, where an induction head looks.",
@@ -110,7 +114,8 @@ def stripe_sentence(looked: Looked) -> str:
         "that still looks there follows positions, not tokens.",
         "text": "Orange: for each token that occurred before, the tokens that came after it then.",
     }[looked.kind]
-    return f"{meaning} On this row {looked.name} gives an orange cell {value:.2f} on average; chance is {chance:.2f}."
+    beside = "its layer sees only some of the tokens before" if chance is None else f"chance is {chance:.2f}"
+    return f"{meaning} On this row {looked.name} gives an orange cell {value:.2f} on average; {beside}."
 
 
 def circuitsvis_panel(page: Page, looked: Looked) -> bool:

@@ -1,0 +1,56 @@
+"""What was checked of a model before its numbers are shown, and what is withheld. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+CheckName = Literal["complete", "finite", "causal", "patterns", "ablation", "parts", "bos"]
+# What cannot be said where a check fails. Without the fast pass nothing is lost but time.
+RESTS_ON: dict[CheckName, tuple[str, ...]] = {
+    "complete": ("every number",),
+    "finite": ("every number",),
+    "causal": ("every number",),
+    "patterns": ("the fast pass",),
+    "ablation": ("effects of removal",),
+    "parts": ("direct effect",),
+    "bos": ("probes with a BOS",),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: by how much it misses at worst, how much is allowed (None where nothing is measured), and why it failed."""
+
+    name: CheckName
+    passed: bool
+    worst: float | None
+    tolerance: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """All checks of a model at one length (tokens a copy)."""
+
+    length: int
+    checks: tuple[Check, ...]
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """What is not shown because its check failed, each with the reason."""
+        return tuple(f"{what}: {check.reason}" for check in self.checks if not check.passed for what in RESTS_ON[check.name])
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is withheld."""
+        return all(check.passed for check in self.checks)
+
+
+def conformance_sentence(found: Conformance) -> str:
+    """What holds on the model at hand, and what is therefore not shown."""
+    against = f"against the model's own module at length {found.length}"
+    if found.passed:
+        return f"Checked {against}: nothing is withheld."
+    reasons = "; ".join(one.rstrip(".") for one in found.withheld)
+    return f"Checked {against}. Withheld: {reasons}."
