@@ -4,7 +4,7 @@ import platform
 
 import torch
 
-from benchmarks import causal_map, cold_start, growth, memory, score_pass, threshold_tick, weights
+from benchmarks import causal_map, cold_start, growth, memory, score_pass, threshold_tick, verdicts, weights
 from benchmarks.rows import markdown
 
 if __name__ == "__main__":
@@ -16,6 +16,7 @@ if __name__ == "__main__":
         *memory.main(),
         *score_pass.main([]),
         *causal_map.main([]),
+        *verdicts.main(),
         *growth.main([]),
     ]
     failed = [row.what for row in rows if row.verdict == "FAIL"]

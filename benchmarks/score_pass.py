@@ -20,7 +20,8 @@ from core.transformer.passes.fused_attention import FusedAttention, Seen
 
 # tokens: at least this many times faster than cached patterns.
 FASTER = {101: 1.3, 513: None, 2049: 2.0}
-OVER_THE_BODY = 1.10
+# Entropy included: that is what a person gets.
+OVER_THE_BODY = 1.15
 TOKENS_IN_A_PASS = 404
 # Shorter passes are over soon and are timed more often.
 LONG = 1000
@@ -46,11 +47,10 @@ def run(shape: str, device: str, dtype: torch.dtype, lengths: tuple[int, ...], r
         )
         probe = f"{shape}, {len(tokens)} x {n_tokens} tokens"
         body = found["body"]
-        with_entropy_over = median_ratio(found["entropy"], body)
-        beside = f"with entropy {with_entropy_over:.2f} x; body {statistics.median(body) * 1e3:.0f} ms"
-        over = median_ratio(found["scores"], body)
-        rows.append(Row(f"{probe}: scores over the bare body", over, OVER_THE_BODY, beside=beside))
-        gain = median_ratio(found["library"], found["scores"])
+        page = median_ratio(found["entropy"], body)
+        beside = f"without entropy {median_ratio(found['scores'], body):.2f} x; body {statistics.median(body) * 1e3:.0f} ms"
+        rows.append(Row(f"{probe}: scores as a page runs them over the bare body", page, OVER_THE_BODY, beside=beside))
+        gain = median_ratio(found["library"], found["entropy"])
         rows.append(Row(f"{probe}: faster than cached patterns", gain, FASTER.get(n_tokens), at_least=True))
     return rows
 

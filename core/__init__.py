@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from core.ablation.ablated import ablated as ablated
     from core.ablation.cached import ablate as ablate
-    from core.ablation.cached import causal_map as causal_map
-    from core.ablation.cached import sweep as sweep
+    from core.ablation.cached_map import causal_map as causal_map
+    from core.ablation.cached_sweep import sweep as sweep
     from core.attention.cached import score_heads as score_heads
     from core.circuits.cached import circuit as circuit
     from core.heads import Head as Head
@@ -36,12 +36,12 @@ _HOME = {
     "Request": "core.settings.request",
     "ablate": "core.ablation.cached",
     "ablated": "core.ablation.ablated",
-    "causal_map": "core.ablation.cached",
+    "causal_map": "core.ablation.cached_map",
     "circuit": "core.circuits.cached",
     "heads_above": "core.heads",
     "judge": "core.verdicts.cached",
     "score_heads": "core.attention.cached",
-    "sweep": "core.ablation.cached",
+    "sweep": "core.ablation.cached_sweep",
 }
 __all__ = sorted(_HOME)
 

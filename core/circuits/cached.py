@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.ablation.cached import ablation_key, ablator_for, check_pruning_mode, checked_heads
+from core.ablation.subjects import ablation_key, ablator_for, check_pruning_mode, checked_heads
 from core.attention.cached import score_heads
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR, Circuit
 from core.heads import HeadSet, heads_above, named

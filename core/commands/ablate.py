@@ -6,7 +6,8 @@ import argparse
 import math
 from typing import Any
 
-from core.ablation.cached import ablate, checked_heads, heads_of, random_baselines, total_effect
+from core.ablation.cached import ablate, random_baselines, total_effect
+from core.ablation.subjects import checked_heads, heads_of
 from core.attention.cached import score_heads
 from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput

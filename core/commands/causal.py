@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from core.ablation.cached import causal_map, screen_estimate, screened_map
+from core.ablation.cached_map import causal_map, screen_estimate, screened_map
 from core.ablation.screening import ALWAYS_EXACT_LAYERS
 from core.attention.cached import score_heads
 from core.commands.options import add_mode, subject_from

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.ablation.cached import PRUNING_MODES, prune
+from core.ablation.cached import prune
+from core.ablation.subjects import PRUNING_MODES
 from core.attention.cached import score_heads
 from core.attention.words import state_word
 from core.circuits.cached import circuit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.ablation.cached import sweep
+from core.ablation.cached_sweep import sweep
 from core.ablation.sweep import DEFAULT_THRESHOLDS, threshold_grid
 from core.attention.scores import ALL_SCORES
 from core.commands.options import add_mode, subject_from

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.cached import PRUNING_MODES, ablate, known_causal_map, random_baselines
+from core.ablation.cached import ablate, random_baselines
+from core.ablation.cached_map import known_causal_map
 from core.ablation.outcomes import Baselines
+from core.ablation.subjects import PRUNING_MODES
 from core.attention.cached import head_pattern, row_patterns, score_heads, sensitivity
 from core.attention.head_scores import HeadScores
 from core.attention.rows import TokenRow, probe_row
@@ -176,7 +178,7 @@ PARTS: dict[PartName, Part] = {
         lambda subject, view: (view.head, view.experiment.mode),
     ),
     "alone_baselines": Part(
-        "Taking random heads of its layer away, to compare",
+        "Taking other heads of its layer away, to compare",
         lambda subject, view: _baselines(subject, view, (_head(view),)),
         lambda subject, view: (view.head, view.experiment.mode),
     ),
@@ -186,7 +188,7 @@ PARTS: dict[PartName, Part] = {
         lambda subject, view: (view.head, its_set(subject, view), view.experiment.mode),
     ),
     "in_set_baselines": Part(
-        "Taking random sets away, to compare",
+        "Taking other sets away, to compare",
         lambda subject, view: _baselines(subject, view, its_set(subject, view)),
         lambda subject, view: (its_set(subject, view), view.experiment.mode),
     ),

@@ -96,11 +96,11 @@ def cost_rows(card: HeadCard) -> list[Row]:
     """The head alone, its set, and its share of what the set costs: nats, beside the range of other heads."""
     rows = []
     if card.alone is not None:
-        meaning = f"{card.name} taken away; control: random heads of its layer"
+        meaning = f"{card.name} taken away; control: other heads of its layer"
         rows.append(_cost_row(card, "Alone", meaning, card.alone, card.alone_baselines))
     if card.in_set is not None and card.in_set.share is not None:
         whole = card.in_set.whole
-        meaning = f"{_names(whole.heads)} taken away; control: random sets"
+        meaning = f"{_names(whole.heads)} taken away; control: other sets"
         rows.append(_cost_row(card, f"Its set of {len(whole.heads)}", meaning, whole, card.in_set_baselines))
         meaning = f"what the set costs with {card.name}, less what it costs without"
         rows.append(_cost_row(card, "Its share of the set", meaning, card.in_set.share, None))

@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from core.ablation.baselines import DEFAULT_BASELINES, baseline_sets, never_drawn
-from core.ablation.cached import PRUNING_MODES, prune, random_baselines, sweep
+from core.ablation.cached import prune, random_baselines
+from core.ablation.cached_sweep import sweep
+from core.ablation.subjects import PRUNING_MODES
 from core.ablation.sweep import DEFAULT_GRID
 from core.attention.cached import score_heads
 from core.errors import BadInput, ModelUnavailable

@@ -38,7 +38,7 @@ STEP_TITLES = {
     "sign": "as a loss: sign and unit, no effect",
     "rows": "second-copy queries only",
     "bos": "a BOS in front",
-    "baselines": "random heads beside it",
+    "baselines": "other heads beside it",
 }
 
 

@@ -95,6 +95,17 @@ def current_control() -> JobControl:
     return JobControl() if control is None else control
 
 
+def share_of(what: str) -> Callable[[float], None]:
+    """What tells the job that this runs in how much of `what` is done; the job can be cancelled there."""
+    control = current_control()
+
+    def report(share: float) -> None:
+        control.checkpoint()
+        control.progress(share, what)
+
+    return report
+
+
 @contextmanager
 def running(control: JobControl) -> Iterator[None]:
     """While inside, work in this thread reports to `control`."""

@@ -13,8 +13,9 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.cached import ABLATION_VERSION, estimated_map, reference_tokens
+from core.ablation.cached_map import estimated_map
 from core.ablation.screening import ALWAYS_EXACT_LAYERS, largest_by_gradient
+from core.ablation.subjects import ABLATION_VERSION, reference_tokens
 from core.attention.scores import table_digest
 from core.behaviour import State, strongest
 from core.errors import BadInput, Withheld

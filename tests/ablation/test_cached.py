@@ -8,17 +8,10 @@ import numpy as np
 import pytest
 
 import core.ablation.ablator
-import core.ablation.cached as interventions
-from core.ablation.cached import (
-    ablate,
-    ablate_all,
-    causal_map,
-    estimated_map,
-    known_causal_map,
-    random_baselines,
-    single_effects,
-    sweep,
-)
+from core.ablation import subjects
+from core.ablation.cached import ablate, ablate_all, random_baselines
+from core.ablation.cached_map import causal_map, estimated_map, known_causal_map, single_effects
+from core.ablation.cached_sweep import sweep
 from core.ablation.outcomes import gain_lost
 from core.ablation.sweep import knee, sets_by_threshold, threshold_grid
 from core.attention.cached import score_heads
@@ -41,7 +34,7 @@ MIXTURE = Request("mixture", length=25, sequences=3)
 @pytest.fixture(autouse=True)
 def no_ablators(empty_store):
     """Nothing is there that was made before the test."""
-    interventions._ablators.clear()
+    subjects._ablators.clear()
 
 
 def places() -> dict[str, Head]:
@@ -84,7 +77,7 @@ def test_a_result_says_which_engine_it_came_from_also_from_the_store(monkeypatch
     bottom = causal_map(MIXTURE, "mean", [0])
     assert first.engine == bottom.engine == "fused"
     monkeypatch.setattr(core.ablation.ablator.Ablator, "__init__", slow)
-    interventions._ablators.clear()
+    subjects._ablators.clear()
     assert ablate(MIXTURE, heads, "mean", text=None).engine == first.engine, "kept, not asked of this session's ablator"
     assert ablate(MIXTURE, [(1, 1)], "mean", text=None).engine == "hooks"
     assert causal_map(MIXTURE, "mean", [0, 1]).engine == known_causal_map(bind(MIXTURE), "mean").engine == "fused and hooks"

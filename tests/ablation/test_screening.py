@@ -11,8 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config
 
 import core.ablation.ablator
-import core.ablation.cached as interventions
-from core.ablation.cached import ablate, causal_map, known_causal_map, screen_estimate, screened_map
+from core.ablation import subjects
+from core.ablation.cached import ablate
+from core.ablation.cached_map import causal_map, known_causal_map, screen_estimate, screened_map
 from core.ablation.effects import Effects
 from core.ablation.outcomes import CausalMap
 from core.ablation.screening import ALWAYS_EXACT_LAYERS, SCORES_FROM, SHARE_BY_GRADIENT, heads_to_measure
@@ -28,7 +29,7 @@ N_LAYERS, N_HEADS = ALWAYS_EXACT_LAYERS + 1, 4
 
 @pytest.fixture(autouse=True)
 def nothing_there(empty_store):
-    interventions._ablators.clear()
+    subjects._ablators.clear()
 
 
 @pytest.fixture(scope="module")

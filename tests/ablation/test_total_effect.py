@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from core.ablation.ablator import Ablator, derangement
-from core.ablation.cached import ablate, ablator_for, heads_of, reference_tokens, total_effect
+from core.ablation.cached import ablate, total_effect
+from core.ablation.cached_map import causal_map
 from core.ablation.outcomes import TotalEffect
+from core.ablation.subjects import ablator_for, heads_of, reference_tokens
 from core.ablation.total_effect import gain_in_logits, total_effects
 from core.ablation.words import total_effect_sentence
 from core.errors import BadInput
@@ -230,13 +232,12 @@ def test_on_a_text_the_mean_is_the_texts_own():
 
 def test_heads_of_a_layer_without_attention_are_none(monkeypatch):
     """A hybrid's layers without attention have NaN scores: no head there is kept, drawn, bounded or measured."""
-    import core.ablation.cached as cached
-
     subject = bind(Request("mixture", length=12, sequences=2))
     exists = np.ones((3, 8), bool)
     exists[1] = False
-    monkeypatch.setattr(cached, "_exists", lambda subject: exists)
+    for place in ("subjects", "cached_map"):
+        monkeypatch.setattr(f"core.ablation.{place}.existing_heads", lambda subject: exists)
     assert {head.layer for head in heads_of(subject)} == {0, 2}
-    found = cached.causal_map(subject, "zero")
+    found = causal_map(subject, "zero")
     assert np.isnan(found.effect[1]).all() and np.isfinite(found.effect[[0, 2]]).all() and found.complete
     assert found.knows(Head(2, 0)) and not found.knows(Head(1, 0))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.ablation import cached as interventions
+from core.ablation import subjects
 from core.ablation.ablator import Ablator
-from core.ablation.cached import prune
+from core.ablation.cached import ablate, prune
 from core.ablation.pruning import scores_without
 from core.attention.cached import score_heads
 from core.attention.cells import induction_cells
@@ -53,7 +53,7 @@ REQUEST = Request("by-construction", length=16, sequences=3)
 @pytest.fixture(autouse=True)
 def no_ablators():
     """None is left that a test before has made."""
-    interventions._ablators.clear()
+    subjects._ablators.clear()
 
 
 def ablator_of(model, length=12, sequences=3, seed=5):
@@ -299,7 +299,7 @@ def test_pruning_to_zero_is_exact():
 def test_pruning_costs_what_ablating_costs():
     request = Request("two-layer", length=12, sequences=3)
     for mode in ("zero", "mean"):
-        ablated = interventions.ablate(request, [(0, 2)], mode, text=None)
+        ablated = ablate(request, [(0, 2)], mode, text=None)
         assert prune(bind(request), Head(0, 2), mode).pruned.second_copy == pytest.approx(
             ablated.ablated_losses.second_copy, abs=1e-4
         )

@@ -18,7 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Model, PreTrainedTokenizerFast
 
 from core import Request, ablate, causal_map, circuit, judge, score_heads
-from core.ablation.cached import estimated_map
+from core.ablation.cached_map import estimated_map
 from core.errors import BadInput, ModelUnavailable
 from core.heads import Head
 from core.settings.subject import bind

@@ -8,7 +8,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.ablation.cached import ablate, patched_in, random_baselines, single_effects, total_effect
+from core.ablation.cached import ablate, patched_in, random_baselines, total_effect
+from core.ablation.cached_map import single_effects
 from core.attention.cached import score_heads
 from core.figures.base.style import Look
 from core.heads import Head, all_but, heads_above

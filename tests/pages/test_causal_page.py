@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.ablation.cached import causal_map, screened_map
+from core.ablation.cached_map import causal_map, screened_map
 from core.ablation.words import map_sentence
 from core.attention.cached import score_heads
 from core.heads import heads_above
@@ -88,7 +88,7 @@ def test_a_map_that_is_not_there_comes_by_itself() -> None:
 
 
 def test_of_a_larger_model_estimates_are_marked_and_nothing_is_concluded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.ablation.cached.ALWAYS_EXACT_LAYERS", 1)
+    monkeypatch.setattr("core.ablation.cached_map.ALWAYS_EXACT_LAYERS", 1)
     monkeypatch.setattr("core.ui.components.results.ALWAYS_EXACT_LAYERS", 1)
     subject = bind(Request("two-layer", length=20, sequences=2, seed=43))
     part = screened_map(subject, "mean")

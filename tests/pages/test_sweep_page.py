@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.ablation.cached import sweep
+from core.ablation.cached_sweep import sweep
 from core.ablation.sweep import DEFAULT_GRID
 from core.attention.cached import score_heads
 from core.heads import heads_above

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.ablation.cached import reference_tokens
+from core.ablation.subjects import reference_tokens
 from core.cli import main
 from core.errors import BadInput
 from core.heads import Head

@@ -12,18 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from core.ablation.baselines import DEFAULT_BASELINES
-from core.ablation.cached import (
-    ablate,
-    causal_map,
-    known_causal_map,
-    known_sweep,
-    patched_in,
-    random_baselines,
-    screen_estimate,
-    single_effects,
-    sweep,
-    total_effect,
-)
+from core.ablation.cached import ablate, patched_in, random_baselines, total_effect
+from core.ablation.cached_map import causal_map, known_causal_map, screen_estimate, single_effects
+from core.ablation.cached_sweep import known_sweep, sweep
 from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, TotalEffect
 from core.ablation.screening import ALWAYS_EXACT_LAYERS
 from core.ablation.sweep import Sweep

@@ -7,8 +7,9 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from core.ablation.cached import ablate, heads_of, random_baselines, total_effect
+from core.ablation.cached import ablate, random_baselines, total_effect
 from core.ablation.outcomes import Ablation, Baselines
+from core.ablation.subjects import heads_of
 from core.ablation.tables import beside_rows
 from core.ablation.words import (
     against_baselines,

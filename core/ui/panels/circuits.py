@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from core.ablation.cached import PRUNING_MODES, prune
+from core.ablation.cached import prune
 from core.ablation.outcomes import Pruning
+from core.ablation.subjects import PRUNING_MODES
 from core.attention.head_scores import HeadScores
 from core.circuits.cached import circuit
 from core.circuits.circuit import Circuit, heads_to_prune

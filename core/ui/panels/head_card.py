@@ -209,7 +209,7 @@ def patterns_panel(page: Page, card: HeadCard, source: Source) -> None:
 
 
 def removal_panel(page: Page, card: HeadCard, source: Source) -> None:
-    """What taking the head away costs, alone and in its set, beside random heads."""
+    """What taking the head away costs, alone and in its set, beside other heads."""
     if card.alone is None:
         return
     for said in (alone_sentence(card), in_set_sentence(card)):

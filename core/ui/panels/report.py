@@ -51,7 +51,7 @@ _SWITCHES = {
         "The whole diagonal has entries that are not induction, so a perfect head stays below 1.",
     ),
     "bos": ("BOS in front", "Most models never saw a text without one."),
-    "baselines": ("Random heads beside it", "Random sets of the same size, matched by layer."),
+    "baselines": ("Other heads beside it", "Other sets of the same size, matched by layer."),
 }
 _KINDS = {"induction": "induction", "previous_token": "previous token"}
 _PREVIOUS_NOTE = (

@@ -1,0 +1,99 @@
+"""A whole verdict, and the screened causal map, of SmolLM2 itself: trained weights decide what must be measured.
+
+Both start from an empty store with the model in memory, as a page does, and are made once: they take minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.rows import Row, report
+from benchmarks.score_pass import bare_body
+from core.ablation.cached_map import causal_map, screened_map
+from core.attention.cached import first_scores, score_heads
+from core.heads import ranked
+from core.models.load import load_model
+from core.settings.request import Request
+from core.settings.subject import bind
+from core.transformer.passes.readout import token_losses
+from core.verdicts.cached import judge
+from core.verdicts.plan import plan_for, probes_of
+
+NAME = "smollm2-135m"
+TOP = 10
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long `work` takes once."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def verdict_rows() -> list[Row]:
+    """The verdict over the bare forwards of its repeated sequences alone, losses of the second copy included."""
+    subject, model = bind(Request(NAME)), load_model(NAME)
+    plan = plan_for(subject)
+
+    @torch.no_grad()
+    def one_half() -> None:
+        for probe in probes_of(plan.picking):
+            for start in range(0, probe.n_sequences, 4):
+                tokens = torch.from_numpy(np.array(probe.tokens[start : start + 4]))
+                token_losses(model, bare_body(model, tokens), tokens, torch.from_numpy(probe.layout.second_copy_targets))
+
+    one_half()
+    floor = seconds(one_half)
+    whole = seconds(lambda: judge(subject))
+    count = sum(probe.n_sequences for probe in probes_of(plan.picking))
+    beside = f"{count} sequences; {whole:.0f} s, the bare forwards of one half {floor:.0f} s"
+    return [Row("SmolLM2: verdict over the bare forwards of one half", whole / floor, 4.6, beside=beside)]
+
+
+def map_rows() -> list[Row]:
+    """When the ten heads that matter most are there, as a share of the time of the whole exact map."""
+    subject = bind(Request(NAME))
+    score_heads(subject)
+    screened = seconds(lambda: screened_map(subject, "mean"))
+    early = screened_map(subject, "mean")
+    rest = seconds(lambda: causal_map(subject, "mean"))
+    exact = causal_map(subject, "mean").effect
+    top = ranked(np.abs(exact))[:TOP]
+    there = sum(bool(np.isfinite(early.effect[head])) for head in top)
+    beside = f"{there} of the {TOP} there; {screened:.0f} s of {screened + rest:.0f} s"
+    share = screened / (screened + rest) if there == TOP else float("inf")
+    return [Row(f"SmolLM2: top {TOP} of the causal map complete, share of the whole map", share, 0.2, beside=beside)]
+
+
+def first_rows() -> list[Row]:
+    """What the heat map waits for, over all four halves."""
+    subject = bind(Request(NAME, seed=7))
+    first = seconds(lambda: first_scores(subject))
+    rest = seconds(lambda: score_heads(subject))
+    return [Row("SmolLM2: heat map there, share of scores and behaviour", first / (first + rest), 0.6)]
+
+
+def main() -> list[Row]:
+    """In a store of its own."""
+    before = os.environ.get("HEADSCOPE_STORE")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HEADSCOPE_STORE"] = folder
+        try:
+            load_model(NAME)
+            rows = [*first_rows(), *verdict_rows(), *map_rows()]
+        finally:
+            if before is None:
+                del os.environ["HEADSCOPE_STORE"]
+            else:
+                os.environ["HEADSCOPE_STORE"] = before
+    return report("Verdict and causal map (SmolLM2-135M)", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""From a subject to its sweep: what each threshold keeps, ablated together, beside other sets; each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float
+
+from core.ablation.baselines import DEFAULT_BASELINES
+from core.ablation.cached import ablate, ablate_all, random_baselines
+from core.ablation.subjects import check_mode
+from core.ablation.sweep import Sweep, assemble_sweep, sets_by_threshold
+from core.attention.cached import score_heads
+from core.attention.head_scores import HeadScores
+from core.errors import BadInput
+from core.heads import HeadSet
+from core.runtime.cache import if_cached
+from core.runtime.jobs import current_control
+from core.settings.modes import Mode
+from core.settings.request import Request
+from core.settings.subject import Subject, bind
+
+
+def sweep(
+    asked: Subject | Request | str,
+    thresholds: Sequence[float],
+    mode: Mode = "mean",
+    *,
+    score: str = "induction",
+    count: int = DEFAULT_BASELINES,
+    seed: int = 0,
+) -> Sweep:
+    """Ablate what each threshold keeps, beside other sets (`count` 0 for none); equal sets are computed once.
+
+    In a job, the number of sets done is its partial result: `known_sweep` then has that much more to show.
+
+    >>> from core import Request, sweep
+    >>> found = sweep(Request("by-construction", length=20), [0.2, 0.8], "zero", count=0)
+    >>> [row.n_heads for row in found.rows]
+    [1, 1]
+    """
+    subject = bind(asked)
+    scores, sets = _sweep_sets(subject, thresholds, mode, score)
+    control = current_control()
+    distinct = sorted(set(sets), key=len)
+    with control.part(0, 2):
+        alone = ablate_all(subject, distinct, mode)
+    second_copy = {heads: found.ablated_losses.second_copy for heads, found in zip(distinct, alone, strict=True)}
+    beside: dict[HeadSet, Float[np.ndarray, " sets"]] = {}
+    control.partial(0)
+    with control.part(1, 2):
+        for done, heads in enumerate(distinct):
+            with control.part(done, len(distinct), f"other sets beside {len(heads)} heads: {done + 1} of {len(distinct)}"):
+                if heads and count:
+                    beside[heads] = random_baselines(subject, heads, mode, count, seed).second_copy
+            control.partial(done + 1)
+    return assemble_sweep(thresholds, sets, second_copy, beside, scores.losses())
+
+
+def known_sweep(
+    subject: Subject,
+    thresholds: Sequence[float],
+    mode: Mode,
+    *,
+    score: str = "induction",
+    count: int = DEFAULT_BASELINES,
+    seed: int = 0,
+) -> Sweep | None:
+    """The sweep from what is there, baselines only where they are; None if a head set's own loss is not. Computes nothing."""
+    found = if_cached(partial(_sweep_sets, subject, thresholds, mode, score))
+    if found is None:
+        return None
+    scores, sets = found
+    second_copy: dict[HeadSet, float] = {}
+    beside: dict[HeadSet, Float[np.ndarray, " sets"]] = {}
+    for heads in set(sets):
+        alone = if_cached(partial(ablate, subject, heads, mode, text=None))
+        if alone is None:
+            return None
+        second_copy[heads] = alone.ablated_losses.second_copy
+        random = if_cached(partial(random_baselines, subject, heads, mode, count, seed)) if heads and count else None
+        if random is not None:
+            beside[heads] = random.second_copy
+    return assemble_sweep(thresholds, sets, second_copy, beside, scores.losses())
+
+
+def _sweep_sets(
+    subject: Subject, thresholds: Sequence[float], mode: Mode, score: str
+) -> tuple[HeadScores, tuple[HeadSet, ...]]:
+    check_mode(subject, mode)
+    scores = score_heads(subject)
+    if score not in scores.names:
+        raise BadInput(f"The sweep needs a score that was measured: {', '.join(scores.names)}.")
+    return scores, sets_by_threshold(scores.mean(score), thresholds)
