@@ -4,13 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
 from core.attention.cached import score_key
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import bin_rows, head_rows
-from core.attention.words import withheld_sentence
+from core.attention.words import chance_words, withheld_sentence
 from core.figures.attention.distribution import describe_distribution, distribution_overlay, score_distribution
 from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
 from core.figures.attention.ranked import describe_ranked, ranked_overlay, ranked_scores
@@ -53,8 +54,8 @@ def heads(page: Page) -> None:
 
     values = scores.mean(view.score)
     count = len(heads_above(values, view.threshold))
-    chance = ALL_SCORES[view.score].chance(scores.layout)
-    st.subheader(f"{count} of {values.size} heads above {view.threshold:.2f}; chance {chance:.2f}", anchor=False)
+    there, chance = int(np.isfinite(values).sum()), chance_words(scores.chance(view.score))
+    st.subheader(f"{count} of {there} heads above {view.threshold:.2f}; {chance}", anchor=False)
     st.caption(f"{ALL_SCORES[view.score].title}: {ALL_SCORES[view.score].meaning}.")
     # Large text needs the whole width: the picked head then stands below the picture, not beside it.
     left, right = (st.container(), st.container()) if look.large else st.columns([2, 1], gap="large")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from jaxtyping import Float
+
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES, SECOND_STEP
 from core.attention.sensitivity import Sensitivity, movement
@@ -78,11 +81,25 @@ def _difference(found: Behaviour) -> str:
     return f"{said} {share(found.e)} of the loss without a copy{low}"
 
 
+def highest_chance(levels: Float[np.ndarray, " n_layers"]) -> float | None:
+    """The chance level of the layer where it is highest; None where no layer's is known."""
+    return None if np.isnan(levels).all() else float(np.nanmax(levels))
+
+
+def chance_words(levels: Float[np.ndarray, " n_layers"]) -> str:
+    """The chance level; where layers see different stretches of the tokens, that of the layer where it is highest."""
+    highest = highest_chance(levels)
+    if highest is None:
+        return "chance unknown"
+    return f"chance {highest:.2f}" if (levels == levels[0]).all() else f"chance up to {highest:.2f}"
+
+
 def sensitivity_sentences(found: Sensitivity, heads: Sequence[Head], threshold: float) -> list[str]:
     """What it means for a threshold, in sentences that a person can repeat."""
     always, sometimes = found.steady(threshold)
     listed = named(sometimes[:8]).replace(",", ", ") + (" and more" if len(sometimes) > 8 else "")
-    said = f"At {threshold:.2f}, {len(always)} of {found.base.n_layers * found.base.n_heads} heads are above at every setting"
+    are = "is" if len(always) == 1 else "are"
+    said = f"At {threshold:.2f}, {len(always)} of {found.base.n_layers * found.base.n_heads} heads {are} above at every setting"
     said += f"; {len(sometimes)} at some settings only: {listed}." if sometimes else ", and no other head at any."
     sentences = [said]
     lengths = {head: found.of(head, "length") for head in heads}

@@ -178,7 +178,7 @@ PARTS: dict[PartName, Part] = {
         lambda subject, view: (view.head, view.experiment.mode),
     ),
     "alone_baselines": Part(
-        "Taking other heads of its layer away, to compare",
+        "Taking other heads away, to compare",
         lambda subject, view: _baselines(subject, view, (_head(view),)),
         lambda subject, view: (view.head, view.experiment.mode),
     ),

@@ -96,7 +96,7 @@ def cost_rows(card: HeadCard) -> list[Row]:
     """The head alone, its set, and its share of what the set costs: nats, beside the range of other heads."""
     rows = []
     if card.alone is not None:
-        meaning = f"{card.name} taken away; control: other heads of its layer"
+        meaning = f"{card.name} taken away; control: other heads"
         rows.append(_cost_row(card, "Alone", meaning, card.alone, card.alone_baselines))
     if card.in_set is not None and card.in_set.share is not None:
         whole = card.in_set.whole

@@ -47,11 +47,11 @@ def interval_note(card: HeadCard) -> str:
 
 
 def alone_sentence(card: HeadCard) -> str:
-    """What taking the head away alone costs, against other heads of its layer; empty while it is not measured."""
+    """What taking the head away alone costs, against other heads; empty while it is not measured."""
     if card.alone is None:
         return ""
     said = f"Taking {card.name} away alone costs {signed(card.alone.cost)} nats"
-    return f"{said}{_against(card, card.alone, card.alone_baselines, 'another head of its layer')}."
+    return f"{said}{_against(card, card.alone, card.alone_baselines, 'other heads')}."
 
 
 def in_set_sentence(card: HeadCard) -> str:
@@ -64,7 +64,7 @@ def in_set_sentence(card: HeadCard) -> str:
     said = f"Its set of {len(whole.heads)} costs {signed(whole.cost)} nats"
     others = "the other head costs" if len(rest.heads) == 1 else f"the other {len(rest.heads)} cost"
     return (
-        f"{said}{_against(card, whole, card.in_set_baselines, f'another set of {len(whole.heads)}')}. Without {card.name} "
+        f"{said}{_against(card, whole, card.in_set_baselines, f'other sets of {len(whole.heads)}')}. Without {card.name} "
         f"{others} {signed(rest.cost)}, so its share of the set is {signed(share.cost)}."
     )
 

@@ -147,7 +147,7 @@ def test_an_impostor_costs_no_more_than_others_and_none_of_them_is_called() -> N
     card = judged_card("positional")
     view = View(request=PLANTED, head=card.head)
     card = replace(card, alone_baselines=measured("alone_baselines", view))
-    assert "no more than another head" in alone_sentence(card)
+    assert "no more than other heads" in alone_sentence(card)
     assert card.alone_baselines is not None
     assert card.alone_baselines.distinct == len(card.alone_baselines.sets) == 5 and "all 5 sets" in baselines_note(card)
     # What random heads cost stands in one place, and it is not the verdict's.
@@ -162,7 +162,7 @@ def test_costs_that_read_the_same_are_told_as_equal(trained: HeadCard, beside: f
     loss = np.full((20, layout.n_tokens), trained.scores.losses().second_copy + beside)
     baselines = Baselines(((Head(1, 0),),) * 20, "", loss, layout)
     card = replace(trained, alone=Removal((Head(1, 2),), np.zeros(3)), alone_baselines=baselines)
-    assert f"costs 0.00 nats, {verdict} another head" in alone_sentence(card)
+    assert f"costs 0.00 nats, {verdict} other heads" in alone_sentence(card)
 
 
 @pytest.mark.parametrize(

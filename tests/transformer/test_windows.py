@@ -19,6 +19,7 @@ from core.settings.request import Request
 from core.settings.subject import bind
 from core.transformer.passes.windows import IRREGULAR, SEES_ALL, layer_windows, window_of
 from core.verdicts.cached import judge
+from tests.helpers.app import figures, open_page, settled
 from tests.zoo.build import build
 from tests.zoo.rows import ROWS, Row, _variant
 
@@ -106,3 +107,14 @@ def test_a_window_is_what_all_heads_see_together() -> None:
 def test_no_pass_is_made_for_a_model_that_speaks_of_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.transformer.passes.windows.run_body", lambda *_: pytest.fail("made a pass"))
     assert not layer_windows(load_model("two-layer"), 21).any()
+
+
+def test_the_heads_page_names_the_highest_chance_where_layers_see_different_stretches(root: Path) -> None:
+    at = open_page(
+        "pages/1_Heads.py", model=uniform(MODELS["gemma3-window-4"][0], root), length="12", sequences="2", head="L1H1"
+    )
+    scores = score_heads(Request("uniform", length=12, sequences=2))
+    levels = scores.chance("induction")
+    assert f"chance up to {levels.max():.2f}" in str(at.subheader[0].value)
+    notes = [note["text"] for figure in figures(at) for note in figure["layout"].get("annotations", ())]
+    assert f"chance up to {levels.max():.2f}" in notes

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
+from core.attention.words import chance_words, highest_chance
 from core.figures.base.head_traces import click_markers, hover_texts, scatter
 from core.figures.base.overlay import Overlay, dots, threshold_line, words
 from core.figures.base.style import Look
@@ -78,7 +79,7 @@ def ranked_overlay(scores: HeadScores, score: str, threshold: float, look: Look)
     heads = heads_above(values, threshold)
     ordered = [float(values[head]) for head in heads]
     low, high = value_range(score)
-    chance = _highest(scores.chance(score))
+    chance = highest_chance(scores.chance(score))
     # The two lines are named at the same edge: where they would run into each other, the threshold's name makes way.
     near = chance is not None and abs(threshold - chance) < 0.06 * (high - low)
     aside = look.px(18) * (-1 if chance is None or threshold >= chance else 1) if near else 0
@@ -115,7 +116,7 @@ def describe_ranked(scores: HeadScores, score: str) -> str:
     values = scores.mean(score)
     heads = ranked(values)
     first = ", ".join(f"{head.name} {values[head]:.2f}" for head in heads[:5])
-    chance = _chance_words(scores.chance(score))
+    chance = chance_words(scores.chance(score))
     return (
         f"All {len(heads)} heads in the order of their score, from {first} down to {values[heads[-1]]:.2f}. "
         f"{chance.replace('chance', 'Chance is', 1)}."
@@ -130,22 +131,9 @@ def _mark_size(n_heads: int, look: Look) -> int:
     return look.px(11 if _named_on_axis(n_heads, look) else 8)
 
 
-def _highest(levels: Float[np.ndarray, " n_layers"]) -> float | None:
-    """The chance level of the layer where it is highest; None where no layer's is known."""
-    return None if np.isnan(levels).all() else float(np.nanmax(levels))
-
-
-def _chance_words(levels: Float[np.ndarray, " n_layers"]) -> str:
-    """The chance level; where layers see different stretches of the tokens, that of the layer where it is highest."""
-    highest = _highest(levels)
-    if highest is None:
-        return "chance unknown"
-    return f"chance {highest:.2f}" if (levels == levels[0]).all() else f"chance up to {highest:.2f}"
-
-
 def _chance_line(levels: Float[np.ndarray, " n_layers"], look: Look) -> dict[str, Any]:
     """The chance level, named at the right edge where no part can hide the words; nothing where it is unknown."""
-    chance = _highest(levels)
+    chance = highest_chance(levels)
     if chance is None:
         return {}
     stroke = {"color": look.second, "dash": "dot", "width": look.px(2)}
@@ -153,7 +141,7 @@ def _chance_line(levels: Float[np.ndarray, " n_layers"], look: Look) -> dict[str
         "x": 1.005,
         "xref": "paper",
         "y": chance,
-        "text": _chance_words(levels),
+        "text": chance_words(levels),
         "showarrow": False,
         "xanchor": "left",
         "font": {"color": look.second},

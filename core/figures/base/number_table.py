@@ -25,6 +25,9 @@ _STYLE = """<style>
 .numbers td.value { font-weight: 700; }
 </style>"""
 
+# A telephone is narrower than eight columns: then the table scrolls, not the page.
+_SCROLLS = '<div style="overflow-x: auto">'
+
 
 def small_table_html(
     rows: Sequence[Mapping[str, str]], headings: Mapping[str, str], label: str, look: Look, meanings: Mapping[str, str]
@@ -38,10 +41,9 @@ def small_table_html(
     cells = ["".join(f"<td>{html.escape(row[key])}</td>" for key in others) for row in rows]
     lines = [f'<tr><th scope="row">{html.escape(row[name])}</th>{cell}</tr>' for row, cell in zip(rows, cells, strict=True)]
     style, opening = _opened(label, look)
-    # A telephone is narrower than eight columns: then the table scrolls, not the page.
     parts = [
         style,
-        '<div style="overflow-x: auto">',
+        _SCROLLS,
         opening,
         '<thead class="wide"><tr>',
         *heads,
@@ -57,12 +59,13 @@ def number_table_html(rows: Sequence[Row], columns: Mapping[str, str], label: st
     Rows of one group follow each other; `label` names the table for somebody who cannot see it.
     """
     headings = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in columns.values())
-    parts = [*_opened(label, look), f"<thead><tr><td></td><td></td>{headings}</tr></thead>"]
+    style, opening = _opened(label, look)
+    parts = [style, _SCROLLS, opening, f"<thead><tr><td></td><td></td>{headings}</tr></thead>"]
     for group in dict.fromkeys(str(row["group"]) for row in rows):
         parts.append(f'<tbody><tr><th scope="rowgroup" colspan="{2 + len(columns)}">{html.escape(group)}</th></tr>')
         parts += [_line(row, columns) for row in rows if row["group"] == group]
         parts.append("</tbody>")
-    return "".join([*parts, "</table>"])
+    return "".join([*parts, "</table></div>"])
 
 
 def _opened(label: str, look: Look) -> tuple[str, str]:

@@ -93,7 +93,7 @@ def behaviour_numbers(subject: Subject, scores: HeadScores) -> None:
         column.metric(f"Loss, {name}", said, help=f"Mean loss on the second half. {why} Lower is better.", border=True)
     st.caption(verbatim(set_remark(scores.losses())))
     if found.state == "present":
-        st.success(f"**Induction is present.** {verbatim(behaviour_sentence(found))}", icon=":material/check_circle:")
+        st.success(verbatim(behaviour_sentence(found)), icon=":material/check_circle:")
 
 
 def _whole_scores(subject: Subject) -> HeadScores | None:
