@@ -110,9 +110,8 @@ def test_no_pass_is_made_for_a_model_that_speaks_of_no_window(monkeypatch: pytes
 
 
 def test_the_heads_page_names_the_highest_chance_where_layers_see_different_stretches(root: Path) -> None:
-    at = open_page(
-        "pages/1_Heads.py", model=uniform(MODELS["gemma3-window-4"][0], root), length="12", sequences="2", head="L1H1"
-    )
+    name = uniform(MODELS["gemma3-window-4"][0], root)
+    at = settled(open_page("pages/1_Heads.py", model=name, length="12", sequences="2", head="L1H1"))
     scores = score_heads(Request("uniform", length=12, sequences=2))
     levels = scores.chance("induction")
     assert f"chance up to {levels.max():.2f}" in str(at.subheader[0].value)
