@@ -9,6 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -81,21 +82,14 @@ def first_rows() -> list[Row]:
 
 def main() -> list[Row]:
     """In a store of its own."""
-    before = os.environ.get("HEADSCOPE_STORE")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["HEADSCOPE_STORE"] = folder
-        try:
-            load_model(NAME)
-            # Each printed when it is there: all together take a quarter of an hour.
-            rows = report("First picture (SmolLM2-135M)", first_rows())
-            rows += report("Verdict (SmolLM2-135M)", verdict_rows())
-            rows += report("Causal map (SmolLM2-135M)", map_rows())
-        finally:
-            if before is None:
-                del os.environ["HEADSCOPE_STORE"]
-            else:
-                os.environ["HEADSCOPE_STORE"] = before
-    return rows
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, HEADSCOPE_STORE=folder):
+        load_model(NAME)
+        # Each printed when it is there: all together take a quarter of an hour.
+        return [
+            *report("First picture (SmolLM2-135M)", first_rows()),
+            *report("Verdict (SmolLM2-135M)", verdict_rows()),
+            *report("Causal map (SmolLM2-135M)", map_rows()),
+        ]
 
 
 if __name__ == "__main__":

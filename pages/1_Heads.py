@@ -55,7 +55,7 @@ def heads(page: Page) -> None:
     values = scores.mean(view.score)
     count = len(heads_above(values, view.threshold))
     there, chance = int(np.isfinite(values).sum()), chance_words(scores.chance(view.score))
-    st.subheader(f"{count} of {there} heads above {view.threshold:.2f}; {chance}", anchor=False)
+    st.subheader(f"{count} of {there} heads above {view.threshold:.2f}; chance {chance}", anchor=False)
     st.caption(f"{ALL_SCORES[view.score].title}: {ALL_SCORES[view.score].meaning}.")
     # Large text needs the whole width: the picked head then stands below the picture, not beside it.
     left, right = (st.container(), st.container()) if look.large else st.columns([2, 1], gap="large")

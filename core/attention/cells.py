@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 Cells = tuple[Int[np.ndarray, " queries"], Int[np.ndarray, " queries"]]
 
 
+def uniform_share(cells: Cells, window: int = 0) -> float:
+    """The mean on `cells` of a head that attends uniformly to all it sees: the last `window` tokens, or (0) every earlier one.
+
+    A key further back than the window is not seen and gets nothing.
+    """
+    queries, keys = cells
+    seen = np.minimum(queries + 1.0, window or np.inf)
+    return float(np.mean((queries - keys < seen) / seen))
+
+
 def induction_cells(layout: Layout) -> Cells:
     """Second-copy queries, at the token after the earlier copy: `A[q, q - L + 1]`, `q` in `L+b .. 2L+b-1`.
 

@@ -127,7 +127,7 @@ class HeadScores:
     def chance(self, name: str) -> Float[np.ndarray, " n_layers"]:
         """What a head of each layer gets that attends uniformly to all it sees; NaN where what it sees is no window."""
         score, every = ALL_SCORES[name], [0] * self.n_layers if self.windows is None else self.windows.tolist()
-        levels = {window: score.chance(self.layout, window or None) for window in set(every) if window >= 0}
+        levels = {window: score.chance(self.layout, window) for window in set(every) if window >= 0}
         return np.array([levels.get(window, np.nan) for window in every])
 
     @property

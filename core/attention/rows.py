@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from core.attention.cells import Cells, induction_cells
+from core.attention.cells import Cells, induction_cells, uniform_share
 from core.errors import BadInput
 from core.probes.layout import Layout
 from core.probes.vocabulary import BosPolicy, use_bos
@@ -50,11 +50,7 @@ class TokenRow:
 
     def chance_on_cells(self, window: int = 0) -> float | None:
         """What uniform attention to all that a layer sees (0: everything) gives the marked cells; None if that is unknown."""
-        queries, keys = self.cells
-        if not len(queries) or window < 0:
-            return None
-        seen = np.minimum(queries + 1.0, window or np.inf)
-        return float(np.mean((queries - keys < seen) / seen))
+        return uniform_share(self.cells, window) if len(self.cells[0]) and window >= 0 else None
 
 
 def probe_row(subject: Subject, sequence: int, *, control: bool = False) -> TokenRow:

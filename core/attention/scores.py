@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from core.attention.cells import (
     Cells,
     current_token_cells,
@@ -28,6 +26,7 @@ from core.attention.cells import (
     normalised_entropy,
     previous_token_cells,
     sink_cells,
+    uniform_share,
 )
 from core.probes.layout import Layout
 
@@ -59,17 +58,11 @@ class Score:
     by_value: bool = False
     signed: bool = False
 
-    def chance(self, layout: Layout, window: int | None = None) -> float:
-        """What a head gets that attends uniformly to all tokens it sees: the earlier ones, the last `window` in its layer.
-
-        A key further back than the window is not seen and gets nothing.
-        """
+    def chance(self, layout: Layout, window: int = 0) -> float:
+        """What a head gets that attends uniformly to all tokens it sees: the last `window`, or (0) all earlier ones."""
         if self.cells is None:
             return float(self.uniform if self.uniform is not None else math.nan)
-        queries, keys = self.cells(layout)
-        if window is None:
-            return float(np.mean(1.0 / (queries + 1.0)))
-        return float(np.mean((queries - keys < window) / np.minimum(queries + 1.0, window)))
+        return uniform_share(self.cells(layout), window)
 
 
 SCORES: dict[str, Score] = {

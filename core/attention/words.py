@@ -81,17 +81,17 @@ def _difference(found: Behaviour) -> str:
     return f"{said} {share(found.e)} of the loss without a copy{low}"
 
 
-def highest_chance(levels: Float[np.ndarray, " n_layers"]) -> float | None:
-    """The chance level of the layer where it is highest; None where no layer's is known."""
-    return None if np.isnan(levels).all() else float(np.nanmax(levels))
+def highest_chance(levels: Float[np.ndarray, " n_layers"]) -> float:
+    """The chance level of the layer where it is highest; NaN where no layer's is known."""
+    return math.nan if np.isnan(levels).all() else float(np.nanmax(levels))
 
 
 def chance_words(levels: Float[np.ndarray, " n_layers"]) -> str:
-    """The chance level; where layers see different stretches of the tokens, that of the layer where it is highest."""
+    """`0.02`, `up to 0.06` where layers see different stretches of the tokens, or `unknown`."""
     highest = highest_chance(levels)
-    if highest is None:
-        return "chance unknown"
-    return f"chance {highest:.2f}" if (levels == levels[0]).all() else f"chance up to {highest:.2f}"
+    if math.isnan(highest):
+        return "unknown"
+    return f"{highest:.2f}" if (levels == levels[0]).all() else f"up to {highest:.2f}"
 
 
 def sensitivity_sentences(found: Sensitivity, heads: Sequence[Head], threshold: float) -> list[str]:

@@ -64,9 +64,29 @@ def composition(written: Factors, read: Factors) -> float:
 
 
 @torch.no_grad()
-def compositions(model: LoadedModel, receiver: Head) -> Float[Tensor, "kinds n_layers n_heads"]:
-    """K-, Q- and V-composition of every head in an earlier layer with `receiver`; NaN elsewhere, and where withheld."""
-    return _compositions(model, receiver)[0]
+def compositions(model: LoadedModel, receiver: Head) -> tuple[Float[Tensor, "kinds n_layers n_heads"], str | None]:
+    """K-, Q- and V-composition of every head in an earlier layer with `receiver`; NaN elsewhere, and where withheld.
+
+    And the first reason why some are withheld, in one sentence, if any are.
+    """
+    found = torch.full((len(KINDS), model.card.n_layers, model.card.n_heads), float("nan"), dtype=torch.float64)
+    reasons: list[str] = []
+
+    def shown(make: Callable[[], Factors]) -> Factors | None:
+        try:
+            return make()
+        except Withheld as error:
+            reasons.append(str(error))
+            return None
+
+    read = [shown(partial(_reader, model, receiver, kind)) for kind in KINDS]
+    for layer, part in model.anatomy.attention.items():
+        for head in (Head(layer, index) for index in range(part.n_heads if layer < receiver.layer else 0)):
+            written = shown(partial(writer, model, head))
+            for kind, matrix in enumerate(read):
+                if written is not None and matrix is not None:
+                    found[kind, head.layer, head.head] = composition(written, matrix)
+    return found, reasons[0] if reasons else None
 
 
 @torch.no_grad()
@@ -105,34 +125,11 @@ def _root(square: Tensor) -> Tensor:
     return square.clamp(min=0).sqrt()
 
 
-@torch.no_grad()
 def all_compositions(
     model: LoadedModel, receivers: Sequence[Head]
 ) -> tuple[Float[Tensor, "receivers kinds n_layers n_heads"], str | None]:
-    """`compositions` of several receivers; and why some are withheld, in one sentence, if any are."""
+    """`compositions` of several receivers."""
     if not receivers:
         return torch.empty(0, len(KINDS), model.card.n_layers, model.card.n_heads, dtype=torch.float64), None
-    found, reasons = zip(*(_compositions(model, head) for head in receivers), strict=True)
+    found, reasons = zip(*(compositions(model, head) for head in receivers), strict=True)
     return torch.stack(found), next((reason for reason in reasons if reason is not None), None)
-
-
-def _compositions(model: LoadedModel, receiver: Head) -> tuple[Float[Tensor, "kinds n_layers n_heads"], str | None]:
-    """Those of one receiver, and the first reason why some are withheld."""
-    found = torch.full((len(KINDS), model.card.n_layers, model.card.n_heads), float("nan"), dtype=torch.float64)
-    reasons: list[str] = []
-
-    def shown(make: Callable[[], Factors]) -> Factors | None:
-        try:
-            return make()
-        except Withheld as error:
-            reasons.append(str(error))
-            return None
-
-    read = [shown(partial(_reader, model, receiver, kind)) for kind in KINDS]
-    for layer, part in model.anatomy.attention.items():
-        for head in (Head(layer, index) for index in range(part.n_heads if layer < receiver.layer else 0)):
-            written = shown(partial(writer, model, head))
-            for kind, matrix in enumerate(read):
-                if written is not None and matrix is not None:
-                    found[kind, head.layer, head.head] = composition(written, matrix)
-    return found, reasons[0] if reasons else None

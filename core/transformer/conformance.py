@@ -20,7 +20,7 @@ from core.transformer.passes.fused import agreement, cell_tolerance
 from core.transformer.passes.hooks import check_finite, hooks_attached, run_body, z_hook
 from core.transformer.passes.readout import check_readout, logits_from
 
-# Removal and parts depend on the length by nothing but the passes, which are compared at the length used.
+# Whether parts add up is tried again wherever they are read, on what they are read from.
 SHORT = 32
 
 _KNOWN: weakref.WeakKeyDictionary[LoadedModel, dict[tuple[int, int], Conformance]] = weakref.WeakKeyDictionary()
@@ -50,9 +50,8 @@ def _conform(
         final = run_body(model, tokens).final
     checks = [Check("complete", True, 0.0, 0.0), _finite(model, tokens, final)]
     if checks[-1].passed:
-        short = tokens[:, :SHORT]
-        checks += [_causal(model, tokens, final), _patterns(model, n_tokens)]
-        checks += [_ablation(model, short), _parts(model, short, parts)]
+        checks += [_causal(model, tokens, final), _patterns(model, n_tokens), _ablation(model, tokens)]
+        checks.append(_parts(model, tokens[:, :SHORT], parts))
     checks.append(_bos(model))
     return Conformance(length, tuple(checks))
 

@@ -7,7 +7,7 @@ from core.runtime.store import Stored
 from core.settings.subject import Subject
 from core.transformer.checks import Check, Conformance
 
-CONFORMANCE_VERSION = 2
+CONFORMANCE_VERSION = 3
 
 
 def conformance(subject: Subject) -> Conformance:

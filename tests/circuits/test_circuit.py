@@ -76,7 +76,7 @@ def full_composition(model, sender, receiver, kind):
 def test_the_constructed_circuit_composes_through_keys_alone():
     """The previous-token head's output fills what the induction head's keys read but for the BOS row: 1 / sqrt(V + 1/4)."""
     model = build(SPEC)
-    k, q, v = compositions(model, INDUCTION)
+    k, q, v = compositions(model, INDUCTION)[0]
     random = baseline(SPEC.d_model, SPEC.d_head)
     assert float(k[PREVIOUS]) == pytest.approx(1 / math.sqrt(SPEC.d_vocab + 0.25), rel=1e-6)
     assert float(k[PREVIOUS]) > 2 * random
@@ -107,7 +107,7 @@ def test_planted_circuits(seed):
     layers = sorted({head.layer for head in matching})
     found = path_patch(ablator, probe.layout, [previous], layers, "zero")
     for place in matching:
-        k, q, v = (values.nan_to_num() for values in compositions(model, place))
+        k, q, v = (values.nan_to_num() for values in compositions(model, place)[0])
         assert int(k.argmax()) == previous[0] * spec.n_heads + previous[1]
         assert (k > 0).sum() == 1 and q[previous] == v[previous] == 0
         assert found.clean[place] - found.patched[0][place] > 0.5 * found.clean[place]
@@ -318,7 +318,7 @@ def test_every_earlier_head_is_compared_with_random_matrices():
     found = circuit(REQUEST)
     rows = composition_rows(found, INDUCTION)
     assert rows[0]["earlier"] == PREVIOUS.name and len(rows) == 4
-    measured = compositions(build(SPEC), INDUCTION).numpy()
+    measured = compositions(build(SPEC), INDUCTION)[0].numpy()
     for row in rows:
         head = (0, int(row["earlier"][3:]))
         for kind, values in zip(KINDS, measured, strict=True):

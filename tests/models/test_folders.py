@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from core.cli import main
 from core.errors import ModelUnavailable
 from core.models.catalogue import find_entry
 from core.models.identity import model_identity
-from core.models.load import forget_models, load_model
+from core.models.load import load_model
 from core.probes.vocabulary import use_bos
 from core.settings.request import Request
 from core.settings.subject import bind
@@ -30,15 +29,7 @@ SIZES |= dict(max_position_embeddings=64, bos_token_id=3)
 LIBRARY_WARNS = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 
 
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Iterator[Path]:
-    forget_models()
-    folder = tmp_path / "models"
-    folder.mkdir()
-    monkeypatch.setenv("HEADSCOPE_MODELS", str(folder))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    yield folder
-    forget_models()
+pytestmark = pytest.mark.usefixtures("root", "empty_store")
 
 
 def base() -> LlamaForCausalLM:

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +30,7 @@ from core.models.fetching.add import add_model
 from core.models.formats.digest import SIDECAR
 from core.models.formats.native_folder import list_checkpoints, read_native
 from core.models.identity import model_identity
-from core.models.load import forget_models, load_model, loaded_names
+from core.models.load import load_model, loaded_names
 from core.transformer import memory
 from core.transformer.anatomy import run_module
 from core.transformer.passes.hooks import pattern_hook, run_body
@@ -41,15 +40,7 @@ CONFIG: dict[str, Any] = dict(d_model=8, d_head=4, n_layers=2, n_heads=2, n_ctx=
 CONFIG |= dict(normalization_type="LN", positional_embedding_type="rotary", act_fn="relu")
 
 
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    forget_models()
-    folder = tmp_path / "models"
-    folder.mkdir()
-    monkeypatch.setenv("HEADSCOPE_MODELS", str(folder))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    yield folder
-    forget_models()
+pytestmark = pytest.mark.usefixtures("root")
 
 
 def write_native(folder: Path, seed: int = 0, tokenizer: bool = True) -> NativeModel:

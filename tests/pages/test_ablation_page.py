@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.ablation.cached import ablate, patched_in, random_baselines, total_effect
@@ -113,7 +112,7 @@ def test_the_main_numbers_come_before_the_other_heads() -> None:
 def test_files_hold_every_number() -> None:
     heads = heads_above(score_heads(SUBJECT).mean("induction"), 0.5)
     result = ablate(SUBJECT, heads, "mean")
-    source = source_of(Page(View(SUBJECT.request), SUBJECT, Look(), st.empty()), result.heads)
+    source = source_of(Page(View(SUBJECT.request), SUBJECT, Look()), result.heads)
     found = json.loads(source.json_text())
     assert (
         len(found["baseline"]["second_copy"]) == len(found["baseline"]["sets"]) == found["baseline"]["distinct"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,20 @@ from core.transformer.passes.windows import IRREGULAR, SEES_ALL, layer_windows, 
 from core.verdicts.cached import judge
 from tests.helpers.app import figures, open_page, settled
 from tests.zoo.build import build
-from tests.zoo.rows import ROWS, Row, _variant
+from tests.zoo.rows import ROWS, Row
 
 LENGTH = 12
 MODELS = {
     "mistral-window-4": (ROWS["mistral-window-4"], (4, 4, 4)),
     "mistral-window-16": (ROWS["mistral-window-16"], (16, 16, 16)),
     "gemma3-window-4": (ROWS["gemma3-window-4"], (4, 0, 4)),
-    "gpt_neo": (_variant("gpt_neo", "gpt_neo", attention_types=[[["global", "local", "global"], 1]], window_size=5), (0, 5, 0)),
+    "gpt_neo": (
+        replace(
+            ROWS["gpt_neo"],
+            changes=ROWS["gpt_neo"].changes | dict(attention_types=[[["global", "local", "global"], 1]], window_size=5),
+        ),
+        (0, 5, 0),
+    ),
     "llama": (ROWS["llama"], (0, 0, 0)),
 }
 

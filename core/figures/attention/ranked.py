@@ -81,8 +81,8 @@ def ranked_overlay(scores: HeadScores, score: str, threshold: float, look: Look)
     low, high = value_range(score)
     chance = highest_chance(scores.chance(score))
     # The two lines are named at the same edge: where they would run into each other, the threshold's name makes way.
-    near = chance is not None and abs(threshold - chance) < 0.06 * (high - low)
-    aside = look.px(18) * (-1 if chance is None or threshold >= chance else 1) if near else 0
+    near = abs(threshold - chance) < 0.06 * (high - low)
+    aside = look.px(18) * (-1 if threshold >= chance else 1) if near else 0
     overlay = [
         threshold_line(threshold, "y", look),
         words(
@@ -116,10 +116,9 @@ def describe_ranked(scores: HeadScores, score: str) -> str:
     values = scores.mean(score)
     heads = ranked(values)
     first = ", ".join(f"{head.name} {values[head]:.2f}" for head in heads[:5])
-    chance = chance_words(scores.chance(score))
     return (
         f"All {len(heads)} heads in the order of their score, from {first} down to {values[heads[-1]]:.2f}. "
-        f"{chance.replace('chance', 'Chance is', 1)}."
+        f"Chance is {chance_words(scores.chance(score))}."
     )
 
 
@@ -134,14 +133,14 @@ def _mark_size(n_heads: int, look: Look) -> int:
 def _chance_line(levels: Float[np.ndarray, " n_layers"], look: Look) -> dict[str, Any]:
     """The chance level, named at the right edge where no part can hide the words; nothing where it is unknown."""
     chance = highest_chance(levels)
-    if chance is None:
+    if np.isnan(chance):
         return {}
     stroke = {"color": look.second, "dash": "dot", "width": look.px(2)}
     name = {
         "x": 1.005,
         "xref": "paper",
         "y": chance,
-        "text": chance_words(levels),
+        "text": f"chance {chance_words(levels)}",
         "showarrow": False,
         "xanchor": "left",
         "font": {"color": look.second},

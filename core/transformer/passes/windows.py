@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.transformer.anatomy import trial_ids
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.hooks import pattern_hook, run_body
+from core.transformer.passes.hooks import hooks_attached, pattern_hook, run_body
 
 # A layer sees all that comes before, or sees it in another way than by a window.
 SEES_ALL, IRREGULAR = 0, -1
@@ -27,6 +27,9 @@ def layer_windows(model: LoadedModel, n_tokens: int) -> Int[np.ndarray, " n_laye
 
     Read off one row's patterns, once for each model and length, where the configuration speaks of anything of the kind.
     """
+    if hooks_attached():
+        # What hooks make of the patterns is not the model's to keep.
+        return _measured(model, n_tokens)
     known = _KNOWN.setdefault(model, {})
     if n_tokens not in known:
         known[n_tokens] = _measured(model, n_tokens)
@@ -66,7 +69,9 @@ def _measured(model: LoadedModel, n_tokens: int) -> Int[np.ndarray, " n_layers"]
 
 def _may_have_one(model: LoadedModel) -> bool:
     config: Any = getattr(model.module, "config", None)
-    said = config.to_dict() if hasattr(config, "to_dict") else vars(config or object)
+    if config is None:
+        return False
+    said = config.to_dict() if hasattr(config, "to_dict") else vars(config)
     inner = said.get("text_config")
     return any(
         value not in (None, False, 0) and any(word in str(name) for word in _SPOKEN_OF)

@@ -43,7 +43,8 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
                 return
             _show_corrections()
             body(page)
-            check_model(page.subject, page.badge)
+            if page.badge is not None:
+                check_model(page.subject, page.badge)
             _warn_about_storage()
     finally:
         # Last, also where the page stopped early: the first screen comes before the warm start.

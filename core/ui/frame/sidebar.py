@@ -29,12 +29,12 @@ _BOS_LABELS = {"auto": "as the model's tokenizer does", "always": "always", "nev
 
 @dataclass(frozen=True)
 class Page:
-    """What a page's body is given: the view, what it is about, how figures look, and where it says what was checked."""
+    """What a page's body is given: the view, what it is about, how figures look, and where a check is still to be told."""
 
     view: View
     subject: Subject
     look: Look
-    badge: DeltaGenerator
+    badge: DeltaGenerator | None = None
 
     @property
     def name(self) -> str:
@@ -67,9 +67,7 @@ def draw_sidebar() -> Page:
         pick_model(view.request.model)
         _threshold_controls(view, identity)
         _probe_controls(identity)
-        badge = st.empty()
-        if subject is not None:
-            conformance_badge(subject, badge)
+        badge = None if subject is None else conformance_badge(subject)
         st.toggle("Large text", key=LARGE_TEXT, persist_state="session", help="For a projector: larger text everywhere.")
     write_address(view)
     if subject is None:
