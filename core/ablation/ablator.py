@@ -17,21 +17,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from core.ablation.reference import ReferenceMeans
 from core.errors import BadInput
 from core.heads import Head, HeadSet
 from core.settings.modes import MODES, Mode
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
 from core.transformer.passes.blocks import Blocks, Engine, LayerEdit
-from core.transformer.passes.fused import agreement
+from core.transformer.passes.fused import agreement, first_half
 from core.transformer.passes.hooks import Hidden, can_resume, hooks_attached
+from core.transformer.passes.prefix import Prefix
 from core.transformer.passes.readout import centred_logits, token_losses
 
 # Rows beyond this many tokens make no matrix product faster, and cost memory.
@@ -55,30 +57,41 @@ class Ablator:
         self,
         model: LoadedModel,
         tokens: np.ndarray,
-        reference: np.ndarray | None = None,
+        reference: np.ndarray | ReferenceMeans | None = None,
         *,
         seed: int = 0,
         mean_over_positions: bool = False,
         engine: Engine | None = None,
+        keep_first_half: bool = False,
     ) -> None:
-        """`tokens` `[sequences, tokens]`; `reference`, for mode `mean`, has rows of the same length.
+        """`tokens` `[sequences, tokens]`; `reference`, for mode `mean`, has rows of the same length, or longer ones that serve.
 
         With `mean_over_positions` the mean is over the reference's positions too, and its rows may have any length.
         engine: as for `measure_heads`; by default the fast one where it was found to agree with the other.
+        keep_first_half: whether the clean pass keeps what `centred_logit_after` needs, so that it need not begin anew.
 
         Raises ModelUnavailable if memory does not suffice.
         """
         self.model = model
         self.tokens = torch.from_numpy(np.array(tokens))
-        self._reference = reference
         self._seed = seed
-        self._mean_axes = (0, 1) if mean_over_positions else (0,)
         self._replacements: dict[Mode, dict[int, Tensor]] = {}
         found = None if engine == "hooks" or hooks_attached() else agreement(model, self.tokens.shape[1])
         fused = engine == "fused" or (found is not None and found.agrees)
         self._nodes_per_pass = self._fitting_nodes(patterns=not fused or (found is not None and found.explicit))
-        self._blocks = Blocks(model, self.tokens, "fused" if fused else "hooks")
-        self.clean: Float[np.ndarray, "sequences tokens"] = self._losses(self._blocks.body.final, None)
+        if isinstance(reference, np.ndarray):
+            reference = ReferenceMeans(
+                model, reference, over_positions=mean_over_positions, engine="fused" if fused else "hooks"
+            )
+        self._reference = reference
+        keeps = keep_first_half and fused and found is not None and found.continues
+        self._first_half = Prefix(first_half(self.tokens.shape[1])) if keeps else None
+        self._blocks = Blocks(model, self.tokens, "fused" if fused else "hooks", self._first_half)
+
+    @cached_property
+    def clean(self) -> Float[np.ndarray, "sequences tokens"]:
+        """The untouched model's loss of every token, in nats; NaN at position 0."""
+        return self._losses(self._blocks.body.final, None)
 
     @property
     def engine(self) -> Engine:
@@ -121,6 +134,28 @@ class Ablator:
         read = partial(self._centred, targets=torch.from_numpy(np.array(targets)))
         return self._read(sets, mode, read(self._blocks.body.final), read, on_share, apart=True)
 
+    @torch.no_grad()
+    def centred_logit_after(
+        self, tokens: Int[np.ndarray, "sequences tokens"], targets: Int[np.ndarray, " targets"]
+    ) -> Float[np.ndarray, "sequences targets"]:
+        """The same of the untouched model on other `tokens`, whose first halves are those of this ablator's; targets beyond.
+
+        Raises ModelUnavailable if memory does not suffice.
+        """
+        rows, wanted = torch.from_numpy(np.array(tokens)), torch.from_numpy(np.array(targets))
+        size = rows_per_pass(self.model, rows.shape[1], patterns=self.engine == "hooks")
+        found = []
+        for start in range(0, len(rows), size):
+            part, places = rows[start : start + size], wanted
+            if self._first_half is not None:
+                first = self._first_half.n_tokens
+                part, places = part[:, first:], wanted - first
+            final = self._blocks.other(
+                part, None if self._first_half is None else self._first_half.of(slice(start, start + size))
+            )
+            found.append(centred_logits(self.model, final, part, places).cpu().numpy())
+        return np.concatenate(found)
+
     def _read(
         self,
         sets: Sequence[HeadSet],
@@ -137,7 +172,7 @@ class Ablator:
         for head in sorted({head for heads in sets for head in heads}):
             if head[1] >= self.model.anatomy.heads_in(head[0]):
                 raise BadInput(f"There is no head L{head[0]}H{head[1]}: that layer of {self.model.card.name} has no such head.")
-        self._prepare(mode)
+        self._prepare(mode, max((layer for heads in sets for layer, _ in heads), default=0))
         result = np.broadcast_to(clean, (len(sets), *clean.shape)).copy()
         # Neighbours in this order share the most.
         order = sorted((index for index, heads in enumerate(sets) if heads), key=lambda index: sorted(sets[index]))
@@ -167,7 +202,7 @@ class Ablator:
         """
         if not can_resume(self.model):
             raise BadInput(f"No estimate is possible for {self.model.card.name}: measure the exact map instead.")
-        self._prepare(mode)
+        self._prepare(mode, self.model.card.n_layers - 1)
         seen: dict[int, Tensor] = {}
 
         def keep(layer: int, z: Float[Tensor, "sequences tokens n_heads d_head"]) -> None:
@@ -192,7 +227,7 @@ class Ablator:
 
     def stand_in(self, mode: Mode, layer: int) -> Float[Tensor, "sequences tokens n_heads d_head"] | None:
         """What `mode` puts in the place of `z` in `layer`, by sequence or the same for all; None for nothing."""
-        self._prepare(mode)
+        self._prepare(mode, layer)
         return self._replacements.get(mode, {}).get(layer)
 
     def _run_side_by_side(
@@ -250,7 +285,9 @@ class Ablator:
         for node, heads in enumerate(heads_of_nodes):
             for _, head in heads:
                 ablated[node, head] = True
-        return LayerEdit(ablated, self.stand_in(mode, layer), frozen=mode == "pattern")
+        # Asked for only where something is taken away: means of deeper layers would cost a pass of their own.
+        stand_in = self.stand_in(mode, layer) if any(heads_of_nodes) else None
+        return LayerEdit(ablated, stand_in, frozen=mode == "pattern")
 
     def _fitting_nodes(self, *, patterns: bool) -> int:
         sequences, n_tokens = self.tokens.shape
@@ -263,28 +300,17 @@ class Ablator:
         one = 4 * self.tokens.numel() * self.model.card.d_model
         return max(1, WAITING_STREAMS // one)
 
-    def _prepare(self, mode: Mode) -> None:
-        """Make, once, what `mode` puts in the place of a head's output."""
-        if mode == "mean" and mode not in self._replacements:
+    def _prepare(self, mode: Mode, layer: int) -> None:
+        """Make, once, what `mode` puts in the place of a head's output, in all layers up to `layer`."""
+        if mode == "mean":
             if self._reference is None:
                 raise BadInput("Mean ablation needs reference sequences; choose another mode for these tokens.")
-            self._replacements[mode] = self._mean_over(torch.from_numpy(np.array(self._reference)))
+            self._replacements[mode] = self._reference.up_to(layer, self.tokens.shape[1])
         elif mode == "resample" and mode not in self._replacements:
             order = torch.from_numpy(derangement(len(self.tokens), self._seed)).to(self.model.device)
             self._replacements[mode] = self._blocks.heads_of(self.tokens, lambda z: z[order])
         elif mode == "pattern":
             self._blocks.prepare_frozen()
-
-    def _mean_over(self, reference: Int[Tensor, "rows tokens"]) -> dict[int, Tensor]:
-        """Each layer's mean `z`, from as many rows at a time as memory takes."""
-        size = rows_per_pass(self.model, reference.shape[1], patterns=self.engine == "hooks")
-        total: dict[int, Tensor] = {}
-        for start in range(0, len(reference), size):
-            rows = reference[start : start + size]
-            for layer, part in self._blocks.heads_of(rows, lambda z: z.float().sum(self._mean_axes, keepdim=True)).items():
-                total[layer] = total[layer] + part if layer in total else part
-        count = reference.numel() if len(self._mean_axes) > 1 else len(reference)
-        return {layer: part / count for layer, part in total.items()}
 
     def _losses(self, final: Hidden, targets: Tensor | None) -> np.ndarray:
         rows = self.tokens.repeat(len(final) // len(self.tokens), 1)

@@ -186,7 +186,7 @@ def _gain(subject: Subject) -> Float[np.ndarray, " sequences"] | None:
     def compute() -> Stored:
         from core.ablation.total_effect import gain_in_logits
 
-        return Stored({"gain": gain_in_logits(subject.load(), subject.probe)}, {})
+        return Stored({"gain": gain_in_logits(ablator_for(subject), subject.probe)}, {})
 
     return cached(ablation_key(subject, "gain-in-logits", "zero"), compute).arrays["gain"]
 

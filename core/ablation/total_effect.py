@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
 from core.ablation.ablator import Ablator
@@ -19,10 +18,6 @@ from core.errors import BadInput
 from core.heads import HeadSet
 from core.probes.probe import Probe
 from core.settings.modes import Mode
-from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_per_pass
-from core.transformer.passes.hooks import run_body
-from core.transformer.passes.readout import centred_logits
 
 
 def total_effects(
@@ -41,26 +36,15 @@ def total_effects(
     return effects
 
 
-@torch.no_grad()
-def gain_in_logits(model: LoadedModel, probe: Probe) -> Float[np.ndarray, " sequences"]:
+def gain_in_logits(ablator: Ablator, probe: Probe) -> Float[np.ndarray, " sequences"]:
     """`G`, in logits: the centred logit of the right token on the second copy, less the same on fresh tokens.
 
-    Raises BadInput where the probe has no fresh second half.
+    ablator: of the probe. Raises BadInput where the probe has no fresh second half.
     """
     if probe.control is None:
         raise BadInput("These tokens leave too few others for a fresh second half, so there is no gain to measure effects in.")
-    repeated, fresh = (_centred(model, tokens, probe.layout.second_copy_targets) for tokens in (probe.tokens, probe.control))
-    gain: Float[np.ndarray, " sequences"] = repeated - fresh
+    targets = probe.layout.second_copy_targets
+    [repeated] = ablator.centred_logit([()], "zero", targets)
+    fresh = ablator.centred_logit_after(probe.control, targets)
+    gain: Float[np.ndarray, " sequences"] = repeated.mean(-1, dtype=np.float64) - fresh.mean(-1, dtype=np.float64)
     return gain
-
-
-def _centred(
-    model: LoadedModel, tokens: Int[np.ndarray, "sequences tokens"], targets: Int[np.ndarray, " targets"]
-) -> Float[np.ndarray, " sequences"]:
-    """The centred logit of the tokens at `targets`, averaged over them; as many sequences at a time as memory takes."""
-    rows, wanted = torch.from_numpy(np.array(tokens)), torch.from_numpy(np.array(targets))
-    size = rows_per_pass(model, tokens.shape[1])
-    found = [
-        centred_logits(model, run_body(model, part).final, part, wanted).double().mean(-1).cpu() for part in rows.split(size)
-    ]
-    return torch.cat(found).numpy()

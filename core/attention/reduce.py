@@ -45,12 +45,16 @@ def placebo_name(shift: int) -> str:
 
 
 class PatternReducer:
-    """Turns one layer's pattern into the mean of each score's cells, `[batch, n_heads]` each."""
+    """Turns one layer's pattern into the mean of each score's cells, `[batch, n_heads]` each.
 
-    def __init__(self, layout: Layout, *, control: bool) -> None:
+    Entropy and scores by value need whole rows; a control, and whoever asks so, goes without.
+    """
+
+    def __init__(self, layout: Layout, *, control: bool = False, whole_rows: bool = True) -> None:
+        some = control or not whole_rows
         self._cells = wanted_cells(layout, control=control)
-        self._by_value = by_value_cells(layout, control=control)
-        self._rows = {} if control else {name: score.rows for name, score in SCORES.items() if score.rows is not None}
+        self._by_value = by_value_cells(layout, control=some)
+        self._rows = {} if some else {name: score.rows for name, score in SCORES.items() if score.rows is not None}
         self._queries = torch.from_numpy(np.concatenate([q for q, _ in self._cells.values()]))
         self._keys = torch.from_numpy(np.concatenate([k for _, k in self._cells.values()]))
         self._sizes = [len(q) for q, _ in self._cells.values()]
@@ -81,7 +85,7 @@ class FusedReducer:
     goes without.
     """
 
-    def __init__(self, layout: Layout, *, control: bool, whole_rows: bool = True) -> None:
+    def __init__(self, layout: Layout, *, control: bool = False, whole_rows: bool = True) -> None:
         wanted = {name: runs_of(cells) for name, cells in wanted_cells(layout, control=control).items()}
         self._names = tuple(wanted)
         # Two scores may be of the same cells.

@@ -1,148 +1,157 @@
 """The scoring passes: every score of every head and every token's loss, then what the same tokens in other orders give.
 
 Two steps, so that a picture of scores need not wait for the second: first the probe and its control, then the shuffled and the
-rotated sequences. Attention is reduced while a pass runs and never kept: what stays is a few numbers for each head and
-sequence.
+rotated sequences. Whoever needs both at once has all four in one go, in which their first half is gone through once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from core.attention.half_passes import Half, Read, ReadEnd, run_halves
 from core.attention.head_scores import HeadScores, OtherHalves, Successor
 from core.attention.reduce import FusedReducer, PatternReducer, Reduced, placebo_name
 from core.attention.rotated import SuccessorReader, successor_name
 from core.attention.scores import PLACEBO_SHIFTS, SCORES, SUCCESSOR_SHIFTS
 from core.attention.second_copy import losses_and_hits
-from core.errors import ModelUnavailable
 from core.probes.layout import Layout
 from core.probes.probe import Probe
-from core.runtime.jobs import current_control
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_per_pass
 from core.transformer.passes.blocks import Engine
-from core.transformer.passes.fused import agreement, can_fuse, fused_body
-from core.transformer.passes.fused_attention import ExplicitAttention, FusedAttention, Seen
-from core.transformer.passes.hooks import Hook, check_finite, hooks_attached, pattern_hook, run_body
+from core.transformer.passes.fused import can_fuse, first_half
+from core.transformer.passes.fused_attention import FusedAttention
+from core.transformer.passes.hooks import hooks_attached
 from core.transformer.passes.readout import token_losses
 from core.transformer.passes.windows import layer_windows
 
-Tokens = Int[np.ndarray, "sequences tokens"]
-# What a layer's attention comes to, for the sequences that a slice of the probe's rows picks; None reads no attention.
-ReadFused = Callable[[FusedAttention, slice], dict[str, Reduced]]
-# The same of a whole pattern, with the length of each head's value at each key where that is known.
-ReadPattern = Callable[[Tensor, Tensor | None, slice], dict[str, Reduced]]
-# What the unembedding's input of some sequences comes to, `[batch, anything]`, by name.
-ReadEnd = Callable[[Tensor, Tensor, slice], dict[str, Tensor]]
 
-
-@dataclass(frozen=True)
-class Reading:
-    """What to read in a pass: attention, either way, and the end."""
-
-    fused: ReadFused | None
-    pattern: ReadPattern | None
-    end: ReadEnd
-
-
-def measure_heads(model: LoadedModel, probe: Probe, *, engine: Engine | None = None) -> HeadScores:
+def measure_heads(model: LoadedModel, probe: Probe, *, engine: Engine | None = None, whole_rows: bool = True) -> HeadScores:
     """All scores of all heads on `probe`, the loss of each of its tokens (nats), and the behaviour.
 
     engine: "fused" makes no pattern and needs memory linear in tokens; "hooks" is right for every architecture and is what
     the fast path is held to. By default the fast one where it was found to agree, which the result says; inside `attached`
-    always the other, for only that one sees what the hooks do.
+    always the other, for only that one sees what the hooks do. whole_rows: without it, what needs whole rows of attention or
+    the loss of every token is left out, as NaN: entropy, value-weighted matching, and losses before the second copy.
     """
-    job = current_control()
-    with job.part(0, 2, "measuring every head"):
-        first = measure_first(model, probe, engine=engine)
-    with job.part(1, 2, "measuring the behaviour"):
-        return first.completed(measure_other_halves(model, probe, engine=engine))
+    chosen = _chosen(model, probe.layout.n_tokens, engine)
+    halves = [_repeated(model, probe, whole_rows=whole_rows), *_control(model, probe), *_other_orders(model, probe)]
+    read = {half.name: found for half, found in zip(halves, run_halves(model, halves, chosen), strict=True)}
+    return _first_scores(model, probe, chosen, read).completed(_other_halves(probe, read))
 
 
 def measure_first(model: LoadedModel, probe: Probe, *, engine: Engine | None = None) -> HeadScores:
     """The first step of `measure_heads`: what the probe and its control give."""
-    layout, chosen, job = probe.layout, _chosen(model, probe.layout.n_tokens, engine), current_control()
-    passes = 2 if probe.control is not None else 1
-    with job.part(0, passes, "measuring the probe"):
-        scores, ends = _pass(model, probe.tokens, chosen, _probe_reading(model, layout))
-    per_sequence = {name: scores[name] for name in SCORES}
-    fresh_loss = rotated_control = None
-    if probe.control is not None:
-        with job.part(1, passes, "measuring the control"):
-            control, control_ends = _pass(model, probe.control, chosen, _control_reading(model, layout, probe.rotation))
-        per_sequence["induction_control"] = control["induction"]
-        fresh_loss = control_ends["loss"].mean(-1)
-        rotated_control = None if probe.rotation is None else _successor(control)
-    return HeadScores(
-        per_sequence=per_sequence,
-        placebo=np.stack([scores[placebo_name(shift)] for shift in PLACEBO_SHIFTS]),
-        token_loss=ends["loss"],
-        layout=layout,
-        engine=chosen,
-        top1=ends["hits"].mean(-1),
-        fresh_loss=fresh_loss,
-        rotated_control=rotated_control,
-        windows=layer_windows(model, layout.n_tokens),
-    )
+    chosen = _chosen(model, probe.layout.n_tokens, engine)
+    halves = [_repeated(model, probe, whole_rows=True), *_control(model, probe)]
+    read = {half.name: found for half, found in zip(halves, run_halves(model, halves, chosen), strict=True)}
+    return _first_scores(model, probe, chosen, read)
 
 
 def measure_other_halves(model: LoadedModel, probe: Probe, *, engine: Engine | None = None) -> OtherHalves | None:
     """The second step of `measure_heads`: the shuffled and the rotated sequences; None where the probe has none."""
-    if probe.shuffled is None or probe.rotated is None or probe.rotation is None:
+    halves = _other_orders(model, probe)
+    if not halves:
         return None
-    layout, chosen, job = probe.layout, _chosen(model, probe.layout.n_tokens, engine), current_control()
-    targets = torch.from_numpy(layout.second_copy_targets)
-    with job.part(0, 2, "measuring the same tokens shuffled"):
-        _, shuffled = _pass(model, probe.shuffled, chosen, Reading(None, None, _losses_at(model, targets)))
-    reader = _SuccessorReaders(layout, probe.rotation)
-    with job.part(1, 2, "measuring the same tokens rotated"):
-        reading = Reading(reader.fused, reader.pattern, _losses_at(model, targets))
-        rotated, rotated_ends = _pass(model, probe.rotated, chosen, reading)
-    # Nothing says that the first token of `r` follows its last one.
-    wrap = layout.n_tokens - probe.rotation[:, None] == layout.second_copy_targets[None]
-    loss = rotated_ends["loss"]
-    return OtherHalves(
-        shuf_loss=shuffled["loss"].mean(-1),
-        rot_loss=np.where(wrap, 0.0, loss).sum(-1) / (~wrap).sum(-1),
-        rotated=_successor(rotated),
-    )
+    found = run_halves(model, halves, _chosen(model, probe.layout.n_tokens, engine))
+    return _other_halves(probe, {half.name: read for half, read in zip(halves, found, strict=True)})
+
+
+# What each of the four is called while it is measured.
+_PROBE, _FRESH, _SHUFFLED, _ROTATED = "the probe", "the control", "the same tokens shuffled", "the same tokens rotated"
 
 
 def _chosen(model: LoadedModel, n_tokens: int, engine: Engine | None) -> Engine:
     return engine or ("fused" if not hooks_attached() and can_fuse(model, n_tokens) else "hooks")
 
 
-def _probe_reading(model: LoadedModel, layout: Layout) -> Reading:
-    fused, pattern = FusedReducer(layout, control=False), PatternReducer(layout, control=False)
+def _repeated(model: LoadedModel, probe: Probe, *, whole_rows: bool) -> Half:
+    layout = probe.layout
+    fused, pattern = FusedReducer(layout, whole_rows=whole_rows), PatternReducer(layout, whole_rows=whole_rows)
     second = torch.from_numpy(layout.second_copy_targets)
     # The rest is all before it: losses are joined in the order of their targets.
     before = torch.arange(1, int(second[0]))
 
     def end(final: Tensor, tokens: Tensor, rows: slice) -> dict[str, Tensor]:
-        early = token_losses(model, final, tokens, before)
         late, hits = losses_and_hits(model, final, tokens, second)
+        early = token_losses(model, final, tokens, before) if whole_rows else late.new_full((len(late), len(before)), torch.nan)
         loss = torch.nn.functional.pad(torch.cat([early, late], dim=-1), (1, 0), value=float("nan"))
         return {"loss": loss, "hits": hits}
 
-    return Reading(lambda attention, rows: fused(attention), lambda found, norms, rows: pattern(found, norms), end)
-
-
-def _control_reading(model: LoadedModel, layout: Layout, rotation: Int[np.ndarray, " sequences"] | None) -> Reading:
-    fused, pattern = FusedReducer(layout, control=True), PatternReducer(layout, control=True)
-    successors = None if rotation is None else _SuccessorReaders(layout, rotation)
-    end = _losses_at(model, torch.from_numpy(layout.second_copy_targets))
-    if successors is None:
-        return Reading(lambda attention, rows: fused(attention), lambda found, norms, rows: pattern(found, norms), end)
-    return Reading(
-        lambda attention, rows: fused(attention) | successors.fused(attention, rows),
-        lambda found, norms, rows: pattern(found) | successors.pattern(found, norms, rows),
+    return Half(
+        _PROBE,
+        probe.tokens,
+        lambda attention, rows: fused(attention),
+        lambda found, norms, rows: pattern(found, norms),
         end,
+        late=False,
+    )
+
+
+def _control(model: LoadedModel, probe: Probe) -> list[Half]:
+    if probe.control is None:
+        return []
+    fused, pattern = FusedReducer(probe.layout, control=True), PatternReducer(probe.layout, control=True)
+    readers = None if probe.rotation is None else _SuccessorReaders(probe.layout, probe.rotation)
+
+    def read_fused(attention: FusedAttention, rows: slice) -> dict[str, Reduced]:
+        return fused(attention) | ({} if readers is None else readers.fused(attention, rows))
+
+    def read_pattern(found: Tensor, norms: Tensor | None, rows: slice) -> dict[str, Reduced]:
+        return pattern(found) | ({} if readers is None else readers.pattern(found, norms, rows))
+
+    return [Half(_FRESH, probe.control, read_fused, read_pattern, _second_losses(model, probe.layout))]
+
+
+def _other_orders(model: LoadedModel, probe: Probe) -> list[Half]:
+    if probe.shuffled is None or probe.rotated is None or probe.rotation is None:
+        return []
+    readers, end = _SuccessorReaders(probe.layout, probe.rotation), _second_losses(model, probe.layout)
+    return [
+        Half(_SHUFFLED, probe.shuffled, None, None, end),
+        Half(_ROTATED, probe.rotated, readers.fused, readers.pattern, end),
+    ]
+
+
+def _second_losses(model: LoadedModel, layout: Layout) -> ReadEnd:
+    """The losses of the second copy's targets, read off the second half alone."""
+    targets = torch.from_numpy(layout.second_copy_targets - first_half(layout.n_tokens))
+    return lambda final, tokens, rows: {"loss": token_losses(model, final, tokens, targets)}
+
+
+def _first_scores(model: LoadedModel, probe: Probe, engine: Engine, read: Mapping[str, Read]) -> HeadScores:
+    layout, scores, fresh = probe.layout, read[_PROBE].attention, read.get(_FRESH)
+    unread = np.full_like(scores["induction"], np.nan)
+    per_sequence = {name: scores.get(name, unread) for name in SCORES}
+    if fresh is not None:
+        per_sequence["induction_control"] = fresh.attention["induction"]
+    return HeadScores(
+        per_sequence=per_sequence,
+        placebo=np.stack([scores[placebo_name(shift)] for shift in PLACEBO_SHIFTS]),
+        token_loss=read[_PROBE].end["loss"],
+        layout=layout,
+        engine=engine,
+        top1=read[_PROBE].end["hits"].mean(-1),
+        fresh_loss=None if fresh is None else fresh.end["loss"].mean(-1),
+        rotated_control=None if fresh is None or probe.rotation is None else _successor(fresh.attention),
+        windows=layer_windows(model, layout.n_tokens),
+    )
+
+
+def _other_halves(probe: Probe, read: Mapping[str, Read]) -> OtherHalves | None:
+    if _ROTATED not in read or probe.rotation is None:
+        return None
+    loss = read[_ROTATED].end["loss"]
+    # Nothing says that the first token of `r` follows its last one.
+    wrap = probe.n_tokens - probe.rotation[:, None] == probe.layout.second_copy_targets[None]
+    return OtherHalves(
+        shuf_loss=read[_SHUFFLED].end["loss"].mean(-1),
+        rot_loss=np.where(wrap, 0.0, loss).sum(-1) / (~wrap).sum(-1),
+        rotated=_successor(read[_ROTATED].attention),
     )
 
 
@@ -165,84 +174,5 @@ class _SuccessorReaders:
         return self._readers[rows.start]
 
 
-def _losses_at(model: LoadedModel, targets: Int[Tensor, " targets"]) -> ReadEnd:
-    return lambda final, tokens, rows: {"loss": token_losses(model, final, tokens, targets)}
-
-
 def _successor(reduced: Mapping[str, Float[np.ndarray, "n_layers n_heads sequences"]]) -> Successor:
     return np.stack([reduced[successor_name(shift)] for shift in SUCCESSOR_SHIFTS])
-
-
-def _pass(
-    model: LoadedModel, tokens: Tokens, engine: Engine, reading: Reading
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Reduced attention `[n_layers, n_heads, sequences]`, and what the end came to `[sequences, ...]`, each by name."""
-    ids = torch.from_numpy(np.array(tokens))
-    step = rows_per_pass(model, ids.shape[1], patterns=engine == "hooks" or agreement(model, ids.shape[1]).explicit)
-    reduced: list[dict[str, Tensor]] = []
-    ends: list[dict[str, Tensor]] = []
-    job = current_control()
-    for start in range(0, len(ids), step):
-        job.checkpoint()
-        rows = slice(start, start + step)
-        batch = ids[rows]
-        with torch.no_grad():
-            final, layers = (_fused_pass if engine == "fused" else _hooked_pass)(model, batch, rows, reading)
-            check_finite(model, final, batch)
-            ends.append({name: value.cpu() for name, value in reading.end(final, batch, rows).items()})
-        if reading.fused is not None:
-            if set(layers) != set(model.anatomy.attention):
-                raise ModelUnavailable(f"Not every layer of {model.card.name} shows its attention, so no head can be scored.")
-            reduced.append({name: _every_layer(model, layers, name) for name in next(iter(layers.values()))})
-        job.progress(min(1.0, (start + step) / len(ids)), "measuring")
-    return _joined(reduced, -1), _joined(ends, 0)
-
-
-def _every_layer(model: LoadedModel, layers: dict[int, dict[str, Reduced]], name: str) -> Tensor:
-    """`[n_layers, n_heads, sequences]`; NaN for heads that there are not."""
-    sequences = len(next(iter(layers.values()))[name])
-    found = torch.full((model.card.n_layers, model.card.n_heads, sequences), float("nan"))
-    for layer, reduced in layers.items():
-        found[layer, : reduced[name].shape[1]] = reduced[name].T
-    return found
-
-
-def _joined(batches: list[dict[str, Tensor]], dim: int) -> dict[str, np.ndarray]:
-    names = batches[0] if batches else {}
-    return {name: torch.cat([batch[name] for batch in batches], dim=dim).numpy() for name in names}
-
-
-def _fused_pass(
-    model: LoadedModel, batch: Tensor, rows: slice, reading: Reading
-) -> tuple[Tensor, dict[int, dict[str, Reduced]]]:
-    """The unembedding's input, and every layer's reduced attention."""
-    found: list[dict[str, Reduced]] = []
-
-    def see(attention: Seen) -> None:
-        if reading.fused is None or reading.pattern is None:
-            return
-        if isinstance(attention, ExplicitAttention):
-            found.append(reading.pattern(attention.pattern, attention.value.float().norm(dim=-1), rows))
-        else:
-            found.append(reading.fused(attention, rows))
-
-    final = fused_body(model, batch, see)
-    return final, dict(zip(model.anatomy.attention, found, strict=reading.fused is not None))
-
-
-def _hooked_pass(
-    model: LoadedModel, batch: Tensor, rows: slice, reading: Reading
-) -> tuple[Tensor, dict[int, dict[str, Reduced]]]:
-    """The same with hooks, which do not see values."""
-    found: dict[int, dict[str, Reduced]] = {}
-    read = reading.pattern
-
-    def reading_hook(layer: int) -> Hook:
-        def keep(pattern: Tensor) -> None:
-            assert read is not None
-            found[layer] = read(pattern, None, rows)
-
-        return pattern_hook(layer), keep
-
-    hooks = [] if read is None else [reading_hook(layer) for layer in model.anatomy.attention]
-    return run_body(model, batch, hooks).final, found

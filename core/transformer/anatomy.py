@@ -63,12 +63,18 @@ class Anatomy:
         return self.attention[layer].n_heads if layer in self.attention else 0
 
 
-def run_module(module: nn.Module, tokens: Int[Tensor, "batch tokens"], *, patterns: bool = False) -> Tensor:
-    """The module's own forward pass; returns its logits."""
+def run_module(
+    module: nn.Module, tokens: Int[Tensor, "batch tokens"], *, patterns: bool = False, first_position: int = 0
+) -> Tensor:
+    """The module's own forward pass; returns its logits. first_position: where the first of `tokens` stands."""
+    more: dict[str, Any] = {}
+    if first_position:
+        places = torch.arange(first_position, first_position + tokens.shape[1], device=tokens.device)
+        more["position_ids"] = places.expand(len(tokens), -1)
     if not hasattr(module, "config"):
-        found: Any = module(tokens)
+        found: Any = module(tokens, **more)
     else:
-        found = module(input_ids=tokens, use_cache=False, **({"output_attentions": True} if patterns else {}))
+        found = module(input_ids=tokens, use_cache=False, **more, **({"output_attentions": True} if patterns else {}))
     logits: Tensor = found if isinstance(found, Tensor) else found.logits if hasattr(found, "logits") else found[0]
     return logits
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -36,7 +37,10 @@ from core.verdicts.plan import Plan, plan_for, probes_of
 from core.verdicts.roles import shares_of_gain
 from core.verdicts.stability import stability
 
-VERDICT_VERSION = 4
+if TYPE_CHECKING:
+    from core.verdicts.gather import Bench
+
+VERDICT_VERSION = 5
 COPYING_VERSION = 1
 
 
@@ -64,15 +68,15 @@ def judge(
         raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
     subject = bind(asked)
     plan = plan_for(subject, lengths, per_length)
-    control = current_control()
+    bench, control = _Bench(subject, plan), current_control()
     with control.part(0, 3, "measuring where heads look"):
         seen = _seen(subject, plan)
     with control.part(1, 3, "reading what heads write"):
-        writing = _writing(subject, plan)
+        writing = _writing(bench)
         copying = _copying(subject)
     matches = matching(seen.evidence, seen.q).above(floor)
     with control.part(2, 3, "taking matching heads away"):
-        total = _total_effects(subject, plan, tuple(Head(*map(int, head)) for head in np.argwhere(matches)), mode)
+        total = _total_effects(bench, tuple(Head(*map(int, head)) for head in np.argwhere(matches)), mode)
     effects = Effects(total, writing.direct, writing.gain, _effect_lengths(plan), writing.withheld)
     behaviour = strongest(list(seen.behaviours))
     return Judgement(
@@ -114,10 +118,9 @@ def nominees(
         # At the middle length.
         screened = set(largest_by_gradient(estimated_map(plan.judging[len(plan.judging) // 2], mode)))
         heads = tuple(head for head in heads if head in screened)
-    writing = _writing(subject, plan)
-    effects = Effects(
-        _total_effects(subject, plan, heads, mode), writing.direct, writing.gain, _effect_lengths(plan), writing.withheld
-    )
+    bench = _Bench(subject, plan)
+    writing = _writing(bench)
+    effects = Effects(_total_effects(bench, heads, mode), writing.direct, writing.gain, _effect_lengths(plan), writing.withheld)
     return nominated(shares_of_gain(effects, judged.behaviour), heads)
 
 
@@ -152,14 +155,36 @@ def _seen(subject: Subject, plan: Plan) -> _Seen:
     return _Seen(evidence, stored.arrays["q"], tuple(stored.meta["behaviours"]))
 
 
-def _writing(subject: Subject, plan: Plan) -> _Writing:
+class _Bench:
+    """What heads are judged on, with the model in place only once something must be measured."""
+
+    def __init__(self, subject: Subject, plan: Plan) -> None:
+        self.subject, self.plan = subject, plan
+
+    @cached_property
+    def ready(self) -> Bench:
+        """Over the loaded model."""
+        from core.verdicts.gather import Bench
+
+        references = [reference_tokens(judged) for judged in self.plan.judging]
+        return Bench(self.subject.load(), probes_of(self.plan.judging), references)
+
+    def key(self, kind: str, **parts: object) -> str:
+        """The content key of something measured on it."""
+        digests = [probe.digest for probe in probes_of(self.plan.judging)]
+        return self.subject.model_key(
+            kind, probes=digests, ablation_version=ABLATION_VERSION, verdict_version=VERDICT_VERSION, **parts
+        )
+
+
+def _writing(bench: _Bench) -> _Writing:
     def compute() -> Stored:
         from core.verdicts.gather import gather_writing
 
-        gain, direct, withheld = gather_writing(subject.load(), probes_of(plan.judging))
+        gain, direct, withheld = gather_writing(bench.ready)
         return Stored({"gain": gain, "direct": direct}, {"withheld": withheld})
 
-    stored = cached(_effect_key(subject, plan, "verdict-writing"), compute)
+    stored = cached(bench.key("verdict-writing"), compute)
     return _Writing(stored.arrays["gain"], stored.arrays["direct"], stored.meta["withheld"])
 
 
@@ -177,11 +202,11 @@ def _copying(subject: Subject) -> Float[np.ndarray, "n_layers n_heads"]:
     return cached(subject.model_key("copying", copying_version=COPYING_VERSION), compute).arrays["copying"]
 
 
-def _total_effects(subject: Subject, plan: Plan, heads: HeadSet, mode: Mode) -> Float[np.ndarray, "n_layers n_heads sequences"]:
+def _total_effects(bench: _Bench, heads: HeadSet, mode: Mode) -> Float[np.ndarray, "n_layers n_heads sequences"]:
     """Of each of `heads`, in logits; NaN for all others. Those not at hand are measured together, and kept one by one."""
-    card = subject.card
-    found = np.full((card.n_layers, card.n_heads, len(_effect_lengths(plan))), np.nan)
-    keys = {head: _effect_key(subject, plan, "total-effect", mode=mode, head=head.name) for head in heads}
+    card = bench.subject.card
+    found = np.full((card.n_layers, card.n_heads, len(_effect_lengths(bench.plan))), np.nan)
+    keys = {head: bench.key("total-effect", mode=mode, head=head.name) for head in heads}
     computed: dict[Head, Stored] = {}
 
     def compute(head: Head) -> Stored:
@@ -189,8 +214,7 @@ def _total_effects(subject: Subject, plan: Plan, heads: HeadSet, mode: Mode) -> 
             from core.verdicts.gather import gather_total_effects
 
             missing = tuple(other for other in heads if default_store().get(keys[other]) is None)
-            references = [reference_tokens(judged) for judged in plan.judging]
-            effects = gather_total_effects(subject.load(), probes_of(plan.judging), references, missing, mode)
+            effects = gather_total_effects(bench.ready, missing, mode)
             computed.update({other: Stored({"total": row}, {}) for other, row in zip(missing, effects, strict=True)})
         return computed[head]
 
@@ -201,8 +225,3 @@ def _total_effects(subject: Subject, plan: Plan, heads: HeadSet, mode: Mode) -> 
 
 def _effect_lengths(plan: Plan) -> np.ndarray:
     return np.concatenate([np.full(probe.n_sequences, probe.length) for probe in probes_of(plan.judging)])
-
-
-def _effect_key(subject: Subject, plan: Plan, kind: str, **parts: str) -> str:
-    digests = [probe.digest for probe in probes_of(plan.judging)]
-    return subject.model_key(kind, probes=digests, ablation_version=ABLATION_VERSION, **parts)

@@ -71,7 +71,8 @@ def effective_embeddings(
     parts: list[tuple[Tensor, Tensor]] = []
     for batch in tokens.split(_TOKENS_AT_ONCE):
         rows = torch.tensor([[*front, int(token)] for token in batch])
-        inputs = run_body(model, rows, keep_inputs=True).inputs
-        parts.append((inputs[0][:, -1].float(), inputs[min(1, len(inputs) - 1)][:, -1].float()))
+        # Only the first block is gone through.
+        inputs = run_body(model, rows, keep_inputs=True, until=min(1, model.card.n_layers - 1)).inputs
+        parts.append((inputs[0][:, -1].float(), inputs[-1][:, -1].float()))
     first, later = (torch.cat(part) for part in zip(*parts, strict=True))
     return first - first.mean(0), later - later.mean(0)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
 from core.ablation.ablator import Ablator
+from core.ablation.reference import ReferenceMeans
 from core.ablation.total_effect import gain_in_logits, total_effects
 from core.attention.head_scores import HeadScores
 from core.attention.score_pass import measure_heads
@@ -40,17 +42,40 @@ def gather_evidence(
                 "These tokens have no other order that repeats no pair of neighbours, so no head can be called on them."
             )
         with control.part(done, len(probes), f"measuring at length {probe.length}"):
-            scores = measure_heads(model, probe)
+            scores = measure_heads(model, probe, whole_rows=False)
         parts.append(_evidence(scores, part))
         states.append(scores.behaviour.state)
     return joined(parts), tuple(states)
 
 
+class Bench:
+    """A model on the probes that heads are judged on: one ablator for each, whose clean pass is made once.
+
+    references: for each probe, rows as long, whose mean stands in for a head. Those of the longest probe are used for all
+    for which they serve.
+    """
+
+    def __init__(self, model: LoadedModel, probes: Sequence[Probe], references: Sequence[np.ndarray]) -> None:
+        self.model, self.probes, self._references = model, tuple(probes), tuple(references)
+
+    @cached_property
+    def ablators(self) -> tuple[Ablator, ...]:
+        """One for each probe."""
+        longest = ReferenceMeans(self.model, max(self._references, key=lambda rows: rows.shape[1]))
+
+        def ablator(probe: Probe, rows: np.ndarray) -> Ablator:
+            means = longest if longest.serves(probe.n_tokens) else rows
+            return Ablator(self.model, probe.tokens, means, seed=probe.options.seed, keep_first_half=True)
+
+        return tuple(ablator(probe, rows) for probe, rows in zip(self.probes, self._references, strict=True))
+
+
 def gather_writing(
-    model: LoadedModel, probes: Sequence[Probe]
+    bench: Bench,
 ) -> tuple[Float[np.ndarray, " sequences"], Float[np.ndarray, "n_layers n_heads sequences"], str]:
     """The model's gain and every head's direct effect, in logits by sequence, and why the latter is withheld, if it is."""
-    gain = np.concatenate([gain_in_logits(model, probe) for probe in probes])
+    model, probes = bench.model, bench.probes
+    gain = np.concatenate([gain_in_logits(ablator, probe) for ablator, probe in zip(bench.ablators, probes, strict=True)])
     try:
         direct = np.concatenate([direct_effect(model, probe) for probe in probes], axis=-1)
     except Withheld as error:
@@ -58,16 +83,13 @@ def gather_writing(
     return gain, direct.astype(np.float64), ""
 
 
-def gather_total_effects(
-    model: LoadedModel, probes: Sequence[Probe], references: Sequence[np.ndarray], heads: HeadSet, mode: Mode
-) -> Float[np.ndarray, "heads sequences"]:
+def gather_total_effects(bench: Bench, heads: HeadSet, mode: Mode) -> Float[np.ndarray, "heads sequences"]:
     """The total effect of each of `heads` taken away alone, in logits by sequence, over all probes."""
     control = current_control()
     found = []
-    for done, (probe, reference) in enumerate(zip(probes, references, strict=True)):
+    for done, (probe, ablator) in enumerate(zip(bench.probes, bench.ablators, strict=True)):
         what = f"taking {len(heads)} heads away one by one at length {probe.length}"
-        with control.part(done, len(probes), what):
-            ablator = Ablator(model, probe.tokens, reference, seed=probe.options.seed)
+        with control.part(done, len(bench.probes), what):
             sets = [(head,) for head in heads]
             found.append(total_effects(ablator, sets, mode, probe.layout.second_copy_targets))
     return np.concatenate(found, axis=-1)

@@ -133,8 +133,11 @@ def test_an_interrupted_map_goes_on_where_it_stopped(passes):
 def test_the_estimate_ranks_heads_like_the_exact_map():
     from scipy.stats import spearmanr
 
-    exact, estimate = causal_map(MIXTURE, "mean").effect, estimated_map(bind(MIXTURE), "mean")
-    assert spearmanr(exact.ravel(), estimate.ravel()).statistic > 0.5
+    exact, estimate = (np.abs(found) for found in (causal_map(MIXTURE, "mean").effect, estimated_map(bind(MIXTURE), "mean")))
+    # Half of the heads do nothing but by rounding, which has no rank.
+    real = exact > 1e-6
+    assert 10 <= real.sum() < real.size and spearmanr(exact[real], estimate[real]).statistic > 0.7
+    assert estimate[~real].max() < 1e-6
 
 
 def test_the_estimate_is_the_gradient():

@@ -73,7 +73,7 @@ def test_the_gain_equals_brute_force(material):
         centred(uncapped(pair.bare, tokens), tokens, targets).mean(-1)
         for tokens in (torch.from_numpy(probe.tokens.copy()), torch.from_numpy(probe.control.copy()))
     ]
-    assert np.abs(gain_in_logits(pair.loaded, probe) - (on[0] - on[1]).numpy()).max() < 2e-4
+    assert np.abs(gain_in_logits(Ablator(pair.loaded, probe.tokens), probe) - (on[0] - on[1]).numpy()).max() < 2e-4
 
 
 def test_a_slice_after_the_output_projection_is_another_number(material):
@@ -152,7 +152,7 @@ def test_tokens_that_leave_no_others_have_no_gain():
     from dataclasses import replace
 
     with pytest.raises(BadInput, match="no gain to measure effects in"):
-        gain_in_logits(pair.loaded, replace(probe, control=None))
+        gain_in_logits(Ablator(pair.loaded, probe.tokens), replace(probe, control=None))
 
 
 # What stands in for a head in mode `mean`.

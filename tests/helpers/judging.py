@@ -13,7 +13,7 @@ from core.probes.repeated import repeated_probe
 from core.settings.experiment import EFFECT_FLOOR
 from core.transformer.loaded import LoadedModel
 from core.verdicts.evidence import LOOKS, Effects, Evidence
-from core.verdicts.gather import gather_evidence, gather_total_effects, gather_writing
+from core.verdicts.gather import Bench, gather_evidence, gather_total_effects, gather_writing
 from core.verdicts.judge import Verdict, judge_heads
 from core.verdicts.matching import matching
 from core.verdicts.plan import WHOLE_RANGE
@@ -37,13 +37,14 @@ def judged(
     """A verdict on every head, picked on some probes and judged on others (else the same), their controls as references."""
     evidence, states = gather_evidence(model, picking, [WHOLE_RANGE] * len(picking))
     judging = picking if judging is None else judging
-    gain, direct, withheld = gather_writing(model, judging)
+    fresh = [probe.control for probe in judging] if references is None else references
+    bench = Bench(model, judging, fresh)  # type: ignore[arg-type]
+    gain, direct, withheld = gather_writing(bench)
     matches = matching(evidence).above(floor)
     total = np.full(direct.shape, np.nan)
     heads = tuple(Head(*map(int, head)) for head in np.argwhere(matches))
     if heads:
-        fresh = [probe.control for probe in judging] if references is None else references
-        total[matches] = gather_total_effects(model, judging, fresh, heads, "mean")  # type: ignore[arg-type]
+        total[matches] = gather_total_effects(bench, heads, "mean")
     lengths = np.concatenate([np.full(probe.n_sequences, probe.length) for probe in judging])
     return judge_heads(evidence, Effects(total, direct, gain, lengths, withheld), strongest(list(states)), floor)
 

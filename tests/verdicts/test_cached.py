@@ -29,7 +29,7 @@ def test_a_new_floor_measures_only_what_now_matches(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("core.verdicts.gather.gather_writing", lambda *_: pytest.fail("measured what heads write again"))
     taken: list[Head] = []
     measure = verdicts_cached._total_effects
-    monkeypatch.setattr(verdicts_cached, "_total_effects", lambda *given: taken.extend(given[2]) or measure(*given))
+    monkeypatch.setattr(verdicts_cached, "_total_effects", lambda *given: taken.extend(given[1]) or measure(*given))
     judge(TRAINED, (12, 16), 0.9, per_length=32)
     assert len(before.called) == 4 and taken == []
     monkeypatch.setattr("core.verdicts.gather.gather_total_effects", lambda *_: pytest.fail("took a head away again"))

@@ -27,12 +27,12 @@ def bytes_per_row(model: LoadedModel, n_tokens: int, *, patterns: bool) -> int:
     return activations + (4 * 4 * model.card.n_heads * n_tokens**2 if patterns else 0)
 
 
-def rows_per_pass(model: LoadedModel, n_tokens: int, *, patterns: bool = True) -> int:
-    """How many sequences one pass takes.
+def rows_per_pass(model: LoadedModel, n_tokens: int, *, patterns: bool = True, kept: int = 0) -> int:
+    """How many sequences one pass takes. kept: what each leaves behind for other passes, in bytes.
 
     Raises ModelUnavailable, with both numbers, if not even one fits.
     """
-    one, free = bytes_per_row(model, n_tokens, patterns=patterns), free_bytes(str(model.device))
+    one, free = bytes_per_row(model, n_tokens, patterns=patterns) + kept, free_bytes(str(model.device))
     if one > free:
         raise ModelUnavailable(
             f"A sequence of {n_tokens} tokens needs about {gigabytes(one)} of memory in {model.card.name}, but only "

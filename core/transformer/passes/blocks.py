@@ -29,6 +29,7 @@ from core.transformer.passes.hooks import (
     run_body,
     z_hook,
 )
+from core.transformer.passes.prefix import Prefix, continuing, remembering
 
 Z = Float[Tensor, "batch tokens n_heads d_head"]
 Engine = Literal["fused", "hooks"]
@@ -65,14 +66,17 @@ class LayerEdit:
 class Blocks:
     """A model's blocks, and the clean pass over some sequences that they go on from."""
 
-    def __init__(self, model: LoadedModel, tokens: Int[Tensor, "batch tokens"], engine: Engine) -> None:
+    def __init__(
+        self, model: LoadedModel, tokens: Int[Tensor, "batch tokens"], engine: Engine, keep: Prefix | None = None
+    ) -> None:
+        """keep: where the clean pass leaves its first tokens for passes that begin alike."""
         self.engine = engine
         self._model, self._tokens = model, tokens
         self._module: nn.Module = model.bare if engine == "fused" else model.module
         self._blocks = model.blocks(self._module)
         self._clean: list[Seen] = []
         self._patterns: dict[int, Tensor] = {}
-        with torch.no_grad():
+        with torch.no_grad(), remembering(keep):
             self.body: Body = run_body(model, tokens, keep_inputs=True, module=self._module)
         check_finite(model, self.body.final, tokens)
 
@@ -88,6 +92,14 @@ class Blocks:
     def heads_of(self, tokens: Int[Tensor, "batch tokens"], keep: Callable[[Z], Tensor]) -> dict[int, Tensor]:
         """What `keep` makes of each layer's `z` in a pass over `tokens`."""
         return self._kept_at(tokens, z_hook, keep)
+
+    def other(self, tokens: Int[Tensor, "batch tokens"], after: Prefix | None = None) -> Hidden:
+        """The unembedding's input of an untouched pass over other `tokens`, which come after what a clean pass kept."""
+        first = 0 if after is None else after.n_tokens
+        with torch.no_grad(), continuing(after):
+            found = run_body(self._model, tokens, module=self._module, first_position=first).final
+        check_finite(self._model, found, tokens)
+        return found
 
     def prepare_frozen(self) -> None:
         """Make ready, once, for edits whose patterns are frozen; raises BadInput where a change would come too late."""

@@ -18,6 +18,7 @@ from core.transformer.anatomy import trial_ids
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused_attention import ExplicitAttention, NotFused, Seen, each_layer
 from core.transformer.passes.hooks import pattern_hook, run_body
+from core.transformer.passes.prefix import Prefix, continuing, remembering
 
 # Rows of the pattern that are compared, the last always among them.
 ROWS = 8
@@ -28,21 +29,43 @@ class Agreement:
     """How the fast pass compares with the eager one at one length; `worst` is the largest difference of a cell.
 
     explicit: whether some layer made its pattern after all (a window, a soft cap, sinks), which needs memory for it.
+    kept_bytes: what is kept of each token of the first half, for passes over second halves alone; 0 where such a pass does not
+        give what the whole one gives.
     """
 
     agrees: bool
     worst: float
     explicit: bool = False
     reason: str = ""
+    kept_bytes: int = 0
+
+    @property
+    def continues(self) -> bool:
+        """Whether second halves may be run by themselves, after what was kept of the first."""
+        return self.kept_bytes > 0
 
 
 def fused_body(
-    model: LoadedModel, tokens: Int[Tensor, "batch tokens"], see: Callable[[Seen], Tensor | None]
+    model: LoadedModel,
+    tokens: Int[Tensor, "batch tokens"],
+    see: Callable[[Seen], Tensor | None],
+    *,
+    keep: Prefix | None = None,
+    after: Prefix | None = None,
 ) -> Float[Tensor, "batch tokens d_model"]:
-    """One pass over the fast body; `see` gets every layer's attention, first to last. Returns the unembedding's input."""
+    """One pass over the fast body; `see` gets every layer's attention, first to last. Returns the unembedding's input.
+
+    keep: where the first tokens are left for other passes. after: what `tokens` come after; `see` then gets attention to both.
+    """
     assert model.bare is not None
-    with torch.no_grad(), model.lock, each_layer(see):
-        return run_body(model, tokens, module=model.bare).final
+    first = 0 if after is None else after.n_tokens
+    with torch.no_grad(), model.lock, each_layer(see), remembering(keep), continuing(after):
+        return run_body(model, tokens, module=model.bare, first_position=first).final
+
+
+def first_half(n_tokens: int) -> int:
+    """How many tokens of a probe come before its second half."""
+    return n_tokens - n_tokens // 2
 
 
 def can_fuse(model: LoadedModel, n_tokens: int) -> bool:
@@ -76,6 +99,7 @@ def _compare(model: LoadedModel, n_tokens: int) -> Agreement:
     eager: list[Tensor] = []
     fused: list[Tensor] = []
     explicit: list[bool] = []
+    prefix = Prefix(first_half(n_tokens))
 
     def keep(pattern: Tensor) -> None:
         eager.append(pattern[:, :, queries, keys].float())
@@ -85,7 +109,7 @@ def _compare(model: LoadedModel, n_tokens: int) -> Agreement:
         explicit.append(isinstance(attention, ExplicitAttention))
 
     try:
-        own = fused_body(model, tokens, see)
+        own = fused_body(model, tokens, see, keep=prefix)
     except NotFused:
         return Agreement(False, 0.0, reason="its attention takes more than queries, keys, values and a mask")
     except (RuntimeError, TypeError, AttributeError, ValueError, KeyError) as error:
@@ -99,4 +123,29 @@ def _compare(model: LoadedModel, n_tokens: int) -> Agreement:
     worst = max(float((a - b).abs().nan_to_num().max()) for a, b in zip(eager, fused, strict=True))
     tolerance = cell_tolerance(model)
     same_end = torch.allclose(final, own, atol=tolerance * float(final.abs().nan_to_num().max()), rtol=0, equal_nan=True)
-    return Agreement(worst <= tolerance and same_end, worst, any(explicit), "" if same_end else "the passes end differently")
+    agrees = worst <= tolerance and same_end
+    continues = agrees and not any(explicit) and _continues(model, tokens, prefix, own, fused, (queries, keys))
+    kept = prefix.bytes_per_token if continues else 0
+    return Agreement(agrees, worst, any(explicit), "" if same_end else "the passes end differently", kept)
+
+
+def _continues(
+    model: LoadedModel, tokens: Tensor, prefix: Prefix, whole: Tensor, cells: list[Tensor], places: tuple[Tensor, Tensor]
+) -> bool:
+    """Whether going on from `prefix` gives the end, and of each layer's `cells` those of later queries, that were seen."""
+    later = places[0] >= prefix.n_tokens
+    queries, keys = places[0][later], places[1][later]
+    found: list[Tensor] = []
+    try:
+        end = fused_body(
+            model, tokens[:, prefix.n_tokens :], lambda attention: found.append(attention.cells(queries, keys)), after=prefix
+        )
+    except (NotFused, RuntimeError, TypeError, AttributeError, ValueError, LookupError):
+        return False
+    wanted = [each[..., later] for each in cells]
+    loose = cell_tolerance(model)
+    same_cells = len(found) == len(wanted) and all(
+        torch.allclose(one, two, atol=loose, rtol=0) for one, two in zip(found, wanted, strict=True)
+    )
+    rest = whole[:, prefix.n_tokens :]
+    return same_cells and torch.allclose(end, rest, atol=loose * float(rest.abs().nan_to_num().max()), rtol=0)

@@ -15,7 +15,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from core.transformer.passes.prefix import kept_by, next_of_prefix
+
 HeadsFirst = Float[Tensor, "batch n_heads tokens _d_head"]
+# Keys and values that there may be more or fewer of than of queries.
+KeysFirst = Float[Tensor, "batch n_heads keys _d_head"]
 # Keys and values, which groups of query heads may share.
 SharedHeadsFirst = Float[Tensor, "batch n_key_value_heads tokens _d_head"]
 
@@ -26,6 +30,7 @@ class FusedAttention:
 
     log_sum_exp: of each query's scaled scores.
     output: `z`, each head's output before `W_O`.
+    In a pass that goes on from a `Prefix`, what belongs to the queries of its tokens is NaN: nobody worked it out.
     """
 
     query: HeadsFirst
@@ -109,22 +114,22 @@ def each_layer(see: See) -> Iterator[None]:
 
 
 def attend(
-    query: HeadsFirst, key: HeadsFirst, value: HeadsFirst, scale: float
+    query: HeadsFirst, key: KeysFirst, value: KeysFirst, scale: float, *, causal: bool = True
 ) -> tuple[HeadsFirst, Float[Tensor, "batch n_heads tokens"]]:
-    """Causal attention and each row's log-sum-exp, by the device's own fused kernel."""
+    """Attention, causal or to all keys, and each row's log-sum-exp, by the device's own fused kernel."""
     if query.device.type == "cpu":
         output, log_sum_exp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query, key, value, 0.0, True, attn_mask=None, scale=scale
+            query, key, value, 0.0, causal, attn_mask=None, scale=scale
         )
     elif query.device.type != "cuda":
         raise NotFused
     elif query.dtype == torch.float32:
         output, log_sum_exp, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
-            query, key, value, None, True, 0.0, True, scale=scale
+            query, key, value, None, True, 0.0, causal, scale=scale
         )
     else:
         output, log_sum_exp, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
-            query, key, value, 0.0, True, False, scale=scale
+            query, key, value, 0.0, causal, False, scale=scale
         )
     # Some kernels pad the rows.
     return output, log_sum_exp[:, :, : query.shape[2]].float()
@@ -171,15 +176,52 @@ def seen_attention(
     """Attention of one layer, shown to whoever watches; keys and values may be shared by groups of query heads."""
     if query.shape[2] != key.shape[2]:
         raise NotFused
+    past, kept = next_of_prefix(), kept_by()
+    if kept is not None:
+        kept.keep(key, value)
     groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+
+    def for_heads(shared: SharedHeadsFirst) -> HeadsFirst:
+        return shared.repeat_interleave(groups, dim=1) if groups > 1 else shared
+
+    key, value = for_heads(key), for_heads(value)
+    plain = mask is None and not soft_cap and sinks is None and query.shape[-1] == value.shape[-1]
     attention: Seen
-    if mask is None and not soft_cap and sinks is None and query.shape[-1] == value.shape[-1]:
+    if past is not None:
+        if not plain:
+            raise NotFused
+        attention = _after(for_heads(past[0]), for_heads(past[1]), query, key, value, scale)
+    elif plain:
         output, log_sum_exp = attend(query, key, value, scale)
         attention = FusedAttention(query, key, value, output, log_sum_exp, scale)
     else:
         attention = explicit(query, key, value, scale, mask, soft_cap, sinks)
     see = _layers.get()
     changed = None if see is None else see(attention)
-    return attention.output if changed is None else changed
+    found = attention.output if changed is None else changed
+    return found[:, :, found.shape[2] - query.shape[2] :]
+
+
+def _after(
+    past_key: KeysFirst, past_value: KeysFirst, query: HeadsFirst, key: HeadsFirst, value: HeadsFirst, scale: float
+) -> FusedAttention:
+    """Attention of queries that come after some keys and values: to all of those, and causally to their own."""
+    before, before_sum = attend(query, past_key, past_value, scale, causal=False)
+    own, own_sum = attend(query, key, value, scale)
+    log_sum_exp = torch.logaddexp(before_sum, own_sum)
+    shares = ((part - log_sum_exp).exp()[..., None].to(own.dtype) for part in (before_sum, own_sum))
+    output = before * next(shares) + own * next(shares)
+    first = past_key.shape[2]
+
+    def placed(part: Tensor) -> Tensor:
+        """Behind the queries that nobody worked out."""
+        return torch.nn.functional.pad(part, (0, 0, first, 0), value=torch.nan)
+
+    return FusedAttention(
+        placed(query),
+        torch.cat([past_key, key], 2),
+        torch.cat([past_value, value], 2),
+        placed(output),
+        placed(log_sum_exp[..., None])[..., 0],
+        scale,
+    )

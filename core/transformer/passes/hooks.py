@@ -163,7 +163,7 @@ class BlockCall:
 class Body:
     """What a pass over the body leaves behind.
 
-    final: the unembedding's input, after the final norm.
+    final: the unembedding's input, after the final norm; of a pass that ended at a block, that block's.
     inputs: each block's input (`resid_pre`), and calls: how each block was called; both only where they were asked for.
     """
 
@@ -184,24 +184,27 @@ def run_body(
     *,
     keep_inputs: bool = False,
     module: nn.Module | None = None,
+    until: int | None = None,
+    first_position: int = 0,
 ) -> Body:
-    """One pass up to the unembedding, with `hooks` attached.
+    """One pass up to the unembedding, or up to block `until`, with `hooks` attached.
 
     With `keep_inputs` the residual stream before each block stays, so that `run_block` can go on from there. module: the
-    eager one by default.
+    eager one by default. first_position: where the first of `tokens` stands.
     """
     place = model.module if module is None else module
     final: list[Hidden] = []
 
-    def stop(module: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
-        final.append(arguments[0])
+    def stop(module: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        final.append(arguments[0] if arguments else keywords["hidden_states"])
         raise _Stop
 
     blocks = model.blocks(place) if keep_inputs else []
     with attached(model, hooks, place), recorded(model, blocks, tokens) as (inputs, calls):
-        handle = place.get_submodule(model.anatomy.unembedding).register_forward_pre_hook(stop)
+        door = model.anatomy.unembedding if until is None else model.anatomy.blocks[until]
+        handle = place.get_submodule(door).register_forward_pre_hook(stop, with_kwargs=True)
         try:
-            run_module(place, tokens.to(model.device))
+            run_module(place, tokens.to(model.device), first_position=first_position)
         except _Stop:
             pass
         finally:
@@ -289,8 +292,13 @@ def _moved(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, An
     return arguments, keywords | {"hidden_states": keywords["hidden_states"] * _MOVED_BY}
 
 
-def check_finite(model: LoadedModel, final: Hidden, tokens: Int[Tensor, "batch tokens"]) -> None:
-    """Raises ModelUnavailable, with the first layer that is to blame, where a pass came out as infinite or no number."""
+def check_finite(
+    model: LoadedModel, final: Float[Tensor, "batch _read d_unembedded"], tokens: Int[Tensor, "batch tokens"]
+) -> None:
+    """Raises ModelUnavailable, with the first layer to blame, where a pass over `tokens` came out as infinite or no number.
+
+    final: the end of that pass, or of a part of it.
+    """
     if torch.isfinite(final).all():
         return
     bad: list[int] = []

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.errors import ModelUnavailable
 from core.transformer.anatomy import run_module
@@ -81,14 +81,34 @@ def centred_logits(
 ) -> Float[Tensor, "batch targets"]:
     """The logit of the tokens at `targets` less the mean logit over the vocabulary, before any soft cap; chunked likewise.
 
-    What all tokens gain alike cancels, and so does whatever a head adds to every logit. Raises ModelUnavailable as
-    `check_readout`.
+    What all tokens gain alike cancels, and so does whatever a head adds to every logit. Where the unembedding is a plain
+    matrix, its mean row stands for the mean over the vocabulary, which then need not be gone through. Raises ModelUnavailable
+    as `check_readout`.
     """
+    plain = _plain_unembedding(model)
+    if plain is not None:
+        check_readout(model)
+        weight, bias = plain
+        rows = tokens[:, targets.to(tokens.device)].to(final.device)
+        ends = final[:, (targets - 1).to(final.device)]
+        found = (ends * weight[rows]).sum(-1) - ends @ weight.mean(0)
+        if bias is not None:
+            found = found + bias[rows] - bias.mean()
+        return found * _READOUT[model].multiplier
 
     def centred(logits: Logits, right: Ids) -> Float[Tensor, " positions"]:
         return logits.gather(-1, right[:, None])[:, 0] - logits.mean(-1)
 
     return over_targets(model, final, tokens, targets, centred, capped=False)
+
+
+def _plain_unembedding(model: LoadedModel) -> tuple[Tensor, Tensor | None] | None:
+    """The unembedding's matrix `[d_vocab, d_model]` and bias, where it is nothing but these and in full precision."""
+    place = model.module.get_submodule(model.anatomy.unembedding)
+    weight = getattr(place, "weight", None)
+    if type(place) is not nn.Linear or weight is None or weight.dtype != torch.float32:
+        return None
+    return weight.detach(), None if place.bias is None else place.bias.detach()
 
 
 def over_targets(

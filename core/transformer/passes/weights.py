@@ -8,6 +8,7 @@ A norm enters through its gain and, for LayerNorm, the centring; the positive sc
 from __future__ import annotations
 
 import weakref
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,8 @@ from core.transformer.passes.norms import Norm, norm_as_it_acts
 
 # Basis vectors are tried beside this many times their size: what is not linear shows.
 TWICE = 2.0
+_Call = tuple[tuple[Any, ...], dict[str, Any]]
+_CALLS: weakref.WeakKeyDictionary[LoadedModel, dict[int, _Call]] = weakref.WeakKeyDictionary()
 _MATRICES: weakref.WeakKeyDictionary[LoadedModel, dict[int, tuple[Tensor, ...]]] = weakref.WeakKeyDictionary()
 _NORMS: weakref.WeakKeyDictionary[LoadedModel, dict[str, Norm]] = weakref.WeakKeyDictionary()
 
@@ -126,16 +129,9 @@ def _projections(model: LoadedModel, layer: int) -> tuple[Tensor, ...]:
 
 @torch.no_grad()
 def _probed(model: LoadedModel, layer: int) -> tuple[Tensor, ...]:
-    part = model.anatomy.attention[layer]
-    place = model.bare.get_submodule(part.name)
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    handle = place.register_forward_pre_hook(lambda _, given, keywords: calls.append((given, keywords)), with_kwargs=True)
+    place = model.bare.get_submodule(model.anatomy.attention[layer].name)
     with model.lock:
-        try:
-            run_body(model, torch.zeros(1, 1, dtype=torch.long), module=model.bare)
-        finally:
-            handle.remove()
-        arguments, keywords = calls[0]
+        arguments, keywords = _calls(model)[layer]
         rows_of = partial(for_batch, batch=1 + 2 * model.anatomy.d_model)
         arguments = tuple(map(rows_of, arguments))
         keywords = {name: rows_of(value) for name, value in keywords.items()}
@@ -148,6 +144,26 @@ def _probed(model: LoadedModel, layer: int) -> tuple[Tensor, ...]:
             else:
                 place(rows, *arguments[1:], **keywords)
     return tuple(_matrix(getattr(seen[0], name)[:, :, 0].float()) for name in ("query", "key", "value"))
+
+
+def _calls(model: LoadedModel) -> dict[int, _Call]:
+    """How every layer's attention is called on a row of one token; one pass for all of them."""
+    if model not in _CALLS:
+        found: dict[int, _Call] = {}
+
+        def keeping(layer: int) -> Any:
+            def keep(module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+                found[layer] = arguments, keywords
+
+            return keep
+
+        places = {layer: model.bare.get_submodule(part.name) for layer, part in model.anatomy.attention.items()}
+        with ExitStack() as stack:
+            for layer, place in places.items():
+                stack.callback(place.register_forward_pre_hook(keeping(layer), with_kwargs=True).remove)
+            run_body(model, torch.zeros(1, 1, dtype=torch.long), module=model.bare)
+        _CALLS[model] = found
+    return _CALLS[model]
 
 
 def _matrix(answers: Float[Tensor, "rows n_heads _d_head"]) -> Tensor:

@@ -1,0 +1,83 @@
+"""What stands in for a head in mode `mean`: its mean `z` over reference sequences, gone through only as deep as is asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from core.transformer.loaded import LoadedModel
+from core.transformer.passes.batching import rows_per_pass
+from core.transformer.passes.blocks import Engine
+from core.transformer.passes.fused import agreement
+from core.transformer.passes.hooks import Hook, hooks_attached, run_body, z_hook
+from core.transformer.passes.trials import closeness
+
+MeanZ = Float[Tensor, "1 tokens_or_1 n_heads d_head"]
+
+
+class ReferenceMeans:
+    """Each layer's mean `z` over some sequences, for each position or over all of them."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        tokens: Int[np.ndarray, "sequences tokens"],
+        *,
+        over_positions: bool = False,
+        engine: Engine | None = None,
+    ) -> None:
+        """engine: which module is run; by default the fast one where it was found to agree with the eager one."""
+        self.tokens = torch.from_numpy(np.array(tokens))
+        self._model, self._over_positions = model, over_positions
+        found = None if engine == "hooks" or hooks_attached() else agreement(model, self.tokens.shape[1])
+        fused = engine == "fused" or (found is not None and found.agrees)
+        self._module = model.bare if fused else model.module
+        self._patterns = not fused or (found is not None and found.explicit)
+        self._means: dict[int, MeanZ] = {}
+
+    def up_to(self, layer: int, n_tokens: int | None = None) -> dict[int, MeanZ]:
+        """The means of all layers up to `layer` at least, for the first `n_tokens` positions.
+
+        A pass ends at the last layer that is asked for; who asks again for a deeper one is given all, so that there is no third
+        pass. Raises ModelUnavailable if memory does not suffice.
+        """
+        if layer not in self._means and layer in self._model.anatomy.attention:
+            self._means = self._measured(self._model.card.n_layers - 1 if self._means else layer)
+        if self._over_positions or n_tokens is None:
+            return dict(self._means)
+        return {place: mean[:, :n_tokens] for place, mean in self._means.items()}
+
+    def serves(self, n_tokens: int) -> bool:
+        """Whether the first tokens of these sequences come to what sequences of `n_tokens` would: not taken on trust.
+
+        Some families choose their positions' angles by how long the whole sequence is.
+        """
+        if self._over_positions or n_tokens >= self.tokens.shape[1]:
+            return n_tokens == self.tokens.shape[1]
+        with torch.no_grad():
+            whole, short = (
+                run_body(self._model, rows, module=self._module).final[:, :n_tokens].float()
+                for rows in (self.tokens[:1], self.tokens[:1, :n_tokens])
+            )
+        return torch.allclose(whole, short, atol=closeness(self._model, whole), rtol=0, equal_nan=True)
+
+    def _measured(self, last: int) -> dict[int, MeanZ]:
+        axes = (0, 1) if self._over_positions else (0,)
+        total: dict[int, Tensor] = {}
+
+        def adding(layer: int) -> Hook:
+            def add(z: Tensor) -> None:
+                part = z.float().sum(axes, keepdim=True)
+                total[layer] = total[layer] + part if layer in total else part
+
+            return z_hook(layer), add
+
+        hooks = [adding(layer) for layer in self._model.anatomy.attention if layer <= last]
+        until = last + 1 if last + 1 < self._model.card.n_layers else None
+        with torch.no_grad():
+            for rows in self.tokens.split(rows_per_pass(self._model, self.tokens.shape[1], patterns=self._patterns)):
+                run_body(self._model, rows, hooks, module=self._module, until=until)
+        count = self.tokens.numel() if self._over_positions else len(self.tokens)
+        return {layer: part / count for layer, part in total.items()}
