@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except HeadScopeError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {_printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("error: interrupted; nothing half-done was kept, run the same command again to go on.", file=sys.stderr)
@@ -62,6 +62,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has what it wanted; a flush at exit would complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _printable(text: str) -> str:
+    """Text for a terminal, whatever is in it: what would move the cursor or change colours is shown by its number."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
+
+
+def _warn_about_the_store() -> None:
+    from core.runtime.store import default_store
+
+    warning = default_store().warning
+    if warning is not None:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def entry() -> NoReturn:
@@ -100,6 +113,7 @@ def _run(words: list[str]) -> int:
         json.dump(as_json(result), sys.stdout, allow_nan=False)
         sys.stdout.write("\n")
     else:
-        print(command.text(result))
+        print(_printable(command.text(result)))
     sys.stdout.flush()
+    _warn_about_the_store()
     return 1 if isinstance(result, dict) and result.get("ok") is False else 0

@@ -21,9 +21,5 @@ class ModelUnavailable(HeadScopeError):
     """A model that cannot be loaded here: missing, gated, corrupt, unsupported, too big, or out of reach."""
 
 
-class Busy(HeadScopeError):
-    """Too much work is already waiting."""
-
-
 class JobCancelled(HeadScopeError):
     """The work was cancelled before it finished."""

@@ -27,9 +27,10 @@ from torch import Tensor
 from core.ablation.reference import ReferenceMeans
 from core.errors import BadInput
 from core.heads import Head, HeadSet
+from core.runtime.jobs import current_control
 from core.settings.modes import MODES, Mode
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_per_pass
+from core.transformer.passes.batching import rows_in_memory, rows_per_pass
 from core.transformer.passes.blocks import Blocks, Engine, LayerEdit
 from core.transformer.passes.fused import agreement, first_half
 from core.transformer.passes.hooks import Hidden, can_resume, hooks_attached
@@ -212,6 +213,7 @@ class Ablator:
             # The graph starts here: the weights themselves need no gradient.
             hidden = self._blocks.body.inputs[0].detach().requires_grad_(True)
             for layer in range(self.model.card.n_layers):
+                current_control().checkpoint()
                 edit = replace(self._edit([()], "zero", layer), frozen=mode == "pattern", watch=partial(keep, layer))
                 hidden = self._blocks.run(layer, hidden, edit)
             final = self._blocks.finish(hidden)
@@ -293,7 +295,7 @@ class Ablator:
         sequences, n_tokens = self.tokens.shape
         on_gpu = self.model.device.type == "cuda"
         by_speed = (GPU_TOKENS_PER_PASS if on_gpu else CPU_TOKENS_PER_PASS) // (sequences * n_tokens)
-        by_memory = rows_per_pass(self.model, n_tokens, patterns=patterns) // sequences
+        by_memory = rows_in_memory(self.model, n_tokens, patterns=patterns) // sequences
         return max(1, min(by_speed, by_memory))
 
     def _sets_side_by_side(self) -> int:

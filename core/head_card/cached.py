@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from core.ablation.baselines import DEFAULT_BASELINES
 from core.ablation.cached import ablate, random_baselines
 from core.ablation.cached_map import known_causal_map
 from core.ablation.outcomes import Baselines
@@ -26,18 +27,23 @@ from core.head_card.card import HeadCard, HeadEdges, HeadPatterns, InSet, PartNa
 from core.heads import Head, HeadSet, check_head, heads_above
 from core.runtime.cache import if_cached
 from core.runtime.jobs import current_control
+from core.settings.cost import PASSES_OF_A_CIRCUIT, PASSES_OF_ONE_SET, PASSES_OF_SENSITIVITY, expected_seconds
 from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import View
-from core.verdicts.cached import judge
+from core.verdicts.cached import judge, verdict_seconds
 from core.verdicts.judgement import Judgement
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the card: what is being done while it is measured, how, and on what of the view its result depends."""
+    """One part of the card: what is being done while it is measured, how, and on what of the view its result depends.
+
+    seconds: how long it is expected to take here.
+    """
 
     doing: str
+    seconds: Callable[[Subject], float]
     measure: Callable[[Subject, View], Any]
     depends: Callable[[Subject, View], object]
 
@@ -164,41 +170,49 @@ def _head(view: View) -> Head:
 PARTS: dict[PartName, Part] = {
     "judged": Part(
         "Testing every head on several lengths",
+        verdict_seconds,
         _judged,
         lambda subject, view: view.experiment.effect_floor,
     ),
     "patterns": Part(
         "Reading where the head looks",
+        partial(expected_seconds, passes=0.5),
         _patterns,
         lambda subject, view: view.head,
     ),
     "alone": Part(
         "Taking the head away alone",
+        partial(expected_seconds, passes=2.0),
         _alone,
         lambda subject, view: (view.head, view.experiment.mode),
     ),
     "alone_baselines": Part(
         "Taking other heads away, to compare",
+        partial(expected_seconds, passes=PASSES_OF_ONE_SET * DEFAULT_BASELINES),
         lambda subject, view: _baselines(subject, view, (_head(view),)),
         lambda subject, view: (view.head, view.experiment.mode),
     ),
     "in_set": Part(
         "Taking its set away, with it and without it",
+        partial(expected_seconds, passes=3.0),
         _in_set,
         lambda subject, view: (view.head, its_set(subject, view), view.experiment.mode),
     ),
     "in_set_baselines": Part(
         "Taking other sets away, to compare",
+        partial(expected_seconds, passes=PASSES_OF_ONE_SET * DEFAULT_BASELINES),
         lambda subject, view: _baselines(subject, view, its_set(subject, view)),
         lambda subject, view: (its_set(subject, view), view.experiment.mode),
     ),
     "edges": Part(
         "Cutting the paths into the head and out of it",
+        partial(expected_seconds, passes=PASSES_OF_A_CIRCUIT),
         _edges,
         lambda subject, view: (view.head, _circuit_mode(view)),
     ),
     "movement": Part(
         "Measuring at other lengths and seeds, and with the BOS changed",
+        partial(expected_seconds, passes=PASSES_OF_SENSITIVITY),
         lambda subject, view: sensitivity(subject, view.score),
         lambda subject, view: view.score,
     ),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -33,6 +35,7 @@ from core.models.supported import aliases, listed_models, stated_size, supported
 from core.transformer.card import Source
 from core.transformer.memory import available_bytes, bytes_needed
 
+_log = logging.getLogger("headscope")
 DEFAULT_MODEL = "mixture"
 BY_CONSTRUCTION = "by-construction"
 SMOLLM2 = "smollm2-135m"
@@ -75,7 +78,9 @@ def catalogue(search: str = "") -> tuple[CatalogueEntry, ...]:
     seen: set[str] = set()
     found = []
     for entry in _entries(everything=bool(words)):
-        keys = {entry.name.lower(), (entry.repo_id or entry.name).lower()}
+        # Two folders may differ by capitals alone; the same repository in two lists may, too.
+        same = str if entry.source == "local" else str.lower
+        keys = {same(entry.name), same(entry.repo_id or entry.name)}
         if keys & seen or not all(word in _haystack(entry) for word in words):
             continue
         seen |= keys
@@ -94,6 +99,11 @@ def find_entry(name: str) -> CatalogueEntry:
     folder = local_folder(wanted)
     if folder is not None:
         wanted = _name_of_folder(folder)
+    # The very folder that was named, and not one whose name differs by capitals.
+    if folder is not None:
+        own = _local_entry(folder)
+        if own is not None:
+            return _with_memory(own, available_bytes())
     # One kind after the other: looking after every family's files takes longer than what most names need.
     bundled = {folder.name: folder for folder in _bundled_folders()}.get(wanted.lower())
     if bundled is not None:
@@ -222,15 +232,32 @@ def _hub_entry(repo_id: str, family: str, here: frozenset[str] | None = None) ->
 
 def _local() -> list[CatalogueEntry]:
     """Folders put under the root by hand or brought in from the hub, one or two levels deep."""
-    not_local = {SMOLLM2, *(folder_name(entry.name) for entry in _family_table())}
-    entries = []
-    for folder in _model_folders(models_root()):
-        if folder.name in not_local and folder.parent == models_root():
-            continue
-        name = _name_of_folder(folder)
-        hub = "--" in folder.name and _REPO_ID.fullmatch(name)
-        entries.append(_folder_entry(folder, name, "hub" if hub else "local"))
-    return entries
+    entries = (_local_entry(folder) for folder in _model_folders(models_root()))
+    return [entry for entry in entries if entry is not None]
+
+
+def _local_entry(folder: Path) -> CatalogueEntry | None:
+    """The entry of a model's folder under the root; None where it is no such folder, or that of a family's model."""
+    if not _looks_like_a_model(folder):
+        return None
+    if folder.name in _folders_of_families() and folder.parent.resolve() == models_root().resolve():
+        return None
+    name = _name_of_folder(folder)
+    hub = "--" in folder.name and _REPO_ID.fullmatch(name)
+    return _folder_entry(folder, name, "hub" if hub else "local")
+
+
+@lru_cache(maxsize=1)
+def _folders_of_families() -> frozenset[str]:
+    return frozenset({SMOLLM2, *(folder_name(entry.name) for entry in _family_table())})
+
+
+def _looks_like_a_model(folder: Path) -> bool:
+    """Whether a folder is a model's, or one that cannot be looked into: that is listed, too, with the reason."""
+    try:
+        return is_model_folder(folder) or why_unusable(folder) is not None or not os.access(folder, os.R_OK | os.X_OK)
+    except (HeadScopeError, OSError, RuntimeError):
+        return True
 
 
 def _names_in(root: Path) -> frozenset[str]:
@@ -246,9 +273,13 @@ def _model_folders(root: Path, depth: int = 2) -> Iterator[Path]:
     except OSError:
         return
     for folder in folders:
-        if not folder.resolve().is_relative_to(models_root().resolve()):
+        try:
+            inside = folder.resolve().is_relative_to(models_root().resolve())
+        except (OSError, RuntimeError):
             continue
-        if is_model_folder(folder) or why_unusable(folder) is not None:
+        if not inside:
+            continue
+        if _looks_like_a_model(folder):
             yield folder
         elif depth > 1:
             yield from _model_folders(folder, depth - 1)
@@ -265,6 +296,11 @@ def _name_of_folder(folder: Path) -> str:
 def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
     """An entry for a folder; a broken one is listed as not available, with the reason as its description."""
     repo_id, complete = name if source == "hub" else None, False
+    if not os.access(folder, os.R_OK | os.X_OK):
+        reason = f"{shown(folder)} cannot be looked into: whoever runs HeadScope may not read that folder."
+        return CatalogueEntry(
+            name=name, family=source, source=source, title=name, description=reason, repo_id=repo_id, problem=reason
+        )
     try:
         check_usable(folder)
         n_params = count_weights(weights_files(folder))
@@ -298,14 +334,28 @@ def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
             title=name,
             repo_id=repo_id,
         )
-    except (HeadScopeError, OSError, KeyError, TypeError, ValueError) as error:
-        reason = str(error)
-        can_be_mended = source == "hub" or (has_pickles(folder) and why_unusable(folder) is None)
+    except Exception as error:  # whatever one folder holds is that folder's own trouble, and nobody else's
+        if isinstance(error, HeadScopeError):
+            reason = str(error)
+        else:
+            _log.warning("the model folder %r cannot be read", str(folder), exc_info=True)
+            reason = f"{shown(folder)} cannot be read: what its files say of the model's sizes makes no sense."
+        can_be_mended = source == "hub" or _holds_pickles(folder)
         problem = reason if complete or not can_be_mended else ""
         return CatalogueEntry(
             name=name, family=source, source=source, title=name, description=reason, repo_id=repo_id, problem=problem
         )
 
 
+def _holds_pickles(folder: Path) -> bool:
+    try:
+        return has_pickles(folder) and why_unusable(folder) is None
+    except (HeadScopeError, OSError):
+        return False
+
+
 def _is_complete(folder: Path) -> bool:
-    return is_model_folder(folder) and any(folder.glob("*.safetensors"))
+    try:
+        return is_model_folder(folder) and any(folder.glob("*.safetensors"))
+    except OSError:
+        return False

@@ -55,7 +55,10 @@ def local_folder(name: str) -> Path | None:
     root = models_root()
     try:
         resolved_root = root.resolve()
-        places = [root / name] + ([Path(name).expanduser()] if os.sep in name else [])
+        # No account's home is looked for: whether `~user` is one is nobody's business.
+        if name.startswith("~"):
+            raise outside(name)
+        places = [root / name] + ([Path(name)] if os.sep in name else [])
         for place in places:
             resolved = place.resolve()
             if resolved != resolved_root and resolved.is_relative_to(resolved_root):
@@ -76,7 +79,7 @@ def leads_outside(name: str) -> bool:
 def outside(name: str) -> ModelUnavailable:
     """The sentence for a folder outside the model folder."""
     return ModelUnavailable(
-        f"The folder {name!r} is outside the model folder {models_root()}: put the model there, "
+        f"The folder {name[:80]!r} is outside the model folder: put the model there, "
         "or set HEADSCOPE_MODELS to the folder that holds it."
     )
 

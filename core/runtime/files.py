@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 TEMPORARY = ".tmp"
 
 
@@ -15,17 +20,43 @@ TEMPORARY = ".tmp"
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to; when the block ends without an error, that file takes `path`'s place.
 
-    Raises OSError where it cannot be written; nothing is left behind then.
+    Raises OSError where it cannot be written, or nothing was; nothing is left behind then.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{TEMPORARY}")
     try:
-        yield temporary
+        with _held(temporary):
+            yield temporary
+        if not temporary.stat().st_size:
+            raise FileNotFoundError(f"nothing was written for {path.name}")
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def _held(temporary: Path) -> Iterator[None]:
+    """The file is there and locked while it is written, so that nobody takes it for one that was left behind."""
+    with open(temporary, "ab") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_being_written(temporary: Path) -> bool:
+    """Whether some process is writing this file now; False, too, for one that is gone."""
+    if fcntl is None:
+        return False
+    try:
+        with open(temporary, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def write_whole(path: Path, data: bytes | str) -> None:

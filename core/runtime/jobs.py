@@ -1,32 +1,34 @@
 """Bounded, shared, cancellable work for everybody who uses this process.
 
-**Turns.** Computing takes a turn, and a `JobPool` has few of them (one by default): on a few cores, thirty passes one
-after the other end sooner, and in less memory, than thirty at once. A turn goes to interactive work first, in the order
-in which it was submitted, then to background work in that order. A background job (a causal map of some minutes) calls
-`checkpoint()` between its steps, and there lets waiting interactive work go first. So that it is never starved, the
-background job that is next in line gets a turn, for one step, when it has waited `patience` seconds.
+**Turns.** Computing takes a turn (`core.runtime.turns`), and a `JobPool` has few of them. Work calls `checkpoint()` between its
+steps, none of which should take more than half a second, and there lets more urgent work go first.
 
 **Sharing.** A job has a key, a string that says what it computes. Submitting a key again gives the job that is already
 there, whether it waits, runs or is done; a failed or cancelled one is started afresh.
 
+**Nobody is refused.** Of one person's jobs so many are in line at once; further ones are held until one of those ends. Each has
+a place in the queue, which can be asked for at any time.
+
 **Cancelling is by interest.** Each submit adds a viewer (a session's id; one nameless viewer by default) to those who
 want the job. `cancel(viewer)` takes that viewer off, and the job stops only when nobody is left who wants it: one person
-in a class who presses Cancel does not take the result from the others. A job stops at its next `checkpoint()`.
+in a class who presses Cancel does not take the result from the others. A job stops at its next `checkpoint()`. Whoever has
+gone, as `watch_presence` finds, wants nothing any more.
 
 **Waiting inside a job** for somebody else's work must give the turn away meanwhile, or the two wait for each other for
 ever: do it inside `current_control().waiting()`. The store and `Job.result` do. For the same reason, hold no lock and
 leave no hook on a model across a `checkpoint()`.
 """
 
+import math
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from core.errors import Busy, JobCancelled
+from core.errors import JobCancelled
+from core.runtime.turns import LEAST_SLICE_SECONDS, Turns
 
 T = TypeVar("T")
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -120,9 +122,18 @@ def running(control: JobControl) -> Iterator[None]:
 class Job(Generic[T]):
     """One piece of work and how far it is. Made by `JobPool.submit`; read by anybody, from any thread."""
 
-    def __init__(self, pool: "JobPool", key: str, function: Callable[[JobControl], T], background: bool, sequence: int) -> None:
+    def __init__(
+        self,
+        pool: "JobPool",
+        key: str,
+        function: Callable[[JobControl], T],
+        background: bool,
+        sequence: int,
+        seconds: float = math.inf,
+    ) -> None:
         self.key = key
         self.background = background
+        self.expected_seconds = seconds
         self.state: JobState = "queued"
         self.fraction = 0.0
         self.message = ""
@@ -130,7 +141,8 @@ class Job(Generic[T]):
         self.error: BaseException | None = None
         self.finished_at: float | None = None
         self.sequence = sequence
-        self.viewers: set[str] = set()
+        # Every viewer that wants it, and who that is.
+        self.viewers: dict[str, str] = {}
         self.cancel_requested = threading.Event()
         self._pool = pool
         self._function: Callable[[JobControl], T] | None = function
@@ -143,6 +155,17 @@ class Job(Generic[T]):
     def finished(self) -> bool:
         """Whether it is done, failed or cancelled."""
         return self._finished.is_set()
+
+    @property
+    def people(self) -> frozenset[str]:
+        """Who wants it, several windows of one person counted once."""
+        return frozenset(self.viewers.copy().values())
+
+    @property
+    def seconds_left(self) -> float:
+        """As far as is known: by its own pace, else by what was expected; infinite where nothing is."""
+        by_pace = self.eta_seconds
+        return by_pace if by_pace is not None else self.expected_seconds * (1 - self.fraction)
 
     @property
     def eta_seconds(self) -> float | None:
@@ -218,77 +241,6 @@ def _next_wait(deadline: float | None) -> float:
     return _POLL_SECONDS if deadline is None else min(_POLL_SECONDS, max(0.0, deadline - time.monotonic()))
 
 
-@dataclass(eq=False)
-class _Waiter:
-    job: Job[Any]
-    since: float
-    granted: bool = False
-
-
-class _Turns:
-    """A counted permit to compute, granted in the order that the module's docstring gives."""
-
-    def __init__(self, count: int, patience: float) -> None:
-        self._free = count
-        self._patience = patience
-        self._waiting: list[_Waiter] = []
-        self._changed = threading.Condition()
-
-    def take(self, job: Job[Any]) -> None:
-        """Wait for a turn; raises `JobCancelled`, holding none, if the job is cancelled before it comes."""
-        with self._changed:
-            self._wait_in_line(job)
-
-    def give(self) -> None:
-        """Hand a turn back."""
-        with self._changed:
-            self._free += 1
-            self._grant()
-
-    def pass_on(self, job: Job[Any]) -> None:
-        """Hand the turn to who is more urgent and wait for the next one; raises as `take` does."""
-        with self._changed:
-            self._free += 1
-            # In line before the turn is granted: otherwise background work behind this job could overtake it.
-            self._wait_in_line(job)
-
-    def interactive_work_waits(self) -> bool:
-        with self._changed:
-            return any(not waiter.job.background for waiter in self._waiting)
-
-    def wake(self) -> None:
-        """Let waiting jobs see that they were cancelled."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def _wait_in_line(self, job: Job[Any]) -> None:
-        waiter = _Waiter(job, time.monotonic())
-        self._waiting.append(waiter)
-        self._grant()
-        while not waiter.granted:
-            if job.cancel_requested.is_set():
-                self._waiting.remove(waiter)
-                raise _cancelled()
-            self._changed.wait()
-
-    def _grant(self) -> None:
-        while self._free > 0 and self._waiting:
-            waiter = self._next()
-            self._waiting.remove(waiter)
-            waiter.granted = True
-            self._free -= 1
-        self._changed.notify_all()
-
-    def _next(self) -> _Waiter:
-        in_order = sorted(self._waiting, key=lambda waiter: waiter.job.sequence)
-        interactive = [waiter for waiter in in_order if not waiter.job.background]
-        background = [waiter for waiter in in_order if waiter.job.background]
-        # Only the first background job can grow impatient: if all could, they would take turns before a short request.
-        if background and time.monotonic() - background[0].since >= self._patience:
-            return background[0]
-        return (interactive or background)[0]
-
-
 def _cancelled() -> JobCancelled:
     return JobCancelled("The work was cancelled before it finished; start it again to get its result.")
 
@@ -296,11 +248,12 @@ def _cancelled() -> JobCancelled:
 class _PoolControl(JobControl):
     """The control of a job in a pool. Used only by the thread that runs the job."""
 
-    def __init__(self, job: Job[Any], turns: _Turns) -> None:
+    def __init__(self, job: Job[Any], turns: Turns) -> None:
         super().__init__()
         self._job = job
         self._turns = turns
         self._holds_turn = False
+        self._since = 0.0
 
     def report(self, fraction: float, message: str) -> None:
         self._job.report(fraction, message)
@@ -314,10 +267,12 @@ class _PoolControl(JobControl):
 
     def checkpoint(self) -> None:
         self.raise_if_cancelled()
-        if self._holds_turn and self._job.background and self._turns.interactive_work_waits():
+        held = time.monotonic() - self._since
+        if self._holds_turn and (self._job.background or held >= LEAST_SLICE_SECONDS):
+            # Held by nobody if it is cancelled while it waits in line.
             self._holds_turn = False
-            self._turns.pass_on(self._job)
-            self._holds_turn = True
+            self._turns.pass_on(self._job, held)
+            self._holds_turn, self._since = True, time.monotonic()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -332,12 +287,12 @@ class _PoolControl(JobControl):
 
     def take_turn(self) -> None:
         self._turns.take(self._job)
-        self._holds_turn = True
+        self._holds_turn, self._since = True, time.monotonic()
 
     def give_turn(self) -> None:
         if self._holds_turn:
             self._holds_turn = False
-            self._turns.give()
+            self._turns.give(self._job, time.monotonic() - self._since)
 
 
 class JobPool:
@@ -345,8 +300,8 @@ class JobPool:
 
     Args:
         workers: turns, that is, jobs that compute at the same time.
-        max_queued: jobs that may wait for their first turn.
-        patience: seconds after which waiting background work gets one step in spite of interactive work.
+        per_person: jobs of one person that are in line at once.
+        patience: seconds after which waiting work gets one step in spite of more urgent work.
         keep_finished: finished jobs kept for those who poll for their result.
         keep_seconds: how long they are kept.
     """
@@ -354,40 +309,81 @@ class JobPool:
     def __init__(
         self,
         workers: int = 1,
-        max_queued: int = 64,
+        per_person: int = 16,
         patience: float = 10.0,
         keep_finished: int = 64,
         keep_seconds: float = 600.0,
     ) -> None:
-        self.max_queued = max_queued
+        self.per_person = per_person
         self.keep_finished = keep_finished
         self.keep_seconds = keep_seconds
-        self._turns = _Turns(workers, patience)
+        self._turns = Turns(workers, patience)
         self._lock = threading.Lock()
         self._jobs: dict[str, Job[Any]] = {}
+        self._held: list[tuple[str, Job[Any]]] = []
+        self._in_line: dict[str, int] = {}
         self._submitted = 0
+        self._watching: threading.Thread | None = None
 
-    def submit(self, key: str, function: Callable[[JobControl], T], viewer: str = "", background: bool = False) -> Job[T]:
+    def submit(
+        self,
+        key: str,
+        function: Callable[[JobControl], T],
+        viewer: str = "",
+        background: bool = False,
+        *,
+        person: str | None = None,
+        seconds: float = math.inf,
+    ) -> Job[T]:
         """Start work, or join the same work that is there already.
 
         Args:
             key: says what is computed: equal keys must mean equal results.
             function: the work; it gets the job's control.
             viewer: who wants it (see `Job.cancel`).
-            background: long work that makes way for short work at its checkpoints. If anybody asks for the same key
+            background: long work that makes way for other work at its checkpoints. If anybody asks for the same key
                 as interactive work, it becomes interactive.
-
-        Raises:
-            Busy: too much work is already waiting.
+            person: whose viewer that is, by default the viewer itself: a person with twenty windows is one person.
+            seconds: how long it is expected to take; short work goes first.
         """
         with self._lock:
             self._forget_old()
             job = self._shared_job(key)
             if job is None:
-                job = self._start(key, function, background)
-            job.viewers.add(viewer)
+                job = self._start(key, function, background, viewer if person is None else person, seconds)
+            job.viewers[viewer] = viewer if person is None else person
             job.background = job.background and background
             return job
+
+    def place(self, job: Job[Any]) -> int:
+        """How many jobs come before this one, which waits; 0 for the next one, and for one that runs or has ended."""
+        with self._lock:
+            ahead = [other for _, other in self._held]
+        if job in ahead:
+            waiting = sum(other.state == "queued" for other in list(self._jobs.values())) - len(ahead)
+            return waiting + ahead.index(job)
+        return self._turns.place(job) if job.state == "queued" else 0
+
+    def watch_presence(self, present: Callable[[str], bool], grace: float = 30.0, every: float = 1.0) -> None:
+        """From now on, take off every job whoever has not been `present` for `grace` seconds; asked `every` so many seconds."""
+        with self._lock:
+            if self._watching is not None:
+                return
+            self._watching = threading.Thread(target=self._watch, args=(present, grace, every), name="presence", daemon=True)
+            self._watching.start()
+
+    def _watch(self, present: Callable[[str], bool], grace: float, every: float) -> None:
+        gone_since: dict[str, float] = {}
+        while True:
+            time.sleep(every)
+            with self._lock:
+                wanted = [(job, viewer) for job in self._jobs.values() if not job.finished for viewer in job.viewers]
+            now = time.monotonic()
+            gone = {viewer for viewer in {viewer for _, viewer in wanted} if not present(viewer)}
+            gone_since = {viewer: gone_since.get(viewer, now) for viewer in gone}
+            for job, viewer in wanted:
+                if viewer in gone and now - gone_since[viewer] >= grace:
+                    self.withdraw(job, viewer)
 
     def get(self, key: str) -> Job[Any] | None:
         """The job of this key, unfinished or finished not long ago, or None."""
@@ -398,10 +394,14 @@ class JobPool:
     def withdraw(self, job: Job[Any], viewer: str) -> bool:
         """See `Job.cancel`."""
         with self._lock:
-            job.viewers.discard(viewer)
-            if job.viewers or job.finished:
+            if job.viewers.pop(viewer, None) is None or job.viewers or job.finished:
                 return False
             job.cancel_requested.set()
+            held = [entry for entry in self._held if entry[1] is job]
+            for entry in held:
+                self._held.remove(entry)
+        if held:
+            job.finish("cancelled", None, _cancelled())
         self._turns.wake()
         return True
 
@@ -411,20 +411,33 @@ class JobPool:
             return None
         return job
 
-    def _start(self, key: str, function: Callable[[JobControl], T], background: bool) -> Job[T]:
-        queued = sum(job.state == "queued" and not job.cancel_requested.is_set() for job in self._jobs.values())
-        if queued >= self.max_queued:
-            raise Busy(
-                f"{queued} other computations are already waiting here, which is the most that may wait; "
-                "try again in a minute, or cancel one that you no longer need."
-            )
+    def _start(self, key: str, function: Callable[[JobControl], T], background: bool, person: str, seconds: float) -> Job[T]:
         self._submitted += 1
-        job = Job(self, key, function, background, self._submitted)
-        threading.Thread(target=self._run, args=(job,), name=f"job {key[:24]}", daemon=True).start()
+        job = Job(self, key, function, background, self._submitted, seconds)
         self._jobs[key] = job
+        # What a job itself asks for is never held: the job waits for it in line.
+        if self._in_line.get(person, 0) < self.per_person or isinstance(current_control(), _PoolControl):
+            self._begin(person, job)
+        else:
+            self._held.append((person, job))
         return job
 
-    def _run(self, job: Job[Any]) -> None:
+    def _begin(self, person: str, job: Job[Any]) -> None:
+        self._in_line[person] = self._in_line.get(person, 0) + 1
+        threading.Thread(target=self._run, args=(job, person), name=f"job {job.key[:24]}", daemon=True).start()
+
+    def _ended(self, person: str) -> None:
+        """One of a person's jobs has ended: the next that is held goes in line."""
+        with self._lock:
+            self._in_line[person] -= 1
+            if not self._in_line[person]:
+                del self._in_line[person]
+            following = next((entry for entry in self._held if entry[0] == person), None)
+            if following is not None:
+                self._held.remove(following)
+                self._begin(*following)
+
+    def _run(self, job: Job[Any], person: str) -> None:
         control = _PoolControl(job, self._turns)
         _thread.control = control
         value: Any = None
@@ -441,6 +454,7 @@ class JobPool:
         finally:
             control.give_turn()
         job.finish(_end_state(job, error), value, error)
+        self._ended(person)
 
     def _forget_old(self) -> None:
         ended = {key: job.finished_at for key, job in self._jobs.items() if job.finished_at is not None}

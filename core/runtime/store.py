@@ -31,7 +31,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from core.errors import BadInput
-from core.runtime.files import TEMPORARY, write_whole
+from core.runtime.files import TEMPORARY, is_being_written, write_whole
+from core.runtime.heartbeat import Watch, beating
 from core.runtime.jobs import current_control
 from core.runtime.keys import check_json, json_text
 from core.runtime.lru import Lru
@@ -44,6 +45,8 @@ _SUFFIX = ".safetensors"
 _NO_DIGEST = b"0" * 64
 _BAD_FILES_KEPT = 8
 _ABANDONED_SECONDS = 3600
+# Without a sign of life for so long, the holder of a lock is not waited for.
+STALLED_SECONDS = 10.0
 _WRITES_BETWEEN_SWEEPS = 64
 _POLL_SECONDS = 0.05
 
@@ -241,14 +244,22 @@ class Store:
         lock = FileLock(path.with_name(f".{key}.lock"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _take(functools.partial(_try_file_lock, lock), lock.release)
+            _take(functools.partial(_try_file_lock, lock), lock.release, Watch(Path(lock.lock_file)))
+        except _Stalled:
+            self.warning = (
+                f"Another process that computes here has not stirred for {STALLED_SECONDS:.0f} s, so its result was not waited "
+                "for: it may have been stopped."
+            )
+            yield
+            return
         except OSError as error:
             # Nothing can be written here, so no other process can share this result either.
             self.warning = self._explain(error)
             yield
             return
         try:
-            yield
+            with beating(lock.lock_file):
+                yield
         finally:
             # Removed while held: who waits on the removed file sees that it has no name and opens the next one.
             with suppress(OSError):
@@ -362,19 +373,26 @@ def _unlink(path: Path) -> None:
 def _remove_abandoned(path: Path) -> None:
     """Remove what a killed process left behind; a lock that is held stays, however old its file is."""
     if path.suffix == TEMPORARY:
-        _unlink(path)
+        # By lock, not by clock, which may be hours ahead: what is being written stays.
+        if not is_being_written(path):
+            _unlink(path)
         return
     lock = FileLock(path)
     with suppress(OSError), lock.acquire(timeout=0):
         _unlink(path)
 
 
-def _take(try_for: Callable[[float], bool], release: Callable[[], None]) -> None:
+class _Stalled(Exception):
+    """Whoever holds the lock gives no sign of life."""
+
+
+def _take(try_for: Callable[[float], bool], release: Callable[[], None], watch: Watch | None = None) -> None:
     """Take a lock, giving the turn to compute away while it has to be waited for.
 
     Args:
         try_for: tries for so many seconds, and says whether the lock was taken.
         release: gives it back, if the job is cancelled at the very moment that the lock comes.
+        watch: the file that the holder touches; where it stands still for too long, `_Stalled` is raised.
     """
     if try_for(0):
         return
@@ -385,6 +403,8 @@ def _take(try_for: Callable[[float], bool], release: Callable[[], None]) -> None
             while not taken:
                 control.raise_if_cancelled()
                 taken = try_for(_POLL_SECONDS)
+                if not taken and watch is not None and watch.still_for() >= STALLED_SECONDS:
+                    raise _Stalled
     except BaseException:
         if taken:
             release()

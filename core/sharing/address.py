@@ -207,7 +207,7 @@ def view_from(params: Mapping[str, str]) -> tuple[View, list[str]]:
         except _Unusable as wrong:
             value = wrong.used
             notes.append(
-                f"{parameter.name} must be {wrong.wanted}, not {_shortened(wrong.shown or text)!r}: it is now {wrong.told}."
+                f"{parameter.name} must be {wrong.wanted}, not {_shortened(wrong.shown or text)}: it is now {wrong.told}."
             )
         view = _with(view, parameter.part, value)
     return view, notes
@@ -249,4 +249,6 @@ def _with(view: Any, part: str, value: Any) -> Any:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
+    """In quotes, with what cannot be shown by its number, which is longer."""
+    shown = repr(text)
+    return shown if len(shown) <= _MAX_SHOWN + 2 else shown[:_MAX_SHOWN] + "…" + shown[0]

@@ -6,6 +6,9 @@ import csv
 import io
 from typing import Any
 
+# How a cell begins that a spreadsheet runs.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def csv_text(rows: list[dict[str, Any]]) -> str:
     """Rows as comma-separated text with a header; numbers in full."""
@@ -14,5 +17,10 @@ def csv_text(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula, as text: names of models and tokens are other people's."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from core.errors import Withheld
 from core.probes.probe import Probe
+from core.runtime.jobs import current_control
 from core.transformer.anatomy import is_linear, is_norm
 from core.transformer.loaded import LoadedModel
+from core.transformer.passes.batching import rows_per_pass
 from core.transformer.passes.hooks import run_body
 from core.transformer.passes.norms import Norm
 from core.transformer.passes.readout import centred_logits, logit_multiplier, logits_from
@@ -29,7 +31,6 @@ from core.transformer.passes.weights import norm_of, unembedding
 
 # Share of the logits' size by which the parts may miss the whole, by rounding.
 TOLERANCE = 1e-4
-ROWS_AT_ONCE = 8
 
 
 @dataclass
@@ -52,8 +53,10 @@ def direct_effect(model: LoadedModel, probe: Probe) -> Float[np.ndarray, "n_laye
     targets = torch.from_numpy(np.array(probe.layout.second_copy_targets))
     tokens = torch.from_numpy(np.array(probe.tokens))
     found = np.full((model.card.n_layers, model.card.n_heads, len(tokens)), np.nan)
-    for start in range(0, len(tokens), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
+    size = rows_per_pass(model, tokens.shape[1])
+    for start in range(0, len(tokens), size):
+        current_control().checkpoint()
+        rows = slice(start, start + size)
         for layer, added in attributed(model, tokens[rows], targets)[0].items():
             found[layer, : added.shape[1], rows] = added.T.cpu().numpy()
     return found

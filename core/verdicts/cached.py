@@ -24,6 +24,7 @@ from core.heads import Head, HeadSet
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
 from core.runtime.store import Stored, default_store
+from core.settings.cost import expected_seconds
 from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import MODES, Mode
 from core.settings.request import Request
@@ -122,6 +123,13 @@ def nominees(
     writing = _writing(bench)
     effects = Effects(_total_effects(bench, heads, mode), writing.direct, writing.gain, _effect_lengths(plan), writing.withheld)
     return nominated(shares_of_gain(effects, judged.behaviour), heads)
+
+
+def verdict_seconds(subject: Subject) -> float:
+    """How long a verdict is expected to take here, by the arithmetic of its passes. Raises as `plan_for`."""
+    plan = plan_for(subject)
+    picking = sum(expected_seconds(part, 3.0) for part in plan.picking)
+    return picking + sum(expected_seconds(part, 8.0) for part in plan.judging)
 
 
 @dataclass(frozen=True)

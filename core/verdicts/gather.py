@@ -17,7 +17,7 @@ from core.behaviour import State
 from core.errors import BadInput, Withheld
 from core.heads import HeadSet
 from core.probes.probe import Probe
-from core.runtime.jobs import current_control
+from core.runtime.jobs import current_control, share_of
 from core.settings.modes import Mode
 from core.transformer.loaded import LoadedModel
 from core.verdicts.attribution import direct_effect
@@ -91,7 +91,7 @@ def gather_total_effects(bench: Bench, heads: HeadSet, mode: Mode) -> Float[np.n
         what = f"taking {len(heads)} heads away one by one at length {probe.length}"
         with control.part(done, len(bench.probes), what):
             sets = [(head,) for head in heads]
-            found.append(total_effects(ablator, sets, mode, probe.layout.second_copy_targets))
+            found.append(total_effects(ablator, sets, mode, probe.layout.second_copy_targets, share_of(what)))
     return np.concatenate(found, axis=-1)
 
 

@@ -271,7 +271,8 @@ def test_the_first_step_has_no_state_and_the_second_completes_it():
     whole = first.completed(measure_other_halves(model, probe))
     assert {"rotation_contrast", "specificity"} <= set(whole.names) and whole.behaviour.state == "present"
     again = measure_heads(model, probe)
-    assert np.array_equal(again.sequences("rotation_contrast"), whole.sequences("rotation_contrast"))
+    # The first half is gone through once, or once in each step: the same numbers up to rounding.
+    assert np.abs(again.sequences("rotation_contrast") - whole.sequences("rotation_contrast")).max() < 1e-6
     with pytest.raises(KeyError):
         whole.sequences("nothing")
 

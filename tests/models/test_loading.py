@@ -258,7 +258,9 @@ def test_a_load_that_fails_can_be_tried_again(root: Path) -> None:
     whole = (root / "small/model.safetensors").read_bytes()
     (root / "small/model.safetensors").write_bytes(whole[:200])
     for _ in range(2):
-        with pytest.raises(ModelUnavailable, match="corrupt or incomplete"):
+        with pytest.raises(
+            ModelUnavailable, match="is no safetensors file, or is cut short|bytes long instead of|the header of"
+        ):
             load_model("small")
     (root / "small/model.safetensors").write_bytes(whole)
     assert load_model("small").card.n_layers == 2
@@ -314,7 +316,7 @@ def test_names_that_lead_outside_are_refused(root: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["../secret", "/etc", "{outside}"])
 def test_the_sentence_for_a_folder_outside(root: Path, name: str) -> None:
     write_native(root.parent / "secret")
-    with pytest.raises(ModelUnavailable, match="is outside the model folder .*: put the model there, or set HEADSCOPE_MODELS"):
+    with pytest.raises(ModelUnavailable, match="is outside the model folder: put the model there, or set HEADSCOPE_MODELS"):
         find_entry(name.format(outside=root.parent / "secret"))
 
 
@@ -461,7 +463,7 @@ def test_weights_cut_short(root: Path, kind: str, kept: int) -> None:
     (write_native if kind == "native" else write_llama)(root / "cut")
     path = root / "cut/model.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
-    refused("cut", r"model\.safetensors of cut is corrupt or incomplete")
+    refused("cut", r"model\.safetensors of cut (is no safetensors file, or is cut short|is corrupt or incomplete)")
     assert not next(entry for entry in catalogue() if entry.name == "cut").available
 
 
@@ -481,7 +483,7 @@ def test_a_shard_missing(root: Path) -> None:
     (root / "shards/model.safetensors.index.json").write_text('{"weight_map": {"a": "../../secret.safetensors"}}')
     refused("shards", "is missing")
     (root / "shards/model.safetensors.index.json").write_text("[]")
-    refused("shards", "is not a safetensors index")
+    refused("shards", "is not a safetensors index|holds no JSON object")
 
 
 def test_a_tensor_missing_or_misshapen(root: Path) -> None:
@@ -495,14 +497,14 @@ def test_a_tensor_missing_or_misshapen(root: Path) -> None:
     refused("holes", "holes could not be loaded")
     write_native(root / "small")
     save_file({"head.weight": torch.zeros(2, 2)}, root / "small/model.safetensors")
-    refused("small", "The weights of small do not fit its config")
+    refused("small", "states 24 ids, which its weights have no room for")
 
 
 @pytest.mark.parametrize(
     "text,sentence",
     [
-        ("{", "headscope.json of small is missing or broken"),
-        ("[]", "headscope.json of small is missing or broken"),
+        ("{", "headscope.json of small is broken: no JSON from line 1, column 2 on"),
+        ("[]", "headscope.json of small is broken: it holds no JSON object"),
         ('{"format": 2, "config": {}}', "is of format 2; this version of HeadScope reads format 1"),
         ('{"format": 1, "config": {"d_vocab": 5}}', "The config in headscope.json of small is incomplete"),
         ('{"format": 1, "config": {"d_vocab": "x"}}', "The config in headscope.json of small is incomplete"),
@@ -523,7 +525,12 @@ def test_a_native_config_with_a_setting_nobody_knows(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text,sentence", [("{", "config.json of odd is broken"), ("3", "is not a model folder"), ("{}", "does not state")]
+    "text,sentence",
+    [
+        ("{", "config.json of odd is broken"),
+        ("3", "config.json of odd is broken: it holds no JSON object"),
+        ("{}", "does not state"),
+    ],
 )
 def test_a_broken_config(root: Path, text: str, sentence: str) -> None:
     write_llama(root / "odd")

@@ -10,6 +10,7 @@ from core.models.catalogue import DEFAULT_MODEL
 from core.settings.request import Request
 from core.settings.subject import bind
 from core.sharing.facts import envelope
+from core.ui.frame.bring_in import downloads_allowed
 from tests.helpers.app import open_page, settled
 from tests.zoo.build import save
 from tests.zoo.rows import ROWS
@@ -124,10 +125,44 @@ def test_an_unknown_model_is_one_sentence_and_keeps_the_picker() -> None:
 
 def test_a_model_that_is_not_here_can_be_brought_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HEADSCOPE_MODELS", str(tmp_path))
+    monkeypatch.setenv("HEADSCOPE_ALLOW_DOWNLOADS", "1")
     at = heads(model="solu-8l-old")
     assert not at.exception and not at.error
     assert "solu-8l-old is not on this machine yet" in warnings(at)
     assert [button.label for button in at.button] == ["Bring in solu-8l-old now"]
+
+
+def test_visitors_of_an_open_server_cannot_bring_a_model_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEADSCOPE_MODELS", str(tmp_path))
+    monkeypatch.setenv("HEADSCOPE_ALLOW_DOWNLOADS", "0")
+    at = heads(model="solu-8l-old")
+    assert not at.exception and not at.error and not at.button
+    assert any("python -m core models add solu-8l-old" in str(caption.value) for caption in at.caption)
+
+
+@pytest.mark.parametrize(
+    "address, allowed",
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        (None, False),
+        ("10.0.0.7", False),
+        ("", False),
+    ],
+)
+def test_downloads_are_the_visitors_where_nobody_else_can_visit(
+    address: str | None, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HEADSCOPE_ALLOW_DOWNLOADS", raising=False)
+    monkeypatch.setattr("core.ui.frame.bring_in.exists", lambda: True)
+    monkeypatch.setattr("core.ui.frame.bring_in.st.get_option", lambda name: address)
+    assert downloads_allowed() is allowed
+    monkeypatch.setenv("HEADSCOPE_ALLOW_DOWNLOADS", "yes")
+    assert downloads_allowed()
+    monkeypatch.setenv("HEADSCOPE_ALLOW_DOWNLOADS", "off")
+    assert not downloads_allowed()
 
 
 def test_a_folder_outside_the_model_folder_is_refused() -> None:

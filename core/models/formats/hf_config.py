@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from core.errors import ModelUnavailable
+from core.models.formats.json_file import read_object
 from core.models.paths import HF_FILE, model_file, shown
 
 # A decoder that was cut out of an encoder with a decoder states the encoder's sizes, too: its own come first.
@@ -20,6 +20,8 @@ _NAMES = {
 }
 # Hybrids may state what each layer is instead of how many there are.
 _LAYER_KINDS = ("layers_block_type", "hybrid_override_pattern", "layer_types")
+# Keys at which the model library loads something else than the files whose digest is taken.
+_REDIRECTS = {"transformers_weights"}
 _ROTARY = ("gpt_neox", "gptj", "codegen", "falcon", "persimmon", "stablelm")
 DEFAULT_CONTEXT = 2048  # BLOOM and other ALiBi models state none; this is what they were trained with
 
@@ -30,12 +32,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises ModelUnavailable if it is missing or broken.
     """
     path = model_file(folder, HF_FILE)
-    try:
-        config = json.loads(path.read_text(encoding="utf-8")) if path else None
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"The file {HF_FILE} of {shown(folder)} is broken.") from error
-    if not isinstance(config, dict):
+    if path is None:
         raise ModelUnavailable(f"{shown(folder)} is not a model folder: a file {HF_FILE} is missing.")
+    config = read_object(path)
+    redirected = sorted(_REDIRECTS & config.keys())
+    if redirected:
+        raise ModelUnavailable(
+            f"The file {HF_FILE} of {shown(folder)} says with {redirected[0]!r} that other files than its own are to be "
+            "loaded, which HeadScope never does: take that line out."
+        )
     return config
 
 

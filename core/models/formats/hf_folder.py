@@ -11,7 +11,7 @@ from core.models.formats import hf_config
 from core.models.formats.digest import weights_digest
 from core.models.formats.tokenizer_files import TokenizerFacts, read_tokenizer
 from core.models.formats.unusable import check_usable
-from core.models.formats.weights_file import BUFFERS, count_weights, weights_files
+from core.models.formats.weights_file import BUFFERS, check_sizes, count_weights, weights_files
 from core.models.paths import shown
 from core.transformer.card import ModelCard, ModelIdentity, Source
 
@@ -28,6 +28,8 @@ def hf_identity(folder: Path, name: str, source: Source, *, title: str = "", des
     whole, files, whose = hf_config.read_config(folder), weights_files(folder), shown(folder)
     config = hf_config.text_config(whole)
     d_vocab, bos = hf_config.size(config, "d_vocab", whose), config.get("bos_token_id")
+    n_layers, n_heads, d_model = (hf_config.size(config, what, whose) for what in ("n_layers", "n_heads", "d_model"))
+    check_sizes(files, whose, d_vocab=d_vocab, n_layers=n_layers, n_heads=n_heads, d_model=d_model)
     facts = read_tokenizer(folder, d_vocab, bos if isinstance(bos, int) and 0 <= bos < d_vocab else None)
     about = CardTexts(name, source, title or name, description)
     return identity_from(

@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelUnavailable
 from core.models.formats.digest import weights_digest
+from core.models.formats.json_file import read_object
 from core.models.formats.tokenizer_files import read_tokenizer
-from core.models.formats.weights_file import count_weights, weights_files
+from core.models.formats.weights_file import check_sizes, count_weights, weights_files
 from core.models.paths import NATIVE_FILE, model_file, shown
 from core.transformer.card import ModelCard, ModelIdentity, Source
 
@@ -32,12 +32,11 @@ def read_about(folder: Path) -> dict[str, Any]:
     Raises ModelUnavailable if it is missing, broken, or of a format this version does not know.
     """
     path = model_file(folder, NATIVE_FILE)
-    try:
-        about = json.loads(path.read_text(encoding="utf-8")) if path else None
-        if not isinstance(about, dict) or not isinstance(about["config"], dict):
-            raise ValueError("no config")
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelUnavailable(f"The file {NATIVE_FILE} of {shown(folder)} is missing or broken.") from error
+    if path is None:
+        raise ModelUnavailable(f"{shown(folder)} is not a model folder: a file {NATIVE_FILE} is missing.")
+    about = read_object(path)
+    if not isinstance(about.get("config"), dict):
+        raise ModelUnavailable(f"The file {NATIVE_FILE} of {shown(folder)} is broken: it holds no object config.")
     if about.get("format") != FORMAT:
         raise ModelUnavailable(
             f"{shown(folder)} is of format {about.get('format')!r}; this version of HeadScope reads format {FORMAT}."
@@ -60,6 +59,8 @@ def native_identity(folder: Path, name: str, source: Source, checkpoint: str | N
     files = _weights(folder, checkpoint)
     try:
         d_vocab, bos = int(config["d_vocab"]), about.get("bos_token_id")
+        sizes = {what: int(config[what]) for what in ("n_layers", "n_heads", "d_model")}
+        check_sizes(files, shown(folder), d_vocab=d_vocab, **sizes)
         facts = read_tokenizer(folder, d_vocab, bos)
         card = ModelCard(
             name=name if checkpoint is None else f"{name}@{checkpoint}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from core.errors import ModelUnavailable
+from core.models.formats.json_file import read_object
+from core.models.formats.tokenizer_trial import check_tokenizer_file
 from core.models.paths import model_file, shown
 from core.transformer.tokenizer import ModelTokenizer
 
@@ -43,9 +44,12 @@ def read_tokenizer(folder: Path, d_vocab: int, bos_token_id: int | None) -> Toke
     if path is None:
         prepends = bos_token_id is not None and _config(folder).get("add_bos_token") is True
         return TokenizerFacts(None, frozenset(), bos_token_id, prepends_bos=prepends)
+    check_tokenizer_file(path)
     try:
         backend = Tokenizer.from_file(str(path))
-    except Exception as error:  # the tokenizers library raises bare Exception
+    except BaseException as error:  # the tokenizers library raises bare Exception, and what is none where it panics
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
         raise ModelUnavailable(f"The file {TOKENIZER_FILE} of {shown(folder)} is not a readable tokenizer.") from error
     return tokenizer_facts(backend, d_vocab, _named_bos(folder, backend) if bos_token_id is None else bos_token_id)
 
@@ -83,7 +87,6 @@ def _config(folder: Path) -> dict[str, Any]:
     """`tokenizer_config.json`; empty where there is none, or none that can be read."""
     path = model_file(folder, "tokenizer_config.json")
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path else None
-    except (OSError, ValueError):
+        return read_object(path) if path else {}
+    except ModelUnavailable:
         return {}
-    return found if isinstance(found, dict) else {}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from core.errors import ModelUnavailable
+from core.models.formats.json_file import read_object
 from core.models.formats.weights_file import PICKLES
 from core.models.paths import HF_FILE, NATIVE_FILE, model_file, shown
 
@@ -52,7 +52,7 @@ def _base(folder: Path) -> str:
     """Which base model an adapter names; nothing where it does not."""
     path = model_file(folder, ADAPTER_FILE)
     try:
-        named = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path") if path else None
-    except (OSError, ValueError, AttributeError):
+        named = read_object(path).get("base_model_name_or_path") if path else None
+    except ModelUnavailable:
         return ""
     return f" {named[:80]!r}" if isinstance(named, str) and named else ""

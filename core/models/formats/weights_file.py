@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ModelUnavailable
+from core.models.formats.json_file import parse_object, read_object
 from core.models.paths import model_file, shown
 
 PICKLES = ("*.bin", "*.pt", "*.pth")
+AGAIN = "bring the model in again, or copy the file again."
+# Of each number format, as safetensors spells it, the bits that a number takes.
+BITS = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I8", "U8", "BOOL"), 8),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    "F4": 4,
+}
 MAX_HEADER_BYTES = 100_000_000
 # Buffers that old checkpoints carry beside their weights: causal masks, rotary frequencies.
 BUFFERS = re.compile(r"(masked_bias|inv_freq|\.attn\.bias|\.attention\.bias|\.attn\.attention\.bias)$")
@@ -30,22 +40,37 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
 
     Raises ModelUnavailable if the file is cut short or is not a safetensors file.
     """
+    whose = f"The weights file {path.name} of {shown(path.parent)}"
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-                raise ValueError("impossible header length")
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        if 8 + length + end != size:
-            raise ValueError("the file is cut short")
-        return {name: TensorInfo(entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+                raise ModelUnavailable(f"{whose} is no safetensors file, or is cut short: {AGAIN}")
+            header = parse_object(file.read(length), f"The header of {whose.replace('The', 'the', 1)}")
+    except OSError as error:
+        raise ModelUnavailable(f"{whose} cannot be read: {(error.strerror or type(error).__name__).lower()}.") from error
+    header.pop("__metadata__", None)
+    found = {name: _tensor(name, entry, whose) for name, entry in header.items()}
+    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if 8 + length + end != size:
         raise ModelUnavailable(
-            f"The weights file {path.name} of {shown(path.parent)} is corrupt or incomplete: "
-            "remove that folder and bring the model in again."
+            f"{whose} is corrupt or incomplete, {size:,} bytes long instead of {8 + length + end:,}: {AGAIN}"
+        )
+    return found
+
+
+def _tensor(name: str, entry: object, whose: str) -> TensorInfo:
+    """One tensor as the header describes it; raises ModelUnavailable unless shape, format and place agree."""
+    try:
+        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]  # type: ignore[index]
+        whole = all(type(size) is int and 0 <= size < 1 << 48 for size in (*shape, begin, end))
+        if not whole or math.prod(shape) * BITS[dtype] != 8 * (end - begin):
+            raise ValueError("sizes that do not agree")
+        return TensorInfo(dtype, tuple(shape))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelUnavailable(
+            f"{whose} is corrupt: the sizes of its tensor {name[:80]} do not agree. {AGAIN.capitalize()}"
         ) from error
 
 
@@ -53,6 +78,27 @@ def count_weights(paths: list[Path]) -> int:
     """How many weights the files hold; masks and other buffers of old checkpoints are left out."""
     tensors = {name: info for path in paths for name, info in read_header(path).items()}
     return sum(math.prod(info.shape) for name, info in tensors.items() if not _is_buffer(name, info))
+
+
+def check_sizes(files: list[Path], whose: str, *, d_vocab: int, n_layers: int, n_heads: int, d_model: int) -> None:
+    """Raises ModelUnavailable where a config states a size that the weights beside it cannot have.
+
+    Before anything of that size is made: a vocabulary is a dimension of some tensor, and every head writes to the stream.
+    """
+    tensors = [info for path in files for info in read_header(path).values()]
+    largest = max((size for info in tensors for size in info.shape), default=0)
+    # Packed formats keep up to eight weights in one number.
+    room = 8 * sum(math.prod(info.shape) for info in tensors)
+    for stated, most, what in (
+        (d_vocab, largest, "ids"),
+        (n_layers, len(tensors), "layers"),
+        (n_layers * n_heads * d_model, room, "layers times heads times width"),
+    ):
+        if stated > most:
+            raise ModelUnavailable(
+                f"The config of {whose} states {stated:,} {what}, which its weights have no room for: "
+                "get the config that belongs to them."
+            )
 
 
 def _is_buffer(name: str, info: TensorInfo) -> bool:
@@ -70,8 +116,8 @@ def weights_files(folder: Path) -> list[Path]:
         return [single]
     if index is not None:
         try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            names = sorted(set(read_object(index)["weight_map"].values()))
+        except (KeyError, AttributeError, TypeError) as error:
             raise ModelUnavailable(f"The file {index.name} of {shown(folder)} is not a safetensors index.") from error
     else:
         names = sorted(path.name for path in folder.glob("*.safetensors"))

@@ -1,17 +1,23 @@
 """How many sequences go through a model at once: by the memory that is free, asked before anything is allocated.
 
-The budget is fixed where memory allows it, so the same request is cut into the same passes, and gives the same bits, on
-every run; only on a machine that is short of memory are the passes smaller.
+Both budgets, of memory and of arithmetic, are fixed where memory allows it, so the same request is cut into the same passes,
+and gives the same bits, on every run; only on a machine that is short of memory are the passes smaller. A pass is a step of
+work that nobody can interrupt: on two cores it takes a fraction of a second.
 """
 
 from __future__ import annotations
 
 from core.errors import ModelUnavailable
+from core.transformer.flops import flops_of_pass
 from core.transformer.loaded import LoadedModel
 from core.transformer.memory import free_bytes, gigabytes
 
 # What one pass may take where there is plenty, in bytes.
 WORKING_MEMORY = 1 << 30
+# What one pass may take in floating-point operations: some 200 tokens of a model of a hundred million weights, beyond which a
+# processor is not faster for each of them.
+CPU_FLOPS_PER_PASS = 5e10
+GPU_FLOPS_PER_PASS = 2e13
 # Of the memory that is free, what one pass may take: other people's passes need some, too.
 SHARE_OF_FREE = 0.5
 
@@ -28,7 +34,17 @@ def bytes_per_row(model: LoadedModel, n_tokens: int, *, patterns: bool) -> int:
 
 
 def rows_per_pass(model: LoadedModel, n_tokens: int, *, patterns: bool = True, kept: int = 0) -> int:
-    """How many sequences one pass takes. kept: what each leaves behind for other passes, in bytes.
+    """How many sequences one pass takes, by memory and by time. kept: what each leaves behind for other passes, in bytes.
+
+    Raises as `rows_in_memory`.
+    """
+    budget = GPU_FLOPS_PER_PASS if model.device.type == "cuda" else CPU_FLOPS_PER_PASS
+    by_time = max(1, int(budget / flops_of_pass(model.card, n_tokens)))
+    return min(by_time, rows_in_memory(model, n_tokens, patterns=patterns, kept=kept))
+
+
+def rows_in_memory(model: LoadedModel, n_tokens: int, *, patterns: bool = True, kept: int = 0) -> int:
+    """How many sequences fit in one pass, or in one layer of it.
 
     Raises ModelUnavailable, with both numbers, if not even one fits.
     """

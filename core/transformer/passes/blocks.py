@@ -16,7 +16,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from core.errors import BadInput
+from core.runtime.jobs import current_control
 from core.transformer.loaded import LoadedModel
+from core.transformer.passes.batching import rows_per_pass
 from core.transformer.passes.fused_attention import HeadsFirst, Seen, each_layer
 from core.transformer.passes.hooks import (
     Body,
@@ -76,9 +78,24 @@ class Blocks:
         self._blocks = model.blocks(self._module)
         self._clean: list[Seen] = []
         self._patterns: dict[int, Tensor] = {}
-        with torch.no_grad(), remembering(keep):
-            self.body: Body = run_body(model, tokens, keep_inputs=True, module=self._module)
-        check_finite(model, self.body.final, tokens)
+        self.body: Body = self._clean_pass(keep)
+
+    def _clean_pass(self, keep: Prefix | None) -> Body:
+        """Some sequences at a time: the job that this is a part of can stop, or make way, in between."""
+        size = rows_per_pass(self._model, self._tokens.shape[1], patterns=self.engine == "hooks")
+        bodies: list[Body] = []
+        prefixes: list[Prefix] = []
+        for rows in self._tokens.split(size):
+            current_control().checkpoint()
+            prefix = None if keep is None else Prefix(keep.n_tokens)
+            with torch.no_grad(), remembering(prefix):
+                bodies.append(run_body(self._model, rows, keep_inputs=True, module=self._module))
+            check_finite(self._model, bodies[-1].final, rows)
+            prefixes += [] if prefix is None else [prefix]
+        if keep is not None:
+            keep.join(prefixes)
+        inputs = tuple(torch.cat(layer) for layer in zip(*(body.inputs for body in bodies), strict=True))
+        return Body(torch.cat([body.final for body in bodies]), inputs, bodies[0].calls)
 
     def run(self, layer: int, hidden: Hidden, edit: LayerEdit | None = None) -> Hidden:
         """Block `layer` on `hidden`, whatever its batch, with `edit` inside."""

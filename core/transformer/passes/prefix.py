@@ -7,11 +7,12 @@ for a model is not taken from its name: `agreement` tries it, at the length that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,6 +29,11 @@ class Prefix:
     def keep(self, key: Shared, value: Shared) -> None:
         """Keep one more layer's; copies, so that the rest of the pass is not kept with them."""
         self.layers.append((key[:, :, : self.n_tokens].clone(), value[:, :, : self.n_tokens].clone()))
+
+    def join(self, parts: Sequence[Prefix]) -> None:
+        """Take what was kept of the sequences in several parts."""
+        layers = zip(*(part.layers for part in parts), strict=True)
+        self.layers = [tuple(torch.cat(each) for each in zip(*layer, strict=True)) for layer in layers]  # type: ignore[misc]
 
     def of(self, rows: slice) -> Prefix:
         """The same of some of the sequences."""

@@ -12,6 +12,7 @@ from core.attention.head_scores import HeadScores
 from core.attention.words import behaviour_sentence, losses_sentence, set_remark
 from core.behaviour import Behaviour
 from core.numbers import NOTHING, share
+from core.settings.cost import expected_seconds
 from core.settings.subject import Subject
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import await_result, job_key
@@ -98,4 +99,5 @@ def behaviour_numbers(subject: Subject, scores: HeadScores) -> None:
 
 def _whole_scores(subject: Subject) -> HeadScores | None:
     """Both steps of the scores; None, with progress in this place, while the second is not there."""
-    return await_result(job_key(subject, "behaviour"), partial(score_heads, subject), _DOING, background=True)
+    work = partial(score_heads, subject)
+    return await_result(job_key(subject, "behaviour"), work, _DOING, background=True, seconds=expected_seconds(subject, 3.5))

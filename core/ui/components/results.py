@@ -19,11 +19,12 @@ from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, To
 from core.ablation.screening import ALWAYS_EXACT_LAYERS
 from core.ablation.sweep import Sweep
 from core.heads import HeadSet, named
+from core.settings.cost import PASSES_OF_ONE_SET, expected_seconds
 from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.text.paragraph import PARAGRAPH
 from core.ui.frame.waiting import await_job, await_result, job_key
-from core.verdicts.cached import judge, nominees
+from core.verdicts.cached import judge, nominees, verdict_seconds
 from core.verdicts.judgement import Judgement
 from core.verdicts.nominees import Nominee
 
@@ -31,7 +32,8 @@ from core.verdicts.nominees import Nominee
 def ablation_of(subject: Subject, heads: HeadSet, mode: Mode) -> Ablation | None:
     """The ablation on the probe, without a text."""
     work = partial(ablate, subject, heads, mode, text=None)
-    return await_result(job_key(subject, "ablation", mode, named(heads)), work, "Taking heads away")
+    key = job_key(subject, "ablation", mode, named(heads))
+    return await_result(key, work, "Taking heads away", seconds=expected_seconds(subject, 2.0))
 
 
 def text_ablation_of(subject: Subject, heads: HeadSet, mode: Mode, paragraph: str) -> Ablation | None:
@@ -45,34 +47,37 @@ def kept_alone(subject: Subject, others: HeadSet, mode: Mode) -> Ablation | None
     """The ablation of every head but the set (`others`)."""
     work = partial(ablate, subject, others, mode, text=None)
     key = job_key(subject, "ablation", mode, named(others))
-    return await_result(key, work, "Keeping only these heads", background=True)
+    return await_result(key, work, "Keeping only these heads", background=True, seconds=expected_seconds(subject, 2.0))
 
 
 def baselines_of(subject: Subject, heads: HeadSet, mode: Mode) -> Baselines | None:
     """The same ablation of other sets."""
     work = partial(random_baselines, subject, heads, mode)
     key = job_key(subject, "baselines", mode, named(heads))
-    return await_result(key, work, "Taking other heads away, to compare", background=True)
+    seconds = expected_seconds(subject, PASSES_OF_ONE_SET * DEFAULT_BASELINES)
+    return await_result(key, work, "Taking other heads away, to compare", background=True, seconds=seconds)
 
 
 def total_effect_of(subject: Subject, heads: HeadSet, mode: Mode) -> TotalEffect | None:
     """What the heads give the right token's logit."""
     work = partial(total_effect, subject, heads, mode)
     key = job_key(subject, "total effect", mode, named(heads))
-    return await_result(key, work, "Reading the right token's logit", background=True)
+    return await_result(key, work, "Reading the right token's logit", background=True, seconds=expected_seconds(subject, 3.0))
 
 
 def patched_in_of(subject: Subject, heads: HeadSet) -> PatchedIn | None:
     """What the heads' own outputs do in a run without an earlier copy."""
     work = partial(patched_in, subject, heads)
-    return await_result(job_key(subject, "patched in", named(heads)), work, "Putting these heads into a run", background=True)
+    key, doing = job_key(subject, "patched in", named(heads)), "Putting these heads into a run"
+    return await_result(key, work, doing, background=True, seconds=expected_seconds(subject, 3.0))
 
 
 def singles_of(subject: Subject, heads: HeadSet, mode: Mode) -> Float[np.ndarray, " heads"] | None:
     """The effect of each head alone."""
     work = partial(single_effects, subject, heads, mode)
     key = job_key(subject, "singles", mode, named(heads))
-    return await_result(key, work, "Taking one head away at a time", background=True)
+    seconds = expected_seconds(subject, PASSES_OF_ONE_SET * len(heads))
+    return await_result(key, work, "Taking one head away at a time", background=True, seconds=seconds)
 
 
 def estimate_of(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n_heads"] | None:
@@ -80,7 +85,8 @@ def estimate_of(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n_h
     if subject.card.n_layers <= ALWAYS_EXACT_LAYERS:
         return None
     work = partial(screen_estimate, subject, mode)
-    return await_result(job_key(subject, "estimate", mode), work, "Estimating every head's effect")
+    seconds = expected_seconds(subject, 4.0)
+    return await_result(job_key(subject, "estimate", mode), work, "Estimating every head's effect", seconds=seconds)
 
 
 def map_of(subject: Subject, mode: Mode) -> CausalMap | None:
@@ -92,7 +98,8 @@ def map_of(subject: Subject, mode: Mode) -> CausalMap | None:
     if known is None or not known.complete:
         doing = "Taking each head away alone; the map fills in as it comes"
         work = partial(causal_map, subject, mode)
-        whole = await_job(job_key(subject, "map", mode), work, doing, background=True, live=True)
+        seconds = expected_seconds(subject, PASSES_OF_ONE_SET * subject.card.n_layers * subject.card.n_heads)
+        whole = await_job(job_key(subject, "map", mode), work, doing, background=True, live=True, seconds=seconds)
         known = whole if whole is not None else known_causal_map(subject, mode)
     return known
 
@@ -108,20 +115,22 @@ def sweep_of(
     if known is None:
         alone = partial(sweep, subject, thresholds, mode, score=score, count=0)
         key = job_key(subject, "sweep", mode, score, *thresholds)
-        known = await_job(key, alone, f"Sweeping the threshold ({mode})")
+        seconds = expected_seconds(subject, PASSES_OF_ONE_SET * len(thresholds))
+        known = await_job(key, alone, f"Sweeping the threshold ({mode})", seconds=seconds)
     if known is None or not count or not _lacks_baselines(known):
         return known
     whole = partial(sweep, subject, thresholds, mode, score=score, count=count)
     key = job_key(subject, "sweep beside other sets", mode, score, count, *thresholds)
     doing = "Taking other heads away, to compare; their range fills in as it comes"
-    return await_job(key, whole, doing, background=True, live=True) or known
+    seconds = expected_seconds(subject, PASSES_OF_ONE_SET * count * len(thresholds))
+    return await_job(key, whole, doing, background=True, live=True, seconds=seconds) or known
 
 
 def judged_of(subject: Subject, floor: float) -> Judgement | None:
     """The verdicts. A new floor computes nothing."""
     work = partial(judge, subject, floor=floor)
     doing = "Testing every head on several lengths; this happens once for these settings"
-    found = await_result(job_key(subject, "verdicts"), work, doing)
+    found = await_result(job_key(subject, "verdicts"), work, doing, seconds=verdict_seconds(subject))
     # The job may have been asked for with another floor.
     return found if found is None or found.floor == floor else work()
 
@@ -130,7 +139,8 @@ def nominees_of(subject: Subject, floor: float) -> tuple[Nominee, ...] | None:
     """Heads that matter and do not match, without holding the page up."""
     work = partial(nominees, subject, floor=floor)
     key = job_key(subject, "nominees", floor)
-    return await_result(key, work, "Taking heads without a label away", background=True)
+    doing = "Taking heads without a label away"
+    return await_result(key, work, doing, background=True, seconds=verdict_seconds(subject))
 
 
 def _lacks_baselines(sweep: Sweep) -> bool:

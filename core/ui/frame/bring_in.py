@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from ipaddress import ip_address
+
 import streamlit as st
+from streamlit.runtime import exists
 
 from core.errors import HeadScopeError, ModelUnavailable
 from core.models.catalogue import CatalogueEntry, find_entry
+from core.runtime.jobs import current_control
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import await_job
 
@@ -17,6 +22,13 @@ def offer_to_bring_in(name: str, reason: ModelUnavailable) -> None:
     entry = _missing(name)
     if entry is None:
         st.error(verbatim(str(reason)), icon=":material/error:")
+        return
+    if not downloads_allowed():
+        st.warning(verbatim(str(reason)), icon=":material/cloud_off:")
+        st.caption(
+            "This server is open to others, so visitors cannot bring models in. Whoever runs it can, with "
+            f"`python -m core models add {entry.name}`, or allow it with `HEADSCOPE_ALLOW_DOWNLOADS=1`."
+        )
         return
     wanted: set[str] = st.session_state.setdefault(_WANTED, set())
     if entry.name not in wanted:
@@ -46,4 +58,23 @@ def _missing(name: str) -> CatalogueEntry | None:
 def _bring_in(name: str) -> str:
     from core.models.fetching.add import add_model
 
-    return str(add_model(name))
+    # The network may take its time: the turn to compute is somebody else's meanwhile.
+    with current_control().waiting():
+        return str(add_model(name))
+
+
+def downloads_allowed() -> bool:
+    """Whether a visitor may bring a model in: as `HEADSCOPE_ALLOW_DOWNLOADS` says, else only where nobody else can visit."""
+    said = os.environ.get("HEADSCOPE_ALLOW_DOWNLOADS", "").strip().lower()
+    if said:
+        return said in ("1", "true", "yes", "on")
+    return not exists() or _is_loopback(st.get_option("server.address"))
+
+
+def _is_loopback(address: str | None) -> bool:
+    if address == "localhost":
+        return True
+    try:
+        return ip_address(address or "").is_loopback
+    except ValueError:
+        return False

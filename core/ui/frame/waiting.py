@@ -5,7 +5,7 @@ However many sessions ask for the same thing, it is computed once; cancelling ta
 
 from __future__ import annotations
 
-import uuid
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -18,13 +18,14 @@ from core.attention.scores import SECOND_STEP
 from core.runtime.cache import if_cached
 from core.runtime.jobs import Job, default_pool
 from core.runtime.store import default_store
+from core.settings.cost import check_cost, expected_seconds, spoken
 from core.settings.subject import Subject
+from core.ui.frame.presence import person, present, viewer
 from core.ui.frame.state import note_poll
 
 T = TypeVar("T")
 _ASKED = "asked_for"
 _CANCELLED = "cancelled"
-_VIEWER = "viewer"
 # Work shorter than this shows no progress bar, which would only flicker.
 _PATIENCE_SECONDS = 0.6
 _POLL_SECONDS = 0.5
@@ -54,11 +55,21 @@ def awaited_scores(subject: Subject, name: str = "induction") -> HeadScores | No
     if whole is not None:
         return whole
     if name in SECOND_STEP:
-        return await_result(job_key(subject, "behaviour"), partial(score_heads, subject), doing)
-    return await_result(job_key(subject, "scores"), partial(first_scores, subject), doing)
+        work, seconds = partial(score_heads, subject), expected_seconds(subject, 3.5)
+        return await_result(job_key(subject, "behaviour"), work, doing, seconds=seconds)
+    work, seconds = partial(first_scores, subject), expected_seconds(subject, 1.8)
+    return await_result(job_key(subject, "scores"), work, doing, seconds=seconds)
 
 
-def await_result(key: str, work: Callable[[], T], doing: str, *, background: bool = False, live: bool = False) -> T | None:
+def await_result(
+    key: str,
+    work: Callable[[], T],
+    doing: str,
+    *,
+    background: bool = False,
+    live: bool = False,
+    seconds: float = math.inf,
+) -> T | None:
     """What `work` returns: at once if all that it takes is cached, else as a job that everybody who asks for `key` shares.
 
     None while it is not there; meanwhile its progress is shown in this place, and when it is finished the page runs again.
@@ -69,15 +80,27 @@ def await_result(key: str, work: Callable[[], T], doing: str, *, background: boo
         doing: what is being done, shown above the progress bar.
         background: make way for other people's short work.
         live: the page also runs again when the job has a new partial result to show.
+        seconds: how long it is expected to take here (`expected_seconds`): short work goes first, and what would hold
+            everybody up is not begun.
 
     Raises:
-        HeadScopeError: what the work raised for the person to read.
+        HeadScopeError: what the work raised for the person to read, or BadInput for what would take too long.
     """
     known = if_cached(work)
-    return known if known is not None else await_job(key, work, doing, background=background, live=live)
+    if known is not None:
+        return known
+    return await_job(key, work, doing, background=background, live=live, seconds=seconds)
 
 
-def await_job(key: str, work: Callable[[], T], doing: str, *, background: bool = False, live: bool = False) -> T | None:
+def await_job(
+    key: str,
+    work: Callable[[], T],
+    doing: str,
+    *,
+    background: bool = False,
+    live: bool = False,
+    seconds: float = math.inf,
+) -> T | None:
     """As `await_result`, for work whose result is in no cache."""
     asked, cancelled = _keys(_ASKED), _keys(_CANCELLED)
     if key in cancelled:
@@ -90,7 +113,10 @@ def await_job(key: str, work: Callable[[], T], doing: str, *, background: bool =
         st.button("Try again", key=f"again {key}", on_click=asked.discard, args=(key,), icon=":material/refresh:")
         raise job.error
     if job is None:
-        job = default_pool().submit(key, lambda control: work(), viewer=_viewer(), background=background)
+        if seconds < math.inf:
+            check_cost(seconds)
+        job = default_pool().submit(key, lambda control: work(), viewer(), background, person=person(), seconds=seconds)
+        default_pool().watch_presence(present)
         asked.add(key)
     try:
         result: T | None = job.result(timeout=0 if background else _PATIENCE_SECONDS)
@@ -121,7 +147,7 @@ def _watch(job: Job[T], key: str, doing: str, shown: object, live: bool) -> None
 
 
 def _cancel(job: Job[T], key: str) -> None:
-    job.cancel(_viewer())
+    job.cancel(viewer())
     _keys(_ASKED).discard(key)
     _keys(_CANCELLED).add(key)
 
@@ -133,12 +159,10 @@ def _keys(name: str) -> set[str]:
 
 def _how_far(job: Job[T]) -> str:
     if job.state == "queued":
-        return "waiting for other work on this machine to finish"
+        ahead = default_pool().place(job)
+        return "waiting for other work here" + ("; next in line" if ahead == 0 else f"; {ahead} in line before it")
     left = job.eta_seconds
+    if left is None and job.expected_seconds < math.inf:
+        left = job.expected_seconds
     message = job.message or "starting"
-    return f"{message}: {job.fraction:.0%}" + ("" if left is None else f", about {max(1, round(left))} s left")
-
-
-def _viewer() -> str:
-    viewer: str = st.session_state.setdefault(_VIEWER, uuid.uuid4().hex)
-    return viewer
+    return f"{message}: {job.fraction:.0%}" + ("" if left is None else f", about {spoken(left)} left")

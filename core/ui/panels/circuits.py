@@ -27,6 +27,7 @@ from core.circuits.words import (
 from core.figures.circuits.circuit import circuit_graph, describe_circuit, describe_pruned, pruned_matching
 from core.figures.circuits.composition import composition_maps, describe_composition
 from core.heads import Head, HeadSet, named, names
+from core.settings.cost import PASSES_OF_A_CIRCUIT, expected_seconds
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
 from core.settings.provenance import measured_on
 from core.sharing.commands import circuit_command
@@ -36,6 +37,7 @@ from core.ui.frame.page import Page
 from core.ui.frame.sentences import metric_change, verbatim
 from core.ui.frame.state import set_control
 from core.ui.frame.waiting import await_result, job_key
+from core.verdicts.cached import verdict_seconds
 
 _MODE = "circuit_mode"
 _RECEIVER = "circuit_receiver"
@@ -62,7 +64,9 @@ def mode_choice(page: Page) -> Mode:
 def circuit_of(page: Page, mode: Mode) -> Circuit | None:
     """The circuit; None while it is not there."""
     doing = "Calling heads, reading their weights, and cutting each path"
-    return await_result(job_key(page.subject, "circuit", mode), partial(circuit, page.subject, mode), doing)
+    seconds = verdict_seconds(page.subject) + expected_seconds(page.subject, PASSES_OF_A_CIRCUIT)
+    work = partial(circuit, page.subject, mode)
+    return await_result(job_key(page.subject, "circuit", mode), work, doing, seconds=seconds)
 
 
 def prunings_of(page: Page, heads: HeadSet, mode: Mode) -> list[Pruning] | None:
@@ -72,7 +76,8 @@ def prunings_of(page: Page, heads: HeadSet, mode: Mode) -> list[Pruning] | None:
         return [prune(page.subject, head, mode) for head in heads]
 
     doing = "Taking one head away at a time and measuring all others again"
-    return await_result(job_key(page.subject, "prune", mode, named(heads)), work, doing)
+    seconds = expected_seconds(page.subject, 2.0 * len(heads))
+    return await_result(job_key(page.subject, "prune", mode, named(heads)), work, doing, seconds=seconds)
 
 
 def graph_panel(page: Page, found: Circuit, scores: HeadScores) -> None:

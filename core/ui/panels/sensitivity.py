@@ -12,6 +12,7 @@ from core.attention.tables import spread_rows
 from core.attention.words import sensitivity_sentences
 from core.figures.attention.sensitivity import describe_sensitivity, sensitivity_overlay, sensitivity_panels
 from core.heads import HeadSet
+from core.settings.cost import PASSES_OF_SENSITIVITY, expected_seconds
 from core.settings.provenance import measured_on
 from core.sharing.commands import sensitivity_command
 from core.sharing.facts import sensitivity_facts
@@ -27,7 +28,8 @@ def sensitivity_of(page: Page) -> Sensitivity | None:
     """The score at every setting; None, with progress shown, while it is not there."""
     score = page.view.score
     doing = "Measuring every head at other lengths and seeds, and with the BOS changed"
-    return await_result(job_key(page.subject, "sensitivity", score), partial(sensitivity, page.subject, score), doing)
+    key, work = job_key(page.subject, "sensitivity", score), partial(sensitivity, page.subject, score)
+    return await_result(key, work, doing, seconds=expected_seconds(page.subject, PASSES_OF_SENSITIVITY))
 
 
 def shown_heads(page: Page, found: Sensitivity) -> HeadSet:

@@ -1,0 +1,73 @@
+"""A tokenizer from somebody's folder is read in a process of its own first, with bounded time and memory.
+
+A few lines can make one that turns a letter into gigabytes, or that stops the process that reads it. Whether a file has passed
+is kept under its digest, so each is tried once on a machine.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from core.errors import ModelUnavailable
+from core.models.formats.digest import file_sha256
+from core.models.paths import bundled_root, shown
+from core.runtime.keys import result_key
+from core.runtime.store import Stored, default_store
+from core.runtime.versions import library_versions
+
+SECONDS = 60
+MOST_BYTES = 200_000_000
+# What the process may take beside the file itself, which a tokenizer keeps several times over.
+MEMORY = 2_000_000_000
+# Every printable letter of ASCII, alone and side by side, and some others: what grows without bound shows.
+_TRIAL = """
+import resource, sys
+path, memory = sys.argv[1], int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+from tokenizers import Tokenizer
+tokenizer = Tokenizer.from_file(path)
+tokenizer.no_truncation()
+tokenizer.no_padding()
+letters = [chr(code) for code in range(32, 127)] + list("\\n\\t\\u00a0\\u00df\\u00e9\\u0416\\u05d0\\u4e2d\\U0001f600")
+for text in (*letters, "".join(letters), "The quick brown fox. " * 8):
+    ids = tokenizer.encode(text, add_special_tokens=True).ids
+    if len(ids) > 64 + 64 * len(text):
+        sys.exit(3)
+    tokenizer.decode(ids)
+tokenizer.get_vocab(with_added_tokens=True)
+"""
+
+
+def check_tokenizer_file(path: Path) -> None:
+    """Raises ModelUnavailable, with one sentence, for a tokenizer that does not read, or that goes out of bounds."""
+    if path.resolve().is_relative_to(bundled_root().resolve()):
+        return
+    whose = f"The file {path.name} of {shown(path.parent)}"
+    if path.stat().st_size > MOST_BYTES:
+        raise ModelUnavailable(f"{whose} is larger than {MOST_BYTES // 1_000_000} MB, which no tokenizer is.")
+    key = result_key("tokenizer-trial", file=file_sha256(path), libraries=library_versions())
+    found = default_store().get_or_compute(key, lambda: Stored({}, {"problem": _problem(path)})).meta["problem"]
+    if found:
+        raise ModelUnavailable(f"{whose} {found}.")
+
+
+def _problem(path: Path) -> str:
+    """What is wrong with a tokenizer, as the rest of a sentence; empty for one that passes."""
+    if sys.platform == "win32":  # no limits can be set there
+        return ""
+    memory = MEMORY + 20 * path.stat().st_size
+    command = [sys.executable, "-I", "-c", _TRIAL, str(path), str(memory)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return f"takes more than {SECONDS} s to read a few letters, so it is not used"
+    if done.returncode == 0:
+        return ""
+    if done.returncode == 3:
+        return "turns a few letters into very many tokens, so it is not used"
+    if done.returncode < 0 or b"MemoryError" in done.stderr or b"memory allocation" in done.stderr:
+        return "takes too much memory to read a few letters, or stops whoever reads it, so it is not used"
+    return "is not a readable tokenizer"
