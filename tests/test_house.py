@@ -50,5 +50,6 @@ def test_tests_mirror_core() -> None:
         "pages",
         "browser",
         "zoo",
+        "load",
     }
     assert rooms <= {path.name for path in (ROOT / "core").iterdir() if path.is_dir()}

@@ -3,9 +3,9 @@
 On a few cores, thirty passes one after the other end sooner, and in less memory, than thirty at once, so there are few turns
 (one by default). Long work hands its turn back between its steps, and each time it goes to the most urgent work that waits:
 
-- work that somebody is looking at before background work;
-- then the work of whoever has had least lately, in levels that double: below a few seconds all are equal, so that thirty short
-  jobs are done one after the other and not all at the end;
+- the work of whoever has had least lately, in levels that double: below two seconds all are equal, so that thirty short jobs
+  are done one after the other and not all at the end;
+- then work that a page cannot do without before background work;
 - then the shortest, as far as that is known; then what came first.
 
 A person is whoever the pool is told that a viewer is; work that several want counts as that of the one who has had least, and
@@ -167,5 +167,5 @@ class Turns:
             return None
         return min(too_long, key=lambda pair: pair[0])[1]
 
-    def _order(self, work: Work) -> tuple[bool, int, float, int]:
-        return work.background, self._ledger.level(work.people), work.seconds_left, work.sequence
+    def _order(self, work: Work) -> tuple[int, bool, float, int]:
+        return self._ledger.level(work.people), work.background, work.seconds_left, work.sequence

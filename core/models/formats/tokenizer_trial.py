@@ -14,7 +14,6 @@ from core.errors import ModelUnavailable
 from core.models.formats.digest import file_sha256
 from core.models.paths import bundled_root, shown
 from core.runtime.keys import result_key
-from core.runtime.store import Stored, default_store
 from core.runtime.versions import library_versions
 
 SECONDS = 60
@@ -45,6 +44,9 @@ def check_tokenizer_file(path: Path) -> None:
     """Raises ModelUnavailable, with one sentence, for a tokenizer that does not read, or that goes out of bounds."""
     if path.resolve().is_relative_to(bundled_root().resolve()):
         return
+    # Of a chosen model alone: a figure that names models needs no store.
+    from core.runtime.store import Stored, default_store
+
     whose = f"The file {path.name} of {shown(path.parent)}"
     if path.stat().st_size > MOST_BYTES:
         raise ModelUnavailable(f"{whose} is larger than {MOST_BYTES // 1_000_000} MB, which no tokenizer is.")

@@ -30,7 +30,22 @@ def viewer() -> str:
 def person() -> str:
     """Whose window this is: a browser with twenty of them is one person; a window that does not say is its own."""
     cookie = st.context.cookies.get(_COOKIE) if exists() else None
-    return viewer() if not isinstance(cookie, str) or not cookie else hashlib.sha256(cookie.encode()).hexdigest()
+    return viewer() if not isinstance(cookie, str) or not cookie else hashlib.sha256(browser_of(cookie)).hexdigest()
+
+
+def browser_of(cookie: str) -> bytes:
+    """What a browser's cookie against forged requests keeps: its text is masked anew with every answer.
+
+    `2|mask|masked token|time`, the first two as hexadecimal numbers; whatever is none of that is taken as it is.
+    """
+    version, *rest = cookie.split("|")
+    try:
+        mask, masked = (bytes.fromhex(part) for part in rest[:2])
+    except ValueError:
+        return cookie.encode()
+    if version != "2" or not mask:
+        return cookie.encode()
+    return bytes(byte ^ mask[place % len(mask)] for place, byte in enumerate(masked))
 
 
 def present(name: str) -> bool:
