@@ -246,11 +246,12 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             _take(functools.partial(_try_file_lock, lock), lock.release, Watch(Path(lock.lock_file)))
         except _Stalled:
+            yield
+            # After what was computed here is kept: a write that goes well takes earlier warnings back.
             self.warning = (
                 f"Another process that computes here has not stirred for {STALLED_SECONDS:.0f} s, so its result was not waited "
                 "for: it may have been stopped."
             )
-            yield
             return
         except OSError as error:
             # Nothing can be written here, so no other process can share this result either.

@@ -21,8 +21,10 @@ from core.attention.scores import table_digest
 from core.behaviour import State, strongest
 from core.errors import BadInput, Withheld
 from core.heads import Head, HeadSet
+from core.probes.probe import Probe
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
+from core.runtime.lru import Lru
 from core.runtime.store import Stored, default_store
 from core.settings.cost import expected_seconds
 from core.settings.experiment import EFFECT_FLOOR
@@ -78,6 +80,23 @@ def judge(
     matches = matching(seen.evidence, seen.q).above(floor)
     with control.part(2, 3, "taking matching heads away"):
         total = _total_effects(bench, tuple(Head(*map(int, head)) for head in np.argwhere(matches)), mode)
+    # All that it rests on is at hand now; what it comes to is asked for at every drawing of a page.
+    key = (_seen_key(subject, probes_of(plan.picking)), bench.key("judgement", mode=mode, floor=floor))
+    return _judgements.get_or_make(key, lambda: _judgement(plan, seen, writing, copying, total, floor, mode))
+
+
+_judgements: Lru[tuple[str, str], Judgement] = Lru(32)
+
+
+def _judgement(
+    plan: Plan,
+    seen: _Seen,
+    writing: _Writing,
+    copying: Float[np.ndarray, "n_layers n_heads"],
+    total: Float[np.ndarray, "n_layers n_heads sequences"],
+    floor: float,
+    mode: Mode,
+) -> Judgement:
     effects = Effects(total, writing.direct, writing.gain, _effect_lengths(plan), writing.withheld)
     behaviour = strongest(list(seen.behaviours))
     return Judgement(
@@ -156,9 +175,7 @@ def _seen(subject: Subject, plan: Plan) -> _Seen:
         arrays = {field.name: getattr(evidence, field.name) for field in fields(Evidence)}
         return Stored(arrays | {"q": contrast_q_values(evidence.contrast)}, {"behaviours": list(states)})
 
-    digests = [probe.digest for probe in probes]
-    key = subject.model_key("verdict", probes=digests, verdict_version=VERDICT_VERSION, table=table_digest())
-    stored = cached(key, compute)
+    stored = cached(_seen_key(subject, probes), compute)
     evidence = Evidence(**{field.name: stored.arrays[field.name] for field in fields(Evidence)})
     return _Seen(evidence, stored.arrays["q"], tuple(stored.meta["behaviours"]))
 
@@ -183,6 +200,11 @@ class _Bench:
         return self.subject.model_key(
             kind, probes=digests, ablation_version=ABLATION_VERSION, verdict_version=VERDICT_VERSION, **parts
         )
+
+
+def _seen_key(subject: Subject, probes: Sequence[Probe]) -> str:
+    digests = [probe.digest for probe in probes]
+    return subject.model_key("verdict", probes=digests, verdict_version=VERDICT_VERSION, table=table_digest())
 
 
 def _writing(bench: _Bench) -> _Writing:
