@@ -9,8 +9,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # One thread for each test worker: two workers with two threads each would fight over two cores.
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
+COMPILE := --quiet --universal --python-version 3.11 --no-annotate --no-header
+TORCH := torch triton $(shell sed -n 's/^\(\(nvidia\|cuda\)[a-z0-9-]*\)==.*/\1/p' constraints.txt)
 
-.PHONY: run install install-dev browser models test lint bundled-results model-list zoo bench clean
+.PHONY: run install install-dev browser models test lint bundled-results model-list zoo bench constraints audit clean
 
 run: install
 	$(BIN)/python -m streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
@@ -21,14 +23,27 @@ install-dev: .venv/installed-dev
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/installed: requirements.txt | .venv/bin/python
-	$(if $(TORCH_INDEX),$(PIP) install --index-url $(TORCH_INDEX) $$(grep '^torch==' requirements.txt))
-	$(PIP) install -r requirements.txt
+.venv/installed: requirements.txt constraints.txt | .venv/bin/python
+	$(if $(TORCH_INDEX),$(PIP) install --no-deps --index-url $(TORCH_INDEX) $$(grep '^torch==' requirements.txt))
+	$(PIP) install -r requirements.txt -c constraints.txt
 	touch $@
 
 .venv/installed-dev: requirements-dev.txt .venv/installed
-	$(PIP) install -r requirements-dev.txt
+	$(PIP) install -r requirements-dev.txt -c constraints.txt
 	touch $@
+
+# After a change of either requirements file: every version below them (constraints.txt), and what the image installs, by digest
+# (requirements.lock). torch is apart, for its build differs by machine.
+constraints: install-dev
+	$(PIP) install uv==0.13.9
+	$(BIN)/uv pip compile requirements-dev.txt $(COMPILE) -o constraints.txt
+	$(BIN)/uv pip compile requirements.txt $(COMPILE) -c constraints.txt --generate-hashes $(addprefix --no-emit-package ,$(TORCH)) \
+		-o requirements.lock
+
+# Known weaknesses of what is installed, where the index answers.
+audit: install
+	$(PIP) install pip-audit==2.10.1
+	$(BIN)/pip-audit --disable-pip --no-deps -r constraints.txt
 
 browser: install-dev
 	$(BIN)/python -m tests.helpers.browser --install

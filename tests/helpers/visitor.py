@@ -55,7 +55,7 @@ class Visitor:
             )
         )
         self._polls: dict[str, tuple[float, float]] = {}
-        self._waiting, self._page_hash = False, ""
+        self._waiting, self._running, self._page_hash = False, False, ""
         self._ask()
 
     def close(self) -> None:
@@ -68,7 +68,8 @@ class Visitor:
         while time.monotonic() < deadline:
             if self._listen(0.1):
                 still = time.monotonic()
-            if self.finished_runs and not self._polls and not self._waiting and time.monotonic() - still > quiet:
+            busy = self._polls or self._waiting or self._running
+            if self.finished_runs and not busy and time.monotonic() - still > quiet:
                 return self
         raise AssertionError(f"{self.page} {self.parameters} was not done in {seconds:.0f} s: {self.progress[-1:]}")
 
@@ -125,7 +126,7 @@ class Visitor:
             # The first run after a poll is the fragment's; one that follows it is of the whole page.
             if not self._polling:
                 self.texts, self.errors, self._polls = [], [], {}
-            self._polling = False
+            self._polling, self._running = False, True
         elif kind == "navigation":
             self._page_hash = message.navigation.page_script_hash
         elif kind == "auto_rerun":
@@ -133,6 +134,7 @@ class Visitor:
         elif kind == "stop_auto_rerun":
             self._polls = {}
         elif kind == "script_finished":
+            self._running = False
             if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                 self._waiting = False
             if message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
