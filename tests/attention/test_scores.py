@@ -189,7 +189,11 @@ def digest() -> Iterator[Callable[[], str]]:
         table_digest.cache_clear()
         return table_digest()
 
+    before = dict(SCORES)
     yield afresh
+    # In the order they were in, too: one that was taken out comes back as the last, and the digest would be another.
+    SCORES.clear()
+    SCORES.update(before)
     table_digest.cache_clear()
 
 
