@@ -4,7 +4,7 @@ import platform
 
 import torch
 
-from benchmarks import causal_map, cold_start, growth, memory, score_pass, threshold_tick, verdicts, weights
+from benchmarks import causal_map, cold_start, growth, memory, room, score_pass, threshold_tick, verdicts, weights
 from benchmarks.rows import markdown
 
 if __name__ == "__main__":
@@ -18,6 +18,7 @@ if __name__ == "__main__":
         *causal_map.main([]),
         *verdicts.main(),
         *growth.main([]),
+        *room.main(),
     ]
     failed = [row.what for row in rows if row.verdict == "FAIL"]
     print(f"\n## Everything\n\n{markdown(rows)}\n\n{len(rows)} rows, {len(failed)} failed.", *failed, sep="\n- ")

@@ -132,14 +132,14 @@ def closed_row(address: str, process: psutil.Process) -> Row:
     return Row("20 long links, all closed: processors busy 40 s later", (busy_seconds(process) - before) / 5)
 
 
-def main() -> None:
-    """Print every row."""
+def main() -> list[Row]:
+    """Every row, printed."""
     with server() as (address, process):
         rows = page_rows(address, process)
         rows.append(health_row(address, process))
         rows.append(bystander_row(address))
         rows.append(closed_row(address, process))
-    report("A room on one server", rows)
+    return report("A room on one server", rows)
 
 
 if __name__ == "__main__":
