@@ -26,6 +26,8 @@ _MOST_SENTENCES = 12
 ORDER: tuple[Label, ...] = get_args(Label)
 # Shares of the gain are told to three digits: the floor has two.
 _SHARE_DIGITS = 3
+# Below so much of what its removal costs, a head's own writing is not the way by which it acts.
+MOSTLY = 0.5
 
 
 def ordered(judged: Judgement) -> tuple[Verdict, ...]:
@@ -102,7 +104,12 @@ def _route(verdict: Verdict, judged: Judgement) -> str:
         return f"by which route is not said ({judged.withheld.rstrip('.') or 'what it writes itself is not known'})"
     own = f"what it writes itself is worth {_share(verdict.direct_effect)}"
     if verdict.role_route == "direct":
-        return f"directly: {own}"
+        share = verdict.direct_effect.value / verdict.total_effect.value
+        # Surely above nothing is not the same as all of it.
+        if share < MOSTLY:
+            return f"in part directly: {own}, the rest goes through later layers"
+        more = abs(verdict.direct_effect.value) > max(abs(verdict.total_effect.low), abs(verdict.total_effect.high))
+        return f"directly: {own}" + (", more than is lost: later layers make up for a part" if more else "")
     sure = "not surely above 0" if verdict.label == "induction" else "not surely below 0"
     return f"through later layers: {own}, {sure}"
 

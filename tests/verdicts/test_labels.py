@@ -259,7 +259,15 @@ def _numbers(text: str) -> list[float]:
 @pytest.mark.parametrize(
     "head,total,direct,says",
     [
-        (TRUE_HEAD, 0.2, 0.1, ["loses 0.200 (0.200 to 0.200)", "directly: what it writes itself is worth 0.100"]),
+        (TRUE_HEAD, 0.2, 0.11, ["loses 0.200 (0.200 to 0.200)", ", directly: what it writes itself is worth 0.110"]),
+        (
+            TRUE_HEAD,
+            0.2,
+            0.02,
+            [", in part directly: what it writes itself is worth 0.020", "the rest goes through later layers"],
+        ),
+        (TRUE_HEAD, 0.1, 0.3, [", directly: what it writes itself is worth 0.300", "more than is lost: later layers make up"]),
+        (TRUE_HEAD, -0.2, -0.02, ["gains 0.200", ", in part directly: what it writes itself is worth −0.020"]),
         (TRUE_HEAD, 0.2, 0.0, ["through later layers: what it writes itself is worth", "not surely above 0"]),
         (TRUE_HEAD, -0.2, 0.1, ["gains 0.200 (0.200 to 0.200)", "through later layers", "not surely below 0"]),
         (TRUE_HEAD, 0.0, 0.1, ["within ±0.01: no effect"]),
