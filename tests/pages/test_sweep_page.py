@@ -11,6 +11,7 @@ from core.attention.cached import score_heads
 from core.heads import heads_above
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.verdicts.conformance import conformance
 from tests.helpers.app import SHORT, figures, open_page, overlays, said
 
 SUBJECT = bind(Request("by-construction", length=20, sequences=2))
@@ -18,8 +19,9 @@ SUBJECT = bind(Request("by-construction", length=20, sequences=2))
 
 @pytest.fixture(scope="module", autouse=True)
 def measured(own_store: None) -> None:
-    """A store that holds the sweep that is looked at here."""
+    """A store that holds the sweep that is looked at here, and that the model was checked."""
     sweep(SUBJECT, DEFAULT_GRID, "mean")
+    conformance(SUBJECT)
 
 
 def page(**parameters: str) -> AppTest:

@@ -122,7 +122,8 @@ def sweep_of(
     whole = partial(sweep, subject, thresholds, mode, score=score, count=count)
     key = job_key(subject, "sweep beside other sets", mode, score, count, *thresholds)
     doing = "Taking other heads away, to compare; their range fills in as it comes"
-    seconds = expected_seconds(subject, PASSES_OF_ONE_SET * count * len(thresholds))
+    sets = {row.heads for row in known.rows if row.heads and row.others is None}
+    seconds = expected_seconds(subject, PASSES_OF_ONE_SET * count * len(sets))
     return await_job(key, whole, doing, background=True, live=True, seconds=seconds) or known
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.runtime.cache import if_cached
+from core.settings.cost import expected_seconds
 from core.settings.subject import Subject
 from core.transformer.checks import Conformance, conformance_sentence
 from core.ui.frame.sentences import verbatim
@@ -28,7 +29,10 @@ def conformance_badge(subject: Subject) -> DeltaGenerator | None:
 def check_model(subject: Subject, place: DeltaGenerator) -> None:
     """Check the model, where that was not done at this length: last on a page, for its numbers come first."""
     doing = "Checking the model against its own module"
-    found = await_result(job_key(subject, "conformance"), partial(conformance, subject), doing, background=True)
+    # Some passes over one row.
+    seconds = expected_seconds(subject.at(sequences=1), 8.0) if subject.request.tokens is None else 1.0
+    work = partial(conformance, subject)
+    found = await_result(job_key(subject, "conformance"), work, doing, background=True, seconds=seconds)
     if found is not None:
         _say(found, place)
 
