@@ -72,9 +72,11 @@ def _printable(text: str) -> str:
 def _warn_about_the_store() -> None:
     from core.runtime.store import default_store
 
-    warning = default_store().warning
-    if warning is not None:
-        print(f"warning: {warning}", file=sys.stderr)
+    # A command that needed no store has not seen a bound that cannot be one, and does not fail by it now.
+    with contextlib.suppress(BadInput):
+        warning = default_store().warning
+        if warning is not None:
+            print(f"warning: {_printable(warning)}", file=sys.stderr)
 
 
 def entry() -> NoReturn:

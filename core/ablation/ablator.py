@@ -145,16 +145,14 @@ class Ablator:
         """
         rows, wanted = torch.from_numpy(np.array(tokens)), torch.from_numpy(np.array(targets))
         size = rows_per_pass(self.model, rows.shape[1], patterns=self.engine == "hooks")
+        kept = self._first_half
+        first = 0 if kept is None else kept.n_tokens
         found = []
         for start in range(0, len(rows), size):
-            part, places = rows[start : start + size], wanted
-            if self._first_half is not None:
-                first = self._first_half.n_tokens
-                part, places = part[:, first:], wanted - first
-            final = self._blocks.other(
-                part, None if self._first_half is None else self._first_half.of(slice(start, start + size))
-            )
-            found.append(centred_logits(self.model, final, part, places).cpu().numpy())
+            batch = slice(start, start + size)
+            part = rows[batch, first:]
+            final = self._blocks.other(part, None if kept is None else kept.of(batch))
+            found.append(centred_logits(self.model, final, part, wanted - first).cpu().numpy())
         return np.concatenate(found)
 
     def _read(

@@ -99,8 +99,7 @@ def find_entry(name: str) -> CatalogueEntry:
     folder = local_folder(wanted)
     if folder is not None:
         wanted = _name_of_folder(folder)
-    # The very folder that was named, and not one whose name differs by capitals.
-    if folder is not None:
+        # The very folder that was named, and not one whose name differs by capitals.
         own = _local_entry(folder)
         if own is not None:
             return _with_memory(own, available_bytes())

@@ -262,3 +262,12 @@ def test_weights_named_like_code_are_only_names(root: Path) -> None:
     write_native(root / "names")
     save_file({"__class__": torch.zeros(2), "../../x": torch.zeros(2)}, root / "names/model.safetensors")
     assert not survives("names", load=True)
+
+
+def test_a_bound_of_results_that_is_none_fails_no_command_that_needs_no_results(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADSCOPE_STORE_MAX_GB", "x")
+    assert main(["models"]) == 0 and "error" not in capsys.readouterr().err
+    assert main(["score", "--model", "two-layer", "--length", "8"]) == 2
+    assert "HEADSCOPE_STORE_MAX_GB" in capsys.readouterr().err

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from core.errors import BadInput
+from core.settings import cost
 from core.settings.cost import DEFAULT_MOST_MINUTES, check_cost, expected_seconds, most_minutes, spoken
 from core.settings.request import Request
 from core.settings.subject import bind
 from core.transformer.flops import flops_of_pass
 from core.verdicts.cached import verdict_seconds
-from tests.helpers.app import open_page
+from tests.helpers.app import open_page, settled
 
 
 def test_arithmetic_of_a_pass_by_hand() -> None:
@@ -57,3 +58,15 @@ def test_a_link_within_every_bound_that_would_take_hours_says_so_at_once(monkeyp
     [error] = at.error
     assert "would take about" in str(error.value) and "ask for fewer or shorter sequences" in str(error.value)
     assert np.isfinite(flops_of_pass(bind(Request("two-layer")).card, 129))
+
+
+@pytest.mark.usefixtures("own_store")
+def test_nothing_is_costed_that_is_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page is drawn at every tick of a slider: what it would have taken is asked only where it must be begun."""
+    page = {"model": "two-layer", "length": "12", "sequences": "2", "threshold": "0.50"}
+    settled(open_page("pages/3_Ablation.py", **page))
+    asked: list[str] = []
+    speed = cost.flops_per_second
+    monkeypatch.setattr(cost, "flops_per_second", lambda device: asked.append(device) or speed(device))
+    at = open_page("pages/3_Ablation.py", **page)
+    assert not at.exception and not at.error and asked == []

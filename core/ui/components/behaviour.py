@@ -100,4 +100,6 @@ def behaviour_numbers(subject: Subject, scores: HeadScores) -> None:
 def _whole_scores(subject: Subject) -> HeadScores | None:
     """Both steps of the scores; None, with progress in this place, while the second is not there."""
     work = partial(score_heads, subject)
-    return await_result(job_key(subject, "behaviour"), work, _DOING, background=True, seconds=expected_seconds(subject, 3.5))
+    return await_result(
+        job_key(subject, "behaviour"), work, _DOING, background=True, seconds=partial(expected_seconds, subject, 3.5)
+    )

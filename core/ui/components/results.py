@@ -33,7 +33,7 @@ def ablation_of(subject: Subject, heads: HeadSet, mode: Mode) -> Ablation | None
     """The ablation on the probe, without a text."""
     work = partial(ablate, subject, heads, mode, text=None)
     key = job_key(subject, "ablation", mode, named(heads))
-    return await_result(key, work, "Taking heads away", seconds=expected_seconds(subject, 2.0))
+    return await_result(key, work, "Taking heads away", seconds=partial(expected_seconds, subject, 2.0))
 
 
 def text_ablation_of(subject: Subject, heads: HeadSet, mode: Mode, paragraph: str) -> Ablation | None:
@@ -47,14 +47,14 @@ def kept_alone(subject: Subject, others: HeadSet, mode: Mode) -> Ablation | None
     """The ablation of every head but the set (`others`)."""
     work = partial(ablate, subject, others, mode, text=None)
     key = job_key(subject, "ablation", mode, named(others))
-    return await_result(key, work, "Keeping only these heads", background=True, seconds=expected_seconds(subject, 2.0))
+    return await_result(key, work, "Keeping only these heads", background=True, seconds=partial(expected_seconds, subject, 2.0))
 
 
 def baselines_of(subject: Subject, heads: HeadSet, mode: Mode) -> Baselines | None:
     """The same ablation of other sets."""
     work = partial(random_baselines, subject, heads, mode)
     key = job_key(subject, "baselines", mode, named(heads))
-    seconds = expected_seconds(subject, PASSES_OF_ONE_SET * DEFAULT_BASELINES)
+    seconds = partial(expected_seconds, subject, PASSES_OF_ONE_SET * DEFAULT_BASELINES)
     return await_result(key, work, "Taking other heads away, to compare", background=True, seconds=seconds)
 
 
@@ -62,21 +62,23 @@ def total_effect_of(subject: Subject, heads: HeadSet, mode: Mode) -> TotalEffect
     """What the heads give the right token's logit."""
     work = partial(total_effect, subject, heads, mode)
     key = job_key(subject, "total effect", mode, named(heads))
-    return await_result(key, work, "Reading the right token's logit", background=True, seconds=expected_seconds(subject, 3.0))
+    return await_result(
+        key, work, "Reading the right token's logit", background=True, seconds=partial(expected_seconds, subject, 3.0)
+    )
 
 
 def patched_in_of(subject: Subject, heads: HeadSet) -> PatchedIn | None:
     """What the heads' own outputs do in a run without an earlier copy."""
     work = partial(patched_in, subject, heads)
     key, doing = job_key(subject, "patched in", named(heads)), "Putting these heads into a run"
-    return await_result(key, work, doing, background=True, seconds=expected_seconds(subject, 3.0))
+    return await_result(key, work, doing, background=True, seconds=partial(expected_seconds, subject, 3.0))
 
 
 def singles_of(subject: Subject, heads: HeadSet, mode: Mode) -> Float[np.ndarray, " heads"] | None:
     """The effect of each head alone."""
     work = partial(single_effects, subject, heads, mode)
     key = job_key(subject, "singles", mode, named(heads))
-    seconds = expected_seconds(subject, PASSES_OF_ONE_SET * len(heads))
+    seconds = partial(expected_seconds, subject, PASSES_OF_ONE_SET * len(heads))
     return await_result(key, work, "Taking one head away at a time", background=True, seconds=seconds)
 
 
@@ -85,7 +87,7 @@ def estimate_of(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n_h
     if subject.card.n_layers <= ALWAYS_EXACT_LAYERS:
         return None
     work = partial(screen_estimate, subject, mode)
-    seconds = expected_seconds(subject, 4.0)
+    seconds = partial(expected_seconds, subject, 4.0)
     return await_result(job_key(subject, "estimate", mode), work, "Estimating every head's effect", seconds=seconds)
 
 
@@ -98,7 +100,7 @@ def map_of(subject: Subject, mode: Mode) -> CausalMap | None:
     if known is None or not known.complete:
         doing = "Taking each head away alone; the map fills in as it comes"
         work = partial(causal_map, subject, mode)
-        seconds = expected_seconds(subject, PASSES_OF_ONE_SET * subject.card.n_layers * subject.card.n_heads)
+        seconds = partial(expected_seconds, subject, PASSES_OF_ONE_SET * subject.card.n_layers * subject.card.n_heads)
         whole = await_job(job_key(subject, "map", mode), work, doing, background=True, live=True, seconds=seconds)
         known = whole if whole is not None else known_causal_map(subject, mode)
     return known
@@ -115,7 +117,7 @@ def sweep_of(
     if known is None:
         alone = partial(sweep, subject, thresholds, mode, score=score, count=0)
         key = job_key(subject, "sweep", mode, score, *thresholds)
-        seconds = expected_seconds(subject, PASSES_OF_ONE_SET * len(thresholds))
+        seconds = partial(expected_seconds, subject, PASSES_OF_ONE_SET * len(thresholds))
         known = await_job(key, alone, f"Sweeping the threshold ({mode})", seconds=seconds)
     if known is None or not count or not _lacks_baselines(known):
         return known
@@ -123,7 +125,7 @@ def sweep_of(
     key = job_key(subject, "sweep beside other sets", mode, score, count, *thresholds)
     doing = "Taking other heads away, to compare; their range fills in as it comes"
     sets = {row.heads for row in known.rows if row.heads and row.others is None}
-    seconds = expected_seconds(subject, PASSES_OF_ONE_SET * count * len(sets))
+    seconds = partial(expected_seconds, subject, PASSES_OF_ONE_SET * count * len(sets))
     return await_job(key, whole, doing, background=True, live=True, seconds=seconds) or known
 
 
@@ -131,7 +133,7 @@ def judged_of(subject: Subject, floor: float) -> Judgement | None:
     """The verdicts. A new floor computes nothing."""
     work = partial(judge, subject, floor=floor)
     doing = "Testing every head on several lengths; this happens once for these settings"
-    found = await_result(job_key(subject, "verdicts"), work, doing, seconds=verdict_seconds(subject))
+    found = await_result(job_key(subject, "verdicts"), work, doing, seconds=partial(verdict_seconds, subject))
     # The job may have been asked for with another floor.
     return found if found is None or found.floor == floor else work()
 
@@ -141,7 +143,7 @@ def nominees_of(subject: Subject, floor: float) -> tuple[Nominee, ...] | None:
     work = partial(nominees, subject, floor=floor)
     key = job_key(subject, "nominees", floor)
     doing = "Taking heads without a label away"
-    return await_result(key, work, doing, background=True, seconds=verdict_seconds(subject))
+    return await_result(key, work, doing, background=True, seconds=partial(verdict_seconds, subject))
 
 
 def _lacks_baselines(sweep: Sweep) -> bool:

@@ -29,8 +29,11 @@ def conformance_badge(subject: Subject) -> DeltaGenerator | None:
 def check_model(subject: Subject, place: DeltaGenerator) -> None:
     """Check the model, where that was not done at this length: last on a page, for its numbers come first."""
     doing = "Checking the model against its own module"
-    # Some passes over one row.
-    seconds = expected_seconds(subject.at(sequences=1), 8.0) if subject.request.tokens is None else 1.0
+
+    def seconds() -> float:
+        """Some passes over one row."""
+        return expected_seconds(subject.at(sequences=1), 8.0) if subject.request.tokens is None else 1.0
+
     work = partial(conformance, subject)
     found = await_result(job_key(subject, "conformance"), work, doing, background=True, seconds=seconds)
     if found is not None:

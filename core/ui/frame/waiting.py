@@ -55,9 +55,9 @@ def awaited_scores(subject: Subject, name: str = "induction") -> HeadScores | No
     if whole is not None:
         return whole
     if name in SECOND_STEP:
-        work, seconds = partial(score_heads, subject), expected_seconds(subject, 3.5)
+        work, seconds = partial(score_heads, subject), partial(expected_seconds, subject, 3.5)
         return await_result(job_key(subject, "behaviour"), work, doing, seconds=seconds)
-    work, seconds = partial(first_scores, subject), expected_seconds(subject, 1.8)
+    work, seconds = partial(first_scores, subject), partial(expected_seconds, subject, 1.8)
     return await_result(job_key(subject, "scores"), work, doing, seconds=seconds)
 
 
@@ -68,7 +68,7 @@ def await_result(
     *,
     background: bool = False,
     live: bool = False,
-    seconds: float = math.inf,
+    seconds: Callable[[], float] | None = None,
 ) -> T | None:
     """What `work` returns: at once if all that it takes is cached, else as a job that everybody who asks for `key` shares.
 
@@ -80,8 +80,8 @@ def await_result(
         doing: what is being done, shown above the progress bar.
         background: make way for other people's short work.
         live: the page also runs again when the job has a new partial result to show.
-        seconds: how long it is expected to take here (`expected_seconds`): short work goes first, and what would hold
-            everybody up is not begun.
+        seconds: how long it is expected to take here (`expected_seconds`), asked only when it must be begun: short work goes
+            first, and what would hold everybody up is not begun.
 
     Raises:
         HeadScopeError: what the work raised for the person to read, or BadInput for what would take too long.
@@ -99,7 +99,7 @@ def await_job(
     *,
     background: bool = False,
     live: bool = False,
-    seconds: float = math.inf,
+    seconds: Callable[[], float] | None = None,
 ) -> T | None:
     """As `await_result`, for work whose result is in no cache."""
     asked, cancelled = _keys(_ASKED), _keys(_CANCELLED)
@@ -113,9 +113,10 @@ def await_job(
         st.button("Try again", key=f"again {key}", on_click=asked.discard, args=(key,), icon=":material/refresh:")
         raise job.error
     if job is None:
-        if seconds < math.inf:
-            check_cost(seconds)
-        job = default_pool().submit(key, lambda control: work(), viewer(), background, person=person(), seconds=seconds)
+        expected = math.inf if seconds is None else seconds()
+        if expected < math.inf:
+            check_cost(expected)
+        job = default_pool().submit(key, lambda control: work(), viewer(), background, person=person(), seconds=expected)
         default_pool().watch_presence(present)
         asked.add(key)
     try:

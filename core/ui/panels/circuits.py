@@ -64,7 +64,10 @@ def mode_choice(page: Page) -> Mode:
 def circuit_of(page: Page, mode: Mode) -> Circuit | None:
     """The circuit; None while it is not there."""
     doing = "Calling heads, reading their weights, and cutting each path"
-    seconds = verdict_seconds(page.subject) + expected_seconds(page.subject, PASSES_OF_A_CIRCUIT)
+
+    def seconds() -> float:
+        return verdict_seconds(page.subject) + expected_seconds(page.subject, PASSES_OF_A_CIRCUIT)
+
     work = partial(circuit, page.subject, mode)
     return await_result(job_key(page.subject, "circuit", mode), work, doing, seconds=seconds)
 
@@ -76,7 +79,7 @@ def prunings_of(page: Page, heads: HeadSet, mode: Mode) -> list[Pruning] | None:
         return [prune(page.subject, head, mode) for head in heads]
 
     doing = "Taking one head away at a time and measuring all others again"
-    seconds = expected_seconds(page.subject, 2.0 * len(heads))
+    seconds = partial(expected_seconds, page.subject, 2.0 * len(heads))
     return await_result(job_key(page.subject, "prune", mode, named(heads)), work, doing, seconds=seconds)
 
 

@@ -125,7 +125,7 @@ def gathered(page: Page, card: HeadCard, places: Mapping[str, DeltaGenerator]) -
             if name not in card.missing:
                 key = job_key(page.subject, "card", name, part.depends(page.subject, page.view))
                 work = partial(part.measure, page.subject, page.view)
-                seconds = part.seconds(page.subject)
+                seconds = partial(part.seconds, page.subject)
                 try:
                     found: dict[str, Any] = {name: await_job(key, work, part.doing, background=True, seconds=seconds)}
                     card = replace(card, **found)

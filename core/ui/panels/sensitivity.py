@@ -29,7 +29,7 @@ def sensitivity_of(page: Page) -> Sensitivity | None:
     score = page.view.score
     doing = "Measuring every head at other lengths and seeds, and with the BOS changed"
     key, work = job_key(page.subject, "sensitivity", score), partial(sensitivity, page.subject, score)
-    return await_result(key, work, doing, seconds=expected_seconds(page.subject, PASSES_OF_SENSITIVITY))
+    return await_result(key, work, doing, seconds=partial(expected_seconds, page.subject, PASSES_OF_SENSITIVITY))
 
 
 def shown_heads(page: Page, found: Sensitivity) -> HeadSet:
