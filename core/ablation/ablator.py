@@ -40,6 +40,8 @@ from core.transformer.passes.readout import centred_logits, token_losses
 # Rows beyond this many tokens make no matrix product faster, and cost memory.
 CPU_TOKENS_PER_PASS = 2048
 GPU_TOKENS_PER_PASS = 1 << 16
+# Sequences of more than so many times that are taken some at a time: no step of a layer is longer.
+LONGEST_STEP = 4
 # Residual streams of different head sets that may wait side by side for their next layer, in bytes.
 WAITING_STREAMS = 1 << 28
 # The clean run, from which every set branches off at its first head.
@@ -79,7 +81,9 @@ class Ablator:
         self._replacements: dict[Mode, dict[int, Tensor]] = {}
         found = None if engine == "hooks" or hooks_attached() else agreement(model, self.tokens.shape[1])
         fused = engine == "fused" or (found is not None and found.agrees)
-        self._nodes_per_pass = self._fitting_nodes(patterns=not fused or (found is not None and found.explicit))
+        patterns = not fused or (found is not None and found.explicit)
+        self._nodes_per_pass = self._fitting_nodes(patterns=patterns)
+        self._rows_per_pass = self._fitting_rows(patterns=patterns)
         if isinstance(reference, np.ndarray):
             reference = ReferenceMeans(
                 model, reference, over_positions=mean_over_positions, engine="fused" if fused else "hooks"
@@ -277,8 +281,20 @@ class Ablator:
             piece = branches[start : start + at_once]
             hidden = torch.cat([clean if parent == CLEAN else ends[parent] for parent, _ in piece])
             edit = self._edit([heads for _, heads in piece], mode, layer)
-            found += self._blocks.run(layer, hidden, edit).split(len(self.tokens))
+            found += self._by_rows(layer, hidden, edit).split(len(self.tokens))
         return found
+
+    def _by_rows(self, layer: int, hidden: Hidden, edit: LayerEdit) -> Hidden:
+        """Block `layer`; of very many sequences some at a time, so that a step stays short and its memory small."""
+        if len(edit.ablated) > 1 or edit.frozen or len(hidden) <= self._rows_per_pass:
+            current_control().checkpoint()
+            return self._blocks.run(layer, hidden, edit)
+        found = []
+        for start in range(0, len(hidden), self._rows_per_pass):
+            current_control().checkpoint()
+            rows = slice(start, start + self._rows_per_pass)
+            found.append(self._blocks.run(layer, hidden[rows], edit.of(rows)))
+        return torch.cat(found)
 
     def _edit(self, heads_of_nodes: Sequence[Sequence[Head]], mode: Mode, layer: int) -> LayerEdit:
         ablated = torch.zeros(len(heads_of_nodes), self.model.card.n_heads, dtype=torch.bool)
@@ -291,10 +307,17 @@ class Ablator:
 
     def _fitting_nodes(self, *, patterns: bool) -> int:
         sequences, n_tokens = self.tokens.shape
-        on_gpu = self.model.device.type == "cuda"
-        by_speed = (GPU_TOKENS_PER_PASS if on_gpu else CPU_TOKENS_PER_PASS) // (sequences * n_tokens)
+        by_speed = self._tokens_per_pass() // (sequences * n_tokens)
         by_memory = rows_in_memory(self.model, n_tokens, patterns=patterns) // sequences
         return max(1, min(by_speed, by_memory))
+
+    def _fitting_rows(self, *, patterns: bool) -> int:
+        n_tokens = self.tokens.shape[1]
+        by_time = LONGEST_STEP * self._tokens_per_pass() // n_tokens
+        return max(1, min(by_time, rows_in_memory(self.model, n_tokens, patterns=patterns)))
+
+    def _tokens_per_pass(self) -> int:
+        return GPU_TOKENS_PER_PASS if self.model.device.type == "cuda" else CPU_TOKENS_PER_PASS
 
     def _sets_side_by_side(self) -> int:
         one = 4 * self.tokens.numel() * self.model.card.d_model

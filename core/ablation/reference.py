@@ -80,6 +80,6 @@ class ReferenceMeans:
         with torch.no_grad():
             for rows in self.tokens.split(rows_per_pass(self._model, self.tokens.shape[1], patterns=self._patterns)):
                 current_control().checkpoint()
-                run_body(self._model, rows, hooks, module=self._module, until=until)
+                run_body(self._model, rows, hooks, module=self._module, until=until, makes_way=True)
         count = self.tokens.numel() if self._over_positions else len(self.tokens)
         return {layer: part / count for layer, part in total.items()}

@@ -71,7 +71,7 @@ def run_halves(model: LoadedModel, halves: Sequence[Half], engine: Engine) -> li
         prefix = Prefix(first) if kept else None
         if prefix is not None and halves[0].late:
             # Nobody reads them from the first token on.
-            fused_body(model, torch.from_numpy(np.array(halves[0].tokens[rows, :first])), lambda attention: None, keep=prefix)
+            fused_body(model, torch.from_numpy(np.array(halves[0].tokens[rows, :first])), _unseen, keep=prefix, makes_way=True)
         for place, half in enumerate(halves):
             job.checkpoint()
             batches[place].append(_batch(model, half, rows, engine, first, prefix))
@@ -102,6 +102,10 @@ def _batch(model: LoadedModel, half: Half, rows: slice, engine: Engine, first: i
     return Read({name: _every_layer(model, layers, name) for name in next(iter(layers.values()))}, end)
 
 
+def _unseen(attention: Seen) -> None:
+    """What shows itself in a pass that only leaves its first tokens behind."""
+
+
 def _every_layer(model: LoadedModel, layers: dict[int, dict[str, Reduced]], name: str) -> np.ndarray:
     """`[n_layers, n_heads, sequences]`; NaN for heads that there are not."""
     sequences = len(next(iter(layers.values()))[name])
@@ -129,7 +133,7 @@ def _fused_pass(
         else:
             found.append(half.fused(attention, rows))
 
-    final = fused_body(model, batch, see, keep=keep, after=after)
+    final = fused_body(model, batch, see, keep=keep, after=after, makes_way=True)
     return final, dict(zip(model.anatomy.attention, found, strict=half.fused is not None))
 
 
@@ -146,4 +150,4 @@ def _hooked_pass(model: LoadedModel, batch: Tensor, rows: slice, half: Half) -> 
         return pattern_hook(layer), keep
 
     hooks = [] if read is None else [reading_hook(layer) for layer in model.anatomy.attention]
-    return run_body(model, batch, hooks).final, found
+    return run_body(model, batch, hooks, makes_way=True).final, found

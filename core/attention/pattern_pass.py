@@ -56,7 +56,7 @@ def measure_head_pattern(model: LoadedModel, ids: Sequence[int], head: Head) -> 
         # Copied: a view of the layer's pattern would keep all its heads in memory.
         kept.append(_finite(model, pattern[0, head.head].float()).cpu().numpy().copy())
 
-    run_body(model, torch.tensor([list(ids)]), [(pattern_hook(head.layer), keep)])
+    run_body(model, torch.tensor([list(ids)]), [(pattern_hook(head.layer), keep)], makes_way=True)
     return kept[0]
 
 
@@ -64,7 +64,7 @@ def measure_head_pattern(model: LoadedModel, ids: Sequence[int], head: Head) -> 
 def measure_losses(model: LoadedModel, ids: Sequence[int], hooks: Sequence[Hook] = ()) -> Float[np.ndarray, " tokens"]:
     """The loss of every token in nats, by target position, NaN at position 0; from one pass with `hooks` attached."""
     tokens = torch.tensor([list(ids)])
-    final = run_body(model, tokens, hooks).final
+    final = run_body(model, tokens, hooks, makes_way=True).final
     return token_losses(model, final, tokens)[0].cpu().numpy()
 
 

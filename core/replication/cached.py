@@ -213,7 +213,7 @@ def _measure(drawn: Subject) -> Stored:
     hooks = [(pattern_hook(layer), reader(layer)) for layer in range(n_layers)]
     with torch.no_grad():
         for start in range(0, len(ablator.tokens), rows):
-            run_body(ablator.model, ablator.tokens[start : start + rows], hooks)
+            run_body(ablator.model, ablator.tokens[start : start + rows], hooks, makes_way=True)
     means = {name: total / drawn.probe.n_sequences for name, total in totals.items()}
     return Stored(asdict(Measured(**means, token_loss=ablator.clean)), {})
 

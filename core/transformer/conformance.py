@@ -47,7 +47,7 @@ def _conform(
     tokens = trial_ids(model.card.d_vocab, 1, n_tokens).to(model.device)
     # What is missing or left over was refused at the load.
     with torch.no_grad():
-        final = run_body(model, tokens).final
+        final = run_body(model, tokens, makes_way=True).final
     checks = [Check("complete", True, 0.0, 0.0), _finite(model, tokens, final)]
     if checks[-1].passed:
         checks += [_causal(model, tokens, final), _patterns(model, n_tokens), _ablation(model, tokens)]
@@ -70,7 +70,7 @@ def _finite(model: LoadedModel, tokens: Tensor, final: Tensor) -> Check:
 def _causal(model: LoadedModel, tokens: Tensor, final: Tensor) -> Check:
     other = tokens.clone()
     other[:, -1] = (other[:, -1] + 1) % model.card.d_vocab
-    one, two = (found[:, :-1].float() for found in (final, run_body(model, other).final))
+    one, two = (found[:, :-1].float() for found in (final, run_body(model, other, makes_way=True).final))
     worst = float((one - two).abs().max() / one.abs().max().clamp_min(1e-9))
     loose = causal_tolerance(model.module)
     return Check("causal", worst <= loose, worst, loose, "" if worst <= loose else "another last token changes earlier logits")

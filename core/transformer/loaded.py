@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 from core.probes.vocabulary import Vocabulary
 from core.transformer.anatomy import Anatomy
 from core.transformer.card import ModelCard, ModelIdentity
+from core.transformer.pass_lock import PassLock
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class LoadedModel:
     module: Any
     anatomy: Anatomy
     bare: Any = None
-    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    lock: PassLock = field(default_factory=PassLock, repr=False)
 
     @property
     def card(self) -> ModelCard:

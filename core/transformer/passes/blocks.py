@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -52,6 +52,13 @@ class LayerEdit:
     frozen: bool = False
     watch: Callable[[Z], None] | None = None
 
+    def of(self, rows: slice) -> LayerEdit:
+        """The same for some of the sequences; of one node, and not with frozen patterns."""
+        assert len(self.ablated) == 1
+        assert not self.frozen
+        for_all = self.stand_in is None or len(self.stand_in) == 1
+        return self if for_all else replace(self, stand_in=self.stand_in[rows])  # type: ignore[index]
+
     def replaced(self, z: Z) -> Z:
         """`z` of all rows with the ablated heads' replaced."""
         if self.watch is not None:
@@ -89,7 +96,7 @@ class Blocks:
             current_control().checkpoint()
             prefix = None if keep is None else Prefix(keep.n_tokens)
             with torch.no_grad(), remembering(prefix):
-                bodies.append(run_body(self._model, rows, keep_inputs=True, module=self._module))
+                bodies.append(run_body(self._model, rows, keep_inputs=True, module=self._module, makes_way=True))
             check_finite(self._model, bodies[-1].final, rows)
             prefixes += [] if prefix is None else [prefix]
         if keep is not None:
@@ -114,7 +121,7 @@ class Blocks:
         """The unembedding's input of an untouched pass over other `tokens`, which come after what a clean pass kept."""
         first = 0 if after is None else after.n_tokens
         with torch.no_grad(), continuing(after):
-            found = run_body(self._model, tokens, module=self._module, first_position=first).final
+            found = run_body(self._model, tokens, module=self._module, first_position=first, makes_way=True).final
         check_finite(self._model, found, tokens)
         return found
 
@@ -130,7 +137,7 @@ class Blocks:
     def whole_pass(self, edits: dict[int, LayerEdit], nodes: int) -> Hidden:
         """The unembedding's input of a pass from the first token on: for models whose blocks cannot be run on their own."""
         with self._edited(edits):
-            return run_body(self._model, self._tokens.repeat(nodes, 1), module=self._module).final
+            return run_body(self._model, self._tokens.repeat(nodes, 1), module=self._module, makes_way=True).final
 
     @contextmanager
     def _edited(self, edits: dict[int, LayerEdit]) -> Iterator[None]:
@@ -179,7 +186,7 @@ class Blocks:
 
         hooks: list[Hook] = [(point(layer), hook(layer)) for layer in self._model.anatomy.attention]  # type: ignore[misc]
         with torch.no_grad():
-            run_body(self._model, tokens, hooks, module=self._module)
+            run_body(self._model, tokens, hooks, module=self._module, makes_way=True)
         return found
 
     def _check_patterns_can_be_frozen(self) -> None:

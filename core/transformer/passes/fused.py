@@ -55,15 +55,17 @@ def fused_body(
     *,
     keep: Prefix | None = None,
     after: Prefix | None = None,
+    makes_way: bool = False,
 ) -> Float[Tensor, "batch tokens d_model"]:
     """One pass over the fast body; `see` gets every layer's attention, first to last. Returns the unembedding's input.
 
     keep: where the first tokens are left for other passes. after: what `tokens` come after; `see` then gets attention to both.
+    makes_way: as for `run_body`.
     """
     assert model.bare is not None
     first = 0 if after is None else after.n_tokens
-    with torch.no_grad(), model.lock, each_layer(see), remembering(keep), continuing(after):
-        return run_body(model, tokens, module=model.bare, first_position=first).final
+    with torch.no_grad(), each_layer(see), remembering(keep), continuing(after):
+        return run_body(model, tokens, module=model.bare, first_position=first, makes_way=makes_way).final
 
 
 def first_half(n_tokens: int) -> int:
@@ -112,7 +114,7 @@ def _compare(model: LoadedModel, n_tokens: int) -> Agreement:
         explicit.append(isinstance(attention, ExplicitAttention))
 
     try:
-        own = fused_body(model, tokens, see, keep=prefix)
+        own = fused_body(model, tokens, see, keep=prefix, makes_way=True)
     except NotFused:
         return Agreement(False, 0.0, reason="its attention takes more than queries, keys, values and a mask")
     except (RuntimeError, TypeError, AttributeError, ValueError, KeyError) as error:
@@ -125,7 +127,8 @@ def _compare(model: LoadedModel, n_tokens: int) -> Agreement:
         worst = short.worst
     else:
         with torch.no_grad():
-            final = run_body(model, tokens, [(pattern_hook(layer), keep) for layer in model.anatomy.attention]).final
+            hooks = [(pattern_hook(layer), keep) for layer in model.anatomy.attention]
+            final = run_body(model, tokens, hooks, makes_way=True).final
         if len(fused) != len(model.anatomy.attention) or len(eager) != len(fused):
             return Agreement(False, 0.0, reason="not every layer showed its attention")
         if any(a.shape != b.shape for a, b in zip(eager, fused, strict=True)):

@@ -8,6 +8,7 @@ Every pass stops before the unembedding, which for a small model is a quarter of
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from core.errors import ModelUnavailable
+from core.runtime.jobs import current_control
 from core.transformer.anatomy import run_module
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.trials import closeness, trial_tokens
@@ -53,11 +55,12 @@ def z_hook(layer: int) -> Point:
 def attached(model: LoadedModel, hooks: Sequence[Hook], module: nn.Module | None = None) -> Iterator[None]:
     """Hold the model and run with `hooks` attached; every hook is gone afterwards, whatever was raised inside.
 
-    A hook is a function of the activation; what it returns replaces the activation, `None` leaves it. The model's lock is
-    held, so two people who use one loaded model never see each other's hooks. module: the eager one by default.
+    A hook is a function of the activation; what it returns replaces the activation, `None` leaves it. The model is held, and a
+    hook acts in this thread alone, so two people who use one loaded model never see each other's. module: the eager one by
+    default.
     """
     place = model.module if module is None else module
-    with model.lock, ExitStack() as stack:
+    with model.lock.passing(), ExitStack() as stack:
         depth = _depth.set(_depth.get() + bool(hooks))
         try:
             for (kind, layer), function in hooks:
@@ -76,9 +79,11 @@ def hooks_attached() -> bool:
 
 @contextmanager
 def _on_z(model: LoadedModel, module: nn.Module, layer: int, function: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
-    part = model.anatomy.attention[layer]
+    part, own = model.anatomy.attention[layer], threading.get_ident()
 
     def hook(projection: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if threading.get_ident() != own:
+            return None
         given: Tensor = arguments[0]
         changed = function(given.reshape(*given.shape[:2], part.n_heads, part.d_head))
         return None if changed is None else (changed.reshape(given.shape), *arguments[1:])
@@ -95,16 +100,18 @@ def _on_pattern(
     model: LoadedModel, module: nn.Module, layer: int, function: Callable[[Tensor], Tensor | None]
 ) -> Iterator[None]:
     """Shows the pattern as it leaves the softmax, before it is used, so that a change has its effect."""
-    part = model.anatomy.attention[layer]
+    part, own = model.anatomy.attention[layer], threading.get_ident()
     place = module.get_submodule(part.name)
     modes: list[_Softmax] = []
 
     def enter(*_: Any) -> None:
-        modes.append(_Softmax(part.n_heads, function))
-        modes[-1].__enter__()  # type: ignore[no-untyped-call]
+        if threading.get_ident() == own:
+            modes.append(_Softmax(part.n_heads, function))
+            modes[-1].__enter__()  # type: ignore[no-untyped-call]
 
     def leave(*_: Any) -> None:
-        modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        if threading.get_ident() == own:
+            modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     handles = [place.register_forward_pre_hook(enter), place.register_forward_hook(leave, always_call=True)]
     try:
@@ -186,21 +193,29 @@ def run_body(
     module: nn.Module | None = None,
     until: int | None = None,
     first_position: int = 0,
+    makes_way: bool = False,
 ) -> Body:
     """One pass up to the unembedding, or up to block `until`, with `hooks` attached.
 
     With `keep_inputs` the residual stream before each block stays, so that `run_block` can go on from there. module: the
-    eager one by default. first_position: where the first of `tokens` stands.
+    eager one by default. first_position: where the first of `tokens` stands. makes_way: whether the job that this is a part of
+    can stop, or let more urgent work go first, between two blocks; not where the caller holds the model.
     """
-    place = model.module if module is None else module
+    place, own = model.module if module is None else module, threading.get_ident()
     final: list[Hidden] = []
 
     def stop(module: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        if threading.get_ident() != own:
+            return
         final.append(arguments[0] if arguments else keywords["hidden_states"])
         raise _Stop
 
     blocks = model.blocks(place) if keep_inputs else []
-    with attached(model, hooks, place), recorded(model, blocks, tokens) as (inputs, calls):
+    with (
+        attached(model, hooks, place),
+        recorded(model, blocks, tokens) as (inputs, calls),
+        _making_way(model, place, makes_way),
+    ):
         door = model.anatomy.unembedding if until is None else model.anatomy.blocks[until]
         handle = place.get_submodule(door).register_forward_pre_hook(stop, with_kwargs=True)
         try:
@@ -213,21 +228,41 @@ def run_body(
 
 
 @contextmanager
+def _making_way(model: LoadedModel, place: nn.Module, makes_way: bool) -> Iterator[None]:
+    """Between the blocks of the pass that is made inside, the job of this thread comes to a checkpoint."""
+    own, checkpoint = threading.get_ident(), current_control().checkpoint
+
+    def between(*_: Any) -> None:
+        if threading.get_ident() == own:
+            model.lock.make_way(checkpoint)
+
+    handles = [block.register_forward_pre_hook(between) for block in model.blocks(place)] if makes_way else []
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
 def recorded(
     model: LoadedModel, blocks: Sequence[torch.nn.Module], tokens: Int[Tensor, "batch tokens"]
 ) -> Iterator[tuple[list[Hidden], list[BlockCall]]]:
     """Each block's input, and how it was called, of the one pass over `tokens` that is made inside.
 
-    The model's lock is held: what another person's pass gives to these blocks must not be taken for one's own.
+    What another person's pass gives to these blocks, meanwhile or while this one makes way, is not taken for one's own.
     """
     inputs: list[Hidden] = []
     calls: list[BlockCall] = []
+    own = threading.get_ident()
 
     def keep(module: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        if threading.get_ident() != own:
+            return
         inputs.append(arguments[0] if arguments else keywords["hidden_states"])
         calls.append(_one_sequence_call(arguments, keywords, len(tokens), model.card.n_heads))
 
-    with model.lock:
+    with model.lock.passing():
         handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
         try:
             yield inputs, calls

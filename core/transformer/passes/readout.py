@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from core.errors import ModelUnavailable
+from core.runtime.jobs import current_control
 from core.transformer.anatomy import run_module
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.hooks import Hidden, run_body
@@ -127,10 +128,10 @@ def over_targets(
     flat = final[:, (targets - 1).to(final.device)].flatten(0, 1)
     wanted = tokens[:, targets.to(tokens.device)].flatten().to(final.device)
     step = max(1, LOGITS_AT_ONCE // model.card.d_vocab)
-    parts = [
-        read(logits_from(model, flat[at : at + step], capped=capped), wanted[at : at + step])
-        for at in range(0, len(flat), step)
-    ]
+    checkpoint, parts = current_control().checkpoint, []
+    for at in range(0, len(flat), step):
+        model.lock.make_way(checkpoint)
+        parts.append(read(logits_from(model, flat[at : at + step], capped=capped), wanted[at : at + step]))
     found: Float[Tensor, "batch targets *what"] = torch.cat(parts).unflatten(0, (len(tokens), -1))
     return found
 
