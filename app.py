@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.attention.cached import induction_example
 from core.figures.attention.arcs import describe_arcs, explain_arcs, induction_arcs
+from core.figures.base.memo import drawn
 from core.models.catalogue import DEFAULT_MODEL
 from core.settings.provenance import measured_on
 from core.ui.components.behaviour import behaviour_numbers
@@ -43,7 +44,7 @@ def _live_picture(page: Page) -> None:
     if example is None:
         return
     st.plotly_chart(
-        induction_arcs(example, page.look), key="arcs", theme=None, config=FIGURE_CONFIG, alt=describe_arcs(example)
+        drawn(induction_arcs, example, page.look), key="arcs", theme=None, config=FIGURE_CONFIG, alt=describe_arcs(example)
     )
     st.caption(verbatim(explain_arcs(example)))
 

@@ -1,6 +1,5 @@
 """Heads: which heads score above the threshold, by layer and head, by rank, and as a distribution."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,14 +7,13 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.attention.cached import score_key
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import bin_rows, head_rows
 from core.attention.words import chance_words, withheld_sentence
 from core.figures.attention.distribution import describe_distribution, distribution_overlay, score_distribution
 from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
 from core.figures.attention.ranked import describe_ranked, ranked_overlay, ranked_scores
-from core.figures.base.memo import remembered_figure
+from core.figures.base.memo import drawn
 from core.figures.base.overlay import Overlay
 from core.heads import heads_above
 from core.settings.provenance import measured_on
@@ -46,10 +44,8 @@ def heads(page: Page) -> None:
         return
     shown = (scores, view.score, view.threshold)
     rows = partial(head_rows, *shown)
-    measured = score_key(page.subject)
 
-    def panel(key: str, draw: Callable[[], go.Figure], alt: str, overlay: Overlay, rows: Rows, **more: Any) -> None:
-        figure = remembered_figure((key, measured, scores.names, view.score, view.head, look), draw)
+    def panel(key: str, figure: go.Figure, alt: str, overlay: Overlay, rows: Rows, **more: Any) -> None:
         figure_panel(figure, key=key, alt=alt, overlay=overlay, rows=rows, source=source, **more)
 
     values = scores.mean(view.score)
@@ -62,7 +58,7 @@ def heads(page: Page) -> None:
     with left:
         panel(
             "heatmap",
-            lambda: score_heatmap(scores, view.score, view.head, look),
+            drawn(score_heatmap, scores, view.score, view.head, look),
             describe_heatmap(scores, view.score),
             heatmap_overlay(*shown, look),
             rows,
@@ -75,7 +71,7 @@ def heads(page: Page) -> None:
     st.subheader("All heads, highest first", anchor=False)
     panel(
         "ranked",
-        lambda: ranked_scores(scores, view.score, view.head, look),
+        drawn(ranked_scores, scores, view.score, view.head, look),
         describe_ranked(scores, view.score),
         ranked_overlay(*shown, look),
         rows,
@@ -83,7 +79,7 @@ def heads(page: Page) -> None:
     st.subheader("How many heads have which score", anchor=False)
     panel(
         "distribution",
-        lambda: score_distribution(scores, view.score, look),
+        drawn(score_distribution, scores, view.score, look),
         describe_distribution(scores, view.score),
         distribution_overlay(*shown, look),
         partial(bin_rows, *shown),

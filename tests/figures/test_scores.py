@@ -22,7 +22,7 @@ from core.figures.attention.arcs import describe_arcs, explain_arcs, induction_a
 from core.figures.attention.distribution import describe_distribution, distribution_overlay, score_distribution
 from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
 from core.figures.attention.ranked import describe_ranked, ranked_overlay, ranked_scores
-from core.figures.base.memo import MOST_REMEMBERED, remembered_figure
+from core.figures.base.memo import MOST_REMEMBERED, drawn
 from core.figures.base.style import Look
 from core.heads import Head, heads_above
 from core.probes.layout import Layout
@@ -188,19 +188,24 @@ def test_marks_are_a_small_part_of_what_their_figures_are() -> None:
 
 
 def test_a_remembered_figure_is_drawn_once_and_says_the_same_each_time() -> None:
-    drawn = []
+    made = []
 
-    def draw() -> go.Figure:
-        drawn.append(score_heatmap(SIZES["small"], "induction", None, Look()))
-        return drawn[-1]
+    def draw(scores: HeadScores, look: Look, *, head: Head | None = None) -> go.Figure:
+        made.append(score_heatmap(scores, "induction", head, look))
+        return made[-1]
 
-    first, second = remembered_figure(("small", "test"), draw), remembered_figure(("small", "test"), draw)
-    assert first is second and len(drawn) == 1
-    assert first.to_json() == second.to_json() == score_heatmap(SIZES["small"], "induction", None, Look()).to_json()
+    scores, look = SIZES["small"], Look()
+    first, second = drawn(draw, scores, look), drawn(draw, copy.deepcopy(scores), Look())
+    assert first is second and len(made) == 1, "equal results of another session are the same picture"
+    assert first.to_json() == score_heatmap(scores, "induction", None, look).to_json()
+    changed = copy.deepcopy(scores)
+    changed.per_sequence["induction"][0, 0, 0] += 0.001
+    others = [drawn(draw, changed, look), drawn(draw, scores, Look(dark=True)), drawn(draw, scores, look, head=Head(0, 0))]
+    assert len({id(figure) for figure in (first, *others)}) == 4
     for other in range(MOST_REMEMBERED):
-        remembered_figure(("other", other), lambda: go.Figure())
-    remembered_figure(("small", "test"), draw)
-    assert len(drawn) == 2, "as many as may be kept came after it"
+        drawn(go.Figure, layout={"title": {"text": str(other)}})
+    drawn(draw, scores, look)
+    assert len(made) == 5, "as many as may be kept came after it"
 
 
 def test_a_figure_is_shown_while_another_thread_imports_pandas(monkeypatch: pytest.MonkeyPatch) -> None:

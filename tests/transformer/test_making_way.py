@@ -150,3 +150,27 @@ def test_very_many_sequences_are_taken_some_at_a_time(mode: Mode) -> None:
     parts._blocks.run = lambda layer, hidden, edit: shapes.append(len(hidden)) or run(layer, hidden, edit)  # type: ignore
     np.testing.assert_allclose(parts.token_loss(sets, mode), whole.token_loss(sets, mode), atol=2e-6, rtol=0)
     assert (max(shapes) <= 4) == (mode != "pattern")
+
+
+def test_many_passes_at_once_end_and_are_as_alone() -> None:
+    """Each stands where others have hooks: one that is removed meanwhile is called once more."""
+    model = make_pair("gpt2").loaded
+    alone = [one_pass(model, rows, [(z_hook(rows % 3), zeroed)], True) for rows in range(1, 7)]
+    wrong: list[object] = []
+
+    def person(rows: int) -> None:
+        try:
+            for _ in range(30):
+                found = one_pass(model, rows, [(z_hook(rows % 3), zeroed)], True)
+                if not all(torch.equal(one, two) for one, two in zip(found, alone[rows - 1], strict=True)):
+                    wrong.append(rows)
+        except Exception as error:
+            wrong.append(error)
+
+    people = [threading.Thread(target=person, args=(rows,)) for rows in range(1, 7)]
+    for thread in people:
+        thread.start()
+    for thread in people:
+        thread.join(120)
+    assert not wrong
+    assert not any(thread.is_alive() for thread in people)

@@ -103,7 +103,7 @@ def test_a_mistake_is_seen_and_the_whole_pass_is_made(mistake: str, monkeypatch:
     model = make_pair("llama_grouped").loaded
     right = fused.fused_body
 
-    def wrong(model: Any, tokens: torch.Tensor, see: Any, *, keep: Prefix | None = None, after: Prefix | None = None) -> Any:
+    def wrong(model: Any, tokens: torch.Tensor, see: Any, *, after: Prefix | None = None, **more: Any) -> Any:
         if after is not None:
             layers = after.layers
             if mistake == "places from 0 again":
@@ -112,7 +112,7 @@ def test_a_mistake_is_seen_and_the_whole_pass_is_made(mistake: str, monkeypatch:
                 after = Prefix(after.n_tokens, [(key[:, :, 1:], value[:, :, 1:]) for key, value in layers])
             else:
                 after = Prefix(after.n_tokens, [layers[0]] * len(layers))
-        return right(model, tokens, see, keep=keep, after=after)
+        return right(model, tokens, see, after=after, **more)
 
     monkeypatch.setattr(fused, "fused_body", wrong)
     assert agreement(model, 25) == Agreement(True, agreement(model, 25).worst)

@@ -204,9 +204,10 @@ def run_body(
     place, own = model.module if module is None else module, threading.get_ident()
     final: list[Hidden] = []
 
-    def stop(module: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    def stop(module: torch.nn.Module, *given: Any) -> None:
         if threading.get_ident() != own:
             return
+        arguments, keywords = given
         final.append(arguments[0] if arguments else keywords["hidden_states"])
         raise _Stop
 
@@ -256,9 +257,11 @@ def recorded(
     calls: list[BlockCall] = []
     own = threading.get_ident()
 
-    def keep(module: torch.nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    def keep(module: torch.nn.Module, *given: Any) -> None:
+        # A pass that stood in this very place meanwhile calls it once more after its removal, and then without keywords.
         if threading.get_ident() != own:
             return
+        arguments, keywords = given
         inputs.append(arguments[0] if arguments else keywords["hidden_states"])
         calls.append(_one_sequence_call(arguments, keywords, len(tokens), model.card.n_heads))
 
@@ -302,11 +305,12 @@ def _try_resuming(model: LoadedModel) -> bool:
             body = run_body(model, tokens[:1], keep_inputs=True)
             stream = run_body(model, tokens, keep_inputs=True).inputs[0]
             # Another stream than that of the recorded calls: what a family carries past its blocks would stay behind.
-            handle = blocks[0].register_forward_pre_hook(_moved, with_kwargs=True)
-            try:
-                whole = run_body(model, tokens).final
-            finally:
-                handle.remove()
+            with model.lock:
+                handle = blocks[0].register_forward_pre_hook(_moved, with_kwargs=True)
+                try:
+                    whole = run_body(model, tokens).final
+                finally:
+                    handle.remove()
             again = stream * _MOVED_BY
             for layer, block in enumerate(blocks):
                 again = body.calls[layer].run(block, again)

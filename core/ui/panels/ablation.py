@@ -27,6 +27,7 @@ from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, 
 from core.figures.ablation.positions import describe_positions, position_losses, position_rows
 from core.figures.ablation.single_effects import describe_single_effects, single_effect_bars, single_effect_rows
 from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
+from core.figures.base.memo import drawn
 from core.heads import Head, HeadSet, named, names
 from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
@@ -50,7 +51,7 @@ def set_map(page: Page, scores: HeadScores, above: tuple[Head, ...], heads: Head
     view = page.view
     shown = (scores, view.score, view.threshold)
     figure_panel(
-        score_heatmap(scores, view.score, None, page.look, crossed=heads),
+        drawn(score_heatmap, scores, view.score, None, page.look, crossed=heads),
         key="set-map",
         alt=f"{describe_heatmap(scores, view.score)} Crosses: {named(heads) or 'none'}.",
         rows=partial(head_rows, *shown),
@@ -117,7 +118,7 @@ def other_heads(page: Page, result: Ablation, baselines: Baselines | None, sourc
     bound = None if baselines is None or not baselines.sets else baselines.bound
     row = BesideRow(head_count(len(result.heads)), result.ablated_losses.second_copy, losses, bound)
     figure_panel(
-        beside_baselines([row], result.clean_losses, page.look),
+        drawn(beside_baselines, [row], result.clean_losses, page.look),
         key="beside",
         alt=describe_beside([row], result.clean_losses),
         rows=partial(beside_rows, result, baselines),
@@ -138,7 +139,7 @@ def position_panel(page: Page, result: Ablation, baselines: Baselines | None, so
     clean, ablated = result.clean.mean(0), result.ablated.mean(0)
     others = None if baselines is None or not baselines.sets else baselines.token_loss
     figure_panel(
-        position_losses(clean, ablated, others, result.layout, page.look),
+        drawn(position_losses, clean, ablated, others, result.layout, page.look),
         key="positions",
         alt=describe_positions(clean, ablated, others is not None, result.layout),
         rows=partial(position_rows, clean, ablated, others, result.layout),
@@ -159,7 +160,7 @@ def single_heads(page: Page, result: Ablation, source: Source) -> None:
     joint = result.ablated_losses.second_copy - result.clean_losses.second_copy
     st.markdown(whole_and_parts(effects, joint))
     figure_panel(
-        single_effect_bars(result.heads, effects, joint, page.look),
+        drawn(single_effect_bars, result.heads, effects, joint, page.look),
         key="singles",
         alt=describe_single_effects(result.heads, effects, joint),
         rows=partial(single_effect_rows, result.heads, effects, joint),

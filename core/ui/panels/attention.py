@@ -17,6 +17,7 @@ from core.attention.rows import TokenRow
 from core.attention.scores import ALL_SCORES
 from core.figures.attention.pattern import attention_figure, attention_table
 from core.figures.attention.token_loss import token_loss_html, token_loss_table
+from core.figures.base.memo import drawn
 from core.heads import Head, heads_above
 from core.settings.provenance import measured_on
 from core.settings.view import RowKind
@@ -158,7 +159,7 @@ def grid_panel(page: Page, patterns: RowPatterns, scores: HeadScores, looked: Lo
 def heat_map_panel(page: Page, looked: Looked) -> None:
     """The same pattern as a figure that can be saved, with the table behind it and every weight as a file."""
     figure_panel(
-        attention_figure(looked.tokens, looked.pattern, looked.row.cells, page.look),
+        drawn(attention_figure, looked.tokens, looked.pattern, looked.row.cells, page.look),
         key="pattern",
         alt=f"Heat map of the attention of {looked.name}: rows are queries, columns keys. {stripe_sentence(looked)}",
         rows=partial(attention_table, looked.tokens, looked.pattern, looked.row.cells),

@@ -18,6 +18,7 @@ from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.figures.ablation.effect_map import describe_effect_map, effect_map, effect_overlay
 from core.figures.ablation.score_effect import describe_score_effect, score_effect, score_effect_overlay
+from core.figures.base.memo import drawn
 from core.numbers import signed
 from core.settings.provenance import measured_on
 from core.sharing.commands import causal_command
@@ -35,7 +36,7 @@ def the_map(page: Page, scores: HeadScores, found: CausalMap | None, estimate: E
     view = page.view
     values, effects = scores.mean(view.score), Effects.of(found, estimate, (scores.n_layers, scores.n_heads))
     figure_panel(
-        effect_map(effects, values, view.score, view.head, page.look),
+        drawn(effect_map, effects, values, view.score, view.head, page.look),
         key="map",
         alt=describe_effect_map(effects),
         rows=partial(_rows, page, scores, found, estimate),
@@ -56,7 +57,7 @@ def scatter(page: Page, scores: HeadScores, found: CausalMap, source: Source) ->
     effects = Effects.of(found, None, (scores.n_layers, scores.n_heads))
     st.markdown(agreement_sentence(rank_agreement(values, effects.effect), f"{ALL_SCORES[view.score].title} and effect"))
     figure_panel(
-        score_effect(values, view.score, effects, floor, view.head, page.look),
+        drawn(score_effect, values, view.score, effects, floor, view.head, page.look),
         key="score-effect",
         alt=describe_score_effect(effects.effect, view.score, floor),
         rows=partial(_rows, page, scores, found, None),

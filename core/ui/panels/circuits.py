@@ -24,6 +24,7 @@ from core.circuits.words import (
     shown_heads,
     withheld_sentence,
 )
+from core.figures.base.memo import drawn
 from core.figures.circuits.circuit import circuit_graph, describe_circuit, describe_pruned, pruned_matching
 from core.figures.circuits.composition import composition_maps, describe_composition
 from core.heads import Head, HeadSet, named, names
@@ -89,7 +90,7 @@ def graph_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
     if not found.edges:
         return
     figure_panel(
-        circuit_graph(found, scores, page.look),
+        drawn(circuit_graph, found, scores, page.look),
         key="circuit",
         alt=describe_circuit(found),
         rows=partial(edge_rows, found.edges),
@@ -130,7 +131,7 @@ def composition_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
     st.markdown(said)
     rotary = "; positions are rotary in this model and are left out" if page.subject.card.positional == "rotary" else ""
     figure_panel(
-        composition_maps(found, shown, page.look),
+        drawn(composition_maps, found, shown, page.look),
         key="composition",
         alt=describe_composition(found, shown),
         rows=partial(composition_rows, found, shown),
@@ -185,7 +186,7 @@ def pruning_panel(page: Page, found: Circuit, scores: HeadScores, mode: Mode) ->
         st.info(f"No head's prefix matching is above {WORTH_SHOWING:.2f}, so there is nothing to lose.", icon=":material/info:")
         return
     figure_panel(
-        pruned_matching(prunings, shown, found.induction, titles, page.look),
+        drawn(pruned_matching, prunings, shown, found.induction, titles, page.look),
         key="pruned",
         alt=describe_pruned(prunings, shown),
         rows=partial(pruning_rows, prunings, found.induction),

@@ -17,6 +17,7 @@ from core.documents.head_card import card_page, card_title, cost_picture
 from core.errors import BadInput
 from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
 from core.figures.attention.sensitivity import describe_one_head, one_head_overlay, one_head_panels
+from core.figures.base.memo import drawn
 from core.figures.base.number_table import number_table_html
 from core.figures.head_card.edges import describe_edges, edge_lines
 from core.figures.head_card.patterns import describe_patterns, pattern_pair, pattern_rows
@@ -96,7 +97,7 @@ def choose_in_map(page: Page, scores: HeadScores) -> None:
     facts = partial(score_facts, page.subject, scores)
     source = Source(measured_on(page.subject), score_command(view), facts, f"{page.stem}-heads")
     figure_panel(
-        score_heatmap(scores, view.score, None, page.look),
+        drawn(score_heatmap, scores, view.score, None, page.look),
         key="choose",
         alt=describe_heatmap(scores, view.score),
         rows=partial(head_rows, *shown),
@@ -242,7 +243,7 @@ def edges_panel(page: Page, card: HeadCard, source: Source) -> None:
     if not card.edges.into and not card.edges.out:
         return
     _part_panel(
-        edge_lines(card.edges, page.look),
+        drawn(edge_lines, card.edges, page.look),
         key="edges",
         alt=describe_edges(card.name, card.edges),
         rows=partial(edge_rows, card),
@@ -262,7 +263,7 @@ def movement_panel(page: Page, card: HeadCard, source: Source) -> None:
     threshold = page.view.threshold
     st.markdown(verbatim(movement_sentence(card, threshold)))
     _part_panel(
-        one_head_panels(found, card.head, None, page.look),
+        drawn(one_head_panels, found, card.head, None, page.look),
         key="movement",
         alt=describe_one_head(found, card.head),
         rows=partial(movement_rows, card, threshold),

@@ -13,6 +13,7 @@ from core.ablation.sweep import DEFAULT_GRID
 from core.ablation.tables import sweep_rows
 from core.attention.tables import Row
 from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
+from core.figures.base.memo import drawn
 from core.figures.replication import Matrix, correction_steps, describe_steps, describe_values, value_map
 from core.heads import Head, names
 from core.replication.cached import prune_top, reproduce, step_by_step
@@ -112,7 +113,7 @@ def _two_columns() -> tuple[DeltaGenerator, DeltaGenerator]:
 
 def _map(values: Matrix, title: str, threshold: float, picked: Head | None = None) -> None:
     st.plotly_chart(
-        value_map(values, title, threshold, current_look(), picked),
+        drawn(value_map, values, title, threshold, current_look(), picked),
         key=f"map {title}",
         theme=None,
         alt=describe_values(values, title, threshold),
@@ -165,7 +166,7 @@ def corrections_panel(page: Page) -> None:
     st.caption(steps_note())
     source = Source(recipe_words(steps[0].recipe), report_command(page.view), facts, f"{page.stem}-report")
     figure_panel(
-        correction_steps(steps, page.look),
+        drawn(correction_steps, steps, page.look),
         key="steps",
         alt=describe_steps(steps),
         rows=partial(step_rows, steps),
@@ -187,7 +188,7 @@ def sweep_question(page: Page) -> None:
     asked = replace(view, score="induction", experiment=replace(view.experiment, mode=mode, curves="one"))
     source = Source(measured_on(page.subject), sweep_command(asked), facts, f"{page.stem}-report-sweep")
     figure_panel(
-        sweep_curve(sweep, mode, None, page.look),
+        drawn(sweep_curve, sweep, mode, None, page.look),
         key="report-sweep",
         alt=describe_sweep(sweep, mode),
         rows=partial(sweep_rows, sweep),

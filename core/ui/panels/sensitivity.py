@@ -11,6 +11,7 @@ from core.attention.sensitivity import Sensitivity
 from core.attention.tables import spread_rows
 from core.attention.words import sensitivity_sentences
 from core.figures.attention.sensitivity import describe_sensitivity, sensitivity_overlay, sensitivity_panels
+from core.figures.base.memo import drawn
 from core.heads import HeadSet
 from core.settings.cost import PASSES_OF_SENSITIVITY, expected_seconds
 from core.settings.provenance import measured_on
@@ -56,7 +57,7 @@ def panels(page: Page, found: Sensitivity) -> None:
         f"{page.stem}-sensitivity",
     )
     figure_panel(
-        sensitivity_panels(found, heads, view.head, page.look),
+        drawn(sensitivity_panels, found, heads, view.head, page.look),
         key="sensitivity",
         alt=describe_sensitivity(found, heads),
         rows=partial(spread_rows, found, heads, view.threshold),

@@ -15,6 +15,7 @@ from core.ablation.words import head_count
 from core.attention.tables import Row
 from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
 from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
+from core.figures.base.memo import drawn
 from core.figures.base.style import Look
 from core.heads import HeadSet
 from core.numbers import signed
@@ -59,7 +60,7 @@ def curve(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep], source: Source
     """The loss at every threshold, with the slider's threshold as a line."""
     mode = page.view.experiment.mode
     figure_panel(
-        sweep_curve(sweep, mode, None, page.look, others),
+        drawn(sweep_curve, sweep, mode, None, page.look, others),
         key="sweep",
         alt=describe_sweep(sweep, mode),
         rows=partial(sweep_rows, sweep, others),
@@ -98,7 +99,7 @@ def comparison(page: Page, sweep: Sweep, source: Source) -> None:
     ]
     st.table([_compared(row, sweep) for row in rows], border="horizontal", hide_index=True)
     figure_panel(
-        beside_baselines(beside, sweep.clean, page.look),
+        drawn(beside_baselines, beside, sweep.clean, page.look),
         key="comparison",
         alt=describe_beside(beside, sweep.clean),
         rows=partial(sweep_rows, sweep),

@@ -11,6 +11,7 @@ import streamlit as st
 from core.attention.head_scores import HeadScores
 from core.attention.scores import PLACEBO_SHIFTS
 from core.attention.tables import Row
+from core.figures.base.memo import drawn
 from core.figures.verdicts import (
     contrast_intervals,
     describe_intervals,
@@ -174,7 +175,7 @@ def interval_panel(page: Page, found: Shown) -> None:
     listed = [*called[:_MOST_INTERVALS], *others[: max(3, _MOST_INTERVALS - len(called))]]
     floor = found.judged.floor
     figure_panel(
-        contrast_intervals(listed, floor, page.look),
+        drawn(contrast_intervals, listed, floor, page.look),
         key="intervals",
         alt=describe_intervals(listed, floor),
         rows=found.rows,
@@ -186,7 +187,7 @@ def map_panel(page: Page, found: Shown) -> None:
     """The label of every head by layer and head."""
     st.caption(f"{label_counts(found.judged)}.")
     figure_panel(
-        label_map(found.judged.verdicts, page.view.head, page.look),
+        drawn(label_map, found.judged.verdicts, page.view.head, page.look),
         key="labels",
         alt=describe_label_map(found.judged.verdicts),
         rows=found.rows,
@@ -214,7 +215,7 @@ def placebo_panel(page: Page, scores: HeadScores, found: Shown) -> None:
     facts = partial(score_facts, page.subject, scores)
     source = Source(measured_on(page.subject), score_command(page.view), facts, f"{page.stem}-placebo")
     figure_panel(
-        placebo_bars(name, offsets, values, control, length, page.look),
+        drawn(placebo_bars, name, offsets, values, control, length, page.look),
         key="placebo",
         alt=describe_placebo(name, offsets, values, control, length),
         rows=partial(placebo_rows, name, offsets, [float(value) for value in values], length),
