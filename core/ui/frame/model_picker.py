@@ -18,13 +18,13 @@ _SOURCES = {
 
 def pick_model(chosen: str) -> None:
     """Draw the picker, bound to the session's `model`. `chosen` stays selectable whatever it is."""
-    entries = _entries()
+    entries, labels = _entries()
     names = list(entries)
     st.selectbox(
         "Model",
         names if chosen in entries else [chosen, *names],
         key="model",
-        format_func=lambda name: _label(name, entries.get(name)),
+        format_func=lambda name: labels.get(name, name),
         help="Type to search by name, size or source. Models marked as not here are fetched from the network when "
         "you ask for it.",
     )
@@ -36,13 +36,13 @@ def pick_model(chosen: str) -> None:
 
 # Shared as it is, not copied for every run of every page: nothing changes it.
 @st.cache_resource(ttl=5, show_spinner=False)
-def _entries() -> dict[str, CatalogueEntry]:
-    """The catalogue by name, those that are here first; looked at again after seconds, for a folder may have come."""
-    return {entry.name: entry for entry in sorted(catalogue(), key=lambda entry: not entry.available)}
+def _entries() -> tuple[dict[str, CatalogueEntry], dict[str, str]]:
+    """The catalogue by name, those that are here first, and their lines in the list.
 
-
-def _label(name: str, entry: CatalogueEntry | None) -> str:
-    return name if entry is None else f"{name} · {_facts(entry)}"
+    Looked at again after seconds, for a folder may have come.
+    """
+    entries = {entry.name: entry for entry in sorted(catalogue(), key=lambda entry: not entry.available)}
+    return entries, {name: f"{name} · {_facts(entry)}" for name, entry in entries.items()}
 
 
 def _facts(entry: CatalogueEntry) -> str:
