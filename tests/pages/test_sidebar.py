@@ -245,3 +245,10 @@ def test_what_a_model_does_not_hold_is_said_on_its_pages_and_in_its_files(
             "direct effect",
         ]
     )
+
+
+def test_a_name_that_was_guessed_is_said() -> None:
+    asked, exact = heads(model="Two-Layer"), heads(model="two-layer")
+    said = [[caption.value.replace("\\", "") for caption in at.sidebar.caption] for at in (asked, exact)]
+    assert "“Two-Layer” is taken to mean two-layer." in said[0]
+    assert not [caption for caption in said[1] if "is taken to mean" in caption]

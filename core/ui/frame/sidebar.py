@@ -65,6 +65,9 @@ def draw_sidebar() -> Page:
     with st.sidebar:
         navigation()
         pick_model(view.request.model)
+        if identity is not None and identity.card.name != view.request.model:
+            # An address may be written by hand: capitals, an alias.
+            st.caption(verbatim(f"“{view.request.model}” is taken to mean {identity.card.name}."))
         _threshold_controls(view, identity)
         _probe_controls(identity)
         badge = None if subject is None else conformance_badge(subject)
