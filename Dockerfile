@@ -1,6 +1,7 @@
 # HeadScope in a container: slim, non-root, models and results on volumes.
 #   docker build -t headscope --build-arg TORCH_INDEX=<PyTorch's CPU index> .
 #   docker run -p 8501:8501 -v headscope-models:/data/models -v headscope-results:/data/results headscope
+# Several of them behind nginx, which is an image of its own: deploy/compose.yaml.
 FROM python:3.11-slim
 
 # The index to take torch from; empty is the ordinary one, whose Linux build brings CUDA along.

@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 COMPILE := --quiet --universal --python-version 3.11 --no-annotate --no-header
 TORCH := torch triton $(shell sed -n 's/^\(\(nvidia\|cuda\)[a-z0-9-]*\)==.*/\1/p' constraints.txt)
 
-.PHONY: run install install-dev browser models test lint bundled-results model-list zoo bench constraints audit clean
+.PHONY: run install install-dev browser nginx models test lint bundled-results model-list zoo bench constraints audit clean
 
 run: install
 	$(BIN)/python -m streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
@@ -48,11 +48,15 @@ audit: install
 browser: install-dev
 	$(BIN)/python -m tests.helpers.browser --install
 
+# The system's nginx, else the package manager's, unpacked into .venv; says so where there is neither.
+nginx: install-dev
+	$(BIN)/python -m tests.helpers.nginx --install
+
 models: install
 	$(BIN)/python -m core models add smollm2-135m
 
 # Workers take work from each other when they have none left; the slowest forty are printed.
-test: install-dev browser models
+test: install-dev browser nginx models
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal --timeout 600 --durations 40 $(PYTEST_ARGS)
 
 lint: install-dev

@@ -20,12 +20,14 @@ class Visitor:
     """One window on one page; what it has been shown since the page was last drawn whole.
 
     browser: a cookie's value: windows of the same are one person's.
+    headers: more that the window's connection says, a password for example.
     """
 
     address: str
     page: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
     browser: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     progress: list[str] = field(default_factory=list)
@@ -41,7 +43,7 @@ class Visitor:
 
     def open(self) -> None:
         """Connect, and ask for the page."""
-        headers = {} if self.browser is None else {"Cookie": f"_streamlit_xsrf={self.browser}"}
+        headers = self.headers if self.browser is None else self.headers | {"Cookie": f"_streamlit_xsrf={self.browser}"}
         uri = self.address.replace("http", "ws", 1) + "/_stcore/stream"
         self._open = ExitStack()
         self._socket: ClientConnection = self._open.enter_context(

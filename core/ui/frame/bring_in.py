@@ -68,7 +68,12 @@ def downloads_allowed() -> bool:
     said = os.environ.get("HEADSCOPE_ALLOW_DOWNLOADS", "").strip().lower()
     if said:
         return said in ("1", "true", "yes", "on")
-    return not exists() or _is_loopback(st.get_option("server.address"))
+    return not exists() or (_is_loopback(st.get_option("server.address")) and not _sent_on())
+
+
+def _sent_on() -> bool:
+    """Whether a server in front of this one sent the visitor on: then this machine's own address says nothing of who it is."""
+    return any(name in st.context.headers for name in ("X-Forwarded-For", "Forwarded", "Via"))
 
 
 def _is_loopback(address: str | None) -> bool:
