@@ -94,11 +94,12 @@ def compare(x: Axis, y: Axis, colour: Axis | None = None) -> Comparison:
     k = min(TOP, len(heads) // 2)
     across, up = _ranked(x.values, heads), _ranked(y.values, heads)
     agreement = rank_agreement(x.values, y.values)
-    # Where one side is the same for all heads, which are its highest is no fact.
-    overlap = top_overlap(across[:k], up[:k], len(heads)) if agreement.known else None
+    # Where one side is the same for all heads, which are its highest is no fact; and one head is no set.
+    telling = agreement.known and k > 1
+    overlap = top_overlap(across[:k], up[:k], len(heads)) if telling else None
     lower = len(heads) // 2
     outside: tuple[HeadSet, HeadSet] = ((), ())
-    if agreement.known:
+    if telling:
         outside = (
             tuple(head for head in across[:k] if head in up[-lower:]),
             tuple(head for head in up[:k] if head in across[-lower:]),
