@@ -32,6 +32,7 @@ COMMANDS = {
     "causal": "take every head away alone",
     "sweep": "take away what each threshold keeps",
     "call": "say which heads are induction heads, with test, interval and label",
+    "compare": "set any two quantities of all heads beside each other, also numbers of your own",
     "circuit": "say which previous-token heads feed which induction heads, or prune one head",
     "card": "say everything about one head: label, scores, effect, edges, how it moves",
     "report": "set the published report beside this run, question by question",

@@ -50,6 +50,15 @@ class Corrections:
     baselines: bool = False
 
 
+@dataclass(frozen=True)
+class Axes:
+    """Which two quantities of heads are beside each other, and which is the colour (empty: none), by their names."""
+
+    x: str = "induction"
+    y: str = "value_weighted"
+    colour: str = ""
+
+
 OWN_RECIPE = Corrections()
 CORRECTIONS = tuple(field.name for field in fields(Corrections))
 
@@ -60,7 +69,7 @@ class View:
 
     request: whose scores, on what. score: which one. threshold: on it, 0 to 1. head: the picked one. experiment: what is
     taken away. row: which tokens the attention page looks at. corrections: of the report. recorded: which of the report's
-    models stands beside.
+    models stands beside. axes: which quantities of heads are compared.
     """
 
     request: Request = Request()
@@ -71,6 +80,7 @@ class View:
     row: RowChoice = RowChoice()
     corrections: Corrections = Corrections()
     recorded: str = RECORDED_MODELS[0]
+    axes: Axes = Axes()
 
 
 def fit_view(view: View, identity: ModelIdentity) -> tuple[View, list[str]]:

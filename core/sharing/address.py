@@ -16,6 +16,7 @@ from core.attention.scores import ALL_SCORES
 from core.heads import Head, HeadSet, named
 from core.probes.probe import MAX_LENGTH, MAX_SEQUENCES
 from core.probes.vocabulary import BOS_POLICIES
+from core.quantities.table import QUANTITIES
 from core.settings.experiment import CURVES, MAX_EFFECT_FLOOR, MAX_FLOOR, MAX_PARAGRAPH, SOURCES
 from core.settings.modes import MODES
 from core.settings.view import CORRECTIONS, MAX_TEXT_CHARACTERS, RECORDED_MODELS, ROW_KINDS, View
@@ -73,6 +74,13 @@ def _one_of(choices: tuple[str, ...]) -> Reader:
         return text
 
     return read
+
+
+def _quantity(text: str, default: str) -> str:
+    if text not in QUANTITIES:
+        some = ", ".join(list(QUANTITIES)[:_MAX_NAMED])
+        raise _Unusable(f"the name of a quantity, such as {some}", default, told=default or "none")
+    return text
 
 
 def _switch(text: str, default: bool) -> bool:
@@ -188,6 +196,9 @@ TABLE: tuple[Parameter, ...] = (
         for parameter, name in CORRECTION_PARAMETERS.items()
     ),
     Parameter("recorded", "recorded", _one_of(RECORDED_MODELS)),
+    Parameter("x", "axes.x", _quantity),
+    Parameter("y", "axes.y", _quantity),
+    Parameter("colour", "axes.colour", _quantity),
 )
 PARAMETERS = tuple(parameter.name for parameter in TABLE)
 _BY_NAME = {parameter.name: parameter for parameter in TABLE}

@@ -79,6 +79,15 @@ def card_command(view: View, in_set: HeadSet | None, *more: str) -> str:
     return _line(view, "card", *words, *more)
 
 
+def compare_command(view: View, imported: str = "") -> str:
+    """Two quantities of every head; `imported`: the file that a person's own numbers are in, where they are compared."""
+    axes, experiment, default = view.axes, view.experiment, View().experiment
+    words = ["--x", axes.x, "--y", axes.y, *(["--colour", axes.colour] if axes.colour else []), "--mode", experiment.mode]
+    if experiment.effect_floor != default.effect_floor:
+        words += ["--floor", f"{experiment.effect_floor:.2f}"]
+    return _line(view, "compare", *words, *(["--import", imported] if imported else []))
+
+
 def report_command(view: View, *more: str) -> str:
     """The report beside this model."""
     return _line(view, "report", *more)

@@ -29,6 +29,10 @@ from core.circuits.circuit import KINDS, Circuit
 from core.circuits.tables import edge_facts
 from core.circuits.words import withheld_sentence
 from core.heads import Head, HeadSet, every_head, named, names
+from core.quantities.cached import Asked
+from core.quantities.comparison import Comparison
+from core.quantities.tables import comparison_facts
+from core.quantities.words import sentences as comparison_sentences
 from core.runtime.versions import HEADSCOPE
 from core.settings.modes import Mode
 from core.settings.subject import Subject
@@ -350,6 +354,23 @@ def sensitivity_facts(subject: Subject, found: Sensitivity, heads: Sequence[Head
         "above_sometimes": names(sometimes),
         "settings": spread_rows(found, heads, threshold),
     }
+
+
+def compare_facts(asked: Asked, found: Comparison) -> Facts:
+    """Two quantities of every head, and what they have in common; imported numbers by the digest of what was given."""
+    imported = asked.imported
+    return (
+        envelope(asked.subject)
+        | {
+            "mode": asked.mode,
+            "floor": asked.floor,
+            "imported": None
+            if imported is None
+            else {"title": imported.title, "n_heads": imported.n_heads, "digest": imported.digest},
+        }
+        | comparison_facts(found)
+        | {"sentences": comparison_sentences(found)}
+    )
 
 
 def _of_all(levels: Float[np.ndarray, " n_layers"]) -> float | None:

@@ -12,6 +12,7 @@ from core.heads import Head
 from core.probes.probe import MAX_LENGTH, MAX_SEQUENCES
 from core.probes.repeated import repeated_probe
 from core.probes.vocabulary import BOS_POLICIES
+from core.quantities.table import QUANTITIES
 from core.settings.experiment import CURVES, MAX_PARAGRAPH, SOURCES, Experiment
 from core.settings.modes import MODES
 from core.settings.request import Request
@@ -20,6 +21,7 @@ from core.settings.view import (
     MAX_TEXT_CHARACTERS,
     RECORDED_MODELS,
     ROW_KINDS,
+    Axes,
     Corrections,
     RowChoice,
     View,
@@ -80,6 +82,12 @@ views = some.builds(
     ),
     corrections=some.builds(Corrections, **{name: some.booleans() for name in CORRECTIONS}),
     recorded=some.sampled_from(RECORDED_MODELS),
+    axes=some.builds(
+        Axes,
+        x=some.sampled_from(list(QUANTITIES)),
+        y=some.sampled_from(list(QUANTITIES)),
+        colour=some.sampled_from(["", *QUANTITIES]),
+    ),
 )
 # Nothing of it at its default.
 CHANGED = View(
@@ -101,6 +109,7 @@ CHANGED = View(
     row=RowChoice("text", 3, "a b  a b?"),
     corrections=Corrections(*(True for _ in CORRECTIONS)),
     recorded=RECORDED_MODELS[1],
+    axes=Axes("imported", "effect", "layer"),
 )
 junk = some.text(max_size=60) | some.sampled_from(
     [
@@ -167,6 +176,9 @@ def test_every_parameter_is_in_the_address_of_a_view_with_nothing_at_its_default
         "correct_bos": "true",
         "correct_controls": "true",
         "recorded": "gpt2-small",
+        "x": "imported",
+        "y": "effect",
+        "colour": "layer",
     }
     assert set(params_of(CHANGED)) == set(PARAMETERS)
     assert view_from(params_of(CHANGED)) == (CHANGED, [])
@@ -218,6 +230,8 @@ def test_junk_gives_a_usable_view_and_a_sentence_for_each_correction(params: dic
                 ("correct_controls", "baselines"),
             ]
         ),
+        ({"x": "charm"}, "axes.x", "induction", "such as induction"),
+        ({"colour": "<b>"}, "axes.colour", "", "it is now none."),
         ({"recorded": "gpt3"}, "recorded", "solu-8l-old", "one of solu-8l-old, gpt2-small"),
     ],
 )

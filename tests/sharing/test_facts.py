@@ -19,6 +19,7 @@ HEADS, ATTENTION, ABLATION = "pages/1_Heads.py", "pages/2_Attention.py", "pages/
 CAUSAL_MAP, SWEEP, VERDICTS = "pages/4_Causal_map.py", "pages/5_Sweep.py", "pages/6_Verdicts.py"
 CIRCUITS, REPORT, SENSITIVITY = "pages/7_Circuits.py", "pages/8_Report.py", "pages/9_Sensitivity.py"
 HEAD_CARD = "pages/10_Head_card.py"
+COMPARE = "pages/12_Compare.py"
 TWO_LAYER = {"model": "two-layer"}
 # A view that differs from the default in everything that a command can say.
 OTHER = TWO_LAYER | {"seed": "3", "bos": "never", "tokens": "5:200", "mode": "zero"}
@@ -110,6 +111,8 @@ def page_and_command(
         ("circuit", CIRCUITS, "pruned", OTHER | {"head": "L0H3"}),
         ("sensitivity", SENSITIVITY, "sensitivity", TWO_LAYER),
         ("sensitivity", SENSITIVITY, "sensitivity", OTHER | {"score": "contrast", "head": "L0H1", "threshold": "0.20"}),
+        ("compare", COMPARE, "comparison", TWO_LAYER),
+        ("compare", COMPARE, "comparison", OTHER | {"x": "chance", "y": "rotation_contrast", "colour": "entropy"}),
         ("card", HEAD_CARD, "patterns", TWO_LAYER | {"head": "L1H2"}),
         ("card", HEAD_CARD, "removal", SOLU | {"head": "L0H2", "threshold": "0.80"}),
         ("card", HEAD_CARD, "movement", OTHER | {"head": "L1H1", "score": "previous_token", "effect_floor": "0.40"}),

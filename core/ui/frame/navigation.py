@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 import streamlit as st
 
 from core.settings.view import View
+from core.sharing.address import params_of
 from core.ui.frame.state import link_to
 
 
@@ -35,7 +37,8 @@ CIRCUITS = PageLink("pages/7_Circuits.py", "Circuits", ":material/account_tree:"
 REPORT = PageLink("pages/8_Report.py", "Report", ":material/article:", "what did the first report find, and what holds?")
 SENSITIVITY = PageLink("pages/9_Sensitivity.py", "Sensitivity", ":material/tune:", "how far does a score move?")
 HEAD_CARD = PageLink("pages/10_Head_card.py", "Head card", ":material/badge:", "what is this one head?")
-PAGES = (HEADS, ATTENTION, ABLATION, CAUSAL_MAP, SWEEP, VERDICTS, CIRCUITS, REPORT, SENSITIVITY, HEAD_CARD)
+COMPARE = PageLink("pages/12_Compare.py", "Compare", ":material/scatter_plot:", "do two numbers say the same of heads?")
+PAGES = (HEADS, ATTENTION, ABLATION, CAUSAL_MAP, SWEEP, VERDICTS, CIRCUITS, REPORT, SENSITIVITY, HEAD_CARD, COMPARE)
 
 
 def navigation() -> None:
@@ -59,3 +62,8 @@ def see_where_it_looks() -> None:
 def open_its_card() -> None:
     """From a picked head to its card."""
     HEAD_CARD.link("Open its card")
+
+
+def go_to_its_card(view: View) -> NoReturn:
+    """Leave for the card of the view's head. Ends this run of the page."""
+    st.switch_page(HEAD_CARD.path, query_params=params_of(view))

@@ -1,0 +1,205 @@
+"""How each quantity is obtained: one function a source, each of them a front door of the topic that measures it.
+
+A page takes what is there (`if_cached`) and offers to compute the rest; a command computes what it is asked for by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from core.ablation.cached_map import causal_map, estimated_map
+from core.ablation.outcomes import CausalMap
+from core.attention.cached import first_scores, score_heads, sensitivity
+from core.attention.head_scores import HeadScores
+from core.attention.sensitivity import Sensitivity
+from core.attention.words import withheld_sentence
+from core.errors import BadInput, Withheld
+from core.quantities.comparison import Axis
+from core.quantities.imported import Imported
+from core.quantities.table import QUANTITIES, Quantity
+from core.settings.cost import PASSES_OF_ONE_SET, PASSES_OF_SENSITIVITY, expected_seconds
+from core.settings.experiment import EFFECT_FLOOR
+from core.settings.modes import Mode
+from core.settings.subject import Subject
+from core.stats import UNKNOWN, Number, student_intervals
+from core.verdicts.cached import judge, verdict_seconds
+from core.verdicts.judgement import Judgement
+
+Matrix = Float[np.ndarray, "n_layers n_heads"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What quantities are asked of: a subject, how its heads are taken away, where a call begins, a person's own numbers."""
+
+    subject: Subject
+    mode: Mode = "mean"
+    floor: float = EFFECT_FLOOR
+    imported: Imported | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One piece of work that gives some quantities.
+
+    work: computes it, or takes it from the store. read: one quantity's numbers from that. doing: what is being done, in words.
+    seconds: how long it is expected to take. offered: whether a page begins it only when a person says so.
+    """
+
+    work: Callable[[Asked], Any]
+    read: Callable[[Quantity, Any, Asked], Axis]
+    doing: str
+    seconds: Callable[[Asked], float]
+    offered: bool = True
+
+
+def obtained(name: str, asked: Asked) -> Axis:
+    """One quantity's numbers, computed if need be; inside `if_cached` only if all that they rest on is there.
+
+    Raises BadInput for a name that there is not, Withheld where the numbers cannot be shown to be right on this model.
+    """
+    quantity = quantity_of(name)
+    source = SOURCES[quantity.source]
+    return source.read(quantity, source.work(asked), asked)
+
+
+def quantity_of(name: str) -> Quantity:
+    """The quantity of this name; raises BadInput where there is none."""
+    if name not in QUANTITIES:
+        raise BadInput(f"A quantity is one of {', '.join(QUANTITIES)}, not {name!r}.")
+    return QUANTITIES[name]
+
+
+def source_of(name: str) -> Source:
+    """How a quantity is obtained; raises as `quantity_of`."""
+    return SOURCES[quantity_of(name).source]
+
+
+def _axis(
+    quantity: Quantity,
+    values: Matrix,
+    interval: tuple[Matrix, Matrix] | None = None,
+    chance: Float[np.ndarray, " n_layers"] | None = None,
+    *,
+    picked: str = "",
+    title: str = "",
+) -> Axis:
+    nothing = np.full(values.shape, np.nan)
+    low, high = interval or (nothing, nothing)
+    levels = np.full(len(values), np.nan) if chance is None else chance
+    values, low, high, levels = (part.astype(np.float64) for part in (values, low, high, levels))
+    return Axis(quantity, values, low, high, levels, picked, title)
+
+
+def _read_scores(quantity: Quantity, scores: HeadScores, asked: Asked) -> Axis:
+    name = quantity.name
+    if name == "chance":
+        levels = scores.chance("induction")
+        exists = ~np.isnan(scores.mean("induction"))
+        return _axis(quantity, np.where(exists, levels[:, None], np.nan))
+    if name == "induction_control":
+        if not scores.has_control:
+            raise Withheld(f"{quantity.title} is withheld: these tokens leave no fresh second half.")
+        by_sequence = scores.per_sequence["induction_control"]
+        return _axis(quantity, by_sequence.mean(-1), student_intervals(by_sequence), scores.chance("induction"))
+    if name not in scores.names:
+        raise Withheld(withheld_sentence(scores, name))
+    by_sequence = scores.sequences(name)
+    return _axis(quantity, by_sequence.mean(-1), student_intervals(by_sequence), scores.chance(name))
+
+
+def _read_map(quantity: Quantity, found: CausalMap, asked: Asked) -> Axis:
+    low, high = found.interval
+    if quantity.name == "effect":
+        return _axis(quantity, found.effect, (low, high))
+    if np.isnan(low).all():
+        raise Withheld("One sequence gives an effect no interval: choose at least 2 sequences.")
+    return _axis(quantity, low if quantity.name == "effect_low" else high)
+
+
+def _read_verdicts(quantity: Quantity, judged: Judgement, asked: Asked) -> Axis:
+    card = asked.subject.card
+    values, low, high = (np.full((card.n_layers, card.n_heads), np.nan) for _ in range(3))
+    for verdict in judged.verdicts:
+        found = getattr(verdict, quantity.name)
+        number = found if isinstance(found, Number) else UNKNOWN._replace(value=float(found))
+        values[verdict.head], low[verdict.head], high[verdict.head] = number
+    measured = int((~np.isnan(values)).sum())
+    if not measured:
+        raise Withheld(judged.withheld or f"{quantity.title} is known of no head of {card.name}.")
+    picked = ""
+    if quantity.name == "total_effect" and measured < len(judged.verdicts):
+        picked = (
+            f"The total effect is measured of the {measured} heads that match alone, of {len(judged.verdicts)}: nothing is "
+            "concluded from heads that another number picked."
+        )
+    return _axis(quantity, values, (low, high), picked=picked)
+
+
+def _read_movement(quantity: Quantity, found: Sensitivity, asked: Asked) -> Axis:
+    means = found.means()
+    return _axis(quantity, means.max(0) - means.min(0))
+
+
+def _read_place(quantity: Quantity, scores: HeadScores, asked: Asked) -> Axis:
+    exists = ~np.isnan(scores.mean("induction"))
+    return _axis(quantity, np.where(exists, np.arange(scores.n_layers)[:, None], np.nan))
+
+
+def _own_numbers(asked: Asked) -> Imported:
+    if asked.imported is None:
+        raise BadInput("There are no imported numbers: paste them on the page, or give the command a file with --import FILE.")
+    return asked.imported
+
+
+def _read_imported(quantity: Quantity, found: Imported, asked: Asked) -> Axis:
+    return _axis(quantity, found.values, title=found.title)
+
+
+def _whole_map_seconds(asked: Asked) -> float:
+    card = asked.subject.card
+    return expected_seconds(asked.subject, PASSES_OF_ONE_SET * card.n_layers * card.n_heads)
+
+
+def _passes(count: float) -> Callable[[Asked], float]:
+    return lambda asked: expected_seconds(asked.subject, count)
+
+
+SOURCES: dict[str, Source] = {
+    "first_scores": Source(
+        lambda asked: first_scores(asked.subject), _read_scores, "Measuring every head", _passes(1.8), offered=False
+    ),
+    "scores": Source(
+        lambda asked: score_heads(asked.subject), _read_scores, "Measuring every head", _passes(3.5), offered=False
+    ),
+    "place": Source(
+        lambda asked: first_scores(asked.subject), _read_place, "Measuring every head", _passes(1.8), offered=False
+    ),
+    "import": Source(_own_numbers, _read_imported, "Reading your numbers", lambda asked: 0.0, offered=False),
+    "sensitivity": Source(
+        lambda asked: sensitivity(asked.subject, "induction"),
+        _read_movement,
+        "Measuring every head at other lengths and seeds, and with the BOS changed",
+        _passes(PASSES_OF_SENSITIVITY),
+    ),
+    "causal_map": Source(
+        lambda asked: causal_map(asked.subject, asked.mode), _read_map, "Taking each head away alone", _whole_map_seconds
+    ),
+    "estimate": Source(
+        lambda asked: estimated_map(asked.subject, asked.mode),
+        lambda quantity, found, asked: _axis(quantity, found),
+        "Estimating every head's effect",
+        _passes(4.0),
+    ),
+    "verdicts": Source(
+        lambda asked: judge(asked.subject, floor=asked.floor, mode=asked.mode),
+        _read_verdicts,
+        "Testing every head on several lengths",
+        lambda asked: verdict_seconds(asked.subject),
+    ),
+}

@@ -1,0 +1,147 @@
+"""The table of per-head quantities: everything that HeadScope measures of a head, by the name that files give it.
+
+How a quantity is obtained is in `core.quantities.cached`, by the name in `source`. This file is words alone and imports nothing
+heavy, for addresses and controls need the names only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.attention.scores import ALL_SCORES, SECOND_STEP
+
+# What a person brought: numbers of a paper, or of another tool.
+IMPORTED = "imported"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number a head. limits: its fixed scale, None where it has none. signed: whether it has a meaningful zero to pass."""
+
+    name: str
+    title: str
+    meaning: str
+    unit: str
+    source: str
+    limits: tuple[float, float] | None = None
+    signed: bool = False
+
+
+def _scores() -> list[Quantity]:
+    return [
+        Quantity(
+            score.name,
+            score.title,
+            score.meaning,
+            "share of attention" if score.name != "entropy" else "share of the largest entropy",
+            "scores" if score.name in SECOND_STEP else "first_scores",
+            (-1.0, 1.0) if score.signed else (0.0, 1.0),
+            score.signed,
+        )
+        for score in ALL_SCORES.values()
+    ]
+
+
+_SHARE = (0.0, 1.0)
+QUANTITIES: dict[str, Quantity] = {
+    quantity.name: quantity
+    for quantity in (
+        *_scores(),
+        Quantity(
+            "induction_control",
+            "Induction on fresh tokens",
+            "the induction cells where the second half is fresh tokens: what position alone gives",
+            "share of attention",
+            "first_scores",
+            _SHARE,
+        ),
+        Quantity(
+            "chance",
+            "Chance level of induction",
+            "what a head of the layer gets that attends equally to all tokens it sees",
+            "share of attention",
+            "first_scores",
+        ),
+        Quantity(
+            "movement",
+            "Movement of induction",
+            "how far apart the lowest and the highest induction score are over other lengths, seeds and BOS",
+            "share of attention",
+            "sensitivity",
+            _SHARE,
+        ),
+        Quantity(
+            "effect",
+            "Effect of removal",
+            "change in second-copy loss when the head is taken away alone",
+            "nats",
+            "causal_map",
+            signed=True,
+        ),
+        Quantity(
+            "effect_low",
+            "Effect of removal, lower end",
+            "lower end of the effect's 95 % interval over sequences",
+            "nats",
+            "causal_map",
+            signed=True,
+        ),
+        Quantity(
+            "effect_high",
+            "Effect of removal, upper end",
+            "upper end of the effect's 95 % interval over sequences",
+            "nats",
+            "causal_map",
+            signed=True,
+        ),
+        Quantity(
+            "estimate",
+            "Effect, estimated by gradient",
+            "the effect of removal to first order: an estimate, wrong in size and sometimes in sign",
+            "nats",
+            "estimate",
+            signed=True,
+        ),
+        Quantity(
+            "total_effect",
+            "Total effect",
+            "what the head gives the right token's logit by whatever route; measured of matching heads alone",
+            "share of G",
+            "verdicts",
+            signed=True,
+        ),
+        Quantity(
+            "direct_effect",
+            "Direct effect",
+            "what the head itself writes toward the right token's logit",
+            "share of G",
+            "verdicts",
+            signed=True,
+        ),
+        Quantity(
+            "copying",
+            "Copying (weights)",
+            "whether the head's weights copy what it looks at: 1 copies, -1 suppresses, near 0 neither",
+            "sum of eigenvalues over the sum of their sizes",
+            "verdicts",
+            (-1.0, 1.0),
+            True,
+        ),
+        Quantity(
+            "q",
+            "Contrast, q-value",
+            "of the sign-flip test of the contrast, Benjamini-Hochberg over heads",
+            "q",
+            "verdicts",
+            _SHARE,
+        ),
+        Quantity("layer", "Layer", "in which layer the head is, from 0", "layer", "place"),
+        Quantity(
+            IMPORTED,
+            "Imported numbers",
+            "one number a head, from a paper or another tool",
+            "as given",
+            "import",
+        ),
+    )
+}

@@ -1,0 +1,72 @@
+"""What two quantities beside each other say, in sentences that agree with the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.ablation.words import agreement_sentence
+from core.heads import Head, names
+from core.numbers import unsigned
+from core.quantities.comparison import Axis, Comparison
+from core.quantities.table import IMPORTED
+
+_NAMED = 6
+
+
+def comparison_sentence(found: Comparison) -> str:
+    """The answer: how alike the two order heads, with interval and number of heads; or why nothing is said."""
+    if found.withheld:
+        return f"{found.x.words} and {found.y.words}: no rank correlation. {found.withheld}"
+    return agreement_sentence(found.agreement, f"{found.x.words} and {found.y.words}")
+
+
+def overlap_sentence(found: Comparison) -> str:
+    """How many of the highest heads they share, beside chance; empty where nothing is said."""
+    overlap = found.overlap
+    if overlap is None:
+        return ""
+    shared = f" ({_listed(overlap.shared)})" if overlap.shared else ""
+    return (
+        f"Of the {overlap.k} highest heads of each, {len(overlap.shared)} are the same{shared}; chance alone gives "
+        f"{unsigned(overlap.expected, 1)} (p {_p(overlap.p)}, hypergeometric)."
+    )
+
+
+def outliers_sentence(found: Comparison) -> str:
+    """Who is among the highest of one and in the lower half of the other; empty where nothing is said."""
+    if found.overlap is None:
+        return ""
+    said = [
+        f"{_listed(heads)} {'is' if len(heads) == 1 else 'are'} high on {high.words} and in the lower half of {low.words}"
+        for heads, high, low in ((found.x_only, found.x, found.y), (found.y_only, found.y, found.x))
+        if heads
+    ]
+    if not said:
+        return "No head is among the highest of one and in the lower half of the other."
+    return "; ".join(said) + "."
+
+
+def import_sentence(axes: Sequence[Axis]) -> str:
+    """How many heads a person's own numbers are of, where they are compared and are not of all; else empty."""
+    for axis in axes:
+        given = int((axis.values == axis.values).sum())
+        if axis.name == IMPORTED and given < axis.values.size:
+            return (
+                f"The imported numbers are of {given} of {axis.values.size} heads: which ones was decided elsewhere, and a "
+                "choice of high ones alone makes a rank correlation smaller than it is over all."
+            )
+    return ""
+
+
+def sentences(found: Comparison) -> list[str]:
+    """All of them, the answer first."""
+    said = [comparison_sentence(found), overlap_sentence(found), outliers_sentence(found), import_sentence((found.x, found.y))]
+    return [sentence for sentence in said if sentence]
+
+
+def _listed(heads: Sequence[Head]) -> str:
+    return ", ".join(names(heads[:_NAMED])) + (f" and {len(heads) - _NAMED} more" if len(heads) > _NAMED else "")
+
+
+def _p(value: float) -> str:
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"

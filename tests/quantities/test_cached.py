@@ -1,0 +1,113 @@
+"""Every quantity of the table is what the topic that measures it says, and nothing is computed that was only asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.ablation.cached_map import causal_map, estimated_map
+from core.attention.cached import score_heads, sensitivity
+from core.attention.scores import ALL_SCORES
+from core.errors import BadInput, Withheld
+from core.heads import Head
+from core.quantities.cached import SOURCES, Asked, obtained, source_of
+from core.quantities.imported import read_numbers
+from core.quantities.table import QUANTITIES
+from core.runtime.cache import if_cached
+from core.settings.request import Request
+from core.settings.subject import bind
+from core.stats import student_intervals
+from core.verdicts.cached import judge
+from core.verdicts.tables import verdict_rows
+
+SUBJECT = bind(Request("two-layer", length=20, sequences=3))
+ASKED = Asked(SUBJECT, imported=read_numbers("L0H1,2\nL1H3,-1", 2, 4))
+
+
+def test_every_quantity_has_numbers_of_the_models_heads() -> None:
+    for name, quantity in QUANTITIES.items():
+        axis = obtained(name, ASKED)
+        assert axis.name == name == quantity.name and axis.values.shape == (2, 4) and np.isfinite(axis.values).any(), name
+        assert quantity.meaning and quantity.unit and quantity.title[0].isupper()
+        known = ~np.isnan(axis.low) & ~np.isnan(axis.values)
+        assert (axis.low[known] <= axis.values[known]).all() and (axis.values[known] <= axis.high[known]).all(), name
+        if quantity.limits is not None:
+            low, high = quantity.limits
+            assert np.nanmin(axis.values) >= low and np.nanmax(axis.values) <= high, name
+
+
+@pytest.mark.parametrize("name", ALL_SCORES)
+def test_scores_are_the_scores_with_their_interval_and_chance(name: str) -> None:
+    scores, axis = score_heads(SUBJECT), obtained(name, ASKED)
+    np.testing.assert_allclose(axis.values, scores.mean(name), rtol=1e-6)
+    np.testing.assert_allclose([axis.low, axis.high], student_intervals(scores.sequences(name)), rtol=1e-6)
+    np.testing.assert_allclose(axis.chance, scores.chance(name))
+
+
+def test_effects_are_the_causal_maps_in_the_mode_asked_for() -> None:
+    for mode in ("mean", "zero"):
+        asked, found = Asked(SUBJECT, mode), causal_map(SUBJECT, mode)
+        np.testing.assert_array_equal(obtained("effect", asked).values, found.effect)
+        for name, end in zip(("effect_low", "effect_high"), found.interval, strict=True):
+            np.testing.assert_array_equal(obtained(name, asked).values, end)
+        np.testing.assert_allclose(obtained("estimate", asked).values, estimated_map(SUBJECT, mode))
+    assert not np.allclose(obtained("effect", ASKED).values, obtained("effect", Asked(SUBJECT, "zero")).values)
+
+
+def test_what_verdicts_say_is_what_the_verdicts_table_says() -> None:
+    rows = {row["head"]: row for row in verdict_rows(judge(SUBJECT))}
+    for name in ("total_effect", "direct_effect", "copying", "q"):
+        axis = obtained(name, ASKED)
+        for place, row in rows.items():
+            head = Head.parse(place)
+            assert head is not None
+            assert axis.values[head] == pytest.approx(np.nan if row[name] is None else row[name], nan_ok=True)
+    measured = sum(row["total_effect"] is not None for row in rows.values())
+    assert 0 < measured < 8 and f"of the {measured} heads that match" in obtained("total_effect", ASKED).picked
+    assert obtained("direct_effect", ASKED).picked == ""
+
+
+def test_movement_is_the_range_over_settings() -> None:
+    found = sensitivity(SUBJECT, "induction")
+    spreads = [spread.mean for factor in ("length", "seed", "bos") for spread in found.of(Head(1, 2), factor)]
+    assert obtained("movement", ASKED).values[1, 2] == pytest.approx(max(spreads) - min(spreads))
+
+
+def test_layers_and_imported_numbers() -> None:
+    assert obtained("layer", ASKED).values.tolist() == [[0] * 4, [1] * 4]
+    values = obtained("imported", ASKED).values
+    assert values[0, 1] == 2 and values[1, 3] == -1 and np.isnan(values).sum() == 6
+    with pytest.raises(BadInput, match="no imported numbers"):
+        obtained("imported", Asked(SUBJECT))
+
+
+def test_nothing_is_computed_that_is_only_looked_for(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = bind(Request("two-layer", length=21, sequences=2, seed=77))
+
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("a model is loaded although nobody asked to compute")
+
+    monkeypatch.setattr("core.models.load.load_model", loaded)
+    for name, quantity in QUANTITIES.items():
+        if quantity.source != "import":
+            assert if_cached(partial(obtained, name, Asked(subject))) is None, name
+
+
+def test_what_takes_minutes_is_offered_and_what_every_page_measures_is_not() -> None:
+    assert {name for name, source in SOURCES.items() if source.offered} >= {"causal_map", "verdicts", "sensitivity", "estimate"}
+    assert not source_of("induction").offered and not source_of("imported").offered
+    assert set(SOURCES) == {quantity.source for quantity in QUANTITIES.values()}
+    assert all(source.seconds(ASKED) >= 0 and source.doing for source in SOURCES.values())
+
+
+def test_a_name_that_there_is_not_and_numbers_that_are_withheld() -> None:
+    with pytest.raises(BadInput, match=r"one of induction, .*, not 'charm'"):
+        obtained("charm", ASKED)
+    short = Asked(bind(Request("two-layer", length=3, sequences=2)))
+    with pytest.raises(Withheld, match="withheld"):
+        obtained("specificity", short)
+    with pytest.raises(Withheld, match="at least 2 sequences"):
+        obtained("effect_low", Asked(bind(Request("two-layer", length=20, sequences=1))))
