@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from core.errors import BadInput
+from core.figures.base.memo import drawn
 from core.figures.base.number_table import small_table_html
 from core.figures.quantities import comparison_scatter, describe_comparison, marks_sentence
 from core.heads import Head
@@ -115,7 +116,7 @@ def scatter(page: Page, asked: Asked, found: Comparison) -> None:
         measured += "; what verdicts give, on several lengths"
     facts = partial(compare_facts, asked, found)
     figure_panel(
-        comparison_scatter(found, page.view.head, page.look),
+        drawn(comparison_scatter, found, page.view.head, page.look),
         key="comparison",
         alt=describe_comparison(found),
         rows=partial(comparison_rows, found),
