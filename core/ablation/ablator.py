@@ -29,6 +29,7 @@ from core.errors import BadInput
 from core.heads import Head, HeadSet
 from core.runtime.jobs import current_control
 from core.settings.modes import MODES, Mode
+from core.transformer.conformance import check_removal
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_in_memory, rows_per_pass
 from core.transformer.passes.blocks import Blocks, Engine, LayerEdit
@@ -73,8 +74,9 @@ class Ablator:
         engine: as for `measure_heads`; by default the fast one where it was found to agree with the other.
         keep_first_half: whether the clean pass keeps what `centred_logit_after` needs, so that it need not begin anew.
 
-        Raises ModelUnavailable if memory does not suffice.
+        Raises ModelUnavailable if memory does not suffice, BadInput for a model of which no head can be taken away whole.
         """
+        check_removal(model)
         self.model = model
         self.tokens = torch.from_numpy(np.array(tokens))
         self._seed = seed

@@ -7,18 +7,17 @@ shares its weights, because a bridge changes the module that it wraps. A Transfo
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import re
 import weakref
-from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import nn
 
 from core.errors import BadInput, ModelUnavailable
+from core.models.fingerprint import fingerprint
 from core.models.formats.hf_folder import CardTexts, check_kind, identity_from
 from core.models.formats.tokenizer_files import TokenizerFacts, tokenizer_facts
 from core.transformer.card import ModelIdentity
@@ -38,7 +37,7 @@ _adopted: weakref.WeakKeyDictionary[nn.Module, _Adopted] = weakref.WeakKeyDictio
 
 
 def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
-    """A model that was handed over, ready to run; its digest is that of its weights as they are now.
+    """A model that was handed over, ready to run; its digest is of what it computes with now: `fingerprint`.
 
     Args:
         model: a causal model of the model library, or a TransformerLens bridge without folded weights.
@@ -48,6 +47,10 @@ def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
     """
     if not isinstance(model, nn.Module):
         raise BadInput(f"A model is a name, a folder, or a causal model in memory, not a {type(model).__name__}.")
+    # A compiled module computes what the module inside does, and shows none of its parts.
+    compiled = getattr(model, "_orig_mod", None)
+    if isinstance(compiled, nn.Module):
+        model = compiled
     is_bridge = hasattr(model, "original_model") and hasattr(model, "hook_dict")
     module: Any = model.original_model if is_bridge else model
     tokenizer = getattr(model, "tokenizer", None) if tokenizer is None and is_bridge else tokenizer
@@ -58,19 +61,17 @@ def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
             "little. Give it as `boot_transformers` makes it."
         )
     config = _config(module, getattr(model, "cfg", None))
-    digest = _digest(module, config)
+    twin = _twin(module)
+    digest = fingerprint(module, config, twin)
     known = _adopted.get(model)
     if known is not None and known.tokenizer is tokenizer and known.loaded.identity.weights_digest == digest:
         return known.loaded
     identity = _identity(module, config, digest, _backend(tokenizer))
-    loaded = _wrapped_twin(module, identity)
+    if getattr(module, "config", None) is not None:
+        check_kind(module.config, identity.card.name)
+    loaded = wrap(twin, identity)
     _adopted[model] = _Adopted(loaded, tokenizer)
     return loaded
-
-
-def weights_stamp(loaded: LoadedModel) -> int:
-    """A number that grows with every change in place to the weights: what was bound must be what is measured."""
-    return sum(parameter._version for parameter in loaded.module.parameters())
 
 
 def _check(module: nn.Module, *, is_bridge: bool) -> None:
@@ -85,13 +86,29 @@ def _check(module: nn.Module, *, is_bridge: bool) -> None:
     devices = {tensor.device for tensor in module.parameters()}
     if len(devices) != 1 or next(iter(devices)).type == "meta":
         raise BadInput("This model's weights are on more than one device, or not in memory at all: load it on one.")
+    if any(getattr(part, "_compiled_call_impl", None) is not None for part in module.modules()):
+        raise BadInput("This model was compiled in place, so none of its parts can be watched: give it as it was before.")
+    if torch.nn.modules.module._has_any_global_hook():
+        raise BadInput(
+            "There are hooks on every module of this process: no result could be told from another's. Remove them first."
+        )
     for name, part in module.named_modules():
+        if "forward" in vars(part) and not _is_harmless(vars(part)["forward"]):
+            raise BadInput(
+                f"The forward of {name or 'the whole'} was replaced: what it computes is not in its weights, so no result can "
+                "be told from another's. Make it a module of its own."
+            )
         for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values()):
-            if not str(getattr(hook, "__module__", "")).startswith(_HARMLESS_HOOKS):
+            if not _is_harmless(hook):
                 raise BadInput(
                     f"This model has a hook of its own on {name or 'the whole'}: what it computes is not in its weights, so no "
                     "result could be told from another's. Remove the hook first."
                 )
+
+
+def _is_harmless(function: Any) -> bool:
+    inner = function.func if isinstance(function, partial) else function
+    return str(getattr(inner, "__module__", "")).startswith(_HARMLESS_HOOKS)
 
 
 def _config(module: nn.Module, bridge_config: Any) -> dict[str, Any]:
@@ -127,22 +144,20 @@ def _identity(module: nn.Module, config: dict[str, Any], digest: str, backend: T
     return identity_from(config, about, whose=whose, n_params=n_params, digest=digest, facts=facts)
 
 
-def _wrapped_twin(module: Any, identity: ModelIdentity) -> LoadedModel:
+def _twin(module: Any) -> nn.Module:
     """A module of our own that shares the model's weights and nothing else: what a bridge put around its parts is gone."""
-    config = getattr(module, "config", None)
-    if config is not None:
-        check_kind(config, identity.card.name)
     shared: dict[int, Any] = {id(own): nn.Parameter(own.detach(), requires_grad=False) for own in module.parameters()}
     try:
-        twin = copy.deepcopy(module, shared).eval()
+        twin: Any = copy.deepcopy(module, shared).eval()
     except (RuntimeError, TypeError) as error:
-        raise ModelUnavailable(f"{identity.card.name} cannot be measured beside itself: {error}.") from error
+        raise ModelUnavailable(f"This {type(module).__name__} cannot be measured beside itself: {error}.") from error
     _unwrap(twin)
     if hasattr(twin, "set_attn_implementation"):
         twin.set_attn_implementation("eager")
         # Older families do not follow that call, but read their config at every pass.
         twin.config._attn_implementation = "eager"
-    return wrap(twin, identity)
+    found: nn.Module = twin
+    return found
 
 
 def _unwrap(module: nn.Module) -> None:
@@ -164,34 +179,3 @@ def _backend(tokenizer: Any) -> Tokenizer | None:
         )
     # A copy: lengths and padding are turned off, which must not happen to somebody else's.
     return Tokenizer.from_str(backend.to_str())
-
-
-def _digest(module: nn.Module, config: dict[str, Any]) -> str:
-    """One sha256 over the kind of model, its config, and every weight and buffer with its name, format and shape."""
-    about = [type(module).__qualname__, config]
-    hasher = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
-    for name, value in sorted((dict(module.named_buffers()) | module.state_dict()).items()):
-        for part in _flat(value):
-            hasher.update(name.encode())
-            if isinstance(part, Tensor):
-                hasher.update(f"{part.dtype} {tuple(part.shape)}".encode())
-                hasher.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-            else:
-                hasher.update(repr(part).encode())
-    return hasher.hexdigest()
-
-
-def _flat(value: Any) -> Iterator[Any]:
-    """A state's parts: quantised weights come in pairs and with scales."""
-    if isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _flat(item)
-    elif isinstance(value, Tensor) and value.is_quantized:
-        yield value.int_repr()
-        yield from (
-            (value.q_per_channel_scales(), value.q_per_channel_zero_points())
-            if value.qscheme() in (torch.per_channel_affine, torch.per_channel_affine_float_qparams)
-            else (value.q_scale(), value.q_zero_point())
-        )
-    else:
-        yield value

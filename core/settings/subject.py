@@ -37,7 +37,7 @@ class Subject:
     identity: ModelIdentity
     device: str
     in_memory: LoadedModel | None = field(default=None, repr=False)
-    stamp: int = 0
+    stamp: tuple[int, ...] = ()
 
     @property
     def card(self) -> ModelCard:
@@ -91,9 +91,9 @@ class Subject:
         Raises BadInput or ModelUnavailable with one clear sentence.
         """
         if self.in_memory is not None:
-            from core.models.in_memory import weights_stamp
+            from core.models.fingerprint import weights_stamp
 
-            if weights_stamp(self.in_memory) != self.stamp:
+            if weights_stamp(self.in_memory.module) != self.stamp:
                 raise BadInput("The weights were changed after the model was handed over: hand it over again.")
             return self.in_memory
         from core.models.load import load_model
@@ -111,10 +111,11 @@ def bind(asked: Subject | Request | str) -> Subject:
     request = asked if isinstance(asked, Request) else Request(asked)
     if isinstance(request.model, str):
         return Subject(request, model_identity(request.model), _device_class(request.device))
-    from core.models.in_memory import adopt, weights_stamp
+    from core.models.fingerprint import weights_stamp
+    from core.models.in_memory import adopt
 
     loaded = adopt(request.model, request.tokenizer)
-    return Subject(request, loaded.identity, loaded.device.type, loaded, weights_stamp(loaded))
+    return Subject(request, loaded.identity, loaded.device.type, loaded, weights_stamp(loaded.module))
 
 
 def _device_class(device: str) -> str:

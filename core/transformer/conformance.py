@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from core.transformer.anatomy import causal_tolerance, run_module, trial_ids
 from core.transformer.checks import Check, Conformance
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused import agreement, cell_tolerance
-from core.transformer.passes.hooks import check_finite, hooks_attached, run_body, z_hook
+from core.transformer.passes.hooks import Hook, check_finite, hooks_attached, pattern_hook, run_body, z_hook
 from core.transformer.passes.readout import check_readout, logits_from
 
 # Whether parts add up is tried again wherever they are read, on what they are read from.
@@ -109,9 +110,70 @@ def _ablation(model: LoadedModel, tokens: Tensor) -> Check:
             own = run_module(model.module, tokens).float()
         finally:
             handle.remove()
-    worst = float((ours - own).abs().max() / own.abs().max().clamp_min(1e-9))
     loose = 1e-4 if model.dtype == torch.float32 else 5e-2
-    return Check("ablation", worst <= loose, worst, loose, "" if worst <= loose else "removal is not what the projection shows")
+    worst = float((ours - own).abs().max() / own.abs().max().clamp_min(1e-9))
+    if worst > loose:
+        return Check("ablation", False, worst, loose, "removal is not what the projection shows")
+    past = _past_its_slice(model)
+    return past if not past.passed else Check("ablation", True, max(worst, past.worst or 0.0), loose)
+
+
+def check_removal(model: LoadedModel) -> None:
+    """Raises BadInput for a model of which no head can be taken away whole; tried once for each model."""
+    found = _past_its_slice(model)
+    if not found.passed:
+        raise BadInput(f"Effects of removal are withheld for {model.card.name}: {found.reason}.")
+
+
+_PAST: weakref.WeakKeyDictionary[LoadedModel, Check] = weakref.WeakKeyDictionary()
+
+
+def _past_its_slice(model: LoadedModel) -> Check:
+    if model not in _PAST:
+        with torch.no_grad():
+            _PAST[model] = _blinded(model, trial_ids(model.card.d_vocab, 1, min(SHORT, model.card.n_ctx)).to(model.device))
+    return _PAST[model]
+
+
+def _blinded(model: LoadedModel, tokens: Tensor) -> Check:
+    """In every layer, one head that attends to nothing: its slice is then zero, and nothing else of it reaches the stream.
+
+    What is put beside or in front of an output projection (an adapter, a second projection) reads a head past its slice: then a
+    removal would leave a part of the head behind. Nothing is said where patterns are shown too late to be changed.
+    """
+    parts, loose = model.anatomy.attention, 1e-4 if model.dtype == torch.float32 else 5e-2
+    without: dict[int, Tensor] = {}
+
+    def blind(layer: int, heads: list[int]) -> Hook:
+        def change(pattern: Tensor) -> Tensor:
+            changed = pattern.clone()
+            changed[:, heads] = 0
+            return changed
+
+        return pattern_hook(layer), change
+
+    def keep(layer: int) -> Hook:
+        def see(z: Tensor) -> None:
+            without[layer] = z.clone()
+
+        return z_hook(layer), see
+
+    first = next(iter(parts))
+    run_body(model, tokens, [blind(first, list(range(parts[first].n_heads))), keep(first)])
+    if float(without[first].abs().max()) > 0:
+        return Check("ablation", True, None, loose)
+    lost = {layer: layer % part.n_heads for layer, part in parts.items()}
+    hooks = [hook for layer, head in lost.items() for hook in (blind(layer, [head]), keep(layer))]
+    one = run_body(model, tokens, hooks).final.float()
+    left = max(float(without[layer][:, :, head].abs().max()) for layer, head in lost.items())
+    two = run_body(model, tokens, [(z_hook(layer), partial(_instead, z)) for layer, z in without.items()]).final.float()
+    beside = float((one - two).abs().max() / one.abs().max().clamp_min(1e-9))
+    worst = max(left, beside)
+    return Check("ablation", worst <= loose, worst, loose, "" if worst <= loose else "a head reaches the stream past its slice")
+
+
+def _instead(value: Tensor, z: Tensor) -> Tensor:
+    return value
 
 
 def _parts(model: LoadedModel, tokens: Tensor, parts: Callable[[LoadedModel, Tensor, Tensor], float]) -> Check:

@@ -22,6 +22,7 @@ from core.ablation.cached_map import estimated_map
 from core.errors import BadInput, ModelUnavailable
 from core.heads import Head
 from core.settings.subject import bind
+from core.verdicts.conformance import conformance
 from tests.attention.test_scores import brute_force_scores
 from tests.helpers.architectures import D_VOCAB, LIBRARY_CONFIGS
 
@@ -219,3 +220,125 @@ def test_its_name_is_no_path_of_the_machine(tmp_path: Path) -> None:
     made("gpt2").save_pretrained(tmp_path / "trained")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "trained")
     assert bind(request_of(model)).card.name == "trained in memory"
+
+
+class WithSidePath(nn.Module):
+    """A projection with a low-rank path beside it, as an adapter that was written by hand has."""
+
+    def __init__(self, base: nn.Module, rank: int = 4) -> None:
+        super().__init__()
+        self.base = base
+        width = base.weight.shape
+        self.down, self.up = nn.Linear(width[1], rank, bias=False), nn.Linear(rank, width[0], bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.base(x) + self.up(self.down(x))
+        return found
+
+
+def _scale(model: Any) -> None:
+    for layer in model.model.layers:
+        layer.self_attn.scaling *= 3
+
+
+def _epsilon(model: Any) -> None:
+    model.model.layers[0].input_layernorm.variance_epsilon = 5.0
+
+
+def _activation(model: Any) -> None:
+    model.model.layers[1].mlp.act_fn = nn.ReLU()
+
+
+def _kind_of_part(model: Any) -> None:
+    class Doubled(type(model.model.layers[0].mlp)):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(x)  # type: ignore[no-any-return]
+
+    model.model.layers[0].mlp.__class__ = Doubled
+
+
+def _rotary(model: Any) -> None:
+    model.model.rotary_emb.attention_scaling = 2.0
+
+
+def _behind_a_method(model: Any) -> None:
+    """Nothing of it can be named: only what the model computes tells."""
+    mlp = type(model.model.layers[0].mlp)
+    right = mlp.forward
+    model.undo = lambda: setattr(mlp, "forward", right)
+    mlp.forward = lambda self, x: 3 * right(self, x)
+
+
+@pytest.mark.parametrize("change", [_scale, _epsilon, _activation, _kind_of_part, _rotary, _behind_a_method])
+def test_what_is_no_weight_and_changes_every_number_makes_another_model(change: Any) -> None:
+    def numbers(model: Any) -> tuple[str, float]:
+        subject = bind(request_of(model))
+        return subject.digest, float(score_heads(subject).losses().second_copy)
+
+    first = numbers(made("llama_grouped"))
+    assert numbers(made("llama_grouped")) == first
+    model = made("llama_grouped")
+    numbers(model)
+    change(model)
+    try:
+        digest, loss = numbers(model)
+        tokens = torch.from_numpy(np.array(bind(request_of(model)).probe.tokens))
+        model.eval()
+        with torch.no_grad():
+            logits = model(tokens).logits[:, LENGTH:-1].flatten(0, 1)
+        own = float(torch.nn.functional.cross_entropy(logits, tokens[:, LENGTH + 1 :].flatten()))
+        assert digest != first[0]
+        assert abs(loss - first[1]) > 1e-3
+        assert abs(loss - own) < 1e-4
+    finally:
+        getattr(model, "undo", lambda: None)()
+
+
+def test_weights_that_are_written_to_behind_the_counters_are_seen() -> None:
+    model = made("llama_grouped")
+    subject = bind(request_of(model))
+    model.model.layers[0].self_attn.q_proj.weight.data.mul_(5)
+    with pytest.raises(BadInput, match="changed after the model was handed over"):
+        score_heads(subject)
+
+
+def test_what_a_digest_cannot_hold_is_refused() -> None:
+    model = made("llama_grouped")
+    mlp = model.model.layers[0].mlp
+    own = mlp.forward
+    mlp.forward = lambda x: own(x) * 2
+    with pytest.raises(BadInput, match=r"The forward of model\.layers\.0\.mlp was replaced"):
+        score_heads(request_of(model))
+    del mlp.forward
+    handle = nn.modules.module.register_module_forward_hook(lambda module, given, output: None)
+    try:
+        with pytest.raises(BadInput, match="hooks on every module"):
+            score_heads(request_of(model))
+    finally:
+        handle.remove()
+    model.model.layers[0].compile(backend="eager")
+    with pytest.raises(BadInput, match="compiled in place"):
+        score_heads(request_of(model))
+
+
+def test_a_compiled_model_is_the_one_inside() -> None:
+    model = made("llama_grouped")
+    expected = score_heads(request_of(model)).mean("induction")
+    found = bind(request_of(torch.compile(model, backend="eager")))
+    assert found.digest == bind(request_of(model)).digest
+    assert np.array_equal(score_heads(found).mean("induction"), expected)
+
+
+@pytest.mark.parametrize("kind", ["a path beside it", "one projection after another"])
+def test_a_head_that_is_read_past_its_slice_is_not_ablated(kind: str) -> None:
+    model = made("llama_grouped")
+    attention = model.model.layers[2].self_attn
+    own = attention.o_proj
+    torch.manual_seed(1)
+    attention.o_proj = WithSidePath(own) if kind == "a path beside it" else nn.Sequential(own, nn.Linear(*own.weight.shape))
+    request = request_of(model)
+    checks = {check.name: check for check in conformance(bind(request)).checks}
+    assert not checks["ablation"].passed
+    assert "past its slice" in checks["ablation"].reason
+    with pytest.raises(BadInput, match="past its slice"):
+        ablate(request, ["L0H1"], "zero", text=None)

@@ -19,7 +19,7 @@ from core.errors import HeadScopeError, ModelUnavailable
 from core.models.catalogue import DEFAULT_MODEL, catalogue, find_entry
 from core.models.formats import tokenizer_trial
 from core.models.identity import model_identity
-from core.models.load import load_model
+from core.models.load import forget_models, load_model
 from core.sharing.csv import csv_text
 from tests.helpers.app import open_page
 from tests.models.test_loading import write_llama, write_native
@@ -81,6 +81,25 @@ def test_whatever_a_config_says_is_one_sentence_or_works(root: Path) -> None:
         assert survives(name)
     print(f"{tried} configs, {refused} of them refused")
     assert tried > 400 and refused > 100
+
+
+def test_whatever_a_config_says_no_load_shows_a_traceback(root: Path) -> None:
+    write_llama(root / "llama")
+    path = root / "llama/config.json"
+    config = json.loads(path.read_text())
+    odd: list[dict[str, Any]] = [{key: value} for key in config for value in (None, -1, 1.5, "x", [1, 2], {"a": 1})]
+    odd += [
+        {"layer_types": ["full_attention"] * 7}, {"bos_token_id": [1, 2]}, {"rms_norm_eps": "0.1"}, {"attention_bias": "yes"},
+        {"rope_parameters": []}, {"dtype": "banana"}, {"hidden_act": "nonsense"}, {"return_dict": False},
+        {"rope_parameters": {"rope_type": "banana", "rope_theta": 1e4}}, {"num_attention_heads": 4.0},
+    ]  # fmt: skip
+    loaded = 0
+    for number, changes in enumerate(odd):
+        path.write_text(json.dumps(config | changes))
+        os.utime(path, ns=(number, number))
+        loaded += survives("llama", load=True)
+        forget_models()
+    assert 0 < loaded < len(odd)
 
 
 def test_sizes_without_room_in_the_weights_are_refused_before_anything_is_made(root: Path) -> None:

@@ -106,14 +106,21 @@ def read_hf(folder: Path, identity: ModelIdentity, device: str = "cpu", dtype: s
 def check_supported(folder: Path) -> None:
     """Raises ModelUnavailable if the model library knows no causal language model of this kind, or it needs its own code."""
     from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]
 
     raw = hf_config.read_config(folder)
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (ValueError, KeyError, OSError, TypeError) as error:
+    except Exception as error:  # a config is anybody's, and the library's checks raise kinds of their own
         if raw.get("auto_map"):
             raise ModelUnavailable(
                 f"{shown(folder)} needs code that comes with its weights (trust_remote_code), which HeadScope never runs."
+            ) from error
+        if not isinstance(error, (ValueError, KeyError, OSError)) and raw.get("model_type") in CONFIG_MAPPING_NAMES:
+            reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
+            raise ModelUnavailable(
+                f"The config.json of {shown(folder)} is no valid one of its kind ({raw['model_type']}): {reason.rstrip('.')}. "
+                "Mend that field, or get the file again."
             ) from error
         raise unsupported(shown(folder), raw.get("model_type", "unknown")) from error
     check_kind(config, shown(folder))
