@@ -116,7 +116,7 @@ def check_supported(folder: Path) -> None:
             raise ModelUnavailable(
                 f"{shown(folder)} needs code that comes with its weights (trust_remote_code), which HeadScope never runs."
             ) from error
-        if not isinstance(error, (ValueError, KeyError, OSError)) and raw.get("model_type") in CONFIG_MAPPING_NAMES:
+        if not isinstance(error, (ValueError, KeyError, OSError)) and str(raw.get("model_type")) in CONFIG_MAPPING_NAMES:
             reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
             raise ModelUnavailable(
                 f"The config.json of {shown(folder)} is no valid one of its kind ({raw['model_type']}): {reason.rstrip('.')}. "
