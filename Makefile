@@ -28,11 +28,11 @@ install-dev: .venv/installed-dev
 	$(PIP) install -r requirements.txt -c constraints.txt
 	touch $@
 
-.venv/installed-dev: requirements-dev.txt .venv/installed
+.venv/installed-dev: requirements-dev.txt requirements-cluster.txt .venv/installed
 	$(PIP) install -r requirements-dev.txt -c constraints.txt
 	touch $@
 
-# After a change of either requirements file: every version below them (constraints.txt), and what the image installs, by digest
+# After a change of any requirements file: every version below them (constraints.txt), and what the image installs, by digest
 # (requirements.lock). torch is apart, for its build differs by machine.
 constraints: install-dev
 	$(PIP) install uv==0.13.9
