@@ -75,10 +75,11 @@ model-list: install
 zoo: install-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.zoo.table --workers $(TEST_WORKERS)
 
-# The ratios, and the simulations of the verdicts at full size: `make test` runs them on 60 models, this on 200.
+# The ratios, and at full size what `make test` runs small: simulations of the verdicts (200 models for 60), kills under load (60 for 5).
 bench: install-dev models
 	$(BIN)/python -m benchmarks
 	HEADSCOPE_SIMULATIONS=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) tests/verdicts
+	HEADSCOPE_KILLS=60 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/load/test_kills.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -31,7 +31,7 @@ from core.runtime.workers import AUTO, Workers, WorkLost, workers_for
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.verdicts.cached import judge
-from tests.browser.conftest import running_server
+from tests.browser.conftest import free_port, running_server
 from tests.helpers.errands import deadly, endless, place, refused, steps
 from tests.helpers.visitor import Visitor
 
@@ -50,9 +50,7 @@ class Nodes:
     def __init__(self, environment: dict[str, str]) -> None:
         from ray.cluster_utils import Cluster
 
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self._sizes = {"object_store_memory": 80_000_000, "include_dashboard": False}
         self._environment = environment
         with self._in_its_environment():
