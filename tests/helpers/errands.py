@@ -54,6 +54,15 @@ def endless(diary: Path) -> NoReturn:
         _note(diary, "stopped")
 
 
+def until_there(diary: Path, sign: Path) -> int:
+    """Until there is a file of that name; the process that saw it."""
+    _note(diary, "began")
+    while not sign.exists():
+        current_control().checkpoint()
+        time.sleep(0.02)
+    return os.getpid()
+
+
 def deadly(diary: Path) -> NoReturn:
     """Ends the process that does it."""
     _note(diary, "began")

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,14 +25,14 @@ from core.ablation.cached_map import causal_map
 from core.attention.cached import score_heads, sensitivity
 from core.errors import BadInput, JobCancelled, ModelUnavailable
 from core.runtime import workers as workers_module
-from core.runtime.jobs import Job, JobPool
+from core.runtime.jobs import Job, JobControl, JobPool
 from core.runtime.store import Store, default_store
 from core.runtime.workers import AUTO, Workers, WorkLost, workers_for
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.verdicts.cached import judge
 from tests.browser.conftest import free_port, running_server
-from tests.helpers.errands import deadly, endless, place, refused, steps
+from tests.helpers.errands import deadly, endless, place, refused, steps, until_there
 from tests.helpers.visitor import Visitor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,11 +99,23 @@ def nodes(shared: Path) -> Iterator[Nodes]:
 
 
 @pytest.fixture(scope="module")
-def cluster(nodes: Nodes) -> Iterator[Workers]:
+def cluster(nodes: Nodes, shared: Path) -> Iterator[Workers]:
     """The server's view of it."""
-    workers = Workers(nodes.address)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADSCOPE_STORE", str(shared))
+        workers = reached(nodes)
     yield workers
     workers.close()
+
+
+def reached(nodes: Nodes) -> Workers:
+    """Once a job has come back: a busy machine takes its time, and a server does not wait for that."""
+    workers = Workers(nodes.address)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers_module, "AGAIN_SECONDS", 1.0)
+        wait_for(lambda: workers.run(os.getpid, JobControl()) != os.getpid() or time.sleep(1.0))
+    assert workers.warning is None
+    return workers
 
 
 @pytest.fixture
@@ -146,10 +158,16 @@ def kept(folder: Path) -> dict[str, tuple[dict[str, tuple[str, tuple[int, ...], 
     return found
 
 
-def computing() -> set[int]:
-    """The processes that do a job of ours now: Ray writes what they do into their names."""
-    named = ((process.pid, process.info["cmdline"] or [""]) for process in psutil.process_iter(["cmdline"]))
-    return {pid for pid, [name, *_] in named if "ray::compute" in name}
+def computing(shared: Path) -> set[int]:
+    """The processes of the cluster with that store that do a job now: Ray writes what they do into their names."""
+    found = set()
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.Error):
+            if "ray::compute" in (process.info["cmdline"] or [""])[0] and process.environ().get("HEADSCOPE_STORE") == str(
+                shared
+            ):
+                found.add(process.pid)
+    return found
 
 
 @needs_ray
@@ -261,7 +279,7 @@ def test_a_real_job_whose_worker_is_killed_has_the_bits_of_a_quiet_one(
     work = partial(sensitivity, asked, "induction")
     job = send(pool, cluster, work)
     wait_for(lambda: job.fraction > 0.2)
-    victims = computing()
+    victims = computing(shared)
     assert victims and not job.finished, "it was killed in the middle"
     for pid in victims:
         os.kill(pid, signal.SIGKILL)
@@ -324,7 +342,7 @@ def test_the_dashboard_sends_long_work_to_the_workers(
     with running_server(shared.parent) as address, Visitor(address, "Heads", asked) as window, ThreadPoolExecutor(1) as room:
         still = room.submit(window.until_still, 200)
         while not still.done():
-            seen |= computing()
+            seen |= computing(shared)
             time.sleep(0.1)
         still.result()
         assert not window.errors and "cannot be used" not in window.shown
@@ -334,6 +352,27 @@ def test_the_dashboard_sends_long_work_to_the_workers(
     score_heads(found)
     alone = kept(tmp_path / "alone")
     assert alone and alone.items() <= kept(shared).items()
+
+
+@needs_ray
+def test_a_cluster_that_ends_leaves_its_work_to_the_server(
+    cluster: Workers, pool: JobPool, shared: Path, tmp_path: Path
+) -> None:
+    # A process has one connection.
+    cluster.close()
+    short_lived = Nodes({"PYTHONPATH": str(ROOT), "HEADSCOPE_STORE": str(shared), "RAY_USAGE_STATS_ENABLED": "0"})
+    try:
+        workers = reached(short_lived)
+        diary, sign = tmp_path / "diary", tmp_path / "sign"
+        job = send(pool, workers, partial(until_there, diary, sign))
+        wait_for(lambda: diary_of(diary))
+    finally:
+        short_lived.stop()
+    wait_for(lambda: workers.warning is not None)
+    wait_for(lambda: len(diary_of(diary)) == 2)
+    sign.touch()
+    assert job.result(SOON) == os.getpid()
+    assert send(pool, workers, os.getpid, "next").result(SOON) == os.getpid()
 
 
 def test_without_a_cluster_the_server_does_it_and_says_so(pool: JobPool) -> None:
