@@ -28,11 +28,11 @@ install-dev: .venv/installed-dev
 	$(PIP) install -r requirements.txt -c constraints.txt
 	touch $@
 
-.venv/installed-dev: requirements-dev.txt .venv/installed
+.venv/installed-dev: requirements-dev.txt requirements-cluster.txt .venv/installed
 	$(PIP) install -r requirements-dev.txt -c constraints.txt
 	touch $@
 
-# After a change of either requirements file: every version below them (constraints.txt), and what the image installs, by digest
+# After a change of any requirements file: every version below them (constraints.txt), and what the image installs, by digest
 # (requirements.lock). torch is apart, for its build differs by machine.
 constraints: install-dev
 	$(PIP) install uv==0.13.9
@@ -75,10 +75,11 @@ model-list: install
 zoo: install-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.zoo.table --workers $(TEST_WORKERS)
 
-# The ratios, and the simulations of the verdicts at full size: `make test` runs them on 60 models, this on 200.
+# The ratios, and at full size what `make test` runs small: simulations of the verdicts (200 models for 60), kills under load (60 for 5).
 bench: install-dev models
 	$(BIN)/python -m benchmarks
 	HEADSCOPE_SIMULATIONS=full OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) tests/verdicts
+	HEADSCOPE_KILLS=60 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/load/test_kills.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -13,7 +13,7 @@ import pytest
 from tests.browser.conftest import running_server
 
 ROOT = Path(__file__).resolve().parents[1]
-PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
+PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([^\s;]+)", re.MULTILINE)
 # What makes the environment, and is in none of its requirements.
 TOOLS = {"pip", "setuptools", "wheel", "headscope"}
 
@@ -35,11 +35,12 @@ def test_every_version_that_is_installed_is_pinned() -> None:
 
 def test_the_requirements_and_the_digests_are_of_the_same_versions() -> None:
     constraints, locked = pins("constraints.txt"), pins("requirements.lock")
-    for file in ("requirements.txt", "requirements-dev.txt"):
+    for file in ("requirements.txt", "requirements-dev.txt", "requirements-cluster.txt"):
         for name, version in pins(file).items():
             assert constraints[name] == version
     assert {name: constraints.get(name) for name in locked} == locked and "torch" not in locked
     assert set(pins("requirements.txt")) - {"torch"} <= set(locked)
+    assert not {"ray", "grpcio"} & set(locked), "the image asks for no workers"
     for entry in re.split(r"\n(?=[A-Za-z0-9])", (ROOT / "requirements.lock").read_text().partition("\n")[2]):
         assert "--hash=sha256:" in entry, entry
 

@@ -164,6 +164,11 @@ def prune(subject: Subject, head: Head, mode: Mode = "mean") -> Pruning:
     return Pruning(place, mode, scores.losses(), pruned, scores.mean("induction"), arrays["after"])
 
 
+def prune_each(subject: Subject, heads: HeadSet, mode: Mode = "mean") -> list[Pruning]:
+    """`prune` of each of `heads`, alone."""
+    return [prune(subject, head, mode) for head in heads]
+
+
 def _sets(subject: Subject, heads: HeadSet, count: int, seed: int) -> BaselineSets:
     if not 0 <= count <= MAX_BASELINES:
         raise BadInput(f"The number of baselines must be from 0 to {MAX_BASELINES}, not {count}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.ablation.cached import prune
+from core.ablation.cached import prune_each
 from core.ablation.subjects import PRUNING_MODES
 from core.attention.cached import score_heads
 from core.attention.words import state_word
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """The object that the Circuits page downloads."""
     subject = subject_from(options)
     if options.prune is not None:
-        return pruning_facts(subject, [prune(subject, head, options.mode) for head in options.prune])
+        return pruning_facts(subject, prune_each(subject, options.prune, options.mode))
     found = circuit(subject, options.mode, previous=options.previous, induction=options.induction)
     return circuit_facts(subject, found, score_heads(subject).behaviour)
 

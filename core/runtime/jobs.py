@@ -87,6 +87,9 @@ class JobControl:
         """
         yield
 
+    def compute_here(self) -> None:
+        """What other machines were to compute is computed in this process after all; raises as `checkpoint` does."""
+
 
 _thread = threading.local()
 
@@ -129,9 +132,11 @@ class Job(Generic[T]):
         function: Callable[[JobControl], T],
         background: bool,
         sequence: int,
+        turns: Turns,
         seconds: float = math.inf,
     ) -> None:
         self.key = key
+        self.turns = turns
         self.background = background
         self.expected_seconds = seconds
         self.state: JobState = "queued"
@@ -248,10 +253,10 @@ def _cancelled() -> JobCancelled:
 class _PoolControl(JobControl):
     """The control of a job in a pool. Used only by the thread that runs the job."""
 
-    def __init__(self, job: Job[Any], turns: Turns) -> None:
+    def __init__(self, job: Job[Any], turns_here: Turns) -> None:
         super().__init__()
         self._job = job
-        self._turns = turns
+        self._turns_here = turns_here
         self._holds_turn = False
         self._since = 0.0
 
@@ -271,7 +276,7 @@ class _PoolControl(JobControl):
         if self._holds_turn and (self._job.background or held >= LEAST_SLICE_SECONDS):
             # Held by nobody if it is cancelled while it waits in line.
             self._holds_turn = False
-            self._turns.pass_on(self._job, held)
+            self._job.turns.pass_on(self._job, held)
             self._holds_turn, self._since = True, time.monotonic()
 
     @contextmanager
@@ -285,14 +290,19 @@ class _PoolControl(JobControl):
         finally:
             self.take_turn()
 
+    def compute_here(self) -> None:
+        self.give_turn()
+        self._job.turns = self._turns_here
+        self.take_turn()
+
     def take_turn(self) -> None:
-        self._turns.take(self._job)
+        self._job.turns.take(self._job)
         self._holds_turn, self._since = True, time.monotonic()
 
     def give_turn(self) -> None:
         if self._holds_turn:
             self._holds_turn = False
-            self._turns.give(self._job, time.monotonic() - self._since)
+            self._job.turns.give(self._job, time.monotonic() - self._since)
 
 
 class JobPool:
@@ -334,6 +344,7 @@ class JobPool:
         *,
         person: str | None = None,
         seconds: float = math.inf,
+        turns: Turns | None = None,
     ) -> Job[T]:
         """Start work, or join the same work that is there already.
 
@@ -345,12 +356,14 @@ class JobPool:
                 as interactive work, it becomes interactive.
             person: whose viewer that is, by default the viewer itself: a person with twenty windows is one person.
             seconds: how long it is expected to take; short work goes first.
+            turns: whose turns it takes, if not this process's own: those of the workers that it is sent to.
         """
         with self._lock:
             self._forget_old()
             job = self._shared_job(key)
             if job is None:
-                job = self._start(key, function, background, viewer if person is None else person, seconds)
+                whose = viewer if person is None else person
+                job = self._start(key, function, background, whose, seconds, turns or self._turns)
             job.viewers[viewer] = viewer if person is None else person
             job.background = job.background and background
             return job
@@ -362,7 +375,7 @@ class JobPool:
         if job in ahead:
             waiting = sum(other.state == "queued" for other in list(self._jobs.values())) - len(ahead)
             return waiting + ahead.index(job)
-        return self._turns.place(job) if job.state == "queued" else 0
+        return job.turns.place(job) if job.state == "queued" else 0
 
     def watch_presence(self, present: Callable[[str], bool], grace: float = 30.0, every: float = 1.0) -> None:
         """From now on, take off every job whoever has not been `present` for `grace` seconds; asked `every` so many seconds."""
@@ -402,7 +415,7 @@ class JobPool:
                 self._held.remove(entry)
         if held:
             job.finish("cancelled", None, _cancelled())
-        self._turns.wake()
+        job.turns.wake()
         return True
 
     def _shared_job(self, key: str) -> Job[Any] | None:
@@ -411,9 +424,11 @@ class JobPool:
             return None
         return job
 
-    def _start(self, key: str, function: Callable[[JobControl], T], background: bool, person: str, seconds: float) -> Job[T]:
+    def _start(
+        self, key: str, function: Callable[[JobControl], T], background: bool, person: str, seconds: float, turns: Turns
+    ) -> Job[T]:
         self._submitted += 1
-        job = Job(self, key, function, background, self._submitted, seconds)
+        job = Job(self, key, function, background, self._submitted, turns, seconds)
         self._jobs[key] = job
         # What a job itself asks for is never held: the job waits for it in line.
         if self._in_line.get(person, 0) < self.per_person or isinstance(current_control(), _PoolControl):

@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -208,6 +209,21 @@ class Store:
         if len(key) != 64 or not set(key) <= set("0123456789abcdef"):
             raise ValueError(f"{key!r} is not a key made by result_key")
         return self.root / key[:2] / f"{key}{_SUFFIX}"
+
+    def mark(self) -> str:
+        """32 characters that are this folder's own, made when first asked for: two processes that read the same share a store.
+
+        Raises OSError where the folder cannot be read, or written when it has none yet.
+        """
+        path = self.root / "mark"
+        self.root.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), open(path, "x") as file:
+            file.write(secrets.token_hex(16))
+        deadline = time.monotonic() + 1.0
+        # Somebody else may just be writing it.
+        while len(text := path.read_text()) < 32 and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        return text
 
     # Memory
 

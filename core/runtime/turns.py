@@ -84,12 +84,20 @@ class Turns:
     """A counted permit to compute."""
 
     def __init__(self, count: int, patience: float) -> None:
+        self._count = count
         self._free = count
         self._patience = patience
         self._waiting: list[_Waiter] = []
         self._changed = threading.Condition()
         self._ledger = Ledger()
         self._mercy_at = -math.inf
+
+    def resize(self, count: int) -> None:
+        """From now on there are `count` turns; those that are held stay held."""
+        with self._changed:
+            self._free += count - self._count
+            self._count = count
+            self._grant()
 
     def take(self, work: Work) -> None:
         """Wait for a turn; raises `JobCancelled`, holding none, if the work is cancelled before it comes."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from core.errors import BadInput
+from core.errors import BadInput, ModelUnavailable
 from core.models.identity import model_identity
 from core.probes.given import given_probe
 from core.probes.layout import Layout
@@ -81,6 +81,12 @@ class Subject:
             **parts,
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It travels to another process as what was asked, and as the key that it must have there (`_arrived`)."""
+        if self.in_memory is not None:
+            raise TypeError("a model in memory stays in its process")
+        return _arrived, (self.request, self.model_key("subject"))
+
     def at(self, **changes: Any) -> Subject:
         """The same model under another request; only what is named in `changes` differs."""
         return replace(self, request=replace(self.request, **changes))
@@ -116,6 +122,14 @@ def bind(asked: Subject | Request | str) -> Subject:
 
     loaded = adopt(request.model, request.tokenizer)
     return Subject(request, loaded.identity, loaded.device.type, loaded, weights_stamp(loaded.module))
+
+
+def _arrived(request: Request, key: str) -> Subject:
+    """The subject of `request`, bound anew where it came to; raises ModelUnavailable if results would have other keys there."""
+    subject = bind(request)
+    if subject.model_key("subject") != key:
+        raise ModelUnavailable(f"{request.model} has other weights here, or the libraries or the device are others.")
+    return subject
 
 
 def _device_class(device: str) -> str:

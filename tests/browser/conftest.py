@@ -28,24 +28,45 @@ expect.set_options(timeout=90_000)
 @contextmanager
 def running_server(store: Path) -> Iterator[str]:
     """A server process of its own with its results in `store`; gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log_path = store / f"server-{port}.log"
+    port = free_port()
+    process = start_server(store, port)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+    written = log_of(store, port).read_text()
+    assert "Traceback" not in written, written
+
+
+def start_server(store: Path, port: int) -> subprocess.Popen[bytes]:
+    """A server process on that port, once it answers; whoever starts it ends it."""
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
     command += ["--server.address", "127.0.0.1"]
     environment = os.environ | {"HEADSCOPE_STORE": str(store / "results"), "HF_HUB_OFFLINE": "1"}
-    with log_path.open("w") as log:
+    log_path = log_of(store, port)
+    with log_path.open("a") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            address = f"http://127.0.0.1:{port}"
-            _wait_until_healthy(address, process, log_path)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-    written = log_path.read_text()
-    assert "Traceback" not in written, written
+    try:
+        _wait_until_healthy(f"http://127.0.0.1:{port}", process, log_path)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return process
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def log_of(store: Path, port: int) -> Path:
+    """Where a server writes what it says."""
+    return store / f"server-{port}.log"
 
 
 def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], log_path: Path) -> None:

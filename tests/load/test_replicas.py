@@ -26,7 +26,7 @@ from watchdog.events import FileMovedEvent, FileSystemEvent, FileSystemEventHand
 from watchdog.observers import Observer
 from websockets.exceptions import InvalidStatus
 
-from tests.browser.conftest import running_server
+from tests.browser.conftest import free_port, running_server
 from tests.helpers.browser import FLAGS, find_browser
 from tests.helpers.nginx import MISSING, find_nginx
 from tests.helpers.visitor import Visitor
@@ -86,9 +86,7 @@ def running_nginx(folder: Path, replicas: list[str]) -> Iterator[Gateway]:
     assert nginx is not None, MISSING
     folder.mkdir()
     shutil.copy(DEPLOY / "nginx" / "nginx.conf", folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (folder / "address.conf").write_text(f"listen 127.0.0.1:{port};\n")
     (folder / "replicas.conf").write_text(
         "".join(f"server {each.removeprefix('http://')} max_fails=1 fail_timeout=5s;\n" for each in replicas)

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from core.errors import JobCancelled
 from core.runtime.jobs import Job, JobControl, JobPool, current_control, default_pool, running
 from core.runtime.keys import result_key
 from core.runtime.store import Store, Stored
+from core.runtime.turns import Turns
 from tests.helpers.progress import Heard
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -794,3 +796,57 @@ print("end", waiting.state)
 """
     output = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True)
     assert (output.stdout, output.stderr) == ("end queued\n", "")
+
+
+def test_work_that_others_were_to_do_takes_a_turn_here_when_it_comes_back() -> None:
+    """There both were under way at once; here there is one turn, and they take it one after the other."""
+    pool, elsewhere = JobPool(workers=1), Turns(2, patience=10.0)
+    together = threading.Barrier(2, timeout=SOON)
+    here: list[str] = []
+
+    def work(name: str, control: JobControl) -> None:
+        together.wait()
+        control.compute_here()
+        for _ in range(20):
+            here.append(name)
+            time.sleep(0.005)
+
+    jobs = [pool.submit(name, partial(work, name), turns=elsewhere) for name in ("one", "other")]
+    for job in jobs:
+        job.result(SOON)
+    assert len(here) == 40 and len(set(here[:20])) == 1 == len(set(here[20:]))
+    # And those turns are free again.
+    blockers = [Blocker(), Blocker()]
+    for number, blocker in enumerate(blockers):
+        pool.submit(f"blocker {number}", blocker, turns=elsewhere)
+    for blocker in blockers:
+        assert blocker.started.wait(SOON)
+        blocker.let_go.set()
+
+
+def test_turns_that_become_more_or_fewer(blocker: Blocker) -> None:
+    pool, turns = JobPool(), Turns(1, patience=10.0)
+    pool.submit("blocker", blocker, turns=turns)
+    assert blocker.started.wait(SOON)
+    second, third = Blocker(), Blocker()
+    waiting = pool.submit("second", second, turns=turns)
+    assert not second.started.wait(0.2) and pool.place(waiting) == 0 and waiting.state == "queued"
+    turns.resize(2)
+    assert second.started.wait(SOON)
+    turns.resize(1)
+    pool.submit("third", third, turns=turns)
+    blocker.let_go.set()
+    assert not third.started.wait(0.2), "the one turn is the second job's"
+    second.let_go.set()
+    assert third.started.wait(SOON)
+    third.let_go.set()
+
+
+def test_waiting_work_elsewhere_can_be_cancelled(blocker: Blocker) -> None:
+    pool, turns = JobPool(), Turns(1, patience=10.0)
+    pool.submit("blocker", blocker, turns=turns)
+    assert blocker.started.wait(SOON)
+    waiting = pool.submit("waiting", Blocker(), turns=turns)
+    waiting.cancel()
+    with pytest.raises(JobCancelled):
+        waiting.result(SOON)

@@ -17,7 +17,7 @@ from core.ui.frame.sentences import errors_as_sentences, verbatim
 from core.ui.frame.sidebar import Page, draw_sidebar
 from core.ui.frame.state import corrections
 from core.ui.frame.theme import apply_theme, current_look
-from core.ui.frame.waiting import storage_warning
+from core.ui.frame.waiting import server_warnings
 from core.ui.frame.warm import start_warm_up
 
 __all__ = ["Page", "run_page"]
@@ -45,7 +45,7 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
             body(page)
             if page.badge is not None:
                 check_model(page.subject, page.badge)
-            _warn_about_storage()
+            _warn()
     finally:
         # Last, also where the page stopped early: the first screen comes before the warm start.
         start_warm_up()
@@ -56,7 +56,6 @@ def _show_corrections() -> None:
         st.warning(verbatim(note), icon=":material/edit:")
 
 
-def _warn_about_storage() -> None:
-    warning = storage_warning()
-    if warning is not None:
+def _warn() -> None:
+    for warning in server_warnings():
         st.caption(verbatim(warning))

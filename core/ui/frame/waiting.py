@@ -18,8 +18,10 @@ from core.attention.scores import SECOND_STEP
 from core.runtime.cache import if_cached
 from core.runtime.jobs import Job, default_pool
 from core.runtime.store import default_store
+from core.runtime.workers import workers_for, workers_warning
 from core.settings.cost import check_cost, expected_seconds, spoken
 from core.settings.subject import Subject
+from core.transformer.device import best_device
 from core.ui.frame.presence import person, present, viewer
 from core.ui.frame.state import note_poll
 
@@ -116,7 +118,7 @@ def await_job(
         expected = math.inf if seconds is None else seconds()
         if expected < math.inf:
             check_cost(expected)
-        job = default_pool().submit(key, lambda control: work(), viewer(), background, person=person(), seconds=expected)
+        job = _begun(key, work, background, expected)
         default_pool().watch_presence(present)
         asked.add(key)
     try:
@@ -131,9 +133,18 @@ def await_job(
     return result
 
 
-def storage_warning() -> str | None:
-    """One sentence when results cannot be kept on disk, else None."""
-    return default_store().warning
+def _begun(key: str, work: Callable[[], T], background: bool, seconds: float) -> Job[T]:
+    """The job, here or on the workers that long work is sent to where there are any."""
+    workers = workers_for(seconds, best_device)
+    if workers is None:
+        return default_pool().submit(key, lambda control: work(), viewer(), background, person=person(), seconds=seconds)
+    sent = partial(workers.run, work)
+    return default_pool().submit(key, sent, viewer(), background, person=person(), seconds=seconds, turns=workers.turns)
+
+
+def server_warnings() -> list[str]:
+    """One sentence each: when results cannot be kept on disk, and when workers cannot be used."""
+    return [warning for warning in (default_store().warning, workers_warning()) if warning is not None]
 
 
 @st.fragment(run_every=_POLL_SECONDS)

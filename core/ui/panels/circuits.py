@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from core.ablation.cached import prune
+from core.ablation.cached import prune_each
 from core.ablation.outcomes import Pruning
 from core.ablation.subjects import PRUNING_MODES
 from core.attention.head_scores import HeadScores
@@ -75,10 +75,7 @@ def circuit_of(page: Page, mode: Mode) -> Circuit | None:
 
 def prunings_of(page: Page, heads: HeadSet, mode: Mode) -> list[Pruning] | None:
     """Each of `heads` pruned alone; None while one is not there."""
-
-    def work() -> list[Pruning]:
-        return [prune(page.subject, head, mode) for head in heads]
-
+    work = partial(prune_each, page.subject, heads, mode)
     doing = "Taking one head away at a time and measuring all others again"
     seconds = partial(expected_seconds, page.subject, 2.0 * len(heads))
     return await_result(job_key(page.subject, "prune", mode, named(heads)), work, doing, seconds=seconds)
