@@ -139,8 +139,13 @@ def test_words_are_those_that_the_tokenizer_writes_as_several_tokens_where_they_
     for word in found:
         said = tokenizer.backend.decode(list(word)).strip()
         assert 2 <= len(word) <= 4 and len(said) >= 4 and said.isalpha() and said in text
-    # Brute force: a word alone, with the space before it, is the same tokens, whatever is beside it.
-    assert all(tuple(tokenizer.encode(f" {tokenizer.backend.decode(list(word)).strip()}")) == word for word in found)
+    # Brute force: every word of letters alone, with the space before it, in text order; a lone space is no part of it.
+    [space] = tokenizer.encode(" ")
+    alone = [
+        tokenizer.encode(f" {word}") for word in ("banana", "cabana", "theme", "bandanas", "café", "thereat", "banal", "canals")
+    ]
+    pieces = [tuple(ids[1:] if ids[0] == space else ids) for ids in alone]
+    assert found == tuple(ids for ids in pieces if 2 <= len(ids) <= 4 and len(set(ids)) == len(ids))
     whole = {tuple(tokenizer.encode(" banana")), tuple(tokenizer.encode(" the"))}
     assert all(len(word) == 1 for word in whole) and not whole & set(found), "what is one token is no word of several"
     special = frozenset({found[0][0]})
