@@ -190,6 +190,20 @@ class CausalMap:
 
 
 @dataclass(frozen=True)
+class PatchedCopying:
+    """Changes in log-probability (nats) by putting one head's clean output in, prompt by prompt; NaN for heads that are not.
+
+    first: of the first token of `w`. later: of its other tokens, their mean. The controls: the same with the head's output from
+    another prompt.
+    """
+
+    first: Float[np.ndarray, "n_layers n_heads prompts"]
+    later: Float[np.ndarray, "n_layers n_heads prompts"]
+    first_control: Float[np.ndarray, "n_layers n_heads prompts"]
+    later_control: Float[np.ndarray, "n_layers n_heads prompts"]
+
+
+@dataclass(frozen=True)
 class Pruning:
     """One head taken away: losses in nats, and prefix matching of every head before and after."""
 

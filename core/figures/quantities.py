@@ -46,7 +46,12 @@ def comparison_scatter(found: Comparison, picked: Head | None, look: Look) -> go
         x, y = _places([picked], found)
         figure.add_trace(go.Scatter(x=x, y=y, mode="markers", marker=mark, hoverinfo="skip", name="picked"))
     figure.add_trace(click_markers(*_places(heads, found), heads, [_hover(head, found) for head in heads], look.px(16)))
-    styled(figure, look, height=look.px(_HEIGHT), margin={"t": look.px(24), "b": look.px(64), "r": look.px(24)})
+    styled(
+        figure,
+        look,
+        height=look.px(_HEIGHT + (60 if found.colour else 0)),
+        margin={"t": look.px(24 if found.colour is None else 84), "b": look.px(64), "r": look.px(24)},
+    )
     figure.update_xaxes(title=_title(found.x), range=[left, right])
     figure.update_yaxes(title=_title(found.y), range=[low, high])
     return figure
@@ -181,8 +186,10 @@ def _colour_range(axis: Axis, values: Float[np.ndarray, "n_layers n_heads"], hea
 
 
 def _bar(axis: Axis, look: Look) -> dict[str, Any]:
-    title = {"text": _broken(_title(axis), 24), "side": "top", "font": {"color": look.ink, "size": look.font_size - 2}}
-    return {"title": title, "thickness": look.px(14), "outlinewidth": 0, "tickfont": {"color": look.ink}}
+    """Above the picture: beside it, it would take half of a telephone's width."""
+    title = {"text": _title(axis), "side": "top", "font": {"color": look.ink, "size": look.font_size}}
+    place = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": 1.02, "yanchor": "bottom", "len": 0.9}
+    return {"title": title, "thickness": look.px(12), "outlinewidth": 0, "tickfont": {"color": look.ink}, **place}
 
 
 def _names(
@@ -201,7 +208,9 @@ def _names(
     return go.Scatter(
         x=[x[index] for index in kept],
         y=[y[index] for index in kept],
-        mode="text",
+        mode="markers+text",
+        # Not seen: they keep the names off the points.
+        marker={"size": look.px(_LARGE + 4), "opacity": 0},
         text=[labels[index] for index in kept],
         textposition=[places[index] for index in kept],
         textfont={"size": look.font_size - 1, "color": look.ink},
@@ -222,14 +231,3 @@ def _hover(head: Head, found: Comparison) -> str:
 def _title(axis: Axis) -> str:
     """Escaped: what a person's own numbers are called must not become markup."""
     return html.escape(f"{axis.words} ({axis.quantity.unit})")
-
-
-def _broken(text: str, width: int) -> str:
-    """On lines of about so many letters."""
-    lines = [""]
-    for word in text.split(" "):
-        if lines[-1] and len(lines[-1]) + len(word) >= width:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".strip()
-    return "<br>".join(lines)

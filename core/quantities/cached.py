@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from core.ablation.cached_copying import concept_copying, copying_seconds, token_copying
 from core.ablation.cached_map import causal_map, estimated_map
-from core.ablation.outcomes import CausalMap
+from core.ablation.outcomes import CausalMap, PatchedCopying
 from core.attention.cached import first_scores, score_heads, sensitivity
 from core.attention.head_scores import HeadScores
 from core.attention.sensitivity import Sensitivity
@@ -146,6 +147,13 @@ def _read_movement(quantity: Quantity, found: Sensitivity, asked: Asked) -> Axis
     return _axis(quantity, means.max(0) - means.min(0))
 
 
+def _read_copying(quantity: Quantity, found: PatchedCopying, asked: Asked) -> Axis:
+    """Token copying is of the next token, concept copying of the later ones; over prompts, not sequences."""
+    part = "first" if quantity.source == "token_copying" else "later"
+    changes = getattr(found, f"{part}_control" if quantity.name.endswith("_control") else part)
+    return _axis(quantity, changes.mean(-1), student_intervals(changes))
+
+
 def _read_place(quantity: Quantity, scores: HeadScores, asked: Asked) -> Axis:
     exists = ~np.isnan(scores.mean("induction"))
     return _axis(quantity, np.where(exists, np.arange(scores.n_layers)[:, None], np.nan))
@@ -195,6 +203,18 @@ SOURCES: dict[str, Source] = {
         lambda quantity, found, asked: _axis(quantity, found),
         "Estimating every head's effect",
         _passes(4.0),
+    ),
+    "token_copying": Source(
+        lambda asked: token_copying(asked.subject),
+        _read_copying,
+        "Putting single heads into runs with nothing to copy: random tokens",
+        lambda asked: copying_seconds(asked.subject),
+    ),
+    "concept_copying": Source(
+        lambda asked: concept_copying(asked.subject),
+        _read_copying,
+        "Putting single heads into runs with nothing to copy: words of several tokens",
+        lambda asked: copying_seconds(asked.subject),
     ),
     "verdicts": Source(
         lambda asked: judge(asked.subject, floor=asked.floor, mode=asked.mode),

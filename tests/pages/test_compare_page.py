@@ -60,13 +60,16 @@ def test_every_choice_is_drawn_or_offered_and_nothing_is_begun(nothing_is_comput
     nothing_is_computed()
     for name, quantity in QUANTITIES.items():
         at.selectbox(key="y").set_value(name).run()
+        if quantity.source == "concept_copying":
+            assert not at.exception and "give a text with rarer words" in notes(at), "this tokenizer knows every word whole"
+            continue
         assert not at.exception and not at.error, (name, at.error)
         missing = "is not measured yet" in notes(at) or "no address can hold them" in notes(at)
         assert bool(figures(at)) != missing, name
         if not figures(at) and quantity.source != "import":
             assert "is not measured yet with these settings. It takes about" in notes(at)
             assert f"Measure: {quantity.title}" in [str(button.label) for button in at.button]
-    assert at.query_params["y"] == ["imported"]
+    assert "imported" in at.query_params["y"]
 
 
 def test_what_is_offered_is_measured_when_a_person_says_so() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from core.ablation.cached_copying import token_copying
 from core.ablation.cached_map import causal_map, estimated_map
 from core.attention.cached import score_heads, sensitivity
 from core.attention.scores import ALL_SCORES
@@ -29,6 +31,8 @@ ASKED = Asked(SUBJECT, imported=read_numbers("L0H1,2\nL1H3,-1", 2, 4))
 
 def test_every_quantity_has_numbers_of_the_models_heads() -> None:
     for name, quantity in QUANTITIES.items():
+        if quantity.source == "concept_copying":
+            continue
         axis = obtained(name, ASKED)
         assert axis.name == name == quantity.name and axis.values.shape == (2, 4) and np.isfinite(axis.values).any(), name
         assert quantity.meaning and quantity.unit and quantity.title[0].isupper()
@@ -76,6 +80,20 @@ def test_movement_is_the_range_over_settings() -> None:
     assert obtained("movement", ASKED).values[1, 2] == pytest.approx(max(spreads) - min(spreads))
 
 
+def test_copying_is_of_the_next_token_and_of_later_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = token_copying(SUBJECT)
+    axis = obtained("token_copying", ASKED)
+    np.testing.assert_allclose(axis.values, found.first.mean(-1))
+    np.testing.assert_allclose([axis.low, axis.high], student_intervals(found.first))
+    np.testing.assert_allclose(obtained("token_copying_control", ASKED).values, found.first_control.mean(-1))
+    # This model's tokenizer knows every word whole.
+    with pytest.raises(Withheld, match="rarer words"):
+        obtained("concept_copying", ASKED)
+    monkeypatch.setitem(SOURCES, "concept_copying", replace(SOURCES["concept_copying"], work=lambda asked: found))
+    np.testing.assert_allclose(obtained("concept_copying", ASKED).values, found.later.mean(-1))
+    np.testing.assert_allclose(obtained("concept_copying_control", ASKED).values, found.later_control.mean(-1))
+
+
 def test_layers_and_imported_numbers() -> None:
     assert obtained("layer", ASKED).values.tolist() == [[0] * 4, [1] * 4]
     values = obtained("imported", ASKED).values
@@ -92,7 +110,7 @@ def test_nothing_is_computed_that_is_only_looked_for(empty_store: Path, monkeypa
 
     monkeypatch.setattr("core.models.load.load_model", loaded)
     for name, quantity in QUANTITIES.items():
-        if quantity.source != "import":
+        if quantity.source not in ("import", "concept_copying"):
             assert if_cached(partial(obtained, name, Asked(subject))) is None, name
 
 

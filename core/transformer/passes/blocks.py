@@ -43,6 +43,7 @@ class LayerEdit:
 
     ablated: which heads of each node lose their `z`.
     stand_in: what takes its place, by clean sequence and position or the same for all; None for nothing.
+    places: at which positions of each clean sequence it is lost; None for all.
     frozen: whether the layer's patterns are held at their clean values.
     watch: shown `z` as it is before anything is replaced.
     """
@@ -51,13 +52,15 @@ class LayerEdit:
     stand_in: Float[Tensor, "sequences_or_1 tokens_or_1 n_heads d_head"] | None = None
     frozen: bool = False
     watch: Callable[[Z], None] | None = None
+    places: Bool[Tensor, "sequences tokens"] | None = None
 
     def of(self, rows: slice) -> LayerEdit:
         """The same for some of the sequences; of one node, and not with frozen patterns."""
         assert len(self.ablated) == 1
         assert not self.frozen
-        for_all = self.stand_in is None or len(self.stand_in) == 1
-        return self if for_all else replace(self, stand_in=self.stand_in[rows])  # type: ignore[index]
+        each = self.stand_in is not None and len(self.stand_in) > 1
+        stand_in = self.stand_in[rows] if each and self.stand_in is not None else self.stand_in
+        return replace(self, stand_in=stand_in, places=None if self.places is None else self.places[rows])
 
     def replaced(self, z: Z) -> Z:
         """`z` of all rows with the ablated heads' replaced."""
@@ -68,6 +71,8 @@ class LayerEdit:
         nodes, n_heads = len(self.ablated), z.shape[2]
         whole = z.view(nodes, -1, *z.shape[1:])
         chosen = self.ablated[:, :n_heads].to(z.device).view(nodes, 1, 1, n_heads, 1)
+        if self.places is not None:
+            chosen = chosen & self.places.to(z.device)[None, :, :, None, None]
         other = z.new_zeros(()) if self.stand_in is None else self.stand_in.to(z.dtype)[None]
         return torch.where(chosen, other, whole).reshape(z.shape)
 
@@ -76,11 +81,16 @@ class Blocks:
     """A model's blocks, and the clean pass over some sequences that they go on from."""
 
     def __init__(
-        self, model: LoadedModel, tokens: Int[Tensor, "batch tokens"], engine: Engine, keep: Prefix | None = None
+        self,
+        model: LoadedModel,
+        tokens: Int[Tensor, "batch tokens"],
+        engine: Engine,
+        keep: Prefix | None = None,
+        after: Prefix | None = None,
     ) -> None:
-        """keep: where the clean pass leaves its first tokens for passes that begin alike."""
+        """keep: where the clean pass leaves its first tokens for passes that begin alike. after: what `tokens` come after."""
         self.engine = engine
-        self._model, self._tokens = model, tokens
+        self._model, self._tokens, self._after = model, tokens, after
         self._module: nn.Module = model.bare if engine == "fused" else model.module
         self._blocks = model.blocks(self._module)
         self._clean: list[Seen] = []
@@ -92,11 +102,15 @@ class Blocks:
         size = rows_per_pass(self._model, self._tokens.shape[1], patterns=self.engine == "hooks")
         bodies: list[Body] = []
         prefixes: list[Prefix] = []
-        for rows in self._tokens.split(size):
+        first = 0 if self._after is None else self._after.n_tokens
+        for start in range(0, len(self._tokens), size):
             current_control().checkpoint()
+            rows = self._tokens[start : start + size]
             prefix = None if keep is None else Prefix(keep.n_tokens)
-            with torch.no_grad(), remembering(prefix):
-                bodies.append(run_body(self._model, rows, keep_inputs=True, module=self._module, makes_way=True))
+            after = None if self._after is None else self._after.of(slice(start, start + size))
+            with torch.no_grad(), remembering(prefix), continuing(after):
+                body = run_body(self._model, rows, keep_inputs=True, module=self._module, first_position=first, makes_way=True)
+            bodies.append(body)
             check_finite(self._model, bodies[-1].final, rows)
             prefixes += [] if prefix is None else [prefix]
         if keep is not None:
@@ -106,8 +120,16 @@ class Blocks:
 
     def run(self, layer: int, hidden: Hidden, edit: LayerEdit | None = None) -> Hidden:
         """Block `layer` on `hidden`, whatever its batch, with `edit` inside."""
-        with self._edited({} if edit is None else {layer: edit}):
+        with self._edited({} if edit is None else {layer: edit}), continuing(self._after_in(layer, len(hidden))):
             return self.body.calls[layer].run(self._blocks[layer], hidden)
+
+    def _after_in(self, layer: int, rows: int) -> Prefix | None:
+        """What one layer attends to of the tokens that these come after, for several nodes side by side."""
+        if self._after is None or layer not in self._model.anatomy.attention:
+            return None
+        key, value = self._after.layers[list(self._model.anatomy.attention).index(layer)]
+        nodes = rows // len(key)
+        return Prefix(self._after.n_tokens, [(key.repeat(nodes, 1, 1, 1), value.repeat(nodes, 1, 1, 1))])
 
     def finish(self, hidden: Hidden) -> Hidden:
         """From the last block's output to the unembedding's input."""

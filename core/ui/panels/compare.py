@@ -157,8 +157,7 @@ def _axis_of(asked: Asked, name: str) -> Axis | None:
     quantity, source = QUANTITIES[name], source_of(name)
     if quantity.source == "import" and asked.imported is None:
         st.info(
-            "Imported numbers are chosen, and no address can hold them: paste them below the picture's place, or choose "
-            "another quantity.",
+            "Imported numbers are chosen, and no address can hold them: paste them below, or choose another quantity.",
             icon=":material/content_paste:",
         )
         return None
