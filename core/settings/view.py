@@ -12,6 +12,7 @@ from core.heads import Head, named
 from core.probes.vocabulary import candidate_ids, longest_length
 from core.settings.experiment import Experiment
 from core.settings.request import Request
+from core.settings.text_choice import TextChoice
 from core.transformer.card import ModelIdentity
 
 DEFAULT_THRESHOLD = 0.5
@@ -60,7 +61,7 @@ class View:
 
     request: whose scores, on what. score: which one. threshold: on it, 0 to 1. head: the picked one. experiment: what is
     taken away. row: which tokens the attention page looks at. corrections: of the report. recorded: which of the report's
-    models stands beside.
+    models stands beside. text: which text heads are measured on, beside random tokens.
     """
 
     request: Request = Request()
@@ -71,6 +72,7 @@ class View:
     row: RowChoice = RowChoice()
     corrections: Corrections = Corrections()
     recorded: str = RECORDED_MODELS[0]
+    text: TextChoice = TextChoice()
 
 
 def fit_view(view: View, identity: ModelIdentity) -> tuple[View, list[str]]:

@@ -173,7 +173,7 @@ def repeat_targets(ids: Int[np.ndarray, " tokens"], b: int, unknown: int | None 
 
 
 def uniform_levels(cells: WeightedCells, window: int = 0) -> Float[np.ndarray, " measures"]:
-    """What uniform attention to all that a layer sees gives each of `CELL_MEASURES`: to the last `window` tokens, or (0) all."""
+    """What uniform attention to all that a layer sees gives each measure: to the last `window` tokens, or (0) all."""
     seen = np.minimum(cells.queries + 1.0, window or np.inf)
     levels = ((cells.queries - cells.keys < seen) / seen) @ cells.weights.astype(np.float64)
     found: Float[np.ndarray, " measures"] = np.where(cells.known, levels, nan)

@@ -75,8 +75,8 @@ class NaturalScores:
 
     per_window: by name of `MEASURES`, `[n_layers, n_heads, windows]`. token_loss: nats by target, NaN at position 0.
     repeat: which targets end a bigram that was seen earlier in the window. lags: probability of the token at each of `LAGS`
-    from the latest earlier copy. chance: by name of `CELL_MEASURES`, `[n_layers]`. edges: the strongest; tenths: a sample of each
-    tenth of strength (as kinds), and how many edges there are in each. engine: as for scores on random tokens.
+    from the latest earlier copy. chance: by name of `CELL_MEASURES`, `[n_layers]`. edges: the strongest; tenths: a sample of
+    each tenth of strength (as kinds), and how many edges there are in each. engine: as for scores on random tokens.
     """
 
     per_window: dict[str, Float[np.ndarray, "n_layers n_heads windows"]]

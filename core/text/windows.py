@@ -15,11 +15,17 @@ from core.errors import BadInput
 from core.probes.given import checked_ids
 from core.probes.vocabulary import BosPolicy, use_bos
 from core.runtime.jobs import current_control
+from core.settings.text_choice import (
+    DEFAULT_WINDOW_LENGTH,
+    DEFAULT_WINDOWS,
+    MAX_WINDOW_LENGTH,
+    MAX_WINDOWS,
+    MIN_WINDOW_LENGTH,
+    MIN_WINDOWS,
+)
 from core.text.corpus import Corpus
 from core.transformer.card import ModelIdentity
 
-DEFAULT_WINDOWS, DEFAULT_LENGTH = 64, 128
-MAX_WINDOWS, MIN_LENGTH, MAX_LENGTH = 1024, 8, 1024
 # So many more windows than are asked for are cut before the sample is drawn: else one document could make up most of it.
 POOL = 4
 # Above this share of unknown words nothing is claimed.
@@ -33,7 +39,7 @@ class WindowOptions:
     """How many windows, of how many tokens of text (a BOS comes in front of them), drawn by which seed, with which BOS."""
 
     windows: int = DEFAULT_WINDOWS
-    length: int = DEFAULT_LENGTH
+    length: int = DEFAULT_WINDOW_LENGTH
     seed: int = 0
     bos: BosPolicy = "auto"
 
@@ -108,7 +114,7 @@ def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions =
     if not pool:
         raise BadInput(
             f"{corpus.name} is shorter than a window: its longest document has {longest} tokens, and a window takes "
-            f"{options.length}. Give more text, or a window of at most {max(MIN_LENGTH, longest)} tokens."
+            f"{options.length}. Give more text, or a window of at most {max(MIN_WINDOW_LENGTH, longest)} tokens."
         )
     if max(max(ids) for ids in pool) >= vocabulary.size:
         raise BadInput(f"The tokenizer gives ids beyond the {vocabulary.size} that {identity.card.name} has.")
@@ -131,8 +137,8 @@ def given_windows(identity: ModelIdentity, rows: Sequence[Sequence[int]]) -> Tex
     Raises BadInput for rows that differ in length or ids that the model lacks.
     """
     tokens = checked_ids(identity.vocabulary, rows)
-    if tokens.shape[1] < MIN_LENGTH:
-        raise BadInput(f"Windows of {tokens.shape[1]} tokens are too short: give at least {MIN_LENGTH}.")
+    if tokens.shape[1] < MIN_WINDOW_LENGTH:
+        raise BadInput(f"Windows of {tokens.shape[1]} tokens are too short: give at least {MIN_WINDOW_LENGTH}.")
     bos = identity.vocabulary.bos_token_id
     b = int(bos is not None and bool((tokens[:, 0] == bos).all()))
     unknown = None if identity.tokenizer is None else unknown_id(identity.tokenizer)
@@ -140,11 +146,13 @@ def given_windows(identity: ModelIdentity, rows: Sequence[Sequence[int]]) -> Tex
 
 
 def _check(identity: ModelIdentity, options: WindowOptions) -> None:
-    if not 2 <= options.windows <= MAX_WINDOWS:
-        raise BadInput(f"The number of windows must be from 2 to {MAX_WINDOWS}, not {options.windows}.")
-    longest = min(MAX_LENGTH, identity.vocabulary.n_ctx - int(use_bos(identity.vocabulary, options.bos)))
-    if not MIN_LENGTH <= options.length <= longest:
-        raise BadInput(f"A window must have {MIN_LENGTH} to {longest} tokens for {identity.card.name}, not {options.length}.")
+    if not MIN_WINDOWS <= options.windows <= MAX_WINDOWS:
+        raise BadInput(f"The number of windows must be from {MIN_WINDOWS} to {MAX_WINDOWS}, not {options.windows}.")
+    longest = min(MAX_WINDOW_LENGTH, identity.vocabulary.n_ctx - int(use_bos(identity.vocabulary, options.bos)))
+    if not MIN_WINDOW_LENGTH <= options.length <= longest:
+        raise BadInput(
+            f"A window must have {MIN_WINDOW_LENGTH} to {longest} tokens for {identity.card.name}, not {options.length}."
+        )
 
 
 def _pieces(document: str) -> list[str]:
