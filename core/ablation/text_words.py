@@ -36,8 +36,9 @@ def in_context_sentence(found: TextAblation, baselines: TextBaselines | None) ->
     first, second = found.at_lag(1)
     return (
         f"The in-context-learning score goes from {signed(before.value)} to {signed(after.value)} nats (change "
-        f"{_change(change)}{_p(baselines, 'in_context', change.value)}); the token after the earlier copy gets {unsigned(first.value)} "
-        f"before and {unsigned(second.value)} after{_p(baselines, 'successor', first.value - second.value)}."
+        f"{_change(change)}{_p(baselines, 'in_context', change.value)}); the token after the earlier copy gets "
+        f"{unsigned(first.value)} before and {unsigned(second.value)} after"
+        f"{_p(baselines, 'successor', first.value - second.value)}."
     )
 
 

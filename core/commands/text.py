@@ -16,8 +16,8 @@ from core.heads import Head, parse_heads
 from core.settings.modes import MODES
 from core.settings.text_choice import DEFAULT_CORPUS, DEFAULT_WINDOW_LENGTH, DEFAULT_WINDOWS
 from core.sharing.text_facts import text_facts
-from core.text.cached import knows_few_words, natural_scores, text_windows
-from core.text.corpus import BUILT_IN, corpus_named
+from core.text.cached import natural_scores, own_words, text_windows
+from core.text.corpus import BUILT_IN, corpus_named, pasted_corpus
 from core.text.windows import given_windows
 from core.text.words import loss_sentence, pairs_sentence, too_few_sentence, windows_words
 from core.verdicts.cached import judged_on_text
@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_request(parser)
     corpora = f"{DEFAULT_CORPUS}, {', '.join(BUILT_IN)}, a .txt, .jsonl or .parquet file, a folder of them, or hub:NAME"
     parser.add_argument("--corpus", default=DEFAULT_CORPUS, help=corpora)
+    parser.add_argument("--text", metavar="TEXT", help="the text itself, instead of a corpus")
     parser.add_argument("--column", default="text", help="the column of a table that holds the text")
     parser.add_argument("--windows", type=int, default=DEFAULT_WINDOWS, metavar="N", help="how many windows")
     parser.add_argument("--window-length", type=int, default=DEFAULT_WINDOW_LENGTH, metavar="T", help="tokens of text in each")
@@ -55,7 +56,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if rows is not None:
         windows = given_windows(subject.identity, rows)
     else:
-        corpus = corpus_named(options.corpus, options.column, word_model=knows_few_words(subject.identity))
+        words = own_words(subject.identity)
+        corpus = (
+            corpus_named(options.corpus, options.column, words=words) if options.text is None else pasted_corpus(options.text)
+        )
         windows = text_windows(subject, corpus, options.windows, options.window_length)
     found = natural_scores(subject, windows)
     judged = judged_on_text(subject, windows)

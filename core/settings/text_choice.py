@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 DEFAULT_CORPUS = "builtin"
 PASTED = "pasted"
@@ -13,13 +14,16 @@ MIN_WINDOWS, MAX_WINDOWS = 2, 1024
 MIN_WINDOW_LENGTH, MAX_WINDOW_LENGTH = 8, 1024
 MAX_PASTED = 4000
 MAX_CORPUS_NAME = 200
+ShownEdges = Literal["repeats", "others", "tenths"]
+SHOWN_EDGES: tuple[ShownEdges, ...] = ("repeats", "others", "tenths")
 
 
 @dataclass(frozen=True)
 class TextChoice:
     """corpus: a built-in text, `pasted`, or `texts/NAME`; column: of a table of texts, which holds them; pasted: that text.
 
-    windows, length: how many windows, of how many tokens of text. Seed and BOS policy are the request's.
+    windows, length: how many windows, of how many tokens of text. Seed and BOS policy are the request's. edges:
+    which of a head's edges are drawn on the text.
     """
 
     corpus: str = DEFAULT_CORPUS
@@ -27,3 +31,4 @@ class TextChoice:
     pasted: str = ""
     windows: int = DEFAULT_WINDOWS
     length: int = DEFAULT_WINDOW_LENGTH
+    edges: ShownEdges = "repeats"

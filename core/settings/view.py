@@ -12,7 +12,7 @@ from core.heads import Head, named
 from core.probes.vocabulary import candidate_ids, longest_length
 from core.settings.experiment import Experiment
 from core.settings.request import Request
-from core.settings.text_choice import TextChoice
+from core.settings.text_choice import MAX_WINDOW_LENGTH, MIN_WINDOW_LENGTH, TextChoice
 from core.transformer.card import ModelIdentity
 
 DEFAULT_THRESHOLD = 0.5
@@ -95,6 +95,10 @@ def fit_view(view: View, identity: ModelIdentity) -> tuple[View, list[str]]:
     if request.length > longest:
         notes.append(f"Length {request.length} does not fit {card.name}: it is now {longest}, the longest that does.")
         request = replace(request, length=longest)
+    text, room = view.text, min(MAX_WINDOW_LENGTH, vocabulary.n_ctx - 1)
+    if text.length > room >= MIN_WINDOW_LENGTH:
+        notes.append(f"Windows of {text.length} tokens do not fit {card.name}: they now have {room}.")
+        text = replace(text, length=room)
     row = view.row
     if row.sequence >= request.sequences:
         notes.append(f"There is no sequence {row.sequence}: it is now {request.sequences - 1}, the last one.")
@@ -109,7 +113,7 @@ def fit_view(view: View, identity: ModelIdentity) -> tuple[View, list[str]]:
     experiment, missing = _fitting_heads(view.experiment, identity)
     if missing:
         notes.append(f"{card.name} has no {missing}: taken out of the heads that were picked by hand.")
-    return replace(view, request=request, head=head, experiment=experiment, row=row), notes
+    return replace(view, request=request, head=head, experiment=experiment, row=row, text=text), notes
 
 
 def _has(identity: ModelIdentity, head: Head) -> bool:

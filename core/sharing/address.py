@@ -25,6 +25,7 @@ from core.settings.text_choice import (
     MAX_WINDOWS,
     MIN_WINDOW_LENGTH,
     MIN_WINDOWS,
+    SHOWN_EDGES,
 )
 from core.settings.view import CORRECTIONS, MAX_TEXT_CHARACTERS, RECORDED_MODELS, ROW_KINDS, View
 
@@ -207,6 +208,7 @@ TABLE: tuple[Parameter, ...] = (
     Parameter("pasted", "text.pasted", _text(MAX_PASTED)),
     Parameter("windows", "text.windows", _whole(MIN_WINDOWS, MAX_WINDOWS), control=int),
     Parameter("window_length", "text.length", _whole(MIN_WINDOW_LENGTH, MAX_WINDOW_LENGTH), control=int),
+    Parameter("edges", "text.edges", _one_of(SHOWN_EDGES)),
 )
 PARAMETERS = tuple(parameter.name for parameter in TABLE)
 _BY_NAME = {parameter.name: parameter for parameter in TABLE}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from core.heads import Head, HeadSet, named
 from core.settings.modes import Mode
+from core.settings.text_choice import OFFERED, PASTED
 from core.settings.view import RowChoice, View
 
 PROGRAM = ("python", "-m", "core")
@@ -82,6 +83,18 @@ def card_command(view: View, in_set: HeadSet | None, *more: str) -> str:
 def report_command(view: View, *more: str) -> str:
     """The report beside this model."""
     return _line(view, "report", *more)
+
+
+def text_command(view: View, heads: HeadSet) -> str:
+    """Heads on a text, and the text without `heads`."""
+    text = view.text
+    words = [f"--text={text.pasted}"] if text.corpus == PASTED else ["--corpus", text.corpus]
+    if text.corpus.startswith(OFFERED):
+        words += ["--column", text.column]
+    words += ["--windows", str(text.windows), "--window-length", str(text.length)]
+    if heads:
+        words += ["--heads", named(heads), "--mode", view.experiment.mode]
+    return _line(view, "text", *words)
 
 
 def _text(text: str) -> list[str]:

@@ -10,7 +10,6 @@ from dataclasses import fields
 import numpy as np
 from jaxtyping import Float
 
-from core.attention.rows import unknown_id
 from core.errors import BadInput
 from core.heads import Head, check_head
 from core.models.built_in.word_tokenizer import UNK
@@ -45,7 +44,7 @@ def chosen_windows_of(subject: Subject, choice: TextChoice) -> TextWindows:
     elif choice.corpus.startswith(OFFERED):
         corpus = offered_corpus(choice.corpus.removeprefix(OFFERED), choice.column)
     else:
-        corpus = built_in_corpus(choice.corpus, word_model=knows_few_words(identity))
+        corpus = built_in_corpus(choice.corpus, words=own_words(identity))
     return text_windows(subject, corpus, choice.windows, choice.length)
 
 
@@ -57,12 +56,11 @@ def text_windows(subject: Subject, corpus: Corpus, windows: int, length: int) ->
     return _windows.get_or_make(key, lambda: windows_of(subject.identity, corpus, options))
 
 
-def knows_few_words(identity: ModelIdentity) -> bool:
-    """Whether a model's tokens are whole words of a short list, as the bundled ones' are."""
-    tokenizer = identity.tokenizer
-    return (
-        tokenizer is not None and unknown_id(tokenizer) is not None and identity.token_text(unknown_id(tokenizer) or 0) == UNK
-    )
+def own_words(identity: ModelIdentity) -> frozenset[str] | None:
+    """The words that a model knows, where its tokens are whole words of a short list, as the bundled ones' are; else None."""
+    if identity.tokenizer is None or getattr(identity.tokenizer.backend.model, "unk_token", None) != UNK:
+        return None
+    return frozenset(identity.tokenizer.backend.get_vocab())
 
 
 def natural_scores(asked: Subject | Request | str, windows: TextWindows) -> NaturalScores:

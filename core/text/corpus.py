@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BadInput
+from core.settings.text_choice import OFFERED
 from core.text.stories import stories
 
 BUILT_IN = {
@@ -53,12 +54,14 @@ class Corpus:
         return hasher.hexdigest()
 
 
-def built_in_corpus(name: str = DEFAULT, *, word_model: bool = False) -> Corpus:
-    """A built-in text. `builtin` is the topics, or for a model whose tokens are words of a short list, stories in those.
+def built_in_corpus(name: str = DEFAULT, *, words: frozenset[str] | None = None) -> Corpus:
+    """A built-in text. `builtin` is the topics, or for a model whose tokens are words of a short list, stories in these.
+
+    words: that list.
 
     Raises BadInput for a name that is none of them.
     """
-    wanted = ("words" if word_model else "topics") if name == DEFAULT else name
+    wanted = ("topics" if words is None else "words") if name == DEFAULT else name
     if wanted == "topics":
         from pydoc_data.topics import topics
 
@@ -67,7 +70,7 @@ def built_in_corpus(name: str = DEFAULT, *, word_model: bool = False) -> Corpus:
         files = sorted(PASSAGES.glob("*.txt"))
         return Corpus("passages", tuple(path.read_text(encoding="utf-8") for path in files))
     if wanted == "words":
-        return Corpus("words", stories())
+        return Corpus("words", stories(words))
     raise BadInput(f"The built-in texts are {', '.join((DEFAULT, *BUILT_IN))}; {name[:60]!r} is none of them.")
 
 
@@ -102,13 +105,15 @@ def corpus_at(path: Path, column: str = "text") -> Corpus:
     return _bounded(name, _documents(path, column))
 
 
-def corpus_named(name: str, column: str = "text", *, word_model: bool = False) -> Corpus:
-    """What a command's `--corpus` means: a built-in text, `hub:NAME`, or a path.
+def corpus_named(name: str, column: str = "text", *, words: frozenset[str] | None = None) -> Corpus:
+    """What a command's `--corpus` means: a built-in text, `hub:NAME`, `texts/NAME` of the folder of texts, or a path.
 
     Raises BadInput as the functions above.
     """
     if name == DEFAULT or name in BUILT_IN:
-        return built_in_corpus(name, word_model=word_model)
+        return built_in_corpus(name, words=words)
+    if name.startswith(OFFERED) and texts_root() is not None:
+        return offered_corpus(name.removeprefix(OFFERED), column)
     if name.startswith(_HUB):
         return hub_corpus(name.removeprefix(_HUB), column)
     return corpus_at(Path(name), column)

@@ -16,8 +16,7 @@ from core.errors import BadInput
 from core.heads import Head
 from core.settings.request import Request
 from core.settings.subject import bind
-from core.settings.text_choice import TextChoice
-from core.text.cached import chosen_windows_of, natural_scores
+from core.text.cached import natural_scores
 from core.text.natural_scores import LIFT_FLOOR
 from core.text.windows import TextWindows
 
@@ -116,13 +115,10 @@ def test_bad_input_is_one_sentence(llama: Any) -> None:
 
 def test_an_induction_head_costs_repeats_and_spares_the_rest_beside_other_sets() -> None:
     subject = bind("by-construction")
-    text = chosen_windows_of(subject, TextChoice(windows=16, length=60)) if subject.identity.tokenizer else None
-    if text is None:
-        random = np.random.default_rng(1)
-        rows = np.stack([np.concatenate([[0], random.permutation(np.arange(1, 100))[:60]]) for _ in range(16)])
-        for row in rows:
-            row[40:50] = row[5:15]
-        text = TextWindows(rows, 1, "given tokens")
+    random = np.random.default_rng(1)
+    rows = np.stack([np.concatenate([[0], random.permutation(np.arange(1, 100))[:60]]) for _ in range(16)])
+    rows[:, 40:50] = rows[:, 5:15]
+    text = TextWindows(rows, 1, "given tokens")
     found = ablate_on_text(subject, text, ["L1H3"], "zero")
     assert found.change("repeat").low > 3 and abs(found.change("other").value) < 0.5
     before, after = found.at_lag(1)

@@ -15,6 +15,14 @@ from core.probes.vocabulary import BOS_POLICIES
 from core.settings.experiment import CURVES, MAX_PARAGRAPH, SOURCES, Experiment
 from core.settings.modes import MODES
 from core.settings.request import Request
+from core.settings.text_choice import (
+    MAX_WINDOW_LENGTH,
+    MAX_WINDOWS,
+    MIN_WINDOW_LENGTH,
+    MIN_WINDOWS,
+    SHOWN_EDGES,
+    TextChoice,
+)
 from core.settings.view import (
     CORRECTIONS,
     MAX_TEXT_CHARACTERS,
@@ -80,6 +88,15 @@ views = some.builds(
     ),
     corrections=some.builds(Corrections, **{name: some.booleans() for name in CORRECTIONS}),
     recorded=some.sampled_from(RECORDED_MODELS),
+    text=some.builds(
+        TextChoice,
+        corpus=some.from_regex(r"[A-Za-z0-9][\w./-]{0,40}", fullmatch=True),
+        column=some.from_regex(r"[A-Za-z0-9]\w{0,40}", fullmatch=True),
+        pasted=some.text(max_size=80).map(str.strip),
+        windows=some.integers(MIN_WINDOWS, MAX_WINDOWS),
+        length=some.integers(MIN_WINDOW_LENGTH, MAX_WINDOW_LENGTH),
+        edges=some.sampled_from(SHOWN_EDGES),
+    ),
 )
 # Nothing of it at its default.
 CHANGED = View(
@@ -101,6 +118,7 @@ CHANGED = View(
     row=RowChoice("text", 3, "a b  a b?"),
     corrections=Corrections(*(True for _ in CORRECTIONS)),
     recorded=RECORDED_MODELS[1],
+    text=TextChoice("pasted", "body", "One day & = 50 %.\nAnother.", 12, 32, "tenths"),
 )
 junk = some.text(max_size=60) | some.sampled_from(
     [

@@ -13,6 +13,7 @@ import pytest
 from core.errors import BadInput
 from core.settings.subject import bind
 from core.text import corpus
+from core.text.cached import own_words
 from core.text.corpus import (
     built_in_corpus,
     corpus_at,
@@ -37,8 +38,10 @@ def test_built_in_texts_are_there_without_a_network_and_always_the_same(name: st
 
 
 def test_word_models_get_stories_in_their_own_words() -> None:
-    found = windows_of(WORDS, built_in_corpus(word_model=True), WindowOptions(windows=40, length=60))
+    found = windows_of(WORDS, built_in_corpus(words=own_words(WORDS)), WindowOptions(windows=40, length=60))
     assert found.n_windows == 40 and found.unknown_share == 0 and not found.warnings
+    few = bind("by-construction").identity
+    assert windows_of(few, built_in_corpus(words=own_words(few)), WindowOptions(8, 32)).unknown_share == 0
     assert len(set(stories())) == len(stories()) > 100
 
 

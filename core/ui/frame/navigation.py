@@ -35,7 +35,8 @@ CIRCUITS = PageLink("pages/7_Circuits.py", "Circuits", ":material/account_tree:"
 REPORT = PageLink("pages/8_Report.py", "Report", ":material/article:", "what did the first report find, and what holds?")
 SENSITIVITY = PageLink("pages/9_Sensitivity.py", "Sensitivity", ":material/tune:", "how far does a score move?")
 HEAD_CARD = PageLink("pages/10_Head_card.py", "Head card", ":material/badge:", "what is this one head?")
-PAGES = (HEADS, ATTENTION, ABLATION, CAUSAL_MAP, SWEEP, VERDICTS, CIRCUITS, REPORT, SENSITIVITY, HEAD_CARD)
+TEXT = PageLink("pages/11_Text.py", "Text", ":material/menu_book:", "is it the same head on real text?")
+PAGES = (HEADS, ATTENTION, ABLATION, CAUSAL_MAP, SWEEP, VERDICTS, CIRCUITS, REPORT, SENSITIVITY, HEAD_CARD, TEXT)
 
 
 def navigation() -> None:
