@@ -75,6 +75,7 @@ def card_command(view: View, in_set: HeadSet | None, *more: str) -> str:
         words += ["--score", view.score]
     if experiment.effect_floor != default.experiment.effect_floor:
         words += ["--floor", f"{experiment.effect_floor:.2f}"]
+    words += _windows(view)
     if in_set is not None and experiment.source != default.experiment.source:
         words += ["--set", named(in_set)]
     return _line(view, "card", *words, *more)
@@ -95,6 +96,21 @@ def text_command(view: View, heads: HeadSet) -> str:
     if heads:
         words += ["--heads", named(heads), "--mode", view.experiment.mode]
     return _line(view, "text", *words)
+
+
+def _windows(view: View) -> list[str]:
+    """The options for windows of a text, none for the usual ones."""
+    text, usual = view.text, View().text
+    words = []
+    if text.corpus == PASTED:
+        words.append(f"--text={text.pasted}")
+    elif text.corpus != usual.corpus:
+        words += ["--corpus", text.corpus]
+    if text.column != usual.column:
+        words += ["--column", text.column]
+    if (text.windows, text.length) != (usual.windows, usual.length):
+        words += ["--windows", str(text.windows), "--window-length", str(text.length)]
+    return words
 
 
 def _text(text: str) -> list[str]:

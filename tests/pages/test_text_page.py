@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,8 +21,8 @@ CHOICE = TextChoice(windows=24, length=48)
 
 
 @pytest.fixture(scope="module")
-def at() -> Iterator[AppTest]:
-    yield settled(page())
+def at() -> AppTest:
+    return settled(page())
 
 
 def page(**parameters: str) -> AppTest:
