@@ -4,7 +4,6 @@ import streamlit as st
 
 from core.text.cached import chosen_windows_of
 from core.ui.components.behaviour import behaviour_banner
-from core.ui.components.experiment_controls import mode_control
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
@@ -32,7 +31,6 @@ def text(page: Page) -> None:
     scatter_panel(page, windows, found, judged)
     picked_head(page, windows, found, judged)
     st.subheader("What these heads are worth on this text", anchor=False)
-    mode_control(page)
     worth(page, windows, found, judged)
     st.subheader("A text of your own", anchor=False)
     typed_text(page, judged)

@@ -6,7 +6,7 @@ Nothing is measured in a way of its own, so a part that another page has compute
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -165,8 +165,7 @@ def _edges(subject: Subject, view: View) -> HeadEdges:
 
 def _on_text(subject: Subject, view: View) -> HeadOnText:
     windows = chosen_windows_of(subject, view.text)
-    judged = judged_on_text(subject, windows, view.experiment.effect_floor)
-    return HeadOnText(windows_words(windows), natural_scores(subject, windows), judged)
+    return HeadOnText(windows_words(windows), natural_scores(subject, windows), judged_on_text(subject, windows))
 
 
 def _circuit_mode(view: View) -> Mode:
@@ -231,6 +230,7 @@ PARTS: dict[PartName, Part] = {
         "Reading windows of real text",
         lambda subject: expected_seconds(subject, PASSES_OF_TEXT),
         _on_text,
-        lambda subject, view: (view.text, view.experiment.effect_floor),
+        # Which edges are drawn on another page changes no number.
+        lambda subject, view: replace(view.text, edges=View().text.edges),
     ),
 }

@@ -120,7 +120,8 @@ def test_an_induction_head_costs_repeats_and_spares_the_rest_beside_other_sets()
     rows[:, 40:50] = rows[:, 5:15]
     text = TextWindows(rows, 1, "given tokens")
     found = ablate_on_text(subject, text, ["L1H3"], "zero")
-    assert found.change("repeat").low > 3 and abs(found.change("other").value) < 0.5
+    # By construction it writes what followed the copy, confidently: a token that is no repeat is better off without it.
+    assert found.change("repeat").low > 3 and found.change("other").high < 0
     before, after = found.at_lag(1)
     assert before.value > 0.8 and after.value < 0.1
     beside = text_baselines(subject, text, ["L1H3"], "zero")

@@ -21,6 +21,7 @@ from core.figures.text.scatter import describe_text_scatter, text_scatter
 from core.heads import Head, HeadSet, named, ranked
 from core.numbers import interval, unsigned
 from core.settings.cost import PASSES_OF_ONE_SET
+from core.settings.modes import MODES, Mode
 from core.settings.text_choice import (
     DEFAULT_CORPUS,
     MAX_PASTED,
@@ -54,6 +55,12 @@ from core.verdicts.text_words import answer_sentence, correlation_sentence, head
 TAKEN_AWAY = 5
 _ALIKE = 6
 _CHANCE = ("natural_induction", "previous_token", "duplicate_token", "distance_control", "key_control")
+_MODE_MEANINGS: dict[Mode, str] = {
+    "zero": "Nothing.",
+    "mean": "The head's average over the other half of the windows, over all positions.",
+    "resample": "The head's own output on another window.",
+    "pattern": "Nothing, while every attention pattern is held as it was: only what flows through values is lost.",
+}
 _EDGE_LABELS = {"repeats": "at the successor of an earlier copy", "others": "anywhere else", "tenths": "a sample by strength"}
 
 
@@ -146,6 +153,10 @@ def worth(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText
     """What the chosen heads are worth on the text."""
     heads, mode = chosen_heads(page, judged), page.view.experiment.mode
     st.markdown(verbatim(loss_sentence(found, windows.b)))
+    st.radio(
+        "What stands in for a head that is taken away", list(MODES), key="mode", horizontal=True, format_func=str.capitalize
+    )
+    st.caption(_MODE_MEANINGS[mode])
     st.text_input(
         "Heads to take away",
         key="heads",
