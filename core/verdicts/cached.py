@@ -21,7 +21,7 @@ from core.attention.cached import first_scores
 from core.attention.scores import table_digest
 from core.behaviour import State, strongest
 from core.errors import BadInput, Withheld
-from core.heads import Head, HeadSet
+from core.heads import Head, HeadSet, check_head
 from core.probes.probe import Probe
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
@@ -32,7 +32,7 @@ from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import MODES, Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
-from core.text.cached import natural_scores
+from core.text.cached import natural_scores, text_key
 from core.text.windows import TextWindows
 from core.verdicts.evidence import Effects, Evidence
 from core.verdicts.judge import judge_heads
@@ -164,6 +164,25 @@ def judged_on_text(asked: Subject | Request | str, windows: TextWindows, floor: 
         matches = matching_heads(subject, floor)
         random = first_scores(subject).mean("induction")
     return on_text(matches, random, found)
+
+
+def copied_on_text(subject: Subject, windows: TextWindows, head: Head, kind: int) -> Float[np.ndarray, " edges"]:
+    """What `head` adds to the logit of the token that it attends to, for each of its strongest edges of a kind, in logits.
+
+    Raises Withheld, with the reason, where the parts do not add up to the logit; and as `natural_scores`.
+    """
+    check_head(head, subject.card.n_layers, subject.card.n_heads)
+    edges = natural_scores(subject, windows).edges
+    there = edges.strength[head][kind] > 0
+    places = [getattr(edges, name)[head][kind][there] for name in ("window", "query", "key")]
+
+    def compute() -> Stored:
+        from core.verdicts.copied import effects_on_attended
+
+        return Stored({"logits": effects_on_attended(subject.load(), windows.tokens, head, *places)}, {})
+
+    key = text_key(subject, "copied", windows, head=head.name, kind_of_edge=kind, verdict_version=VERDICT_VERSION)
+    return cached(key, compute).arrays["logits"]
 
 
 def verdict_seconds(subject: Subject) -> float:

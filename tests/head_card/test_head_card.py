@@ -33,6 +33,7 @@ from core.models.built_in.circuit_spec import PlantedHead, expected_prefix_match
 from core.settings.experiment import Experiment
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.settings.text_choice import TextChoice
 from core.settings.view import View
 from core.sharing.address import params_of, view_from
 from core.sharing.commands import card_command

@@ -9,26 +9,32 @@ from core.attention.tables import Row
 from core.figures.base.pattern_colours import mixed, pattern_colours, readable_on
 from core.figures.base.style import Look
 from core.figures.base.token_text import visible_token
+from core.numbers import signed
 
 _STYLE = """<style>
 .contexts { font-family: monospace; font-size: .9em; line-height: 1.7; }
 .contexts ol { margin: 0; padding: 0; list-style: none; }
 .contexts li { padding: .2rem 0; border-bottom: 1px solid var(--context-line); overflow-wrap: anywhere; }
 .contexts b.strength { display: inline-block; min-width: 3.2em; }
+.contexts .copied { display: inline-block; min-width: 3.6em; }
 .contexts .key, .contexts .query { padding: 1px 4px; border-radius: 3px; border: 2px solid; font-weight: 700; }
 .contexts .query { border-style: dashed; }
 </style>"""
 
 
-def contexts_html(rows: Sequence[Row], label: str, look: Look) -> str:
-    """A line an edge: its strength, then the text around both ends. Framed: where it looks; dashed: from where."""
+def contexts_html(rows: Sequence[Row], label: str, look: Look, copied: Sequence[float] = ()) -> str:
+    """A line an edge: its strength, then the text around both ends. Filled: where it looks; dashed: from where.
+
+    copied: what the head adds to the logit of the token it looks at, by row; none while that is not known.
+    """
     colours = pattern_colours(look.dark)
-    lines = "".join(_line(row, colours.none, colours.stripe) for row in rows)
+    shown = [f"{signed(value, 1)}" for value in copied] or [""] * len(rows)
+    lines = "".join(_line(row, said, colours.none, colours.stripe) for row, said in zip(rows, shown, strict=True))
     opening = f'<div class="contexts" style="--context-line:{look.faint};color:{look.ink}">'
     return f'{_STYLE}{opening}<ol aria-label="{html.escape(label)}">{lines}</ol></div>'
 
 
-def _line(row: Row, none: str, full: str) -> str:
+def _line(row: Row, copied: str, none: str, full: str) -> str:
     shade = mixed(none, full, float(row["strength"]))
     parts = []
     for text, part in row["context"]:
@@ -40,4 +46,5 @@ def _line(row: Row, none: str, full: str) -> str:
         elif part == "query":
             shown = f'<span class="query" title="from here">{shown}</span>'
         parts.append(shown)
-    return f'<li><b class="strength">{row["strength"]:.2f}</b> {" ".join(parts)}</li>'
+    adds = f'<span class="copied" title="logits that it adds to that token">{copied}</span> ' if copied else ""
+    return f'<li><b class="strength">{row["strength"]:.2f}</b> {adds}{" ".join(parts)}</li>'

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 import streamlit as st
 
 from core.ablation.baselines import DEFAULT_BASELINES
@@ -13,6 +15,7 @@ from core.ablation.on_text import TextAblation, TextBaselines
 from core.ablation.text_words import against_sets_sentence, change_sentence, in_context_sentence
 from core.attention.rows import text_row
 from core.attention.tables import Row
+from core.errors import Withheld
 from core.figures.base.number_table import small_table_html
 from core.figures.base.token_text import visible_token
 from core.figures.text.contexts import contexts_html
@@ -48,7 +51,7 @@ from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.state import set_control
 from core.ui.frame.waiting import await_result, job_key
-from core.verdicts.cached import judged_on_text, verdict_seconds
+from core.verdicts.cached import copied_on_text, judged_on_text, verdict_seconds
 from core.verdicts.on_text import OnText
 from core.verdicts.text_words import answer_sentence, correlation_sentence, head_on_text, outlier_sentences
 
@@ -276,7 +279,10 @@ def _edges(page: Page, windows: TextWindows, found: NaturalScores, head: Head) -
     if shown != "tenths":
         rows = edge_rows(found.edges, head, SHOWN_EDGES.index(shown), windows, text)
         label = f"Strongest edges of {head.name}, {_EDGE_LABELS[shown]}"
-        _contexts(page, rows, label)
+        place = st.container()
+        copied = _copied(page, windows, head, SHOWN_EDGES.index(shown)) if rows else None
+        with place:
+            _contexts(page, rows, label, [] if copied is None else copied.tolist())
     else:
         counts = found.tenth_counts[head]
         for tenth in reversed(range(len(counts))):
@@ -286,13 +292,29 @@ def _edges(page: Page, windows: TextWindows, found: NaturalScores, head: Head) -
                 _contexts(page, edge_rows(found.tenths, head, tenth, windows, text), label)
     st.caption(
         "An edge is each token's strongest one, the first token of the window left out. Filled: where it looks. "
-        "Dashed: from where."
+        "Dashed: from where. The number with a sign: the logits that the head itself adds to the token it looks at, over the "
+        "mean token."
     )
 
 
-def _contexts(page: Page, rows: list[Row], label: str) -> None:
+def _copied(page: Page, windows: TextWindows, head: Head, kind: int) -> np.ndarray | None:
+    """What the head adds to the logit of the token it looks at; None while it is not there, or where it is withheld."""
+    try:
+        return await_result(
+            job_key(page.subject, "copied", windows.digest, head.name, kind),
+            partial(copied_on_text, page.subject, windows, head, kind),
+            "Reading what it copies there",
+            background=True,
+            seconds=partial(_seconds, page, windows, 1.0),
+        )
+    except Withheld as error:
+        st.caption(verbatim(str(error)))
+        return None
+
+
+def _contexts(page: Page, rows: list[Row], label: str, copied: Sequence[float] = ()) -> None:
     if rows:
-        st.html(contexts_html(rows, label, page.look))
+        st.html(contexts_html(rows, label, page.look, copied))
     else:
         st.caption("There is no such edge in these windows.")
 
