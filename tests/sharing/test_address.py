@@ -185,6 +185,12 @@ def test_every_parameter_is_in_the_address_of_a_view_with_nothing_at_its_default
         "correct_bos": "true",
         "correct_controls": "true",
         "recorded": "gpt2-small",
+        "corpus": "pasted",
+        "column": "body",
+        "pasted": "One day & = 50 %.\nAnother.",
+        "windows": "12",
+        "window_length": "32",
+        "edges": "tenths",
     }
     assert set(params_of(CHANGED)) == set(PARAMETERS)
     assert view_from(params_of(CHANGED)) == (CHANGED, [])
