@@ -4,7 +4,7 @@ import platform
 
 import torch
 
-from benchmarks import causal_map, cold_start, growth, memory, room, score_pass, threshold_tick, verdicts, weights
+from benchmarks import causal_map, cold_start, growth, memory, room, score_pass, text, threshold_tick, verdicts, weights
 from benchmarks.rows import markdown
 
 if __name__ == "__main__":
@@ -15,6 +15,7 @@ if __name__ == "__main__":
         *weights.main(),
         *memory.main(),
         *score_pass.main([]),
+        *text.main([]),
         *causal_map.main([]),
         *verdicts.main(),
         *growth.main([]),

@@ -34,6 +34,7 @@ COMMANDS = {
     "call": "say which heads are induction heads, with test, interval and label",
     "compare": "set any two quantities of all heads beside each other, also numbers of your own",
     "circuit": "say which previous-token heads feed which induction heads, or prune one head",
+    "text": "say what heads do on real text, and what a text costs without some of them",
     "card": "say everything about one head: label, scores, effect, edges, how it moves",
     "report": "set the published report beside this run, question by question",
     "doctor": "check this device against the circuit whose answers are known exactly",

@@ -142,6 +142,20 @@ class Ablator:
         return self._read(sets, mode, read(self._blocks.body.final), read, on_share, apart=True)
 
     @torch.no_grad()
+    def at_the_end(
+        self,
+        sets: Sequence[HeadSet],
+        mode: Mode,
+        read: Callable[[Hidden], np.ndarray],
+        on_share: Callable[[float], None] | None = None,
+    ) -> np.ndarray:
+        """What `read` makes of the unembedding's input of all sequences, with each of `sets` ablated; `[sets, sequences, ...]`.
+
+        An empty set gives the untouched model's. Everything else as for `token_loss`.
+        """
+        return self._read(sets, mode, read(self._blocks.body.final), read, on_share, apart=True)
+
+    @torch.no_grad()
     def centred_logit_after(
         self, tokens: Int[np.ndarray, "sequences tokens"], targets: Int[np.ndarray, " targets"]
     ) -> Float[np.ndarray, "sequences targets"]:

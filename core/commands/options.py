@@ -94,14 +94,15 @@ def subject_from(options: argparse.Namespace) -> Subject:
             seed=options.seed,
             bos=options.bos,
             token_range=options.token_range,
-            tokens=None if options.tokens is None else _read_tokens(options.tokens),
+            tokens=None if options.tokens is None else read_tokens(options.tokens),
             device=options.device,
             dtype=options.dtype,
         )
     )
 
 
-def _read_tokens(path: Path) -> tuple[tuple[int, ...], ...]:
+def read_tokens(path: Path) -> tuple[tuple[int, ...], ...]:
+    """Rows of ids from a JSON file; raises BadInput for one that cannot be read."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

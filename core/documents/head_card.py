@@ -16,7 +16,7 @@ from core.figures.base.style import Look
 from core.figures.head_card.edges import describe_edges, edge_lines
 from core.figures.head_card.patterns import describe_patterns, pattern_pair
 from core.head_card.card import HeadCard, PartName, Removal
-from core.head_card.tables import COLUMNS, cost_rows, score_rows, writing_rows
+from core.head_card.tables import COLUMNS, cost_rows, score_rows, text_rows, writing_rows
 from core.head_card.words import (
     alone_sentence,
     baselines_note,
@@ -25,6 +25,7 @@ from core.head_card.words import (
     in_set_sentence,
     interval_note,
     movement_sentence,
+    text_sentence,
 )
 from core.heads import HeadSet
 from core.settings.provenance import measured_on
@@ -49,6 +50,7 @@ def card_page(subject: Subject, card: HeadCard, view: View) -> str:
         _behaviour(card.scores),
         _verdict(subject, card),
         _looks(card, measured),
+        _text(card),
         Section("What it writes", rows=_table(writing_rows(card)), notes=() if card.judged else (_why(card, "judged"),)),
         _costs(card, view),
         _edges(card),
@@ -118,6 +120,12 @@ def _looks(card: HeadCard, measured: str) -> Section:
         pictures = (Picture(figure, describe_patterns(card.name, card.patterns)),)
         notes.append("Orange: the token after the earlier copy, where an induction head looks. First sequence of the probe.")
     return Section("Where it looks", ("Scores are shares of its attention.",), _table(score_rows(card)), pictures, notes)
+
+
+def _text(card: HeadCard) -> Section:
+    if card.on_text is None:
+        return Section("On real text", (_why(card, "on_text"),))
+    return Section("On real text", (text_sentence(card),), _table(text_rows(card)))
 
 
 def _table(rows: Sequence[Row]) -> list[Row]:

@@ -6,7 +6,7 @@ Nothing is measured in a way of its own, so a part that another page has compute
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from core.attention.head_scores import HeadScores
 from core.attention.rows import TokenRow, probe_row
 from core.circuits.cached import circuit, circuit_heads
 from core.errors import BadInput
-from core.head_card.card import HeadCard, HeadEdges, HeadPatterns, InSet, PartName, Removal
+from core.head_card.card import HeadCard, HeadEdges, HeadOnText, HeadPatterns, InSet, PartName, Removal
 from core.heads import Head, HeadSet, check_head, heads_above
 from core.runtime.cache import if_cached
 from core.runtime.jobs import current_control
@@ -31,8 +31,13 @@ from core.settings.cost import PASSES_OF_A_CIRCUIT, PASSES_OF_ONE_SET, PASSES_OF
 from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import View
-from core.verdicts.cached import judge, verdict_seconds
+from core.text.cached import chosen_windows_of, natural_scores
+from core.text.words import windows_words
+from core.verdicts.cached import judge, judged_on_text, verdict_seconds
 from core.verdicts.judgement import Judgement
+
+# Windows of text are as a rule this many times the tokens of a probe.
+PASSES_OF_TEXT = 20.0
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,11 @@ def _edges(subject: Subject, view: View) -> HeadEdges:
     )
 
 
+def _on_text(subject: Subject, view: View) -> HeadOnText:
+    windows = chosen_windows_of(subject, view.text)
+    return HeadOnText(windows_words(windows), natural_scores(subject, windows), judged_on_text(subject, windows))
+
+
 def _circuit_mode(view: View) -> Mode:
     return view.experiment.mode if view.experiment.mode in PRUNING_MODES else "mean"
 
@@ -215,5 +225,12 @@ PARTS: dict[PartName, Part] = {
         partial(expected_seconds, passes=PASSES_OF_SENSITIVITY),
         lambda subject, view: sensitivity(subject, view.score),
         lambda subject, view: view.score,
+    ),
+    "on_text": Part(
+        "Reading windows of real text",
+        lambda subject: expected_seconds(subject, PASSES_OF_TEXT),
+        _on_text,
+        # Which edges are drawn on another page changes no number.
+        lambda subject, view: replace(view.text, edges=View().text.edges),
     ),
 }

@@ -21,13 +21,17 @@ from core.circuits.circuit import Edge
 from core.heads import Head, HeadSet
 from core.settings.modes import Mode
 from core.stats import mean_interval
+from core.text.natural_scores import NaturalScores
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 from core.verdicts.labels import OWN_SCORES
+from core.verdicts.on_text import OnText
 from core.verdicts.words import sentence
 
 _ROUNDING = 1e-6
-PartName = Literal["judged", "patterns", "alone", "alone_baselines", "in_set", "in_set_baselines", "edges", "movement"]
+PartName = Literal[
+    "judged", "patterns", "alone", "alone_baselines", "in_set", "in_set_baselines", "edges", "movement", "on_text"
+]
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,15 @@ class HeadEdges:
 
 
 @dataclass(frozen=True)
+class HeadOnText:
+    """The head on windows of a text, beside itself on random tokens. windows: which, in words."""
+
+    windows: str
+    natural: NaturalScores
+    judged: OnText
+
+
+@dataclass(frozen=True)
 class HeadCard:
     """One head and everything at hand about it.
 
@@ -117,6 +130,7 @@ class HeadCard:
     in_set_baselines: Baselines | None = None
     edges: HeadEdges | None = None
     movement: Sensitivity | None = None
+    on_text: HeadOnText | None = None
     missing: Mapping[PartName, str] = field(default_factory=dict)
 
     @property

@@ -10,18 +10,21 @@ from core.attention.scores import ALL_SCORES
 from core.attention.tables import Row, spread_rows
 from core.circuits.tables import edge_facts
 from core.circuits.tables import edge_rows as circuit_edge_rows
-from core.head_card.card import HeadCard, HeadEdges, Removal, ScoreLine
+from core.head_card.card import HeadCard, HeadEdges, HeadOnText, Removal, ScoreLine
 from core.heads import HeadSet, names
 from core.numbers import NOTHING, interval, signed, unsigned
 from core.settings.subject import Subject
 from core.settings.view import View
 from core.sharing.facts import Facts, behaviour_facts, envelope, loss_facts, verdict_facts
 from core.stats import Number
+from core.text.tables import at, head_measures
+from core.text.words import MEANINGS, TITLES
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 
 LOOKS = "Where it looks (share of its attention)"
 WRITES = "What it writes (effects: share of what the repeat is worth to the model)"
+TEXT = "Where it looks on real text (share of its attention; chosen on one half, judged on the other)"
 COSTS = "What taking it away costs (nats of loss on the second copy)"
 # What a table's line has room for.
 _SHORTER = {
@@ -41,6 +44,16 @@ _EFFECTS = {
     "direct_effect": ("Direct effect", "what it writes for the right token itself"),
 }
 
+# Each measure on text and its twin on random tokens.
+_ON_TEXT = {
+    "natural_induction": "induction",
+    "lift": "contrast",
+    "value_weighted": "value_weighted",
+    "previous_token": "previous_token",
+    "duplicate_token": "duplicate_token",
+    "sink": "sink",
+    "entropy": "entropy",
+}
 
 COLUMNS = {
     "value": "value",
@@ -67,6 +80,27 @@ def score_rows(card: HeadCard) -> list[Row]:
         }
         for line in card.score_lines
     ]
+
+
+def text_rows(card: HeadCard) -> list[Row]:
+    """The head on text, each measure beside what it scores on random tokens; empty while that is not measured."""
+    if card.on_text is None:
+        return []
+    found, random = card.on_text.natural, {line.score: line.mean for line in card.score_lines}
+    rows = []
+    for name, twin in _ON_TEXT.items():
+        measured = found.measured(name)
+        number = at(measured, card.head)
+        beside = "" if twin is None else f"; on random tokens {unsigned(random.get(twin, math.nan))}"
+        row = _row(TEXT, TITLES[name], MEANINGS[name] + beside, unsigned(number.value), interval(number.low, number.high))
+        if name == "natural_induction":
+            controls = [float(found.mean(control)[card.head]) for control in ("distance_control", "key_control")]
+            row["control"] = unsigned(max(controls))
+        if name in found.chance:
+            row["chance"] = unsigned(float(found.chance[name][card.head.layer]))
+        row["place"] = _place(number.value, [float(value) for value in measured.value.ravel()])
+        rows.append(row)
+    return rows
 
 
 def writing_rows(card: HeadCard) -> list[Row]:
@@ -108,8 +142,8 @@ def cost_rows(card: HeadCard) -> list[Row]:
 
 
 def card_rows(card: HeadCard) -> list[Row]:
-    """Every number with its interval, control and chance, in three groups."""
-    return [*score_rows(card), *writing_rows(card), *cost_rows(card)]
+    """Every number with its interval, control and chance, in groups."""
+    return [*score_rows(card), *text_rows(card), *writing_rows(card), *cost_rows(card)]
 
 
 def edge_rows(card: HeadCard) -> list[Row]:
@@ -141,6 +175,7 @@ def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
         "in_set": None if card.in_set is None else _in_set_facts(card),
         "edges": None if card.edges is None else _edges_facts(card.edges),
         "movement": None if card.own_movement is None else movement_rows(card, view.threshold),
+        "on_text": None if card.on_text is None else _text_facts(card, card.on_text),
         "missing": dict(card.missing),
     }
 
@@ -148,6 +183,15 @@ def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
 def _label_facts(verdict: Verdict, judged: Judgement) -> Facts:
     """The label and what gave it; the sentence stands by itself."""
     return {name: value for name, value in verdict_facts(verdict, judged).items() if name != "sentence"}
+
+
+def _text_facts(card: HeadCard, found: HeadOnText) -> Facts:
+    return {
+        "measured_on": found.windows,
+        "label": found.judged.label(card.head),
+        "judged_lift": at(found.judged.judged, card.head)._asdict(),
+        "measures": {name: number._asdict() for name, number in head_measures(found.natural, card.head).items()},
+    }
 
 
 def _known(value: float) -> str:

@@ -13,6 +13,7 @@ from core.heads import Head
 from core.numbers import signed, unsigned
 from core.verdicts.labels import MATCHING
 from core.verdicts.significance import SIGNIFICANCE
+from core.verdicts.text_words import head_on_text
 from core.verdicts.words import effects_words, lengths_words, why_not_called
 
 # Below this many sequences a bootstrap interval of a mean is too narrow.
@@ -33,6 +34,13 @@ def call_sentence(card: HeadCard) -> str:
         f"Called, {where}: both contrasts lie wholly above the effect floor {judged.floor:.2f}, it looks at that token more "
         f"than beside it, q = {verdict.q:.4f}, below {SIGNIFICANCE}. {effects_words(judged)}"
     )
+
+
+def text_sentence(card: HeadCard) -> str:
+    """What the head is on real text, with its numbers; empty while that is not measured."""
+    if card.on_text is None:
+        return ""
+    return f"{head_on_text(card.on_text.judged, card.head)} Text: {card.on_text.windows}."
 
 
 def interval_note(card: HeadCard) -> str:

@@ -12,6 +12,7 @@ from core.heads import Head, named
 from core.probes.vocabulary import candidate_ids, longest_length
 from core.settings.experiment import Experiment
 from core.settings.request import Request
+from core.settings.text_choice import MAX_WINDOW_LENGTH, MIN_WINDOW_LENGTH, TextChoice
 from core.transformer.card import ModelIdentity
 
 DEFAULT_THRESHOLD = 0.5
@@ -69,7 +70,8 @@ class View:
 
     request: whose scores, on what. score: which one. threshold: on it, 0 to 1. head: the picked one. experiment: what is
     taken away. row: which tokens the attention page looks at. corrections: of the report. recorded: which of the report's
-    models stands beside. axes: which quantities of heads are compared.
+    models stands beside. axes: which quantities of heads are compared. text: which text heads are measured
+    on, beside random tokens.
     """
 
     request: Request = Request()
@@ -81,6 +83,7 @@ class View:
     corrections: Corrections = Corrections()
     recorded: str = RECORDED_MODELS[0]
     axes: Axes = Axes()
+    text: TextChoice = TextChoice()
 
 
 def fit_view(view: View, identity: ModelIdentity) -> tuple[View, list[str]]:
@@ -103,6 +106,10 @@ def fit_view(view: View, identity: ModelIdentity) -> tuple[View, list[str]]:
     if request.length > longest:
         notes.append(f"Length {request.length} does not fit {card.name}: it is now {longest}, the longest that does.")
         request = replace(request, length=longest)
+    text, room = view.text, min(MAX_WINDOW_LENGTH, vocabulary.n_ctx - 1)
+    if text.length > room >= MIN_WINDOW_LENGTH:
+        notes.append(f"Windows of {text.length} tokens do not fit {card.name}: they now have {room}.")
+        text = replace(text, length=room)
     row = view.row
     if row.sequence >= request.sequences:
         notes.append(f"There is no sequence {row.sequence}: it is now {request.sequences - 1}, the last one.")
@@ -117,7 +124,7 @@ def fit_view(view: View, identity: ModelIdentity) -> tuple[View, list[str]]:
     experiment, missing = _fitting_heads(view.experiment, identity)
     if missing:
         notes.append(f"{card.name} has no {missing}: taken out of the heads that were picked by hand.")
-    return replace(view, request=request, head=head, experiment=experiment, row=row), notes
+    return replace(view, request=request, head=head, experiment=experiment, row=row, text=text), notes
 
 
 def _has(identity: ModelIdentity, head: Head) -> bool:

@@ -19,6 +19,15 @@ from core.probes.vocabulary import BOS_POLICIES
 from core.quantities.table import QUANTITIES
 from core.settings.experiment import CURVES, MAX_EFFECT_FLOOR, MAX_FLOOR, MAX_PARAGRAPH, SOURCES
 from core.settings.modes import MODES
+from core.settings.text_choice import (
+    MAX_CORPUS_NAME,
+    MAX_PASTED,
+    MAX_WINDOW_LENGTH,
+    MAX_WINDOWS,
+    MIN_WINDOW_LENGTH,
+    MIN_WINDOWS,
+    SHOWN_EDGES,
+)
 from core.settings.view import CORRECTIONS, MAX_TEXT_CHARACTERS, RECORDED_MODELS, ROW_KINDS, View
 
 MAX_SEED = 2**31 - 1
@@ -130,6 +139,12 @@ def _model(text: str, default: str) -> str:
     return text
 
 
+def _name(text: str, default: str) -> str:
+    if not (text.isprintable() and len(text) <= MAX_CORPUS_NAME):
+        raise _Unusable("a name", default)
+    return text
+
+
 def _said_range(token_range: tuple[int, int] | None) -> str:
     return "" if token_range is None else f"{token_range[0]}:{token_range[1]}"
 
@@ -199,6 +214,12 @@ TABLE: tuple[Parameter, ...] = (
     Parameter("x", "axes.x", _quantity),
     Parameter("y", "axes.y", _quantity),
     Parameter("colour", "axes.colour", _quantity),
+    Parameter("corpus", "text.corpus", _name),
+    Parameter("column", "text.column", _name),
+    Parameter("pasted", "text.pasted", _text(MAX_PASTED)),
+    Parameter("windows", "text.windows", _whole(MIN_WINDOWS, MAX_WINDOWS), control=int),
+    Parameter("window_length", "text.length", _whole(MIN_WINDOW_LENGTH, MAX_WINDOW_LENGTH), control=int),
+    Parameter("edges", "text.edges", _one_of(SHOWN_EDGES)),
 )
 PARAMETERS = tuple(parameter.name for parameter in TABLE)
 _BY_NAME = {parameter.name: parameter for parameter in TABLE}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from core.heads import Head, HeadSet, named
 from core.settings.modes import Mode
+from core.settings.text_choice import OFFERED, PASTED
 from core.settings.view import RowChoice, View
 
 PROGRAM = ("python", "-m", "core")
@@ -74,6 +75,7 @@ def card_command(view: View, in_set: HeadSet | None, *more: str) -> str:
         words += ["--score", view.score]
     if experiment.effect_floor != default.experiment.effect_floor:
         words += ["--floor", f"{experiment.effect_floor:.2f}"]
+    words += _windows(view)
     if in_set is not None and experiment.source != default.experiment.source:
         words += ["--set", named(in_set)]
     return _line(view, "card", *words, *more)
@@ -91,6 +93,33 @@ def compare_command(view: View, imported: str = "") -> str:
 def report_command(view: View, *more: str) -> str:
     """The report beside this model."""
     return _line(view, "report", *more)
+
+
+def text_command(view: View, heads: HeadSet) -> str:
+    """Heads on a text, and the text without `heads`."""
+    text = view.text
+    words = [f"--text={text.pasted}"] if text.corpus == PASTED else ["--corpus", text.corpus]
+    if text.corpus.startswith(OFFERED):
+        words += ["--column", text.column]
+    words += ["--windows", str(text.windows), "--window-length", str(text.length)]
+    if heads:
+        words += ["--heads", named(heads), "--mode", view.experiment.mode]
+    return _line(view, "text", *words)
+
+
+def _windows(view: View) -> list[str]:
+    """The options for windows of a text, none for the usual ones."""
+    text, usual = view.text, View().text
+    words = []
+    if text.corpus == PASTED:
+        words.append(f"--text={text.pasted}")
+    elif text.corpus != usual.corpus:
+        words += ["--corpus", text.corpus]
+    if text.column != usual.column:
+        words += ["--column", text.column]
+    if (text.windows, text.length) != (usual.windows, usual.length):
+        words += ["--windows", str(text.windows), "--window-length", str(text.length)]
+    return words
 
 
 def _text(text: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""Ordinary text, for what random tokens cannot tell."""
+"""Real text, for what random tokens cannot tell: corpora, windows, natural scores, contexts; and one ordinary paragraph."""

@@ -12,15 +12,16 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from core.ablation.cached_map import estimated_map
 from core.ablation.screening import ALWAYS_EXACT_LAYERS, largest_by_gradient
 from core.ablation.subjects import ABLATION_VERSION, reference_tokens
+from core.attention.cached import first_scores
 from core.attention.scores import table_digest
 from core.behaviour import State, strongest
 from core.errors import BadInput, Withheld
-from core.heads import Head, HeadSet
+from core.heads import Head, HeadSet, check_head
 from core.probes.probe import Probe
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
@@ -31,11 +32,14 @@ from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import MODES, Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
+from core.text.cached import natural_scores, text_key
+from core.text.windows import TextWindows
 from core.verdicts.evidence import Effects, Evidence
 from core.verdicts.judge import judge_heads
 from core.verdicts.judgement import Judgement
 from core.verdicts.matching import contrast_q_values, matching
 from core.verdicts.nominees import Nominee, nominated, unexplained
+from core.verdicts.on_text import OnText, on_text
 from core.verdicts.plan import Plan, plan_for, probes_of
 from core.verdicts.roles import shares_of_gain
 from core.verdicts.stability import stability
@@ -142,6 +146,43 @@ def nominees(
     writing = _writing(bench)
     effects = Effects(_total_effects(bench, heads, mode), writing.direct, writing.gain, _effect_lengths(plan), writing.withheld)
     return nominated(shares_of_gain(effects, judged.behaviour), heads)
+
+
+def matching_heads(asked: Subject | Request | str, floor: float = EFFECT_FLOOR) -> Bool[np.ndarray, "n_layers n_heads"]:
+    """Which heads match on random tokens, without asking what they do; raises as `judge`."""
+    subject = bind(asked)
+    seen = _seen(subject, plan_for(subject))
+    return matching(seen.evidence, seen.q).above(floor)
+
+
+def judged_on_text(asked: Subject | Request | str, windows: TextWindows, floor: float = EFFECT_FLOOR) -> OnText:
+    """Heads on random tokens beside the same heads on windows of a text; raises as `judge` and `natural_scores`."""
+    subject, control = bind(asked), current_control()
+    with control.part(0, 2, "reading windows of text"):
+        found = natural_scores(subject, windows)
+    with control.part(1, 2, "measuring where heads look on random tokens"):
+        matches = matching_heads(subject, floor)
+        random = first_scores(subject).mean("induction")
+    return on_text(matches, random, found)
+
+
+def copied_on_text(subject: Subject, windows: TextWindows, head: Head, kind: int) -> Float[np.ndarray, " edges"]:
+    """What `head` adds to the logit of the token that it attends to, for each of its strongest edges of a kind, in logits.
+
+    Raises Withheld, with the reason, where the parts do not add up to the logit; and as `natural_scores`.
+    """
+    check_head(head, subject.card.n_layers, subject.card.n_heads)
+    edges = natural_scores(subject, windows).edges
+    there = edges.strength[head][kind] > 0
+    places = [getattr(edges, name)[head][kind][there] for name in ("window", "query", "key")]
+
+    def compute() -> Stored:
+        from core.verdicts.copied import effects_on_attended
+
+        return Stored({"logits": effects_on_attended(subject.load(), windows.tokens, head, *places)}, {})
+
+    key = text_key(subject, "copied", windows, head=head.name, kind_of_edge=kind, verdict_version=VERDICT_VERSION)
+    return cached(key, compute).arrays["logits"]
 
 
 def verdict_seconds(subject: Subject) -> float:

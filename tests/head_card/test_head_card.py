@@ -33,6 +33,7 @@ from core.models.built_in.circuit_spec import PlantedHead, expected_prefix_match
 from core.settings.experiment import Experiment
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.settings.text_choice import TextChoice
 from core.settings.view import View
 from core.sharing.address import params_of, view_from
 from core.sharing.commands import card_command
@@ -173,6 +174,8 @@ def test_costs_that_read_the_same_are_told_as_equal(trained: HeadCard, beside: f
         ({"score": "previous_token"}, {"in_set", "in_set_baselines", "movement"}),
         ({"experiment": Experiment(mode="zero")}, {"alone", "alone_baselines", "in_set", "in_set_baselines", "edges"}),
         ({"experiment": Experiment(effect_floor=0.9)}, {"judged"}),
+        ({"text": TextChoice(windows=8)}, {"on_text"}),
+        ({"text": TextChoice(edges="tenths")}, set()),
     ],
 )
 def test_only_people_who_ask_for_the_same_share_a_job(change: dict, parts: set[str]) -> None:

@@ -16,6 +16,14 @@ from core.quantities.table import QUANTITIES
 from core.settings.experiment import CURVES, MAX_PARAGRAPH, SOURCES, Experiment
 from core.settings.modes import MODES
 from core.settings.request import Request
+from core.settings.text_choice import (
+    MAX_WINDOW_LENGTH,
+    MAX_WINDOWS,
+    MIN_WINDOW_LENGTH,
+    MIN_WINDOWS,
+    SHOWN_EDGES,
+    TextChoice,
+)
 from core.settings.view import (
     CORRECTIONS,
     MAX_TEXT_CHARACTERS,
@@ -88,6 +96,15 @@ views = some.builds(
         y=some.sampled_from(list(QUANTITIES)),
         colour=some.sampled_from(["", *QUANTITIES]),
     ),
+    text=some.builds(
+        TextChoice,
+        corpus=some.from_regex(r"[A-Za-z0-9][\w./-]{0,40}", fullmatch=True),
+        column=some.from_regex(r"[A-Za-z0-9]\w{0,40}", fullmatch=True),
+        pasted=some.text(max_size=80).map(str.strip),
+        windows=some.integers(MIN_WINDOWS, MAX_WINDOWS),
+        length=some.integers(MIN_WINDOW_LENGTH, MAX_WINDOW_LENGTH),
+        edges=some.sampled_from(SHOWN_EDGES),
+    ),
 )
 # Nothing of it at its default.
 CHANGED = View(
@@ -110,6 +127,7 @@ CHANGED = View(
     corrections=Corrections(*(True for _ in CORRECTIONS)),
     recorded=RECORDED_MODELS[1],
     axes=Axes("imported", "effect", "layer"),
+    text=TextChoice("pasted", "body", "One day & = 50 %.\nAnother.", 12, 32, "tenths"),
 )
 junk = some.text(max_size=60) | some.sampled_from(
     [
@@ -179,6 +197,12 @@ def test_every_parameter_is_in_the_address_of_a_view_with_nothing_at_its_default
         "x": "imported",
         "y": "effect",
         "colour": "layer",
+        "corpus": "pasted",
+        "column": "body",
+        "pasted": "One day & = 50 %.\nAnother.",
+        "windows": "12",
+        "window_length": "32",
+        "edges": "tenths",
     }
     assert set(params_of(CHANGED)) == set(PARAMETERS)
     assert view_from(params_of(CHANGED)) == (CHANGED, [])

@@ -37,8 +37,9 @@ CIRCUITS = PageLink("pages/7_Circuits.py", "Circuits", ":material/account_tree:"
 REPORT = PageLink("pages/8_Report.py", "Report", ":material/article:", "what did the first report find, and what holds?")
 SENSITIVITY = PageLink("pages/9_Sensitivity.py", "Sensitivity", ":material/tune:", "how far does a score move?")
 HEAD_CARD = PageLink("pages/10_Head_card.py", "Head card", ":material/badge:", "what is this one head?")
+TEXT = PageLink("pages/11_Text.py", "Text", ":material/menu_book:", "is it the same head on real text?")
 COMPARE = PageLink("pages/12_Compare.py", "Compare", ":material/scatter_plot:", "do two numbers say the same of heads?")
-PAGES = (HEADS, ATTENTION, ABLATION, CAUSAL_MAP, SWEEP, VERDICTS, CIRCUITS, REPORT, SENSITIVITY, HEAD_CARD, COMPARE)
+PAGES = (HEADS, ATTENTION, ABLATION, CAUSAL_MAP, SWEEP, VERDICTS, CIRCUITS, REPORT, SENSITIVITY, TEXT, COMPARE, HEAD_CARD)
 
 
 def navigation() -> None:

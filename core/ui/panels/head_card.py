@@ -32,13 +32,14 @@ from core.head_card.words import (
     in_set_sentence,
     interval_note,
     movement_sentence,
+    text_sentence,
 )
 from core.heads import Head, ranked
 from core.settings.provenance import measured_on
 from core.sharing.commands import card_command, score_command
 from core.sharing.facts import score_facts
 from core.ui.components.figure_panel import Source, figure_panel
-from core.ui.frame.navigation import ABLATION, ATTENTION, CIRCUITS, SENSITIVITY, VERDICTS
+from core.ui.frame.navigation import ABLATION, ATTENTION, CIRCUITS, SENSITIVITY, TEXT, VERDICTS
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.state import pick_head
@@ -59,6 +60,7 @@ _LINKS = (
     (ABLATION, "Take other heads away"),
     (CIRCUITS, "The whole circuit"),
     (SENSITIVITY, "How other heads move"),
+    (TEXT, "All heads on real text"),
 )
 # Where the progress of a part is shown.
 _PLACES: dict[PartName, str] = {
@@ -70,6 +72,7 @@ _PLACES: dict[PartName, str] = {
     "in_set_baselines": "costs",
     "edges": "edges",
     "movement": "movement",
+    "on_text": "numbers",
 }
 
 
@@ -190,7 +193,7 @@ def sentence(card: HeadCard) -> None:
 def numbers(page: Page, card: HeadCard) -> None:
     """Every number with interval, control and chance; in words what each is."""
     st.html(number_table_html(card_rows(card), COLUMNS, f"Every number of {card.name}", page.look))
-    st.caption(verbatim(interval_note(card)))
+    st.caption(verbatim(" ".join(said for said in (text_sentence(card), interval_note(card)) if said)))
 
 
 def patterns_panel(page: Page, card: HeadCard, source: Source) -> None:

@@ -1,0 +1,50 @@
+"""Sentences about what heads are worth on text."""
+
+from __future__ import annotations
+
+from core.ablation.on_text import TextAblation, TextBaselines
+from core.numbers import interval, signed, unsigned
+from core.stats import Number
+
+
+def change_sentence(found: TextAblation) -> str:
+    """What the loss does on repeat tokens and on all others."""
+    return (
+        f"Without these heads a repeat token costs {_change(found.change('repeat'))} nats, any other token "
+        f"{_change(found.change('other'))}."
+    )
+
+
+def against_sets_sentence(found: TextAblation, baselines: TextBaselines) -> str:
+    """The same beside other sets, with p."""
+    if not baselines.sets:
+        return baselines.note
+    said = []
+    for which, what in (("repeat", "repeat tokens"), ("other", "all others")):
+        low, high, _ = baselines.range(which)
+        p = baselines.p(which, found.change(which).value)
+        said.append(f"{what} {signed(low)} to {signed(high)} (p = {p:.3f})")
+    return (
+        f"{len(baselines.sets)} other sets, matched by layer, cost on {' and on '.join(said)}; p is at least "
+        f"{baselines.smallest_p:.3f}."
+    )
+
+
+def in_context_sentence(found: TextAblation, baselines: TextBaselines | None) -> str:
+    """What the in-context-learning score and the successor's probability become."""
+    before, after, change = found.in_context
+    first, second = found.at_lag(1)
+    return (
+        f"The in-context-learning score goes from {signed(before.value)} to {signed(after.value)} nats (change "
+        f"{_change(change)}{_p(baselines, 'in_context', change.value)}); the token after the earlier copy gets "
+        f"{unsigned(first.value)} before and {unsigned(second.value)} after"
+        f"{_p(baselines, 'successor', first.value - second.value)}."
+    )
+
+
+def _p(baselines: TextBaselines | None, which: str, observed: float) -> str:
+    return "" if baselines is None or not baselines.sets else f", p = {baselines.p(which, observed):.3f}"
+
+
+def _change(found: Number) -> str:
+    return f"{signed(found.value)} ({interval(found.low, found.high)})"

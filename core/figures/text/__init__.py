@@ -1,0 +1,1 @@
+"""Pictures of heads on real text."""

@@ -1,0 +1,138 @@
+"""From a subject and windows of a text to what its heads do there; each computed once for everybody.
+
+Nothing here imports torch until something must really be computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+from jaxtyping import Float
+
+from core.errors import BadInput
+from core.heads import Head, check_head
+from core.models.built_in.word_tokenizer import UNK
+from core.runtime.cache import cached
+from core.runtime.lru import Lru
+from core.runtime.store import Stored
+from core.settings.cost import expected_seconds
+from core.settings.request import Request
+from core.settings.subject import Subject, bind
+from core.settings.text_choice import OFFERED, PASTED, TextChoice
+from core.text.corpus import Corpus, built_in_corpus, offered_corpus, pasted_corpus
+from core.text.natural_scores import Edges, NaturalScores
+from core.text.windows import TextWindows, WindowOptions, windows_of
+from core.transformer.card import ModelIdentity
+
+TEXT_VERSION = 1
+_EDGES = ("edges", "tenths")
+_ARRAYS = ("token_loss", "repeat", "lags", "tenth_counts")
+# Windows whose patterns two heads are compared on.
+LIKENESS_WINDOWS = 4
+_windows: Lru[tuple[str, ...], TextWindows] = Lru(8)
+
+
+def chosen_windows_of(subject: Subject, choice: TextChoice) -> TextWindows:
+    """The windows of the text that a person chose on a page; seed and BOS policy are the request's.
+
+    Raises BadInput for a text that there is not, or that cannot be measured on this model.
+    """
+    identity = subject.identity
+    if choice.corpus == PASTED:
+        corpus = pasted_corpus(choice.pasted)
+    elif choice.corpus.startswith(OFFERED):
+        corpus = offered_corpus(choice.corpus.removeprefix(OFFERED), choice.column)
+    else:
+        corpus = built_in_corpus(choice.corpus, words=own_words(identity))
+    return text_windows(subject, corpus, choice.windows, choice.length)
+
+
+def text_windows(subject: Subject, corpus: Corpus, windows: int, length: int) -> TextWindows:
+    """`windows_of` this subject's tokenizer, seed and BOS policy; the last few stay. Raises as that."""
+    request = subject.request
+    options = WindowOptions(windows, length, request.seed, request.bos)
+    key = (subject.identity.weights_digest, corpus.name, corpus.digest, repr(options))
+    return _windows.get_or_make(key, lambda: windows_of(subject.identity, corpus, options))
+
+
+def own_words(identity: ModelIdentity) -> frozenset[str] | None:
+    """The words that a model knows, where its tokens are whole words of a short list, as the bundled ones' are; else None."""
+    if identity.tokenizer is None or getattr(identity.tokenizer.backend.model, "unk_token", None) != UNK:
+        return None
+    return frozenset(identity.tokenizer.backend.get_vocab())
+
+
+def natural_scores(asked: Subject | Request | str, windows: TextWindows) -> NaturalScores:
+    """Every measure of every head on `windows`, each token's loss, and the edges that were kept.
+
+    Raises BadInput or ModelUnavailable with one clear sentence.
+    """
+    subject = bind(asked)
+
+    def compute() -> Stored:
+        from core.text.text_pass import measure_text
+
+        return _stored(measure_text(subject.load(), windows.tokens, b=windows.b, unknown=windows.unknown))
+
+    return _scores_from(cached(text_key(subject, "natural-scores", windows), compute))
+
+
+def text_key(subject: Subject, kind: str, windows: TextWindows, **parts: object) -> str:
+    """The content key of something measured on `windows`: their ids, the weights, and `parts`."""
+    return subject.model_key(kind, windows=windows.digest, text_version=TEXT_VERSION, **parts)
+
+
+def likeness(subject: Subject, windows: TextWindows, head: Head) -> Float[np.ndarray, "n_layers n_heads"]:
+    """The correlation of every head's pattern with that of `head` on the first few windows, the first key left out.
+
+    NaN for heads that do not exist or whose pattern does not vary. Raises BadInput for a head that the model does not have.
+    """
+    check_head(head, subject.card.n_layers, subject.card.n_heads)
+
+    def compute() -> Stored:
+        from core.text.likeness import pattern_likeness
+
+        return Stored({"likeness": pattern_likeness(subject.load(), windows.tokens[:LIKENESS_WINDOWS], head)}, {})
+
+    return cached(text_key(subject, "likeness", windows, head=head.name), compute).arrays["likeness"]
+
+
+def text_seconds(subject: Subject, windows: TextWindows, passes: float = 1.2) -> float:
+    """How long so many passes over the windows are expected to take here."""
+    per_token = expected_seconds(subject, 1.0) / (subject.request.sequences * (2 * subject.request.length + 1))
+    return passes * per_token * windows.tokens.size
+
+
+def _stored(scores: NaturalScores) -> Stored:
+    arrays = {f"measure.{name}": values for name, values in scores.per_window.items()}
+    arrays |= {f"chance.{name}": levels for name, levels in scores.chance.items()}
+    arrays |= {name: getattr(scores, name) for name in _ARRAYS}
+    for name in _EDGES:
+        edges = getattr(scores, name)
+        arrays |= {f"{name}.{field.name}": getattr(edges, field.name) for field in fields(Edges)}
+    return Stored(arrays, {"engine": scores.engine, "paired": None if np.isnan(scores.paired) else scores.paired})
+
+
+def _scores_from(stored: Stored) -> NaturalScores:
+    arrays = stored.arrays
+
+    def under(prefix: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+    paired = stored.meta["paired"]
+    return NaturalScores(
+        per_window=under("measure."),
+        chance=under("chance."),
+        paired=float("nan") if paired is None else paired,
+        edges=Edges(**under("edges.")),
+        tenths=Edges(**under("tenths.")),
+        engine=stored.meta["engine"],
+        **{name: arrays[name] for name in _ARRAYS},
+    )
+
+
+def check_enough(windows: TextWindows, fewest: int) -> None:
+    """Raises BadInput where there are too few windows for halves of their own."""
+    if windows.n_windows < fewest:
+        raise BadInput(f"{windows.source} has {windows.n_windows} windows; at least {fewest} are needed for this.")

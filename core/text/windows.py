@@ -1,0 +1,177 @@
+"""Windows of a text: equally long rows of the model's own tokens, a seeded sample, none of them overlapping."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int
+
+from core.attention.rows import unknown_id
+from core.errors import BadInput
+from core.probes.given import checked_ids
+from core.probes.vocabulary import BosPolicy, use_bos
+from core.runtime.jobs import current_control
+from core.settings.text_choice import (
+    DEFAULT_WINDOW_LENGTH,
+    DEFAULT_WINDOWS,
+    MAX_WINDOW_LENGTH,
+    MAX_WINDOWS,
+    MIN_WINDOW_LENGTH,
+    MIN_WINDOWS,
+)
+from core.text.corpus import Corpus
+from core.transformer.card import ModelIdentity
+
+# So many more windows than are asked for are cut before the sample is drawn: else one document could make up most of it.
+POOL = 4
+# Above this share of unknown words nothing is claimed.
+MOST_UNKNOWN = 0.5
+# A document is tokenized a piece at a time: some tokenizers take more than linear time for one huge line.
+PIECE = 20_000
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """How many windows, of how many tokens of text (a BOS comes in front of them), drawn by which seed, with which BOS."""
+
+    windows: int = DEFAULT_WINDOWS
+    length: int = DEFAULT_WINDOW_LENGTH
+    seed: int = 0
+    bos: BosPolicy = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class TextWindows:
+    """Windows as ids, used as they are.
+
+    b: 1 where each begins with a BOS. unknown: the id of every word outside the vocabulary, if the tokenizer has one.
+    unknown_share: how much of the text it stands for. warnings: sentences for the person who asked.
+    """
+
+    tokens: Int[np.ndarray, "windows tokens"]
+    b: int
+    source: str
+    unknown: int | None = None
+    unknown_share: float = 0.0
+    warnings: tuple[str, ...] = ()
+    seed: int | None = None
+
+    @property
+    def n_windows(self) -> int:
+        """How many there are."""
+        return len(self.tokens)
+
+    @property
+    def length(self) -> int:
+        """Tokens of text in each, the BOS left out."""
+        return int(self.tokens.shape[1]) - self.b
+
+    @cached_property
+    def digest(self) -> str:
+        """What identifies the ids and how they are read."""
+        about = f"{self.tokens.shape} {self.b} {self.unknown}".encode()
+        return hashlib.sha256(about + np.ascontiguousarray(self.tokens, dtype="<i8").tobytes()).hexdigest()
+
+
+def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions = WindowOptions()) -> TextWindows:
+    """A seeded sample of `corpus` in windows, tokenized once by the model's own tokenizer.
+
+    The ends of documents that fill no window are left out. Raises BadInput, with one sentence, for options out of range, a
+    model without a tokenizer, a text shorter than a window, and one whose tokens are mostly unknown.
+    """
+    _check(identity, options)
+    tokenizer, vocabulary = identity.tokenizer, identity.vocabulary
+    if tokenizer is None:
+        raise BadInput(f"{identity.card.name} came without a tokenizer, so it reads no text: give windows as ids instead.")
+    has_bos = use_bos(vocabulary, options.bos)
+    random = np.random.default_rng(options.seed)
+    unknown = unknown_id(tokenizer)
+    pool: list[list[int]] = []
+    longest = read = strange = 0
+    order = random.permutation(len(corpus.documents))
+    for place in order:
+        current_control().checkpoint()
+        for piece in _pieces(corpus.documents[place]):
+            ids = tokenizer.encode(piece, special_tokens=False)
+            read, strange, longest = (
+                read + len(ids),
+                strange + ids.count(-1 if unknown is None else unknown),
+                max(longest, len(ids)),
+            )
+            pool += [ids[at : at + options.length] for at in range(0, len(ids) - options.length + 1, options.length)]
+        if len(pool) >= POOL * options.windows:
+            break
+    share = strange / max(1, read)
+    if read and share > MOST_UNKNOWN:
+        raise BadInput(
+            f"{share:.0%} of the tokens of {corpus.name} are words that {identity.card.name} does not know, so no number is "
+            "claimed: choose a text in its own words, such as `words` for the bundled models."
+        )
+    if not pool:
+        raise BadInput(
+            f"{corpus.name} is shorter than a window: its longest document has {longest} tokens, and a window takes "
+            f"{options.length}. Give more text, or a window of at most {max(MIN_WINDOW_LENGTH, longest)} tokens."
+        )
+    if max(max(ids) for ids in pool) >= vocabulary.size:
+        raise BadInput(f"The tokenizer gives ids beyond the {vocabulary.size} that {identity.card.name} has.")
+    picked = [pool[place] for place in random.permutation(len(pool))[: options.windows]]
+    front = [vocabulary.bos_token_id] if has_bos else []
+    return TextWindows(
+        np.array([front + ids for ids in picked], dtype=np.int64),
+        int(has_bos),
+        corpus.name,
+        unknown,
+        share,
+        _warnings(corpus, len(picked), options.windows, share),
+        options.seed,
+    )
+
+
+def given_windows(identity: ModelIdentity, rows: Sequence[Sequence[int]]) -> TextWindows:
+    """Windows from ids, used as they are; a BOS is in front where every row begins with the model's.
+
+    Raises BadInput for rows that differ in length or ids that the model lacks.
+    """
+    tokens = checked_ids(identity.vocabulary, rows)
+    if tokens.shape[1] < MIN_WINDOW_LENGTH:
+        raise BadInput(f"Windows of {tokens.shape[1]} tokens are too short: give at least {MIN_WINDOW_LENGTH}.")
+    bos = identity.vocabulary.bos_token_id
+    b = int(bos is not None and bool((tokens[:, 0] == bos).all()))
+    unknown = None if identity.tokenizer is None else unknown_id(identity.tokenizer)
+    return TextWindows(tokens, b, "given tokens", unknown)
+
+
+def _check(identity: ModelIdentity, options: WindowOptions) -> None:
+    if not MIN_WINDOWS <= options.windows <= MAX_WINDOWS:
+        raise BadInput(f"The number of windows must be from {MIN_WINDOWS} to {MAX_WINDOWS}, not {options.windows}.")
+    longest = min(MAX_WINDOW_LENGTH, identity.vocabulary.n_ctx - int(use_bos(identity.vocabulary, options.bos)))
+    if not MIN_WINDOW_LENGTH <= options.length <= longest:
+        raise BadInput(
+            f"A window must have {MIN_WINDOW_LENGTH} to {longest} tokens for {identity.card.name}, not {options.length}."
+        )
+
+
+def _pieces(document: str) -> list[str]:
+    """The document in pieces of bounded length, cut behind a space where there is one."""
+    found, start = [], 0
+    while start < len(document):
+        stop = min(len(document), start + PIECE)
+        if stop < len(document):
+            space = max(document.rfind(mark, start + PIECE // 2, stop) for mark in " \n\t")
+            stop = space if space > 0 else stop
+        found.append(document[start:stop])
+        start = stop
+    return found
+
+
+def _warnings(corpus: Corpus, found: int, wanted: int, share: float) -> tuple[str, ...]:
+    said = []
+    if found < wanted:
+        said.append(f"{corpus.name} has only {found} windows of this length, not {wanted}.")
+    if share > 0.1:
+        said.append(f"{share:.0%} of the text's tokens are not in this model's vocabulary; they are never taken for repeats.")
+    return (*corpus.warnings, *said)

@@ -1,0 +1,81 @@
+"""Sentences about text: what was measured on, what each measure means, what a whole text gave."""
+
+from __future__ import annotations
+
+from core.numbers import interval, signed, unsigned
+from core.stats import Number
+from core.text.natural_scores import FEWEST_WINDOWS, LIFT_FLOOR, NaturalScores
+from core.text.windows import TextWindows
+
+TITLES = {
+    "natural_induction": "Natural induction",
+    "distance_control": "Distance control",
+    "key_control": "Key control",
+    "lift": "Lift",
+    "headvis": "HeadVis's formula",
+    "value_weighted": "Value-weighted natural induction",
+    "previous_token": "Previous token",
+    "duplicate_token": "Duplicate token",
+    "sink": "First token (sink)",
+    "entropy": "Entropy",
+    "distance": "Attention distance",
+}
+MEANINGS = {
+    "natural_induction": "attention to the tokens that came after earlier copies of the current one",
+    "distance_control": "the same distances back, from a query where the token before the key is another one",
+    "key_control": "the same keys, from a query whose token is another one",
+    "lift": "natural induction less the larger of its two controls",
+    "headvis": "the same with the current token itself counted in `A A`, and attention below .01 left out",
+    "value_weighted": "natural induction, each weight times the size of the value that it brings",
+    "previous_token": "attention to the token just before",
+    "duplicate_token": "attention to earlier copies of the current token",
+    "sink": "attention to the first token of the window",
+    "entropy": "how spread out: 0 is one token, 1 is all tokens equally",
+    "distance": "how many tokens back it looks on the average",
+}
+
+
+def windows_words(windows: TextWindows) -> str:
+    """Which windows: how many, how long, of which text, with or without a BOS, by which seed."""
+    drawn = "given as ids" if windows.seed is None else f"of {windows.source}"
+    bos = "with a BOS" if windows.b else "without a BOS"
+    seed = "" if windows.seed is None else f", seed {windows.seed}"
+    return f"{windows.n_windows} windows of {windows.length} tokens {drawn}, {bos}{seed}"
+
+
+def too_few_sentence(windows: TextWindows) -> str:
+    """What fewer windows than are needed mean; empty where there are enough."""
+    half = windows.n_windows // 2
+    if half >= FEWEST_WINDOWS:
+        return ""
+    return (
+        f"Heads are judged on {half} windows, and an interval over fewer than {FEWEST_WINDOWS} is not to be relied on: "
+        "ask for more windows, or shorter ones."
+    )
+
+
+def loss_sentence(found: NaturalScores, b: int) -> str:
+    """How much better repeat tokens are predicted, and the in-context-learning score."""
+    from core.text.tables import icl_number, loss_numbers
+
+    numbers = loss_numbers(found, b)
+    repeat, other, score = numbers["repeat"], numbers["other"], icl_number(found, b)
+    share = found.repeat[:, 1 + b :].mean()
+    return (
+        f"Tokens whose bigram was seen earlier in the window ({share:.0%} of all) cost {unsigned(repeat.value)} nats, all "
+        f"others {unsigned(other.value)}; the last quarter of a window costs {signed(score.value)} nats against the first "
+        f"({interval(score.low, score.high)})."
+    )
+
+
+def pairs_sentence(found: NaturalScores) -> str:
+    """How many pairs had both controls, and from which lift on a head is called an induction head on text."""
+    return (
+        f"{found.paired:.0%} of the pairs of a token and its earlier copy have both controls; the lift is of these. A head is "
+        f"an induction head on text where the interval of its lift lies above {unsigned(LIFT_FLOOR)}."
+    )
+
+
+def number_words(found: Number) -> str:
+    """`0.31 (0.28 to 0.34)`."""
+    return f"{unsigned(found.value)} ({interval(found.low, found.high)})"

@@ -1,0 +1,71 @@
+"""Sentences about heads on real text beside the same heads on random tokens."""
+
+from __future__ import annotations
+
+from core.heads import Head, HeadSet, names
+from core.numbers import interval, unsigned
+from core.stats import Agreement
+from core.text.natural_scores import FEWEST_WINDOWS, LIFT_FLOOR
+from core.verdicts.on_text import OnText
+
+_NAMED = 6
+
+
+def answer_sentence(found: OnText) -> str:
+    """How many of the heads that match on random tokens are induction heads on text."""
+    matching, too = len(found.matching), found.labelled("on text too")
+    if not matching:
+        return "No head matches on random tokens, so there is none to look for on text."
+    if found.judged.windows < 2:
+        return "There are too few windows with repeats to say which heads are induction heads on this text."
+    are = "are induction heads" if len(too) > 1 else "is an induction head"
+    few = "" if found.judged.windows >= FEWEST_WINDOWS else ", as far as so few windows say"
+    which = "the one head that matches" if matching == 1 else f"the {matching} heads that match"
+    return f"{len(too) or 'None'} of {which} on random tokens {are} on text too{few}."
+
+
+def outlier_sentences(found: OnText) -> list[str]:
+    """Which heads differ, by name and number."""
+    said = []
+    for label, what in (
+        ("on text too", "On text too"),
+        ("random only", "Random only (on text the interval of the lift lies below {floor})"),
+        ("undecided on text", "Match on random tokens, undecided on text (the interval holds {floor})"),
+        ("text only", "Text only"),
+    ):
+        heads = found.labelled(label)  # type: ignore[arg-type]
+        if heads:
+            said.append(f"{what.format(floor=unsigned(LIFT_FLOOR))}: {_listed(found, heads)}.")
+    return said
+
+
+def correlation_sentence(found: OnText) -> str:
+    """Whether both orders of heads agree."""
+    score, lift = found.rank_correlation, found.lift_correlation
+    if not score.known or not lift.known:
+        return "There are too few heads for a rank correlation."
+    return (
+        f"Rank correlation of the induction score on random tokens with natural induction {_agreement(score)}, with the lift "
+        f"{_agreement(lift)}, over {score.n_heads} heads."
+    )
+
+
+def head_on_text(found: OnText, head: Head) -> str:
+    """What one head is on text, in words, with its numbers."""
+    label = found.label(head)
+    said = "neither on random tokens nor on text" if label == "neither" else label
+    return f"{said[0].upper()}{said[1:]}: lift {_lift(found, head)}, {unsigned(found.random[head])} on random tokens."
+
+
+def _listed(found: OnText, heads: HeadSet) -> str:
+    shown = [f"{name} {_lift(found, head)}" for name, head in zip(names(heads), heads, strict=True)][:_NAMED]
+    more = len(heads) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _lift(found: OnText, head: Head) -> str:
+    return f"{unsigned(found.judged.value[head])} ({interval(found.judged.low[head], found.judged.high[head])})"
+
+
+def _agreement(found: Agreement) -> str:
+    return f"{unsigned(found.rho)} ({interval(found.low, found.high)})"

@@ -1,0 +1,67 @@
+"""Labels on text: what lies above, below and across the floor, and never from the half that heads were picked on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.heads import Head
+from core.settings.subject import bind
+from core.text.cached import natural_scores
+from core.text.natural_scores import LIFT_FLOOR, Measured
+from core.text.windows import TextWindows
+from core.verdicts.cached import copied_on_text
+from core.verdicts.on_text import OnText
+from core.verdicts.text_words import answer_sentence, head_on_text, outlier_sentences
+
+
+def lift(value: list[float], reach: float = 0.01, windows: int = 40) -> Measured:
+    found = np.array([value])
+    return Measured(found, found - reach, found + reach, windows)
+
+
+def judged(windows: int = 40) -> OnText:
+    matches = np.array([[True, True, True, False, False, False]])
+    random = np.array([[0.9, 0.8, 0.7, 0.1, 0.1, np.nan]])
+    chosen = lift([0.3, 0.02, 0.05, 0.2, 0.01, np.nan])
+    return OnText(matches, random, random, chosen, lift([0.3, 0.02, LIFT_FLOOR, 0.2, 0.2, np.nan], windows=windows))
+
+
+def test_each_label_by_where_the_judged_interval_lies() -> None:
+    found = judged()
+    labels = [found.label(Head(0, head)) for head in range(6)]
+    # The fifth is above on the judged half alone: it would not have been picked.
+    assert labels == ["on text too", "random only", "undecided on text", "text only", "neither", "neither"]
+    assert found.labelled("neither") == (Head(0, 4),)
+    assert found.top(2) == (Head(0, 0), Head(0, 3)), "picked on the half that is not judged on"
+
+
+def test_sentences_agree_with_the_labels() -> None:
+    assert answer_sentence(judged()) == "1 of the 3 heads that match on random tokens is an induction head on text too."
+    assert "as far as so few windows say" in answer_sentence(judged(windows=20))
+    said = " ".join(outlier_sentences(judged()))
+    assert "On text too: L0H0 0.30 (0.29 to 0.31)" in said and "Text only: L0H3" in said and "L0H1 0.02" in said
+    assert head_on_text(judged(), Head(0, 1)) == "Random only: lift 0.02 (0.01 to 0.03), 0.80 on random tokens."
+    nothing = OnText(np.zeros((1, 6), bool), judged().random, judged().random, judged().chosen, judged().judged)
+    assert answer_sentence(nothing).startswith("No head matches on random tokens")
+
+
+def test_both_orders_of_heads_are_compared_over_heads_that_exist() -> None:
+    found = judged()
+    assert found.rank_correlation.n_heads == 5 and found.rank_correlation.rho == pytest.approx(1.0)
+    assert -1 <= found.lift_correlation.rho < 1
+
+
+def test_what_a_head_copies_on_text_is_exact_by_construction() -> None:
+    random = np.random.default_rng(1)
+    rows = np.stack([np.concatenate([[0], random.permutation(np.arange(1, 100))[:60]]) for _ in range(4)])
+    rows[:, 40:50] = rows[:, 5:15]
+    text, subject = TextWindows(rows, 1, "given tokens"), bind("by-construction")
+    # It adds ten logits times its attention to the token that it looks at, and the mean token gets its share of all.
+    logits = copied_on_text(subject, text, Head(1, 3), 0)
+    strength = natural_scores(subject, text).edges.strength[1, 3, 0]
+    assert len(logits) == len(strength[strength > 0])
+    assert logits == pytest.approx(10 * strength[strength > 0] - 10 / 128, abs=0.01)
+    assert np.abs(copied_on_text(subject, text, Head(0, 2), 1)).max() < 1e-4, (
+        "the previous-token head writes nothing into `out`"
+    )
