@@ -6,6 +6,8 @@ windows is a step between two checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -33,6 +35,9 @@ from core.transformer.passes.hooks import Hook, check_finite, hooks_attached, pa
 from core.transformer.passes.readout import over_targets
 from core.transformer.passes.windows import layer_windows
 
+# Windows after which what there is so far is shown.
+PARTIAL_EVERY = 8
+
 
 @torch.no_grad()
 def measure_text(
@@ -53,84 +58,112 @@ def measure_text(
     """
     n_windows, n_tokens = tokens.shape
     chosen: Engine = engine or ("fused" if not hooks_attached() and can_fuse(model, n_tokens) else "hooks")
-    step = rows_per_pass(model, n_tokens)
-    layers = list(model.anatomy.attention)
-    keepers: dict[int, EdgeKeeper] = {}
-    reduced: dict[str, dict[int, list[Tensor]]] = {name: {layer: [] for layer in layers} for name in MEASURES}
-    losses, lags, control = [], [], current_control()
-    generator = torch.Generator().manual_seed(seed)
-    levels = _Levels(model, n_tokens)
-    for start in range(0, n_windows, step):
+    reading, control = _Reading(model, n_tokens, b, unknown, chosen, seed), current_control()
+    shown = 0
+    for rows in np.split(tokens, range(rows_per_pass(model, n_tokens), n_windows, rows_per_pass(model, n_tokens))):
         control.checkpoint()
-        rows = tokens[start : start + step]
+        reading.add(rows)
+        control.progress(reading.windows / n_windows, "reading windows of text")
+        if shown + PARTIAL_EVERY <= reading.windows < n_windows:
+            shown = reading.windows
+            control.partial(reading.scores())
+    return reading.scores()
+
+
+class _Reading:
+    """What has been read so far: a few numbers for each head and window, and a few edges a head."""
+
+    def __init__(self, model: LoadedModel, n_tokens: int, b: int, unknown: int | None, engine: Engine, seed: int) -> None:
+        self._model, self._n_tokens, self._b, self._unknown, self._engine = model, n_tokens, b, unknown, engine
+        self._layers = list(model.anatomy.attention)
+        self._keepers: dict[int, EdgeKeeper] = {}
+        self._reduced: dict[str, dict[int, list[Tensor]]] = {name: {layer: [] for layer in self._layers} for name in MEASURES}
+        self._losses: list[np.ndarray] = []
+        self._lags: list[np.ndarray] = []
+        self._repeats: list[np.ndarray] = []
+        self._paired: list[float] = []
+        self._levels = _Levels(model, n_tokens)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    @property
+    def windows(self) -> int:
+        """How many windows have been read."""
+        return len(self._repeats)
+
+    def add(self, rows: Int[np.ndarray, "batch tokens"]) -> None:
+        """Run a few windows."""
+        device, b, unknown, start = self._model.device, self._b, self._unknown, self.windows
         cells = [weighted_cells(row, b, unknown) for row in rows]
-        levels.add(cells)
-        reduce = TextReducer(cells, n_tokens, b, model.device)
+        reduce = TextReducer(cells, self._n_tokens, b, device)
         same = np.stack([occurrences(row, b, unknown) for row in rows])
         follows = torch.zeros(same.shape, dtype=torch.bool)
         follows[:, :, 1:] = torch.from_numpy(same[:, :, :-1])
-        follows = follows.to(model.device)
-        lots = (torch.rand(len(rows), n_tokens, generator=generator) * 0.999 + 0.001).to(model.device)
+        follows = follows.to(device)
+        # Above 0: that is what an edge has that is not there.
+        lots = (torch.rand(len(rows), self._n_tokens, generator=self._generator) * 0.999 + 0.001).to(device)
 
-        def read(
-            layer: int,
-            pattern: Tensor,
-            norms: Tensor | None,
-            logs: Tensor | None,
-            *,
-            reduce: TextReducer = reduce,
-            follows: Tensor = follows,
-            start: int = start,
-            lots: Tensor = lots,
-        ) -> None:
+        def read(layer: int, pattern: Tensor, norms: Tensor | None, logs: Tensor | None) -> None:
             for name, values in reduce(pattern, norms, logs).items():
-                reduced[name][layer].append(values)
-            keepers.setdefault(layer, EdgeKeeper(pattern.shape[1], pattern.device)).add(pattern, follows, start, lots)
+                self._reduced[name][layer].append(values)
+            keeper = self._keepers.setdefault(layer, EdgeKeeper(pattern.shape[1], pattern.device))
+            keeper.add(pattern, follows, start, lots)
 
         batch = torch.from_numpy(np.array(rows))
-        if chosen == "fused":
-            order = iter(layers)
+        final = self._run(batch, read)
+        check_finite(self._model, final, batch)
+        loss, profile = predictions(self._model, final, batch, same, b)
+        self._losses.append(loss)
+        self._lags.append(profile)
+        self._levels.add(cells)
+        self._repeats += [repeat_targets(row, b, unknown) for row in rows]
+        self._paired += [paired_share(row, b, unknown) for row in rows]
 
-            def see(attention: Seen, order: object = order) -> None:
-                layer = next(order)  # type: ignore[call-overload]
-                norms = attention.value.float().norm(dim=-1)
-                if isinstance(attention, ExplicitAttention):
-                    read(layer, attention.pattern, norms, None)
-                else:
-                    pattern, logs = explicit_pattern(attention)
-                    read(layer, pattern, norms, logs)
-
-            final = fused_body(model, batch, see)
-        else:
+    def _run(self, batch: Tensor, read: Callable[[int, Tensor, Tensor | None, Tensor | None], None]) -> Tensor:
+        """One pass in which `read` gets every layer's pattern."""
+        if self._engine == "hooks":
 
             def hook(layer: int) -> Hook:
                 return pattern_hook(layer), lambda pattern: read(layer, pattern, None, None)
 
-            final = run_body(model, batch, [hook(layer) for layer in layers]).final
-        check_finite(model, final, batch)
-        loss, profile = predictions(model, final, batch, same, b)
-        losses.append(loss)
-        lags.append(profile)
-        control.progress((start + len(rows)) / n_windows, "reading windows of text")
-    if set(keepers) != set(layers):
-        raise ModelUnavailable(f"Not every layer of {model.card.name} shows its attention, so no head can be scored.")
-    shape = (model.card.n_layers, model.card.n_heads)
-    per_window = {
-        name: layered({layer: torch.cat(parts).T for layer, parts in found.items()}, *shape, np.nan)
-        for name, found in reduced.items()
-    }
-    return NaturalScores(
-        per_window=per_window,
-        token_loss=np.concatenate(losses),
-        repeat=np.stack([repeat_targets(row, b, unknown) for row in tokens]),
-        lags=np.concatenate(lags),
-        chance=levels.means(),
-        paired=_mean_share(tokens, b, unknown),
-        edges=_edges({layer: (kept.best, kept.best_at) for layer, kept in keepers.items()}, shape, n_tokens),
-        tenths=_edges({layer: (kept.sampled, kept.sampled_at) for layer, kept in keepers.items()}, shape, n_tokens),
-        tenth_counts=layered({layer: kept.counts for layer, kept in keepers.items()}, *shape, 0),
-        engine=chosen,
-    )
+            return run_body(self._model, batch, [hook(layer) for layer in self._layers]).final
+        order = iter(self._layers)
+
+        def see(attention: Seen) -> None:
+            norms = attention.value.float().norm(dim=-1)
+            if isinstance(attention, ExplicitAttention):
+                read(next(order), attention.pattern, norms, None)
+            else:
+                pattern, logs = explicit_pattern(attention)
+                read(next(order), pattern, norms, logs)
+
+        return fused_body(self._model, batch, see)
+
+    def scores(self) -> NaturalScores:
+        """What the windows that were read come to."""
+        card, kept = self._model.card, self._keepers
+        if set(kept) != set(self._layers):
+            raise ModelUnavailable(f"Not every layer of {card.name} shows its attention, so no head can be scored.")
+        shape = (card.n_layers, card.n_heads)
+        per_window = {
+            name: layered({layer: torch.cat(parts).T for layer, parts in found.items()}, *shape, np.nan)
+            for name, found in self._reduced.items()
+        }
+        shares = np.array(self._paired)
+        known = shares[~np.isnan(shares)]
+        best = {layer: (keeper.best, keeper.best_at) for layer, keeper in kept.items()}
+        sampled = {layer: (keeper.sampled, keeper.sampled_at) for layer, keeper in kept.items()}
+        return NaturalScores(
+            per_window=per_window,
+            token_loss=np.concatenate(self._losses),
+            repeat=np.stack(self._repeats),
+            lags=np.concatenate(self._lags),
+            chance=self._levels.means(),
+            paired=float(known.mean()) if len(known) else float("nan"),
+            edges=_edges(best, shape, self._n_tokens),
+            tenths=_edges(sampled, shape, self._n_tokens),
+            tenth_counts=layered({layer: keeper.counts for layer, keeper in kept.items()}, *shape, 0),
+            engine=self._engine,
+        )
 
 
 def predictions(
@@ -205,11 +238,6 @@ def _mean_of_known(values: Float[np.ndarray, "windows measures"]) -> Float[np.nd
     with np.errstate(invalid="ignore"):
         found: Float[np.ndarray, " measures"] = np.where(known, values, 0.0).sum(0) / np.where(count, count, np.nan)
     return found
-
-
-def _mean_share(tokens: Int[np.ndarray, "windows tokens"], b: int, unknown: int | None) -> float:
-    shares = np.array([paired_share(row, b, unknown) for row in tokens])
-    return float(shares[~np.isnan(shares)].mean()) if not np.isnan(shares).all() else float("nan")
 
 
 def _edges(found: dict[int, tuple[Tensor, Tensor]], shape: tuple[int, int], n_tokens: int) -> Edges:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from core.heads import ranked
 from core.numbers import interval, signed, unsigned
 from core.stats import Number
 from core.text.natural_scores import FEWEST_WINDOWS, LIFT_FLOOR, NaturalScores
 from core.text.windows import TextWindows
 
+_SO_FAR = 5
 TITLES = {
     "natural_induction": "Natural induction",
     "distance_control": "Distance control",
@@ -52,6 +54,13 @@ def too_few_sentence(windows: TextWindows) -> str:
         f"Heads are judged on {half} windows, and an interval over fewer than {FEWEST_WINDOWS} is not to be relied on: "
         "ask for more windows, or shorter ones."
     )
+
+
+def so_far_sentence(found: NaturalScores) -> str:
+    """What a few windows show while the others are read: no answer yet."""
+    lift = found.lift.value
+    told = ", ".join(f"{head.name} {unsigned(float(lift[head]))}" for head in ranked(lift)[:_SO_FAR])
+    return f"After {found.n_windows} windows the largest lifts are {told}."
 
 
 def loss_sentence(found: NaturalScores, b: int) -> str:

@@ -15,10 +15,12 @@ import transformers
 from core.models.built_in.circuit_spec import CircuitSpec, PlantedHead
 from core.models.built_in.construction import build
 from core.models.in_memory import adopt
+from core.runtime.jobs import JobControl, running
 from core.stats import student_intervals
 from core.text import cells, text_pass
 from core.text.natural_scores import LAGS, NaturalScores, _measured, _smallest, in_context_score
 from core.text.text_pass import measure_text
+from core.text.words import so_far_sentence
 
 BASE: dict[str, Any] = dict(
     num_hidden_layers=3,
@@ -295,6 +297,29 @@ def test_strongest_edges_and_samples_do_not_depend_on_how_windows_are_batched(mo
             strength = float(patterns[2][window, head, query, key])
             assert edges.strength[2, head, 1, kept] == pytest.approx(strength, abs=1e-5)
             assert strength == pytest.approx(float(patterns[2][window, head, query, 1:].max()), abs=1e-5)
+
+
+def test_what_there_is_so_far_is_shown_and_work_yields_between_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watching(JobControl):
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps, self.shown = 0, []
+
+        def checkpoint(self) -> None:
+            self.steps += 1
+
+        def partial(self, value: NaturalScores) -> None:
+            self.shown.append(value)
+
+    monkeypatch.setattr(text_pass, "rows_per_pass", lambda *_: 2)
+    control, tokens = Watching(), text_like(20, 40)
+    with running(control):
+        whole = measure_text(adopt(made("grouped")), tokens, b=1)
+    assert control.steps == 10 and [found.n_windows for found in control.shown] == [8, 16]
+    for found in control.shown:
+        part = whole.of(np.arange(found.n_windows))
+        assert np.allclose(found.lift.value, part.lift.value, equal_nan=True)
+        assert so_far_sentence(found).startswith(f"After {found.n_windows} windows the largest lifts are L")
 
 
 def test_the_lifts_interval_covers_by_simulation() -> None:

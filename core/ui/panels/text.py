@@ -23,6 +23,7 @@ from core.figures.text.lags import describe_lags, lag_profile, lag_profile_rows
 from core.figures.text.scatter import describe_text_scatter, text_scatter
 from core.heads import Head, HeadSet, named, ranked
 from core.numbers import interval, unsigned
+from core.runtime.jobs import default_pool
 from core.settings.cost import PASSES_OF_ONE_SET
 from core.settings.modes import MODES, Mode
 from core.settings.text_choice import (
@@ -44,7 +45,7 @@ from core.text.corpus import BUILT_IN, TEXTS, offered_texts
 from core.text.natural_scores import LAGS, SHOWN, NaturalScores
 from core.text.tables import edge_rows, head_measures, natural_rows
 from core.text.windows import TextWindows
-from core.text.words import MEANINGS, TITLES, loss_sentence, pairs_sentence, too_few_sentence, windows_words
+from core.text.words import MEANINGS, TITLES, loss_sentence, pairs_sentence, so_far_sentence, too_few_sentence, windows_words
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.frame.navigation import open_its_card
 from core.ui.frame.page import Page
@@ -93,7 +94,13 @@ def natural_of(page: Page, windows: TextWindows) -> NaturalScores | None:
     """Every measure on the windows; None, with progress shown, while it is not there."""
     work = partial(natural_scores, page.subject, windows)
     key = job_key(page.subject, "natural", windows.digest)
-    return await_result(key, work, "Reading windows of text", seconds=partial(text_seconds, page.subject, windows))
+    seconds = partial(text_seconds, page.subject, windows)
+    found = await_result(key, work, "Reading windows of text", live=True, seconds=seconds)
+    job = default_pool().get(key)
+    if found is None and job is not None and job.partial_value is not None:
+        so_far: NaturalScores = job.partial_value
+        st.caption(verbatim(so_far_sentence(so_far)))
+    return found
 
 
 def judged_of(page: Page, windows: TextWindows) -> OnText | None:
