@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
+from core.errors import BadInput
+
 
 @dataclass(frozen=True, eq=False)
 class ModelTokenizer:
@@ -14,8 +16,16 @@ class ModelTokenizer:
     backend: Tokenizer
 
     def encode(self, text: str, *, special_tokens: bool = True) -> list[int]:
-        """The ids of `text`; with the model's own special tokens around it unless told otherwise."""
-        return list(self.backend.encode(text, add_special_tokens=special_tokens).ids)
+        """The ids of `text`; with the model's own special tokens around it unless told otherwise.
+
+        Raises BadInput for a text that its rules give up on.
+        """
+        try:
+            return list(self.backend.encode(text, add_special_tokens=special_tokens).ids)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a rule that panics is no Exception
+            raise BadInput("The tokenizer of this model cannot read that text: try another one.") from error
 
     def text(self, token_id: int) -> str:
         """One token's text, unescaped, with its leading space, and special tokens by their names."""

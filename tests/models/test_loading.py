@@ -27,7 +27,7 @@ from core.models import supported
 from core.models.built_in.word_tokenizer import build_tokenizer, word_list
 from core.models.catalogue import catalogue, find_entry
 from core.models.fetching.add import add_model
-from core.models.formats.digest import SIDECAR
+from core.models.formats.digest import REMEMBERED
 from core.models.formats.native_folder import list_checkpoints, read_native
 from core.models.identity import model_identity
 from core.models.load import load_model, loaded_names
@@ -103,18 +103,38 @@ def test_a_digest_follows_the_weights_and_config_and_not_the_name(root: Path) ->
 
 
 def test_a_large_file_is_hashed_once_and_again_when_it_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.models.formats.digest.SIDECAR_FROM_BYTES", 1)
+    monkeypatch.setattr("core.models.formats.digest.REMEMBERED_FROM_BYTES", 1)
+    monkeypatch.setenv("HEADSCOPE_STORE", str(root.parent / "results"))
     write_native(root / "a")
     first = model_identity("a").weights_digest
-    sidecar = json.loads((root / "a" / SIDECAR).read_text())
-    assert sidecar["model.safetensors"]["size"] == (root / "a/model.safetensors").stat().st_size
-    code = "from core.models.formats import digest; digest.SIDECAR_FROM_BYTES = 1; import hashlib; hashlib.file_digest = None\n"
+    weights_size = str((root / "a/model.safetensors").stat().st_size)
+    note = next(path for path in (root.parent / "results" / REMEMBERED).iterdir() if weights_size in path.read_text())
+    assert json.loads(note.read_text())["size"] == (root / "a/model.safetensors").stat().st_size
+    code = (
+        "from core.models.formats import digest; digest.REMEMBERED_FROM_BYTES = 1; import hashlib; hashlib.file_digest = None\n"
+    )
     code += "from core.models.identity import model_identity; print(model_identity('a').weights_digest)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == first, done.stderr
     write_native(root / "a", seed=5)
     os.utime(root / "a/model.safetensors", ns=(1, 1))
     assert model_identity("a").weights_digest != first
+
+
+def test_no_folder_says_what_its_weights_are(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may write a folder could else put its numbers in the place of another's."""
+    monkeypatch.setattr("core.models.formats.digest.REMEMBERED_FROM_BYTES", 1)
+    monkeypatch.setenv("HEADSCOPE_STORE", str(root.parent / "results"))
+    write_native(root / "victim")
+    write_native(root / "evil", seed=5)
+    victim = model_identity("victim").weights_digest
+    about = (root / "evil/model.safetensors").stat()
+    weights_size = str((root / "victim/model.safetensors").stat().st_size)
+    note = next(path for path in (root.parent / "results" / REMEMBERED).iterdir() if weights_size in path.read_text())
+    forged = json.loads(note.read_text()) | {"size": about.st_size, "mtime_ns": about.st_mtime_ns}
+    for name, entry in ((".headscope-digests.json", {"model.safetensors": forged}), (note.name, forged)):
+        (root / "evil" / name).write_text(json.dumps(entry))
+    assert model_identity("evil").weights_digest != victim
 
 
 def test_a_folder_without_a_tokenizer(root: Path) -> None:

@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 
 from core.cli import main
-from core.errors import HeadScopeError, ModelUnavailable
+from core.errors import BadInput, HeadScopeError, ModelUnavailable
 from core.models.catalogue import DEFAULT_MODEL, catalogue, find_entry
 from core.models.formats import tokenizer_trial
 from core.models.identity import model_identity
 from core.models.load import forget_models, load_model
 from core.sharing.csv import csv_text
+from core.transformer.tokenizer import ModelTokenizer
+from core.ui.frame.sentences import verbatim
 from tests.helpers.app import open_page
 from tests.models.test_loading import write_llama, write_native
 
@@ -167,6 +170,10 @@ def tokenizers(good: dict[str, Any]) -> Iterator[str]:
     yield json.dumps(good | {"normalizer": {"type": "Sequence", "normalizers": [doubling] * 12}})
     yield json.dumps(good | {"normalizer": {"type": "Prepend", "prepend": "b" * 100_000}})
     yield json.dumps(good | {"normalizer": {"type": "Replace", "pattern": {"Regex": "("}, "content": ""}})
+    # Letters that no trial would think of by itself.
+    doubling = {"type": "Replace", "pattern": {"String": "ñ"}, "content": "ññ"}
+    yield json.dumps(good | {"normalizer": {"type": "Sequence", "normalizers": [doubling] * 30}}, ensure_ascii=False)
+    yield json.dumps(good | {"normalizer": {"type": "Replace", "pattern": {"Regex": "(ñ+)+ø"}, "content": "x"}})
     yield json.dumps(good | {"model": {"type": "WordLevel", "vocab": {}, "unk_token": "none"}})
     yield json.dumps(good | {"pre_tokenizer": {"type": "Nothing"}})
     yield json.dumps(good | {"added_tokens": [{"id": -1, "content": "x"}]})
@@ -190,9 +197,55 @@ def test_a_tokenizer_that_goes_out_of_bounds_stops_nobody(root: Path) -> None:
             # Odd, and within bounds.
             assert found is not None and len(found.encode("a" * 100)) < 10_000
         assert find_entry("words").available, "it is read only for a model that was chosen"
-    assert refused >= 8
+    assert refused >= 10
     path.write_text(json.dumps(good))
     assert model_identity("words").tokenizer is not None
+
+
+def test_a_rule_that_panics_on_a_text_is_one_sentence(root: Path) -> None:
+    write_native(root / "words")
+    identity = model_identity("words")
+    assert identity.tokenizer is not None
+    rules = json.loads(identity.tokenizer.backend.to_str())
+    rules["normalizer"] = {"type": "Replace", "pattern": {"Regex": "(ñ+)+ø"}, "content": "x"}
+    tokenizer = ModelTokenizer(Tokenizer.from_str(json.dumps(rules)))
+    with pytest.raises(BadInput, match="cannot read that text"):
+        tokenizer.encode("ñ" * 60)
+
+
+def test_a_config_of_many_megabytes_is_no_config(root: Path) -> None:
+    write_llama(root / "wide")
+    path = root / "wide/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {str(number): {} for number in range(100_000)}))
+    assert not survives("wide")
+    with pytest.raises(ModelUnavailable, match="larger than 1 MB"):
+        model_identity("wide")
+
+
+@pytest.mark.parametrize("changes", [{"d_mlp": 20_000_000}, {"d_head": 5_000_000}, {"n_ctx": 60_000}])
+def test_a_native_config_that_would_take_gigabytes_is_refused_before_anything_is_made(
+    root: Path, changes: dict[str, int]
+) -> None:
+    write_native(root / "large")
+    path = root / "large/headscope.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps(about | {"config": about["config"] | changes}))
+    with pytest.raises(ModelUnavailable, match="no room for|a context of more than"):
+        load_model("large")
+
+
+def test_many_labels_are_refused_before_they_are_named(root: Path) -> None:
+    write_llama(root / "labels")
+    path = root / "labels/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_labels": 8_000_000}))
+    with pytest.raises(ModelUnavailable, match="8,000,000 labels"):
+        load_model("labels")
+
+
+def test_a_paragraph_in_backticks_brings_in_no_picture() -> None:
+    shown = verbatim("`a\n\n![x](http://evil.example/x.png)\n\nb` and `c`")
+    assert "\n" not in shown
+    assert shown.count("`") == 4
 
 
 def test_a_tokenizer_is_tried_once_for_each_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

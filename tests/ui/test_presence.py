@@ -42,3 +42,4 @@ def test_a_window_is_there_while_its_session_is(monkeypatch: pytest.MonkeyPatch)
     assert presence.present("ada") and not presence.present("bob") and presence.present("server")
     presence._forget_closed()
     assert presence._sessions == {"ada": "one"}
+    assert not presence.present("bob"), "who is forgotten has not come back"

@@ -1,4 +1,8 @@
-"""Content digests of weights files, remembered so that a large file is read once and not at every start."""
+"""Content digests of weights files, remembered so that a large file is read once and not at every start.
+
+Remembered beside the results, never in the model's own folder: whoever can write there could say that one model's weights are
+another's, and so put one's numbers in the place of the other's.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +16,27 @@ from typing import Any
 
 from core.runtime.files import write_whole
 
-SIDECAR = ".headscope-digests.json"
-# Hashing less than this takes no noticeable time, so small models leave no sidecar file behind.
-SIDECAR_FROM_BYTES = 16 * 2**20
+REMEMBERED = "digests"
+# Hashing less than this takes no noticeable time, so of small files nothing is written down.
+REMEMBERED_FROM_BYTES = 16 * 2**20
 
 _known: dict[tuple[str, int, int], str] = {}
 _lock = threading.Lock()
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file, from memory or the folder's sidecar if size and modification time are unchanged."""
+    """The sha256 of a file, from memory or from what was written down if size and modification time are unchanged."""
     stat = path.stat()
     key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
     with _lock:
         if key in _known:
             return _known[key]
-    digest = _from_sidecar(path, stat) if stat.st_size >= SIDECAR_FROM_BYTES else None
+    digest = _written_down(path, stat) if stat.st_size >= REMEMBERED_FROM_BYTES else None
     if digest is None:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if stat.st_size >= SIDECAR_FROM_BYTES:
-            _to_sidecar(path, stat, digest)
+        if stat.st_size >= REMEMBERED_FROM_BYTES:
+            _write_down(path, stat, digest)
     with _lock:
         _known[key] = digest
     return digest
@@ -46,24 +50,27 @@ def weights_digest(config: dict[str, Any], files: list[Path]) -> str:
     return hasher.hexdigest()
 
 
-def _read_sidecar(folder: Path) -> dict[str, Any]:
+def _note(path: Path) -> Path:
+    # Here and not above: what shows a model's name needs no store and no jobs.
+    from core.runtime.store import default_store
+
+    name = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()
+    return default_store().root / REMEMBERED / f"{name}.json"
+
+
+def _written_down(path: Path, stat: os.stat_result) -> str | None:
     try:
-        entries = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+        entry = json.loads(_note(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
-    return entries if isinstance(entries, dict) else {}
-
-
-def _from_sidecar(path: Path, stat: os.stat_result) -> str | None:
-    entry = _read_sidecar(path.parent).get(path.name)
+        return None
     if isinstance(entry, dict) and entry.get("size") == stat.st_size and entry.get("mtime_ns") == stat.st_mtime_ns:
         digest = entry.get("sha256")
         return digest if isinstance(digest, str) and len(digest) == 64 else None
     return None
 
 
-def _to_sidecar(path: Path, stat: os.stat_result, digest: str) -> None:
-    entries = _read_sidecar(path.parent)
-    entries[path.name] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}
-    with contextlib.suppress(OSError):  # a read-only folder: the digest is computed again next time
-        write_whole(path.parent / SIDECAR, json.dumps(entries, indent=1))
+def _write_down(path: Path, stat: os.stat_result, digest: str) -> None:
+    note = _note(path)
+    with contextlib.suppress(OSError):  # a folder that cannot be written to: it is computed again next time
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(note, json.dumps({"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelUnavailable
-from core.models.formats.json_file import read_object
+from core.models.formats.json_file import MOST_CONFIG_BYTES, read_object
 from core.models.paths import HF_FILE, model_file, shown
 
 # A decoder that was cut out of an encoder with a decoder states the encoder's sizes, too: its own come first.
@@ -34,7 +34,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = model_file(folder, HF_FILE)
     if path is None:
         raise ModelUnavailable(f"{shown(folder)} is not a model folder: a file {HF_FILE} is missing.")
-    config = read_object(path)
+    config = read_object(path, MOST_CONFIG_BYTES)
     redirected = sorted(_REDIRECTS & config.keys())
     if redirected:
         raise ModelUnavailable(

@@ -18,6 +18,9 @@ from core.transformer.card import ModelCard, ModelIdentity, Source
 if TYPE_CHECKING:
     from core.transformer.loaded import LoadedModel
 
+# The library makes a name for each when it reads a config, in time that grows with them.
+MOST_LABELS = 100_000
+
 
 def hf_identity(folder: Path, name: str, source: Source, *, title: str = "", description: str = "") -> ModelIdentity:
     """Who a model in the Hugging Face format is, without torch and without the model library.
@@ -109,6 +112,8 @@ def check_supported(folder: Path) -> None:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]
 
     raw = hf_config.read_config(folder)
+    if isinstance(labels := raw.get("num_labels", 0), int) and labels > MOST_LABELS:
+        raise ModelUnavailable(f"The config.json of {shown(folder)} states {labels:,} labels, which no language model has.")
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a config is anybody's, and the library's checks raise kinds of their own

@@ -10,8 +10,9 @@ from typing import Any
 from core.errors import ModelUnavailable
 from core.models.paths import shown
 
-# A config is a few kilobytes, a tokenizer's or an index of shards may be some megabytes.
+# A tokenizer's file or an index of shards may be some megabytes; a config is a few kilobytes, and read at every listing.
 MOST_BYTES = 64_000_000
+MOST_CONFIG_BYTES = 1_000_000
 
 
 def read_object(path: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelUnavailable
 from core.models.formats.digest import weights_digest
-from core.models.formats.json_file import read_object
+from core.models.formats.json_file import MOST_CONFIG_BYTES, read_object
 from core.models.formats.tokenizer_files import read_tokenizer
 from core.models.formats.weights_file import check_sizes, count_weights, weights_files
 from core.models.paths import NATIVE_FILE, model_file, shown
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from core.transformer.loaded import LoadedModel
 
 FORMAT = 1
+# Its causal mask is kept whole, tokens by tokens.
+MOST_CONTEXT = 16_384
 CHECKPOINTS = "checkpoints"
 # Parts of the library's config that say nothing about what the model computes.
 _NAMES_ONLY = ("model_name", "seed", "device", "dtype", "tokenizer_name")
@@ -34,7 +36,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     path = model_file(folder, NATIVE_FILE)
     if path is None:
         raise ModelUnavailable(f"{shown(folder)} is not a model folder: a file {NATIVE_FILE} is missing.")
-    about = read_object(path)
+    about = read_object(path, MOST_CONFIG_BYTES)
     if not isinstance(about.get("config"), dict):
         raise ModelUnavailable(f"The file {NATIVE_FILE} of {shown(folder)} is broken: it holds no object config.")
     if about.get("format") != FORMAT:
@@ -60,7 +62,12 @@ def native_identity(folder: Path, name: str, source: Source, checkpoint: str | N
     try:
         d_vocab, bos = int(config["d_vocab"]), about.get("bos_token_id")
         sizes = {what: int(config[what]) for what in ("n_layers", "n_heads", "d_model")}
-        check_sizes(files, shown(folder), d_vocab=d_vocab, **sizes)
+        others = {what: int(config[what]) for what in ("d_mlp", "d_head") if config.get(what)}
+        check_sizes(files, shown(folder), d_vocab=d_vocab, **sizes, **others)
+        if int(config["n_ctx"]) > MOST_CONTEXT:
+            raise ModelUnavailable(
+                f"{shown(folder)} states a context of more than {MOST_CONTEXT:,} tokens, which this format has not."
+            )
         facts = read_tokenizer(folder, d_vocab, bos)
         card = ModelCard(
             name=name if checkpoint is None else f"{name}@{checkpoint}",

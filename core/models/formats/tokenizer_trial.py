@@ -20,9 +20,10 @@ SECONDS = 60
 MOST_BYTES = 200_000_000
 # What the process may take beside the file itself, which a tokenizer keeps several times over.
 MEMORY = 2_000_000_000
-# Every printable letter of ASCII, alone and side by side, and some others: what grows without bound shows.
+# Every printable letter of ASCII, alone and side by side, some others, and all that its own rules name, many times over: what
+# grows without bound, or never comes to an end, shows.
 _TRIAL = """
-import resource, sys
+import json, resource, sys
 path, memory = sys.argv[1], int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -31,7 +32,11 @@ tokenizer = Tokenizer.from_file(path)
 tokenizer.no_truncation()
 tokenizer.no_padding()
 letters = [chr(code) for code in range(32, 127)] + list("\\n\\t\\u00a0\\u00df\\u00e9\\u0416\\u05d0\\u4e2d\\U0001f600")
-for text in (*letters, "".join(letters), "The quick brown fox. " * 8):
+rules = json.load(open(path, encoding="utf-8"))
+named = set(json.dumps([rules.get("normalizer"), rules.get("pre_tokenizer")], ensure_ascii=False)) - set(letters)
+letters += sorted(named)[:500]
+long = [letter * 200 for letter in sorted(named)[:100]]
+for text in (*letters, "".join(letters), "The quick brown fox. " * 8, *long):
     ids = tokenizer.encode(text, add_special_tokens=True).ids
     if len(ids) > 64 + 64 * len(text):
         sys.exit(3)

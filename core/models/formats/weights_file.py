@@ -80,7 +80,9 @@ def count_weights(paths: list[Path]) -> int:
     return sum(math.prod(info.shape) for name, info in tensors.items() if not _is_buffer(name, info))
 
 
-def check_sizes(files: list[Path], whose: str, *, d_vocab: int, n_layers: int, n_heads: int, d_model: int) -> None:
+def check_sizes(
+    files: list[Path], whose: str, *, d_vocab: int, n_layers: int, n_heads: int, d_model: int, **others: int
+) -> None:
     """Raises ModelUnavailable where a config states a size that the weights beside it cannot have.
 
     Before anything of that size is made: a vocabulary is a dimension of some tensor, and every head writes to the stream.
@@ -93,6 +95,7 @@ def check_sizes(files: list[Path], whose: str, *, d_vocab: int, n_layers: int, n
         (d_vocab, largest, "ids"),
         (n_layers, len(tensors), "layers"),
         (n_layers * n_heads * d_model, room, "layers times heads times width"),
+        *((size, 8 * largest, what) for what, size in others.items()),
     ):
         if stated > most:
             raise ModelUnavailable(

@@ -9,11 +9,15 @@ import streamlit as st
 from streamlit.runtime import Runtime, exists, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from core.runtime.lru import Lru
+
 _VIEWER = "viewer"
 _COOKIE = "_streamlit_xsrf"
 # Of each viewer, the session whose window it is.
 _sessions: dict[str, str] = {}
 _MOST_KNOWN = 4096
+# Closed windows whose work may still be waiting for its end.
+_forgotten: Lru[str, bool] = Lru(8 * _MOST_KNOWN)
 
 
 def viewer() -> str:
@@ -50,9 +54,11 @@ def browser_of(cookie: str) -> bytes:
 
 def present(name: str) -> bool:
     """Whether that viewer's window is open. Who has no window, as the server itself, is always there."""
-    session = _sessions.get(name)
-    if session is None or not exists():
+    if name not in _sessions:
+        return _forgotten.get(name) is None
+    if not exists():
         return True
+    session = _sessions[name]
     runtime: Runtime = get_instance()
     return runtime.is_active_session(session)
 
@@ -60,3 +66,4 @@ def present(name: str) -> bool:
 def _forget_closed() -> None:
     for name in [name for name in list(_sessions) if not present(name)]:
         del _sessions[name]
+        _forgotten.put(name, True)

@@ -22,6 +22,8 @@ def verbatim(text: str) -> str:
 
     Everything else that Markdown gives a meaning is escaped: an address must not bring in a picture or a link.
     """
+    # A line that ends a paragraph would end the code, too, and what follows would be Markdown.
+    text = " ".join(text.split()) if "`" in text else text
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return _escaped(text)
