@@ -89,7 +89,8 @@ def text_baselines(
 
 
 def _checked(subject: Subject, windows: TextWindows, heads: Sequence[HeadLike], mode: Mode) -> HeadSet:
-    check_mode(subject, mode)
+    # Another window is there to be resampled from, however few sequences the probe has.
+    check_mode(subject.at(sequences=max(2, subject.request.sequences)), mode)
     check_enough(windows, FEWEST)
     return checked_heads(subject, heads)
 

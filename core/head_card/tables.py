@@ -24,7 +24,7 @@ from core.verdicts.judgement import Judgement
 
 LOOKS = "Where it looks (share of its attention)"
 WRITES = "What it writes (effects: share of what the repeat is worth to the model)"
-TEXT = "Where it looks on real text (share of its attention; chosen on one half, judged on the other)"
+TEXT = "Where it looks on real text (share of its attention)"
 COSTS = "What taking it away costs (nats of loss on the second copy)"
 # What a table's line has room for.
 _SHORTER = {

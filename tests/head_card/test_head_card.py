@@ -26,8 +26,16 @@ from core.figures.base.number_table import number_table_html, small_table_html
 from core.figures.base.style import Look
 from core.head_card.cached import PARTS, head_card, its_set, known_head_card
 from core.head_card.card import HeadCard, PartName, Removal
-from core.head_card.tables import COLUMNS, card_facts, card_rows
-from core.head_card.words import alone_sentence, baselines_note, call_sentence, edges_sentence, in_set_sentence, interval_note
+from core.head_card.tables import COLUMNS, TEXT, card_facts, card_rows, text_rows
+from core.head_card.words import (
+    alone_sentence,
+    baselines_note,
+    call_sentence,
+    edges_sentence,
+    in_set_sentence,
+    interval_note,
+    text_sentence,
+)
 from core.heads import Head
 from core.models.built_in.circuit_spec import PlantedHead, expected_prefix_matching, standard_spec
 from core.settings.experiment import Experiment
@@ -429,3 +437,20 @@ def test_columns_are_those_of_every_row(trained: HeadCard) -> None:
     by_name = {row["what"]: row for row in card_rows(trained)}
     assert by_name["Induction"]["control"] != "–" and by_name["Previous token"]["control"] == "–"
     assert " to " in by_name["Alone"]["interval"] and " to " in by_name["Alone"]["control"]
+
+
+def test_text_stands_beside_random_tokens_in_the_one_table(trained: HeadCard) -> None:
+    assert trained.on_text is not None
+    rows = {row["what"]: row for row in text_rows(trained)}
+    assert [row for row in card_rows(trained) if row["group"] == TEXT] == text_rows(trained)
+    found = trained.on_text.natural
+    natural = rows["Natural induction"]
+    assert natural["value"] == f"{found.mean('natural_induction')[1, 2]:.2f}"
+    assert natural["meaning"].endswith(f"on random tokens {trained.score_lines[0].mean:.2f}")
+    controls = [found.mean(name)[1, 2] for name in ("distance_control", "key_control")]
+    assert natural["control"] == f"{max(controls):.2f}" and rows["Lift"]["control"] == "–"
+    said = text_sentence(trained)
+    assert said.startswith(("On text too", "Random only", "Undecided on text", "Text only", "Neither"))
+    assert "windows of 128 tokens of words" in said
+    facts = as_json(card_facts(bind(TRAINED), trained, View(request=TRAINED, head=Head(1, 2))))
+    assert facts["on_text"]["measures"]["natural_induction"]["value"] == pytest.approx(found.mean("natural_induction")[1, 2])
