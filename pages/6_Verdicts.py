@@ -15,7 +15,6 @@ from core.ui.panels.verdicts import (
     interval_panel,
     map_panel,
     nominee_panel,
-    on_text,
     placebo_panel,
     sentences,
     shown,
@@ -48,7 +47,6 @@ def verdicts(page: Page) -> None:
     found = shown(page, judged, unexplained(page, judged))
     with place:
         sentences(found)
-        on_text(page, judged)
     nominee_panel(found)
     left, right = (st.container(), st.container()) if page.look.large else st.columns([1, 1], gap="large")
     with left:

@@ -125,7 +125,7 @@ class _Reading:
             def hook(layer: int) -> Hook:
                 return pattern_hook(layer), lambda pattern: read(layer, pattern, None, None)
 
-            return run_body(self._model, batch, [hook(layer) for layer in self._layers], makes_way=True).final
+            return run_body(self._model, batch, [hook(layer) for layer in self._layers]).final
         order = iter(self._layers)
 
         def see(attention: Seen) -> None:
@@ -136,7 +136,7 @@ class _Reading:
                 pattern, logs = explicit_pattern(attention)
                 read(next(order), pattern, norms, logs)
 
-        return fused_body(self._model, batch, see, makes_way=True)
+        return fused_body(self._model, batch, see)
 
     def scores(self) -> NaturalScores:
         """What the windows that were read come to."""
