@@ -231,7 +231,7 @@ class Ablator:
             # The graph starts here: the weights themselves need no gradient.
             hidden = self._blocks.body.inputs[0].detach().requires_grad_(True)
             for layer in range(self.model.card.n_layers):
-                current_control().checkpoint()
+                self.model.lock.make_way(current_control().checkpoint)
                 edit = replace(self._edit([()], "zero", layer), frozen=mode == "pattern", watch=partial(keep, layer))
                 hidden = self._blocks.run(layer, hidden, edit)
             final = self._blocks.finish(hidden)
@@ -303,11 +303,11 @@ class Ablator:
     def _by_rows(self, layer: int, hidden: Hidden, edit: LayerEdit) -> Hidden:
         """Block `layer`; of very many sequences some at a time, so that a step stays short and its memory small."""
         if len(edit.ablated) > 1 or edit.frozen or len(hidden) <= self._rows_per_pass:
-            current_control().checkpoint()
+            self.model.lock.make_way(current_control().checkpoint)
             return self._blocks.run(layer, hidden, edit)
         found = []
         for start in range(0, len(hidden), self._rows_per_pass):
-            current_control().checkpoint()
+            self.model.lock.make_way(current_control().checkpoint)
             rows = slice(start, start + self._rows_per_pass)
             found.append(self._blocks.run(layer, hidden[rows], edit.of(rows)))
         return torch.cat(found)

@@ -79,7 +79,7 @@ class ReferenceMeans:
         until = last + 1 if last + 1 < self._model.card.n_layers else None
         with torch.no_grad():
             for rows in self.tokens.split(rows_per_pass(self._model, self.tokens.shape[1], patterns=self._patterns)):
-                current_control().checkpoint()
+                self._model.lock.make_way(current_control().checkpoint)
                 run_body(self._model, rows, hooks, module=self._module, until=until, makes_way=True)
         count = self.tokens.numel() if self._over_positions else len(self.tokens)
         return {layer: part / count for layer, part in total.items()}

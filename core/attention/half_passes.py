@@ -73,7 +73,7 @@ def run_halves(model: LoadedModel, halves: Sequence[Half], engine: Engine) -> li
             # Nobody reads them from the first token on.
             fused_body(model, torch.from_numpy(np.array(halves[0].tokens[rows, :first])), _unseen, keep=prefix, makes_way=True)
         for place, half in enumerate(halves):
-            job.checkpoint()
+            model.lock.make_way(job.checkpoint)
             batches[place].append(_batch(model, half, rows, engine, first, prefix))
             job.progress((done * len(halves) + place + 1) / (len(starts) * len(halves)), f"measuring {half.name}")
     return [Read(_joined([read.attention for read in each], -1), _joined([read.end for read in each], 0)) for each in batches]

@@ -104,7 +104,7 @@ class Blocks:
         prefixes: list[Prefix] = []
         first = 0 if self._after is None else self._after.n_tokens
         for start in range(0, len(self._tokens), size):
-            current_control().checkpoint()
+            self._model.lock.make_way(current_control().checkpoint)
             rows = self._tokens[start : start + size]
             prefix = None if keep is None else Prefix(keep.n_tokens)
             after = None if self._after is None else self._after.of(slice(start, start + size))
