@@ -31,16 +31,13 @@ from core.runtime.jobs import current_control
 from core.settings.modes import MODES, Mode
 from core.transformer.conformance import check_removal
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_in_memory, rows_per_pass
-from core.transformer.passes.blocks import Blocks, Engine, LayerEdit
-from core.transformer.passes.fused import agreement, first_half
-from core.transformer.passes.hooks import Hidden, can_resume, hooks_attached
+from core.transformer.passes.batching import rows_in_memory, rows_per_pass, runs_side_by_side, tokens_per_pass
+from core.transformer.passes.blocks import Blocks, LayerEdit
+from core.transformer.passes.fused import Engine, first_half, way_of
+from core.transformer.passes.hooks import Hidden, can_resume
 from core.transformer.passes.prefix import Prefix
 from core.transformer.passes.readout import centred_logits, token_losses
 
-# Rows beyond this many tokens make no matrix product faster, and cost memory.
-CPU_TOKENS_PER_PASS = 2048
-GPU_TOKENS_PER_PASS = 1 << 16
 # Sequences of more than so many times that are taken some at a time: no step of a layer is longer.
 LONGEST_STEP = 4
 # Residual streams of different head sets that may wait side by side for their next layer, in bytes.
@@ -81,19 +78,16 @@ class Ablator:
         self.tokens = torch.from_numpy(np.array(tokens))
         self._seed = seed
         self._replacements: dict[Mode, dict[int, Tensor]] = {}
-        found = None if engine == "hooks" or hooks_attached() else agreement(model, self.tokens.shape[1])
-        fused = engine == "fused" or (found is not None and found.agrees)
-        patterns = not fused or (found is not None and found.explicit)
-        self._nodes_per_pass = self._fitting_nodes(patterns=patterns)
-        self._rows_per_pass = self._fitting_rows(patterns=patterns)
+        sequences, n_tokens = self.tokens.shape
+        way = way_of(model, n_tokens, engine)
+        self._nodes_per_pass = runs_side_by_side(model, sequences, n_tokens, patterns=way.patterns)
+        by_time = LONGEST_STEP * tokens_per_pass(model) // n_tokens
+        self._rows_per_pass = max(1, min(by_time, rows_in_memory(model, n_tokens, patterns=way.patterns)))
         if isinstance(reference, np.ndarray):
-            reference = ReferenceMeans(
-                model, reference, over_positions=mean_over_positions, engine="fused" if fused else "hooks"
-            )
+            reference = ReferenceMeans(model, reference, over_positions=mean_over_positions, engine=way.engine)
         self._reference = reference
-        keeps = keep_first_half and fused and found is not None and found.continues
-        self._first_half = Prefix(first_half(self.tokens.shape[1])) if keeps else None
-        self._blocks = Blocks(model, self.tokens, "fused" if fused else "hooks", self._first_half)
+        self._first_half = Prefix(first_half(n_tokens)) if keep_first_half and way.continues else None
+        self._blocks = Blocks(model, self.tokens, way.engine, self._first_half)
 
     @cached_property
     def clean(self) -> Float[np.ndarray, "sequences tokens"]:
@@ -231,7 +225,7 @@ class Ablator:
             # The graph starts here: the weights themselves need no gradient.
             hidden = self._blocks.body.inputs[0].detach().requires_grad_(True)
             for layer in range(self.model.card.n_layers):
-                self.model.lock.make_way(current_control().checkpoint)
+                current_control().checkpoint()
                 edit = replace(self._edit([()], "zero", layer), frozen=mode == "pattern", watch=partial(keep, layer))
                 hidden = self._blocks.run(layer, hidden, edit)
             final = self._blocks.finish(hidden)
@@ -303,11 +297,11 @@ class Ablator:
     def _by_rows(self, layer: int, hidden: Hidden, edit: LayerEdit) -> Hidden:
         """Block `layer`; of very many sequences some at a time, so that a step stays short and its memory small."""
         if len(edit.ablated) > 1 or edit.frozen or len(hidden) <= self._rows_per_pass:
-            self.model.lock.make_way(current_control().checkpoint)
+            current_control().checkpoint()
             return self._blocks.run(layer, hidden, edit)
         found = []
         for start in range(0, len(hidden), self._rows_per_pass):
-            self.model.lock.make_way(current_control().checkpoint)
+            current_control().checkpoint()
             rows = slice(start, start + self._rows_per_pass)
             found.append(self._blocks.run(layer, hidden[rows], edit.of(rows)))
         return torch.cat(found)
@@ -320,20 +314,6 @@ class Ablator:
         # Asked for only where something is taken away: means of deeper layers would cost a pass of their own.
         stand_in = self.stand_in(mode, layer) if any(heads_of_nodes) else None
         return LayerEdit(ablated, stand_in, frozen=mode == "pattern")
-
-    def _fitting_nodes(self, *, patterns: bool) -> int:
-        sequences, n_tokens = self.tokens.shape
-        by_speed = self._tokens_per_pass() // (sequences * n_tokens)
-        by_memory = rows_in_memory(self.model, n_tokens, patterns=patterns) // sequences
-        return max(1, min(by_speed, by_memory))
-
-    def _fitting_rows(self, *, patterns: bool) -> int:
-        n_tokens = self.tokens.shape[1]
-        by_time = LONGEST_STEP * self._tokens_per_pass() // n_tokens
-        return max(1, min(by_time, rows_in_memory(self.model, n_tokens, patterns=patterns)))
-
-    def _tokens_per_pass(self) -> int:
-        return GPU_TOKENS_PER_PASS if self.model.device.type == "cuda" else CPU_TOKENS_PER_PASS
 
     def _sets_side_by_side(self) -> int:
         one = 4 * self.tokens.numel() * self.model.card.d_model

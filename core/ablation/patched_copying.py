@@ -19,17 +19,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from core.ablation.ablator import CPU_TOKENS_PER_PASS, GPU_TOKENS_PER_PASS
 from core.ablation.copying_prompts import CopyingPrompts
 from core.ablation.outcomes import PatchedCopying
 from core.errors import Withheld
 from core.runtime.jobs import current_control
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_in_memory, rows_per_pass
-from core.transformer.passes.blocks import Blocks, Engine, LayerEdit
-from core.transformer.passes.fused import agreement
+from core.transformer.passes.batching import rows_per_pass, runs_side_by_side
+from core.transformer.passes.blocks import Blocks, LayerEdit
+from core.transformer.passes.fused import Engine, way_of
 from core.transformer.passes.fused_attention import NotFused
-from core.transformer.passes.hooks import Hidden, Hook, can_resume, hooks_attached, run_body, z_hook
+from core.transformer.passes.hooks import Hidden, Hook, can_resume, run_body, z_hook
 from core.transformer.passes.prefix import Prefix
 from core.transformer.passes.readout import token_losses
 from core.transformer.passes.trials import closeness
@@ -53,13 +52,12 @@ def patched_copying(
     if not can_resume(model):
         raise Withheld(f"Copying by patch-in is withheld for {model.card.name}: its layers cannot be run one by one.")
     n_tokens = prompts.clean.shape[1]
-    found = None if hooks_attached() else agreement(model, n_tokens)
-    engine: Engine = "fused" if found is not None and found.agrees else "hooks"
-    blocks, first = _blocks(model, prompts, engine, continues=found is not None and found.continues and not whole)
+    way = way_of(model, n_tokens)
+    blocks, first = _blocks(model, prompts, way.engine, continues=way.continues and not whole)
     rows = torch.from_numpy(prompts.corrupted[:, first:].copy())
     places = torch.zeros(rows.shape, dtype=torch.bool)
     places[torch.arange(len(rows)), torch.from_numpy(prompts.places - first)] = True
-    z = _clean_outputs(model, prompts, engine)
+    z = _clean_outputs(model, prompts, way.engine)
     reader = _Reader(model, rows, prompts)
     before = reader.log_probabilities(blocks.body.final)
     changes = np.full((4, model.card.n_layers, model.card.n_heads, len(rows)), np.nan)
@@ -145,7 +143,7 @@ def _patched(
     """The log-probabilities with each head of `layer` patched alone, as many at once as fit."""
     n_heads = model.anatomy.heads_in(layer)
     found = []
-    size = _nodes_at_once(model, places, patterns=blocks.engine == "hooks")
+    size = runs_side_by_side(model, *places.shape, patterns=blocks.engine == "hooks")
     for start in range(0, n_heads, size):
         current_control().checkpoint()
         heads = range(start, min(start + size, n_heads))
@@ -157,9 +155,3 @@ def _patched(
             hidden = blocks.run(later, hidden)
         found.append(reader.log_probabilities(blocks.finish(hidden)))
     return np.concatenate(found, axis=1)
-
-
-def _nodes_at_once(model: LoadedModel, places: Bool[Tensor, "prompts tokens"], *, patterns: bool) -> int:
-    prompts, n_tokens = places.shape
-    budget = GPU_TOKENS_PER_PASS if model.device.type == "cuda" else CPU_TOKENS_PER_PASS
-    return max(1, min(budget // (prompts * n_tokens), rows_in_memory(model, n_tokens, patterns=patterns) // prompts))

@@ -10,9 +10,8 @@ from torch import Tensor
 from core.runtime.jobs import current_control
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
-from core.transformer.passes.blocks import Engine
-from core.transformer.passes.fused import agreement
-from core.transformer.passes.hooks import Hook, hooks_attached, run_body, z_hook
+from core.transformer.passes.fused import Engine, way_of
+from core.transformer.passes.hooks import Hook, run_body, z_hook
 from core.transformer.passes.trials import closeness
 
 MeanZ = Float[Tensor, "1 tokens_or_1 n_heads d_head"]
@@ -32,10 +31,9 @@ class ReferenceMeans:
         """engine: which module is run; by default the fast one where it was found to agree with the eager one."""
         self.tokens = torch.from_numpy(np.array(tokens))
         self._model, self._over_positions = model, over_positions
-        found = None if engine == "hooks" or hooks_attached() else agreement(model, self.tokens.shape[1])
-        fused = engine == "fused" or (found is not None and found.agrees)
-        self._module = model.bare if fused else model.module
-        self._patterns = not fused or (found is not None and found.explicit)
+        way = way_of(model, self.tokens.shape[1], engine)
+        self._module = model.bare if way.engine == "fused" else model.module
+        self._patterns = way.patterns
         self._means: dict[int, MeanZ] = {}
 
     def up_to(self, layer: int, n_tokens: int | None = None) -> dict[int, MeanZ]:
@@ -79,7 +77,7 @@ class ReferenceMeans:
         until = last + 1 if last + 1 < self._model.card.n_layers else None
         with torch.no_grad():
             for rows in self.tokens.split(rows_per_pass(self._model, self.tokens.shape[1], patterns=self._patterns)):
-                self._model.lock.make_way(current_control().checkpoint)
+                current_control().checkpoint()
                 run_body(self._model, rows, hooks, module=self._module, until=until, makes_way=True)
         count = self.tokens.numel() if self._over_positions else len(self.tokens)
         return {layer: part / count for layer, part in total.items()}

@@ -18,8 +18,7 @@ from core.errors import ModelUnavailable
 from core.runtime.jobs import current_control
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
-from core.transformer.passes.blocks import Engine
-from core.transformer.passes.fused import agreement, first_half, fused_body
+from core.transformer.passes.fused import Engine, agreement, first_half, fused_body
 from core.transformer.passes.fused_attention import ExplicitAttention, FusedAttention, Seen
 from core.transformer.passes.hooks import Hook, check_finite, pattern_hook, run_body
 from core.transformer.passes.prefix import Prefix
@@ -73,7 +72,7 @@ def run_halves(model: LoadedModel, halves: Sequence[Half], engine: Engine) -> li
             # Nobody reads them from the first token on.
             fused_body(model, torch.from_numpy(np.array(halves[0].tokens[rows, :first])), _unseen, keep=prefix, makes_way=True)
         for place, half in enumerate(halves):
-            model.lock.make_way(job.checkpoint)
+            job.checkpoint()
             batches[place].append(_batch(model, half, rows, engine, first, prefix))
             job.progress((done * len(halves) + place + 1) / (len(starts) * len(halves)), f"measuring {half.name}")
     return [Read(_joined([read.attention for read in each], -1), _joined([read.end for read in each], 0)) for each in batches]

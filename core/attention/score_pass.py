@@ -22,10 +22,8 @@ from core.attention.second_copy import losses_and_hits
 from core.probes.layout import Layout
 from core.probes.probe import Probe
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.blocks import Engine
-from core.transformer.passes.fused import can_fuse, first_half
+from core.transformer.passes.fused import Engine, first_half, way_of
 from core.transformer.passes.fused_attention import FusedAttention
-from core.transformer.passes.hooks import hooks_attached
 from core.transformer.passes.readout import token_losses
 from core.transformer.passes.windows import layer_windows
 
@@ -38,7 +36,7 @@ def measure_heads(model: LoadedModel, probe: Probe, *, engine: Engine | None = N
     always the other, for only that one sees what the hooks do. whole_rows: without it, what needs whole rows of attention or
     the loss of every token is left out, as NaN: entropy, value-weighted matching, and losses before the second copy.
     """
-    chosen = _chosen(model, probe.layout.n_tokens, engine)
+    chosen = way_of(model, probe.layout.n_tokens, engine).engine
     halves = [_repeated(model, probe, whole_rows=whole_rows), *_control(model, probe), *_other_orders(model, probe)]
     read = {half.name: found for half, found in zip(halves, run_halves(model, halves, chosen), strict=True)}
     return _first_scores(model, probe, chosen, read).completed(_other_halves(probe, read))
@@ -46,7 +44,7 @@ def measure_heads(model: LoadedModel, probe: Probe, *, engine: Engine | None = N
 
 def measure_first(model: LoadedModel, probe: Probe, *, engine: Engine | None = None) -> HeadScores:
     """The first step of `measure_heads`: what the probe and its control give."""
-    chosen = _chosen(model, probe.layout.n_tokens, engine)
+    chosen = way_of(model, probe.layout.n_tokens, engine).engine
     halves = [_repeated(model, probe, whole_rows=True), *_control(model, probe)]
     read = {half.name: found for half, found in zip(halves, run_halves(model, halves, chosen), strict=True)}
     return _first_scores(model, probe, chosen, read)
@@ -57,16 +55,12 @@ def measure_other_halves(model: LoadedModel, probe: Probe, *, engine: Engine | N
     halves = _other_orders(model, probe)
     if not halves:
         return None
-    found = run_halves(model, halves, _chosen(model, probe.layout.n_tokens, engine))
+    found = run_halves(model, halves, way_of(model, probe.layout.n_tokens, engine).engine)
     return _other_halves(probe, {half.name: read for half, read in zip(halves, found, strict=True)})
 
 
 # What each of the four is called while it is measured.
 _PROBE, _FRESH, _SHUFFLED, _ROTATED = "the probe", "the control", "the same tokens shuffled", "the same tokens rotated"
-
-
-def _chosen(model: LoadedModel, n_tokens: int, engine: Engine | None) -> Engine:
-    return engine or ("fused" if not hooks_attached() and can_fuse(model, n_tokens) else "hooks")
 
 
 def _repeated(model: LoadedModel, probe: Probe, *, whole_rows: bool) -> Half:

@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, Literal, TypeVar
 
 from core.errors import JobCancelled
+from core.runtime.pass_lock import let_go
 from core.runtime.turns import LEAST_SLICE_SECONDS, Turns
 
 T = TypeVar("T")
@@ -273,22 +274,27 @@ class _PoolControl(JobControl):
     def checkpoint(self) -> None:
         self.raise_if_cancelled()
         held = time.monotonic() - self._since
-        if self._holds_turn and (self._job.background or held >= LEAST_SLICE_SECONDS):
-            # Held by nobody if it is cancelled while it waits in line.
-            self._holds_turn = False
-            self._job.turns.pass_on(self._job, held)
-            self._holds_turn, self._since = True, time.monotonic()
+        if not self._holds_turn or not (self._job.background or held >= LEAST_SLICE_SECONDS):
+            return
+        # Whoever got the turn and waited for a model that is held here would wait for ever.
+        with let_go() as free:
+            if free:
+                # Held by nobody if it is cancelled while it waits in line.
+                self._holds_turn = False
+                self._job.turns.pass_on(self._job, held)
+                self._holds_turn, self._since = True, time.monotonic()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
         if not self._holds_turn:
             yield
             return
-        self.give_turn()
-        try:
-            yield
-        finally:
-            self.take_turn()
+        with let_go():
+            self.give_turn()
+            try:
+                yield
+            finally:
+                self.take_turn()
 
     def compute_here(self) -> None:
         self.give_turn()

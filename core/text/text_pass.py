@@ -28,10 +28,9 @@ from core.text.natural_scores import LAGS, MEASURES, Edges, NaturalScores
 from core.text.reduce import EdgeKeeper, TextReducer, explicit_pattern, layered, places_of
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
-from core.transformer.passes.blocks import Engine
-from core.transformer.passes.fused import can_fuse, fused_body
+from core.transformer.passes.fused import Engine, fused_body, way_of
 from core.transformer.passes.fused_attention import ExplicitAttention, Seen
-from core.transformer.passes.hooks import Hook, check_finite, hooks_attached, pattern_hook, run_body
+from core.transformer.passes.hooks import Hook, check_finite, pattern_hook, run_body
 from core.transformer.passes.readout import over_targets
 from core.transformer.passes.windows import layer_windows
 
@@ -57,8 +56,8 @@ def measure_text(
     Raises ModelUnavailable for undefined numbers, too little memory, or a layer that shows no attention.
     """
     n_windows, n_tokens = tokens.shape
-    chosen: Engine = engine or ("fused" if not hooks_attached() and can_fuse(model, n_tokens) else "hooks")
-    reading, control = _Reading(model, n_tokens, b, unknown, chosen, seed), current_control()
+    reading = _Reading(model, n_tokens, b, unknown, way_of(model, n_tokens, engine).engine, seed)
+    control = current_control()
     shown = 0
     for rows in np.split(tokens, range(rows_per_pass(model, n_tokens), n_windows, rows_per_pass(model, n_tokens))):
         control.checkpoint()

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from core.probes.vocabulary import Vocabulary
+from core.runtime.pass_lock import PassLock
 from core.transformer.anatomy import Anatomy
 from core.transformer.card import ModelCard, ModelIdentity
-from core.transformer.pass_lock import PassLock
 
 
 @dataclass(frozen=True, eq=False)

@@ -288,7 +288,7 @@ def test_sets_side_by_side_equal_sets_alone(name, monkeypatch):
     assert np.nanmax(np.abs(together - alone)) < 1e-5
     monkeypatch.setattr(core.ablation.ablator, "WAITING_STREAMS", 1)
     assert np.nanmax(np.abs(ablator.token_loss(MANY, "resample") - alone)) < 1e-5
-    monkeypatch.setattr(core.ablation.ablator, "CPU_TOKENS_PER_PASS", 1)
+    monkeypatch.setattr(core.transformer.passes.batching, "CPU_TOKENS_PER_PASS", 1)
     small = Ablator(pair.loaded, probe.tokens)
     assert np.nanmax(np.abs(small.token_loss(MANY, "resample") - alone)) < 1e-5
 

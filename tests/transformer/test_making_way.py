@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,11 +13,11 @@ import torch
 from core.ablation.ablator import Ablator
 from core.errors import JobCancelled
 from core.heads import Head
-from core.runtime.jobs import JobControl, JobPool
+from core.runtime.jobs import JobControl, JobPool, current_control, running
+from core.runtime.pass_lock import PassLock, let_go
 from core.settings.modes import Mode
 from core.transformer.loaded import LoadedModel
-from core.transformer.pass_lock import PassLock
-from core.transformer.passes.hooks import Hook, pattern_hook, run_body, z_hook
+from core.transformer.passes.hooks import Hook, attached, pattern_hook, run_body, z_hook
 from tests.helpers.architectures import D_VOCAB, make_pair
 
 SOON = 20
@@ -121,18 +122,19 @@ def test_who_holds_the_model_whole_makes_no_way_and_who_holds_nothing_takes_noth
         threading.Thread(target=take, daemon=True).start()
         return inside.wait(seconds)
 
-    def note() -> None:
-        free.append(taken(SOON))
+    def look() -> None:
+        with let_go() as may:
+            free.append((may, taken(SOON if may else 0.1)))
 
     with lock.passing(), lock.passing():
-        lock.make_way(note)
-        assert free == [True]
+        look()
+        assert free == [(True, True)]
         assert not taken(0.1), "it is held again afterwards"
         with lock:
-            lock.make_way(note)
-            assert free == [True], "held whole: no way was made"
-    lock.make_way(note)
-    assert free == [True, True]
+            look()
+            assert free[1:] == [(False, False)], "held whole: no way was made"
+    look()
+    assert free[2:] == [(True, True)]
 
 
 MODES: tuple[Mode, ...] = ("zero", "mean", "resample", "pattern")
@@ -152,6 +154,47 @@ def test_very_many_sequences_are_taken_some_at_a_time(mode: Mode) -> None:
     assert (max(shapes) <= 4) == (mode != "pattern")
 
 
+@pytest.mark.parametrize("kind", ["between two steps", "while it waits"])
+def test_no_turn_is_given_away_with_a_model_that_the_next_in_line_needs(kind: str) -> None:
+    """As pruning does, whose scores are measured step by step inside hooks."""
+    model = make_pair("gpt2").loaded
+    pool, standing, submitted = JobPool(), threading.Event(), threading.Event()
+    alone = one_pass(model, 2, [], False)
+
+    def holding(control: JobControl) -> str:
+        with attached(model, [(z_hook(0), zeroed)]):
+            standing.set()
+            assert submitted.wait(SOON)
+            if kind == "while it waits":
+                with current_control().waiting():
+                    assert second.wait(SOON)
+            else:
+                current_control().checkpoint()
+        return "done"
+
+    second = threading.Event()
+
+    def other(control: JobControl) -> list[torch.Tensor]:
+        found = one_pass(model, 2, [], False)
+        second.set()
+        return found
+
+    first = pool.submit("holding", holding, background=True)
+    assert standing.wait(SOON)
+    job = pool.submit("other", other)
+    submitted.set()
+    assert all(torch.equal(one, two) for one, two in zip(job.result(SOON), alone, strict=True))
+    assert first.result(SOON) == "done"
+
+
+class LetsGo(JobControl):
+    """Hands on its turn at every step."""
+
+    def checkpoint(self) -> None:
+        with let_go():
+            time.sleep(0.0002)
+
+
 def test_many_passes_at_once_end_and_are_as_alone() -> None:
     """Each stands where others have hooks: one that is removed meanwhile is called once more."""
     model = make_pair("gpt2").loaded
@@ -160,10 +203,11 @@ def test_many_passes_at_once_end_and_are_as_alone() -> None:
 
     def person(rows: int) -> None:
         try:
-            for _ in range(30):
-                found = one_pass(model, rows, [(z_hook(rows % 3), zeroed)], True)
-                if not all(torch.equal(one, two) for one, two in zip(found, alone[rows - 1], strict=True)):
-                    wrong.append(rows)
+            with running(LetsGo()):
+                for _ in range(30):
+                    found = one_pass(model, rows, [(z_hook(rows % 3), zeroed)], True)
+                    if not all(torch.equal(one, two) for one, two in zip(found, alone[rows - 1], strict=True)):
+                        wrong.append(rows)
         except Exception as error:
             wrong.append(error)
 

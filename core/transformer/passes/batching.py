@@ -2,7 +2,7 @@
 
 Both budgets, of memory and of arithmetic, are fixed where memory allows it, so the same request is cut into the same passes,
 and gives the same bits, on every run; only on a machine that is short of memory are the passes smaller. A pass is a step of
-work that nobody can interrupt: on two cores it takes a fraction of a second.
+work: on two cores it takes a fraction of a second.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ WORKING_MEMORY = 1 << 30
 # processor is not faster for each of them.
 CPU_FLOPS_PER_PASS = 5e10
 GPU_FLOPS_PER_PASS = 2e13
+# Rows beyond this many tokens make no matrix product faster, and cost memory.
+CPU_TOKENS_PER_PASS = 2048
+GPU_TOKENS_PER_PASS = 1 << 16
 # Of the memory that is free, what one pass may take: other people's passes need some, too.
 SHARE_OF_FREE = 0.5
 
@@ -55,3 +58,14 @@ def rows_in_memory(model: LoadedModel, n_tokens: int, *, patterns: bool = True, 
             f"{gigabytes(free)} is free: choose a shorter one."
         )
     return max(1, min(WORKING_MEMORY, int(free * SHARE_OF_FREE)) // one)
+
+
+def tokens_per_pass(model: LoadedModel) -> int:
+    """How many tokens of runs side by side one layer takes at once: more would make it no faster."""
+    return GPU_TOKENS_PER_PASS if model.device.type == "cuda" else CPU_TOKENS_PER_PASS
+
+
+def runs_side_by_side(model: LoadedModel, sequences: int, n_tokens: int, *, patterns: bool) -> int:
+    """How many runs of so many sequences go through a layer at once; raises as `rows_in_memory`."""
+    by_speed = tokens_per_pass(model) // (sequences * n_tokens)
+    return max(1, min(by_speed, rows_in_memory(model, n_tokens, patterns=patterns) // sequences))

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,6 +18,7 @@ from core.errors import BadInput
 from core.runtime.jobs import current_control
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
+from core.transformer.passes.fused import Engine
 from core.transformer.passes.fused_attention import HeadsFirst, Seen, each_layer
 from core.transformer.passes.hooks import (
     Body,
@@ -34,7 +34,6 @@ from core.transformer.passes.hooks import (
 from core.transformer.passes.prefix import Prefix, continuing, remembering
 
 Z = Float[Tensor, "batch tokens n_heads d_head"]
-Engine = Literal["fused", "hooks"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Blocks:
         prefixes: list[Prefix] = []
         first = 0 if self._after is None else self._after.n_tokens
         for start in range(0, len(self._tokens), size):
-            self._model.lock.make_way(current_control().checkpoint)
+            current_control().checkpoint()
             rows = self._tokens[start : start + size]
             prefix = None if keep is None else Prefix(keep.n_tokens)
             after = None if self._after is None else self._after.of(slice(start, start + size))

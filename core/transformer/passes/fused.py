@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -17,9 +18,10 @@ from torch import Tensor
 from core.transformer.anatomy import trial_ids
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused_attention import ExplicitAttention, NotFused, Seen, each_layer
-from core.transformer.passes.hooks import pattern_hook, run_body
+from core.transformer.passes.hooks import hooks_attached, pattern_hook, run_body
 from core.transformer.passes.prefix import Prefix, continuing, remembering
 
+Engine = Literal["fused", "hooks"]
 # Rows of the pattern that are compared, the last always among them.
 ROWS = 8
 # Beyond so many tokens whole patterns take gigabytes: cells are then compared at this length, and at the full length the end,
@@ -76,6 +78,27 @@ def first_half(n_tokens: int) -> int:
 def can_fuse(model: LoadedModel, n_tokens: int) -> bool:
     """Whether the fast pass gives what the model's own eager attention gives on sequences of `n_tokens`."""
     return agreement(model, n_tokens).agrees
+
+
+@dataclass(frozen=True)
+class Way:
+    """How passes of some length are made. patterns: whether whole patterns are made. continues: as of `Agreement`."""
+
+    engine: Engine
+    patterns: bool
+    continues: bool
+
+
+def way_of(model: LoadedModel, n_tokens: int, engine: Engine | None = None) -> Way:
+    """The fast way where it was found to agree with the other; inside attached hooks the other, for only that sees them.
+
+    engine: which one is asked for, whatever was found.
+    """
+    found = None if engine == "hooks" or hooks_attached() else agreement(model, n_tokens)
+    fused = engine == "fused" or (found is not None and found.agrees)
+    if not fused or found is None:
+        return Way("fused" if fused else "hooks", patterns=not fused, continues=False)
+    return Way("fused", found.explicit, found.continues)
 
 
 def agreement(model: LoadedModel, n_tokens: int) -> Agreement:

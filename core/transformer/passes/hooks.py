@@ -235,7 +235,7 @@ def _making_way(model: LoadedModel, place: nn.Module, makes_way: bool) -> Iterat
 
     def between(*_: Any) -> None:
         if threading.get_ident() == own:
-            model.lock.make_way(checkpoint)
+            checkpoint()
 
     handles = [block.register_forward_pre_hook(between) for block in model.blocks(place)] if makes_way else []
     try:

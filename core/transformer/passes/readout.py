@@ -130,7 +130,8 @@ def over_targets(
     step = max(1, LOGITS_AT_ONCE // model.card.d_vocab)
     checkpoint, parts = current_control().checkpoint, []
     for at in range(0, len(flat), step):
-        model.lock.make_way(checkpoint)
+        if at:
+            checkpoint()
         parts.append(read(logits_from(model, flat[at : at + step], capped=capped), wanted[at : at + step]))
     found: Float[Tensor, "batch targets *what"] = torch.cat(parts).unflatten(0, (len(tokens), -1))
     return found
