@@ -107,7 +107,8 @@ def fit_view(view: View, identity: ModelIdentity) -> tuple[View, list[str]]:
         notes.append(f"Length {request.length} does not fit {card.name}: it is now {longest}, the longest that does.")
         request = replace(request, length=longest)
     text, room = view.text, min(MAX_WINDOW_LENGTH, vocabulary.n_ctx - 1)
-    if text.length > room >= MIN_WINDOW_LENGTH:
+    # Nobody has asked for the default: where windows are made, it is as long as fits.
+    if text.length > room >= MIN_WINDOW_LENGTH and text.length != TextChoice().length:
         notes.append(f"Windows of {text.length} tokens do not fit {card.name}: they now have {room}.")
         text = replace(text, length=room)
     row = view.row

@@ -19,7 +19,7 @@ from core.runtime.store import Stored
 from core.settings.cost import expected_seconds
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
-from core.settings.text_choice import OFFERED, PASTED, TextChoice
+from core.settings.text_choice import MIN_WINDOW_LENGTH, OFFERED, PASTED, TextChoice
 from core.text.corpus import Corpus, built_in_corpus, offered_corpus, pasted_corpus
 from core.text.natural_scores import Edges, NaturalScores
 from core.text.windows import TextWindows, WindowOptions, windows_of
@@ -45,7 +45,10 @@ def chosen_windows_of(subject: Subject, choice: TextChoice) -> TextWindows:
         corpus = offered_corpus(choice.corpus.removeprefix(OFFERED), choice.column)
     else:
         corpus = built_in_corpus(choice.corpus, words=own_words(identity))
-    return text_windows(subject, corpus, choice.windows, choice.length)
+    # The default is as long as fits; any other length is a person's own, and is refused with the reason.
+    room = identity.card.n_ctx - 1
+    length = min(choice.length, room) if choice.length == TextChoice().length and room >= MIN_WINDOW_LENGTH else choice.length
+    return text_windows(subject, corpus, choice.windows, length)
 
 
 def text_windows(subject: Subject, corpus: Corpus, windows: int, length: int) -> TextWindows:

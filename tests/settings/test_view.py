@@ -9,33 +9,22 @@ from core.settings.experiment import Experiment
 from core.settings.provenance import measured_on
 from core.settings.request import Request
 from core.settings.subject import Subject
-from core.settings.text_choice import TextChoice
 from core.settings.view import RowChoice, View, fit_view
 from tests.helpers.identity import TINY
-
-# The tiny model has no room for the default.
-SHORT_WINDOWS = TextChoice(length=32)
 
 
 @pytest.mark.parametrize(
     "view, said",
     [
-        (View(text=SHORT_WINDOWS, request=Request("tiny", length=32)), "is now 31"),
-        (View(text=SHORT_WINDOWS, request=Request("tiny", token_range=(2, 20), length=25)), "is now 18"),
-        (View(text=SHORT_WINDOWS, request=Request("tiny", token_range=(50, 101), length=5)), "whole vocabulary"),
-        (View(text=SHORT_WINDOWS, request=Request("tiny", token_range=(0, 2), length=5)), "whole vocabulary"),
-        (View(text=SHORT_WINDOWS, request=Request("tiny", length=5), head=Head(3, 0)), "no head L3H0"),
-        (View(text=SHORT_WINDOWS, request=Request("tiny", length=5), head=Head(0, 4)), "no head L0H4"),
+        (View(Request("tiny", length=32)), "is now 31"),
+        (View(Request("tiny", token_range=(2, 20), length=25)), "is now 18"),
+        (View(Request("tiny", token_range=(50, 101), length=5)), "whole vocabulary"),
+        (View(Request("tiny", token_range=(0, 2), length=5)), "whole vocabulary"),
+        (View(Request("tiny", length=5), head=Head(3, 0)), "no head L3H0"),
+        (View(Request("tiny", length=5), head=Head(0, 4)), "no head L0H4"),
+        (View(Request("tiny", length=5, sequences=3), row=RowChoice(sequence=3)), "is now 2, the last one"),
         (
-            View(text=SHORT_WINDOWS, request=Request("tiny", length=5, sequences=3), row=RowChoice(sequence=3)),
-            "is now 2, the last one",
-        ),
-        (
-            View(
-                text=SHORT_WINDOWS,
-                request=Request("tiny", length=5),
-                experiment=Experiment(heads=(Head(0, 1), Head(0, 4), Head(3, 1))),
-            ),
+            View(Request("tiny", length=5), experiment=Experiment(heads=(Head(0, 1), Head(0, 4), Head(3, 1)))),
             "tiny has no L0H4,L3H1: taken out",
         ),
     ],
@@ -50,8 +39,7 @@ def test_what_does_not_fit_the_model_is_corrected(view: View, said: str) -> None
 
 def test_what_fits_is_left_as_it_is() -> None:
     view = View(
-        text=SHORT_WINDOWS,
-        request=Request("tiny", length=31, sequences=3, token_range=(2, 100), bos="always"),
+        Request("tiny", length=31, sequences=3, token_range=(2, 100), bos="always"),
         head=Head(2, 3),
         experiment=Experiment(heads=(Head(0, 1), Head(2, 3))),
         row=RowChoice("control", sequence=2),
@@ -61,14 +49,14 @@ def test_what_fits_is_left_as_it_is() -> None:
 
 def test_of_many_heads_that_the_model_lacks_a_few_are_named() -> None:
     experiment = Experiment(heads=(Head(1, 1), *(Head(7, head) for head in range(6))))
-    fitted, [note] = fit_view(View(text=SHORT_WINDOWS, request=Request("tiny", length=5), experiment=experiment), TINY)
+    fitted, [note] = fit_view(View(Request("tiny", length=5), experiment=experiment), TINY)
     assert fitted.experiment.heads == (Head(1, 1),)
     assert "L7H0,L7H1,L7H2,L7H3 and more" in note
 
 
 def test_a_model_without_bos_cannot_always_have_one() -> None:
     without = replace(TINY, bos_token_id=None, prepends_bos=False)
-    fitted, notes = fit_view(View(text=SHORT_WINDOWS, request=Request("tiny", length=5, bos="always")), without)
+    fitted, notes = fit_view(View(Request("tiny", length=5, bos="always")), without)
     assert fitted.request.bos == "auto"
     assert "has no BOS token" in notes[0]
 
