@@ -91,7 +91,7 @@ def text_rows(card: HeadCard) -> list[Row]:
     for name, twin in _ON_TEXT.items():
         measured = found.measured(name)
         number = at(measured, card.head)
-        beside = "" if twin is None else f"; on random tokens {unsigned(random.get(twin, math.nan))}"
+        beside = f"; on random tokens {unsigned(random.get(twin, math.nan))}"
         row = _row(TEXT, TITLES[name], MEANINGS[name] + beside, unsigned(number.value), interval(number.low, number.high))
         if name == "natural_induction":
             controls = [float(found.mean(control)[card.head]) for control in ("distance_control", "key_control")]
