@@ -13,6 +13,7 @@ from transformer_lens.model_bridge.sources.native.model import NativeModel
 
 import core.ablation.ablator
 import core.transformer.passes.batching
+import core.transformer.passes.fused
 import core.transformer.passes.hooks
 import core.transformer.passes.readout
 from core.ablation.ablator import Ablator, derangement
@@ -337,7 +338,7 @@ def test_a_model_whose_blocks_cannot_be_run_alone_gets_whole_passes(monkeypatch)
     probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=11, sequences=2))
     expected = Ablator(pair.loaded, probe.tokens).token_loss(MANY, "resample")
     monkeypatch.setattr(core.ablation.ablator, "can_resume", lambda model: False)
-    monkeypatch.setattr(core.ablation.ablator, "agreement", lambda model, n_tokens: Agreement(False, 0.0))
+    monkeypatch.setattr(core.transformer.passes.fused, "agreement", lambda model, n_tokens: Agreement(False, 0.0))
     ablator = Ablator(pair.loaded, probe.tokens)
     monkeypatch.setattr(Blocks, "run", None)
     assert np.nanmax(np.abs(ablator.token_loss(MANY, "resample") - expected)) < 2e-5
