@@ -15,6 +15,7 @@ from core.ui.panels.verdicts import (
     interval_panel,
     map_panel,
     nominee_panel,
+    on_text,
     placebo_panel,
     sentences,
     shown,
@@ -47,6 +48,7 @@ def verdicts(page: Page) -> None:
     found = shown(page, judged, unexplained(page, judged))
     with place:
         sentences(found)
+        on_text(page, judged)
     nominee_panel(found)
     left, right = (st.container(), st.container()) if page.look.large else st.columns([1, 1], gap="large")
     with left:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jaxtyping import config
@@ -61,3 +62,18 @@ def _store_at(folder: Path) -> Iterator[Path]:
         # Finished jobs answer for what they measured, as a store does.
         patch.setattr(jobs, "_default_pool", None)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """The machine's Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.helpers.browser import FLAGS, find_browser
+
+    found = find_browser()
+    assert found is not None, "no Chromium was found: `make browser` brings one in"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, headless=True, args=FLAGS)
+        yield chromium
+        chromium.close()

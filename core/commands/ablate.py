@@ -44,10 +44,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def text(result: dict[str, Any]) -> str:
     """Before, after, and beside it the other sets."""
     clean, ablated, baseline = result["loss"]["clean"], result["loss"]["ablated"], result["baseline"]
-    effect, logits = result["total_effect"], result["total_effect"]["logits"]
+    heads, effect, logits = result["heads"], result["total_effect"], result["total_effect"]["logits"]
     lines = [
-        f"{result['model']['name']}, {result['mode']} ablation of {len(result['heads'])} heads: "
-        f"{', '.join(result['heads']) or 'none'}",
+        f"{result['model']['name']}, {result['mode']} ablation of {len(heads)} {'head' if len(heads) == 1 else 'heads'}: "
+        f"{', '.join(heads) or 'none'}",
         f"second copy {clean['second_copy']:.2f} -> {ablated['second_copy']:.2f} nats "
         f"(gain lost {result['gain_lost']:.2f}); first copy {clean['first_copy']:.2f} -> {ablated['first_copy']:.2f}",
     ]

@@ -36,10 +36,10 @@ def text(result: dict[str, Any]) -> str:
     measured = np.asarray(result["measured"])
     low, high = np.asarray(result["low"], float), np.asarray(result["high"], float)
     effect = np.where(measured, np.asarray(result["effect"], float), np.nan)
+    shown = [head for head in ranked(np.abs(effect))[:SHOWN] if measured[head]]
     lines = [
         f"{result['model']['name']}, {result['mode']} ablation of each head alone, {measured.sum()} of {measured.size} heads "
-        "measured; change in second-copy loss (nats), 95 % interval over sequences"
+        f"measured; change in second-copy loss (nats), 95 % interval over sequences, of the {len(shown)} largest:"
     ]
-    shown = [head for head in ranked(np.abs(effect))[:SHOWN] if measured[head]]
     lines += [f"{head.name:8} {effect[head]:+.3f}  {low[head]:+.3f} to {high[head]:+.3f}" for head in shown]
     return "\n".join(lines)

@@ -47,6 +47,7 @@ def text(result: dict[str, Any]) -> str:
     if found["state"] == "absent":
         lines.append("The model does not do induction here, so head labels are unreliable.")
     lines += [f"warning: {warning}" for warning in probe["warnings"]]
+    lines.append("the highest heads of each score:")
     for name, score in ALL_SCORES.items():
         if result["scores"][name] is not None:
             values = np.asarray(result["scores"][name])

@@ -17,8 +17,8 @@ from core.settings.subject import Subject
 from core.settings.view import View
 from core.sharing.facts import Facts, behaviour_facts, envelope, loss_facts, verdict_facts
 from core.stats import Number
+from core.text.measures import MEANINGS, TITLES
 from core.text.tables import at, head_measures
-from core.text.words import MEANINGS, TITLES
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 

@@ -22,12 +22,16 @@ from core.attention.words import withheld_sentence
 from core.errors import BadInput, Withheld
 from core.quantities.comparison import Axis
 from core.quantities.imported import Imported
-from core.quantities.table import QUANTITIES, Quantity
+from core.quantities.table import ON_TEXT, QUANTITIES, Quantity
 from core.settings.cost import PASSES_OF_ONE_SET, PASSES_OF_SENSITIVITY, expected_seconds
 from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import Mode
 from core.settings.subject import Subject
+from core.settings.text_choice import TextChoice
 from core.stats import UNKNOWN, Number, student_intervals
+from core.text.cached import chosen_windows_of, natural_scores, text_seconds
+from core.text.natural_scores import NaturalScores
+from core.text.windows import TextWindows
 from core.verdicts.cached import judge, verdict_seconds
 from core.verdicts.judgement import Judgement
 
@@ -154,6 +158,17 @@ def _read_copying(quantity: Quantity, found: PatchedCopying, asked: Asked) -> Ax
     return _axis(quantity, changes.mean(-1), student_intervals(changes))
 
 
+def _text_windows(asked: Asked) -> TextWindows:
+    """The text that the Text page opens with: a comparison has no choice of texts of its own."""
+    return chosen_windows_of(asked.subject, TextChoice())
+
+
+def _read_text(quantity: Quantity, found: NaturalScores, asked: Asked) -> Axis:
+    name = quantity.name.removeprefix(ON_TEXT)
+    measured = found.measured(name)
+    return _axis(quantity, measured.value, (measured.low, measured.high), found.chance.get(name))
+
+
 def _read_place(quantity: Quantity, scores: HeadScores, asked: Asked) -> Axis:
     exists = ~np.isnan(scores.mean("induction"))
     return _axis(quantity, np.where(exists, np.arange(scores.n_layers)[:, None], np.nan))
@@ -215,6 +230,12 @@ SOURCES: dict[str, Source] = {
         _read_copying,
         "Putting single heads into runs with nothing to copy: words of several tokens",
         lambda asked: copying_seconds(asked.subject),
+    ),
+    "text": Source(
+        lambda asked: natural_scores(asked.subject, _text_windows(asked)),
+        _read_text,
+        "Reading windows of text",
+        lambda asked: text_seconds(asked.subject, _text_windows(asked)),
     ),
     "verdicts": Source(
         lambda asked: judge(asked.subject, floor=asked.floor, mode=asked.mode),

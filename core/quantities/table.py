@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.attention.scores import ALL_SCORES, SECOND_STEP
+from core.text.measures import MEANINGS, TITLES
 
 # What a person brought: numbers of a paper, or of another tool.
 IMPORTED = "imported"
@@ -42,11 +43,32 @@ def _scores() -> list[Quantity]:
     ]
 
 
+def _on_text() -> list[Quantity]:
+    """The measures on real text; those that random tokens have, too, under a name of their own."""
+    units = {"entropy": "share of the largest entropy", "distance": "tokens"}
+    return [
+        Quantity(
+            name if name in _TEXT_ALONE else f"{ON_TEXT}{name}",
+            TITLES[name] if name in _TEXT_ALONE else f"{TITLES[name]}, on text",
+            MEANINGS[name].replace("`", "“", 1).replace("`", "”"),
+            units.get(name, "share of attention"),
+            "text",
+            None if name == "distance" else (-1.0, 1.0) if name == "lift" else (0.0, 1.0),
+            name == "lift",
+        )
+        for name in TITLES
+    ]
+
+
+# Before the names of measures that a probe of random tokens has, too.
+ON_TEXT = "text_"
+_TEXT_ALONE = ("natural_induction", "distance_control", "key_control", "lift", "headvis")
 _SHARE = (0.0, 1.0)
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
         *_scores(),
+        *_on_text(),
         Quantity(
             "induction_control",
             "Induction on fresh tokens",

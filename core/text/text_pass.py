@@ -124,7 +124,7 @@ class _Reading:
             def hook(layer: int) -> Hook:
                 return pattern_hook(layer), lambda pattern: read(layer, pattern, None, None)
 
-            return run_body(self._model, batch, [hook(layer) for layer in self._layers]).final
+            return run_body(self._model, batch, [hook(layer) for layer in self._layers], makes_way=True).final
         order = iter(self._layers)
 
         def see(attention: Seen) -> None:
@@ -135,7 +135,7 @@ class _Reading:
                 pattern, logs = explicit_pattern(attention)
                 read(next(order), pattern, norms, logs)
 
-        return fused_body(self._model, batch, see)
+        return fused_body(self._model, batch, see, makes_way=True)
 
     def scores(self) -> NaturalScores:
         """What the windows that were read come to."""

@@ -15,9 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
-
-from tests.helpers.browser import FLAGS, find_browser
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -104,17 +102,6 @@ def fresh_server(store: Path, server: str) -> Iterator[str]:
     """The address of a server that nobody has visited yet; results that were measured before are at hand."""
     with running_server(store) as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """The machine's Chromium."""
-    found = find_browser()
-    assert found is not None, "no Chromium was found: `make browser` brings one in"
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, headless=True, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @dataclass

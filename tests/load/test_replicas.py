@@ -21,13 +21,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Error, expect, sync_playwright
+from playwright.sync_api import Browser, Error, expect
 from watchdog.events import FileMovedEvent, FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from websockets.exceptions import InvalidStatus
 
 from tests.browser.conftest import free_port, running_server
-from tests.helpers.browser import FLAGS, find_browser
 from tests.helpers.nginx import MISSING, find_nginx
 from tests.helpers.visitor import Visitor
 
@@ -321,52 +320,42 @@ def test_visitors_who_were_sent_on_bring_no_models_in(gateway: Gateway) -> None:
 
 
 @pytest.mark.browser
-def test_every_page_is_drawn_under_the_policy(gateway: Gateway) -> None:
+def test_every_page_is_drawn_under_the_policy(gateway: Gateway, browser: Browser) -> None:
     """In Chromium, by the password: nothing is refused by the policy, nothing leaves, the websocket is let in, too."""
-    # In a thread of its own: the browser tests of this process may have a Chromium open in this one.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(_pages_under_the_policy, gateway).result()
-
-
-def _pages_under_the_policy(gateway: Gateway) -> None:
-    found = find_browser()
-    assert found is not None, "no Chromium was found: `make browser` brings one in"
     complaints: list[str] = []
     requests: list[str] = []
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, headless=True, args=FLAGS)
-        context = chromium.new_context(http_credentials={"username": NAME, "password": PASSWORD}, accept_downloads=True)
-        page = context.new_page()
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "console",
-            lambda message: (
-                complaints.append(message.text)
-                if message.type == "error" and "/_stcore/" not in message.location.get("url", "")
-                else None
-            ),
-        )
-        asked = "model=two-layer&length=20&sequences=3&head=L1H0"
-        for name, heading in (
-            ("", "HeadScope"),
-            ("Heads", "Heads of"),
-            ("Attention", "Attention of"),
-            ("Ablation", "Ablation"),
-            ("Verdicts", "Verdicts"),
-        ):
-            page.goto(f"{gateway.address}/{name}?{asked}")
-            expect(page.get_by_role("heading", name=heading).first).to_be_visible(timeout=90_000)
-            expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=90_000)
-            if name in ("Heads", "Ablation"):
-                expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)
-            if name == "Attention":
-                expect(page.frame_locator("iframe").locator("#pattern canvas")).to_be_visible(timeout=60_000)
-        # And the policy is in force: what is elsewhere is not reached.
-        with pytest.raises(Error):
-            page.evaluate("() => fetch('https://elsewhere.example/')")
-        assert any("Content Security Policy" in text for text in complaints)
-        chromium.close()
+    context = browser.new_context(http_credentials={"username": NAME, "password": PASSWORD}, accept_downloads=True)
+    page = context.new_page()
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text)
+            if message.type == "error" and "/_stcore/" not in message.location.get("url", "")
+            else None
+        ),
+    )
+    asked = "model=two-layer&length=20&sequences=3&head=L1H0"
+    for name, heading in (
+        ("", "HeadScope"),
+        ("Heads", "Heads of"),
+        ("Attention", "Attention of"),
+        ("Ablation", "Ablation"),
+        ("Verdicts", "Verdicts"),
+    ):
+        page.goto(f"{gateway.address}/{name}?{asked}")
+        expect(page.get_by_role("heading", name=heading).first).to_be_visible(timeout=90_000)
+        expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=90_000)
+        if name in ("Heads", "Ablation"):
+            expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=60_000)
+        if name == "Attention":
+            expect(page.frame_locator("iframe").locator("#pattern canvas")).to_be_visible(timeout=60_000)
+    # And the policy is in force: what is elsewhere is not reached.
+    with pytest.raises(Error):
+        page.evaluate("() => fetch('https://elsewhere.example/')")
+    assert any("Content Security Policy" in text for text in complaints)
+    context.close()
     assert [text for text in complaints if "elsewhere.example" not in text] == []
     assert {url for url in requests if not url.startswith((gateway.address, "data:", "blob:"))} <= {
         "https://elsewhere.example/"

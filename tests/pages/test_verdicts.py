@@ -16,8 +16,11 @@ from core.heads import Head
 from core.models.built_in.circuit_spec import standard_spec
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
-from core.verdicts.cached import judge, nominees
+from core.settings.text_choice import TextChoice
+from core.text.cached import chosen_windows_of
+from core.verdicts.cached import judge, judged_on_text, nominees
 from core.verdicts.tables import verdict_rows
+from core.verdicts.text_words import answer_sentence, outlier_sentences
 from core.verdicts.words import effects_words, nominee_sentence, ordered, sentence, stability_words, worth_a_sentence
 from tests.helpers.app import SHORT, figures, open_page, said
 
@@ -158,3 +161,16 @@ def test_a_head_that_does_not_exist_has_an_empty_cell() -> None:
     cells = figure.data[0].z
     assert np.isnan(cells[0, 1]) and not np.isnan(np.delete(cells.ravel(), 1)).any()
     assert "L0H1" not in figure.data[-1].customdata and len(figure.data[-1].x) == 7
+
+
+def test_what_heads_do_on_text_stands_beside_what_they_are_called() -> None:
+    subject = subject_for("two-layer")
+    windows = chosen_windows_of(subject, TextChoice())
+    link = "Is it the same head on real text?"
+    at = verdicts(model="two-layer")
+    assert link in [each.proto.label for each in at.main.get("page_link")]
+    found = judged_on_text(subject, windows)
+    at = verdicts(model="two-layer")
+    texts = " ".join(str(part.value) for part in at.markdown).replace("\\", "")
+    for line in (answer_sentence(found), *outlier_sentences(found)):
+        assert line in texts

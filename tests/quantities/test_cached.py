@@ -21,7 +21,9 @@ from core.quantities.table import QUANTITIES
 from core.runtime.cache import if_cached
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.settings.text_choice import TextChoice
 from core.stats import student_intervals
+from core.text.cached import chosen_windows_of, natural_scores
 from core.verdicts.cached import judge
 from core.verdicts.tables import verdict_rows
 
@@ -49,6 +51,15 @@ def test_scores_are_the_scores_with_their_interval_and_chance(name: str) -> None
     np.testing.assert_allclose(axis.values, scores.mean(name), rtol=1e-6)
     np.testing.assert_allclose([axis.low, axis.high], student_intervals(scores.sequences(name)), rtol=1e-6)
     np.testing.assert_allclose(axis.chance, scores.chance(name))
+
+
+def test_measures_on_text_are_the_text_pages() -> None:
+    found = natural_scores(SUBJECT, chosen_windows_of(SUBJECT, TextChoice()))
+    for name, measure in (("natural_induction", "natural_induction"), ("lift", "lift"), ("text_sink", "sink")):
+        axis, measured = obtained(name, ASKED), found.measured(measure)
+        np.testing.assert_allclose([axis.values, axis.low, axis.high], [measured.value, measured.low, measured.high])
+    np.testing.assert_allclose(obtained("natural_induction", ASKED).chance, found.chance["natural_induction"])
+    assert not np.allclose(obtained("text_sink", ASKED).values, obtained("sink", ASKED).values)
 
 
 def test_effects_are_the_causal_maps_in_the_mode_asked_for() -> None:

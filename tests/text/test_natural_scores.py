@@ -314,8 +314,9 @@ def test_what_there_is_so_far_is_shown_and_work_yields_between_batches(monkeypat
     monkeypatch.setattr(text_pass, "rows_per_pass", lambda *_: 2)
     control, tokens = Watching(), text_like(20, 40)
     with running(control):
-        whole = measure_text(adopt(made("grouped")), tokens, b=1)
-    assert control.steps == 10 and [found.n_windows for found in control.shown] == [8, 16]
+        whole = measure_text(model := adopt(made("grouped")), tokens, b=1)
+    # Ten batches: one step at the beginning of each, and one at each of its blocks.
+    assert control.steps == 10 * (1 + model.card.n_layers) and [found.n_windows for found in control.shown] == [8, 16]
     for found in control.shown:
         part = whole.of(np.arange(found.n_windows))
         assert np.allclose(found.lift.value, part.lift.value, equal_nan=True)

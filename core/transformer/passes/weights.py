@@ -100,7 +100,9 @@ def norm_of(model: LoadedModel, name: str) -> Norm:
             with model.lock:
                 known[name] = norm_as_it_acts(model.module.get_submodule(name), model.anatomy.d_model, model.device)
         except (ValueError, RuntimeError, TypeError) as error:
-            raise _withheld(model, f"its {name} is not a norm of a known kind") from error
+            odd = model.anatomy.d_model % 2 and "odd width" in str(error)
+            why = "is of an odd width, at which its scale cannot be read" if odd else "is not a norm of a known kind"
+            raise _withheld(model, f"its {name} {why}") from error
     return known[name]
 
 

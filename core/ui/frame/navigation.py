@@ -39,14 +39,24 @@ SENSITIVITY = PageLink("pages/9_Sensitivity.py", "Sensitivity", ":material/tune:
 HEAD_CARD = PageLink("pages/10_Head_card.py", "Head card", ":material/badge:", "what is this one head?")
 TEXT = PageLink("pages/11_Text.py", "Text", ":material/menu_book:", "is it the same head on real text?")
 COMPARE = PageLink("pages/12_Compare.py", "Compare", ":material/scatter_plot:", "do two numbers say the same of heads?")
-PAGES = (HEADS, ATTENTION, ABLATION, CAUSAL_MAP, SWEEP, VERDICTS, CIRCUITS, REPORT, SENSITIVITY, HEAD_CARD, TEXT, COMPARE)
+GROUPS = (
+    ("Look", (HEADS, ATTENTION)),
+    ("Remove", (ABLATION, CAUSAL_MAP, SWEEP)),
+    ("Conclude", (VERDICTS, HEAD_CARD, CIRCUITS)),
+    ("Wider", (TEXT, COMPARE, SENSITIVITY)),
+    ("The report", (REPORT,)),
+)
+PAGES = tuple(page for _, pages in GROUPS for page in pages)
 
 
 def navigation() -> None:
-    """The pages in the sidebar, in order."""
-    st.markdown("### HeadScope")
-    for page in (HOME, *PAGES):
-        page.link()
+    """The pages in the sidebar, by what one does there."""
+    HOME.link()
+    for group, pages in GROUPS:
+        with st.container(gap=None):
+            st.caption(group)
+            for page in pages:
+                page.link()
 
 
 def questions() -> None:
@@ -58,6 +68,11 @@ def questions() -> None:
 def see_where_it_looks() -> None:
     """From a picked head to its attention."""
     ATTENTION.link("See where it looks")
+
+
+def see_real_text() -> None:
+    """From what heads do on random tokens to what they do on text."""
+    TEXT.link("Is it the same head on real text?")
 
 
 def open_its_card() -> None:

@@ -63,7 +63,7 @@ def draw_sidebar() -> Page:
         problem = error
     identity = None if subject is None else subject.identity
     with st.sidebar:
-        navigation()
+        st.markdown("### HeadScope")
         pick_model(view.request.model)
         if identity is not None and identity.card.name != view.request.model:
             # An address may be written by hand: capitals, an alias.
@@ -72,6 +72,7 @@ def draw_sidebar() -> Page:
         _probe_controls(identity)
         badge = None if subject is None else conformance_badge(subject)
         st.toggle("Large text", key=LARGE_TEXT, persist_state="session", help="For a projector: larger text everywhere.")
+        navigation()
     write_address(view)
     if subject is None:
         raise problem or AssertionError("no subject and no reason")

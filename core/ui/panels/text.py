@@ -42,10 +42,11 @@ from core.sharing.commands import text_command
 from core.sharing.text_facts import text_facts
 from core.text.cached import likeness, natural_scores, text_seconds
 from core.text.corpus import BUILT_IN, TEXTS, offered_texts
+from core.text.measures import MEANINGS, TITLES
 from core.text.natural_scores import LAGS, SHOWN, NaturalScores
 from core.text.tables import edge_rows, head_measures, natural_rows
 from core.text.windows import TextWindows
-from core.text.words import MEANINGS, TITLES, loss_sentence, pairs_sentence, so_far_sentence, too_few_sentence, windows_words
+from core.text.words import loss_sentence, pairs_sentence, so_far_sentence, too_few_sentence, windows_words
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.frame.navigation import open_its_card
 from core.ui.frame.page import Page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,6 +12,7 @@ import streamlit as st
 from core.attention.head_scores import HeadScores
 from core.attention.scores import PLACEBO_SHIFTS
 from core.attention.tables import Row
+from core.errors import BadInput
 from core.figures.base.memo import drawn
 from core.figures.verdicts import (
     contrast_intervals,
@@ -20,20 +22,25 @@ from core.figures.verdicts import (
     label_map,
     placebo_bars,
 )
+from core.runtime.cache import if_cached
 from core.settings.experiment import MAX_EFFECT_FLOOR
 from core.settings.provenance import measured_on
 from core.sharing.commands import call_command, score_command
 from core.sharing.facts import call_facts, score_facts
+from core.text.cached import chosen_windows_of
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.components.results import nominees_of
+from core.ui.frame.navigation import see_real_text
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import errors_as_sentences, verbatim
+from core.verdicts.cached import judged_on_text
 from core.verdicts.judgement import Judgement
 from core.verdicts.labels import MATCHING
 from core.verdicts.nominees import Nominee
 from core.verdicts.roles import DELTA
 from core.verdicts.significance import SIGNIFICANCE
 from core.verdicts.tables import NUMBERS, placebo_rows, verdict_rows
+from core.verdicts.text_words import answer_sentence, outlier_sentences
 from core.verdicts.words import (
     effects_words,
     judged_on,
@@ -155,6 +162,18 @@ def sentences(found: Shown) -> None:
     for said in (effects_words(judged), stability_words(judged)):
         if said:
             st.caption(verbatim(said))
+
+
+def on_text(page: Page, judged: Judgement) -> None:
+    """Which of the heads do it on text, too, where that was measured; and the way there."""
+    known = None
+    with suppress(BadInput):  # a model without a tokenizer has no text: the page itself says so
+        windows = chosen_windows_of(page.subject, page.view.text)
+        known = if_cached(partial(judged_on_text, page.subject, windows, judged.floor))
+    if known is not None:
+        st.markdown(verbatim(answer_sentence(known)))
+        st.markdown("\n".join(f"- {verbatim(sentence)}" for sentence in outlier_sentences(known)))
+    see_real_text()
 
 
 def nominee_panel(found: Shown) -> None:
