@@ -8,7 +8,7 @@ from typing import Any
 
 from core.attention.scores import ALL_SCORES
 from core.attention.words import state_word
-from core.commands.options import add_mode, fraction, subject_from
+from core.commands.options import add_mode, add_text_choice, fraction, subject_from, text_choice_from
 from core.errors import BadInput
 from core.head_card.cached import checked_head, head_card
 from core.head_card.tables import card_facts
@@ -22,9 +22,7 @@ from core.head_card.words import (
 )
 from core.heads import head_set, parse_heads
 from core.settings.experiment import EFFECT_FLOOR, Experiment
-from core.settings.text_choice import DEFAULT_CORPUS, DEFAULT_WINDOW_LENGTH, DEFAULT_WINDOWS, PASTED, TextChoice
 from core.settings.view import DEFAULT_THRESHOLD, View
-from core.text.corpus import BUILT_IN
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=fraction, default=DEFAULT_THRESHOLD, metavar="T", help="its set: the heads above T")
     parser.add_argument("--set", type=parse_heads, metavar="L1H0,...", help="its set, by name instead of by threshold")
     parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="a head is called if its interval is above")
-    parser.add_argument("--corpus", default=DEFAULT_CORPUS, help=f"the built-in text: {DEFAULT_CORPUS}, {', '.join(BUILT_IN)}")
-    parser.add_argument("--column", default="text", help="the column of a table of texts that holds the text")
-    parser.add_argument("--text", metavar="TEXT", help="the text itself, instead of a corpus")
-    parser.add_argument("--windows", type=int, default=DEFAULT_WINDOWS, metavar="N", help="how many windows of it")
-    parser.add_argument("--window-length", type=int, default=DEFAULT_WINDOW_LENGTH, metavar="T", help="tokens in each")
+    add_text_choice(parser)
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with live figures that needs no network")
 
 
@@ -59,13 +53,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             heads=head_set(options.set or (), subject.card.n_layers, subject.card.n_heads),
             effect_floor=options.floor,
         ),
-        text=TextChoice(
-            options.corpus if options.text is None else PASTED,
-            options.column,
-            options.text or "",
-            options.windows,
-            options.window_length,
-        ),
+        text=text_choice_from(options),
     )
     checked_head(subject, view)
     if options.html is not None:

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from core.commands.options import add_mode, fraction, subject_from
-from core.heads import Head
+from core.commands.options import add_mode, add_text_choice, fraction, subject_from, text_choice_from
+from core.errors import BadInput
+from core.heads import Head, check_head, parse_heads
 from core.numbers import unsigned
 from core.quantities.cached import Asked, obtained
 from core.quantities.comparison import compare
@@ -24,12 +25,15 @@ SHOWN = 10
 def configure(parser: argparse.ArgumentParser) -> None:
     """Which quantities, and the file of a person's own numbers."""
     add_mode(parser, baselines=False)
+    add_text_choice(parser)
     names, default = list(QUANTITIES), View().axes
     listed = ", ".join(names)
     parser.add_argument("--x", choices=names, default=default.x, metavar="NAME", help=f"one of {listed}")
     parser.add_argument("--y", choices=names, metavar="NAME", help="as --x; by default the imported numbers, if there are any")
     parser.add_argument("--colour", choices=names, metavar="NAME", help="a third one, as --x")
     parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="of verdicts: contrasts must be above this")
+    reading = "of compositions and path patching: the head that reads what the others wrote"
+    parser.add_argument("--head", type=parse_heads, metavar="L5H7", help=reading)
     help_text = "CSV or JSON with one number a head: layer, head, value; or L5H7, value; or a matrix [layer][head]"
     parser.add_argument("--import", dest="imported", type=Path, metavar="FILE", help=help_text)
 
@@ -39,7 +43,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     subject = subject_from(options)
     card = subject.card
     imported = None if options.imported is None else read_file(options.imported, card.n_layers, card.n_heads)
-    asked = Asked(subject, options.mode, options.floor, imported)
+    if options.head is not None and len(options.head) != 1:
+        raise BadInput("One head reads what the others wrote: --head L5H7.")
+    reader = None if options.head is None else options.head[0]
+    if reader is not None:
+        check_head(reader, card.n_layers, card.n_heads)
+    asked = Asked(subject, options.mode, options.floor, imported, reader, text_choice_from(options))
     y = options.y or (View().axes.y if imported is None else IMPORTED)
     wanted = [options.x, y, *([options.colour] if options.colour else [])]
     control, axes = current_control(), []

@@ -14,6 +14,8 @@ from core.probes.vocabulary import BOS_POLICIES
 from core.settings.modes import MODES
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
+from core.settings.text_choice import DEFAULT_CORPUS, DEFAULT_WINDOW_LENGTH, DEFAULT_WINDOWS, PASTED, TextChoice
+from core.text.corpus import BUILT_IN
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -53,6 +55,26 @@ def add_mode(parser: argparse.ArgumentParser, *, baselines: bool = True) -> None
     if baselines:
         help_text = f"other head sets to compare with, where there are more than {ALL_UP_TO}; all of them where not, 0 for none"
         parser.add_argument("--baselines", type=int, default=DEFAULT_BASELINES, metavar="K", help=help_text)
+
+
+def add_text_choice(parser: argparse.ArgumentParser) -> None:
+    """Which text, in which windows, of those that a page offers."""
+    parser.add_argument("--corpus", default=DEFAULT_CORPUS, help=f"the built-in text: {DEFAULT_CORPUS}, {', '.join(BUILT_IN)}")
+    parser.add_argument("--column", default="text", help="the column of a table of texts that holds the text")
+    parser.add_argument("--text", metavar="TEXT", help="the text itself, instead of a corpus")
+    parser.add_argument("--windows", type=int, default=DEFAULT_WINDOWS, metavar="N", help="how many windows of it")
+    parser.add_argument("--window-length", type=int, default=DEFAULT_WINDOW_LENGTH, metavar="T", help="tokens in each")
+
+
+def text_choice_from(options: argparse.Namespace) -> TextChoice:
+    """What `add_text_choice` was given."""
+    return TextChoice(
+        options.corpus if options.text is None else PASTED,
+        options.column,
+        options.text or "",
+        options.windows,
+        options.window_length,
+    )
 
 
 def lengths(text: str) -> tuple[int, ...]:

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.cached_copying import concept_copying, copying_seconds, token_copying
+from core.ablation.cached_copying import concept_copying, copying_seconds, token_copying, words_of
 from core.ablation.cached_map import causal_map, estimated_map
 from core.ablation.outcomes import CausalMap, PatchedCopying
 from core.attention.cached import first_scores, score_heads, sensitivity
 from core.attention.head_scores import HeadScores
 from core.attention.sensitivity import Sensitivity
 from core.attention.words import withheld_sentence
+from core.circuits.cached import circuit
+from core.circuits.circuit import KINDS, Circuit
 from core.errors import BadInput, Withheld
+from core.heads import Head, HeadSet, ranked
 from core.quantities.comparison import Axis
 from core.quantities.imported import Imported
 from core.quantities.table import ON_TEXT, QUANTITIES, Quantity
@@ -29,8 +32,9 @@ from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.text_choice import TextChoice
 from core.stats import UNKNOWN, Number, student_intervals
-from core.text.cached import chosen_windows_of, natural_scores, text_seconds
+from core.text.cached import chosen_corpus, chosen_windows_of, natural_scores, text_seconds
 from core.text.natural_scores import NaturalScores
+from core.text.uncommon_words import UNCOMMON_WORDS
 from core.text.windows import TextWindows
 from core.verdicts.cached import judge, verdict_seconds
 from core.verdicts.judgement import Judgement
@@ -40,12 +44,18 @@ Matrix = Float[np.ndarray, "n_layers n_heads"]
 
 @dataclass(frozen=True)
 class Asked:
-    """What quantities are asked of: a subject, how its heads are taken away, where a call begins, a person's own numbers."""
+    """What quantities are asked of: a subject, how its heads are taken away, where a call begins, a person's own numbers.
+
+    reader: the head that reads what the others wrote; None for the one of the later layers with the highest induction score.
+    text: where the measures on text, and the words that are copied, are from.
+    """
 
     subject: Subject
     mode: Mode = "mean"
     floor: float = EFFECT_FLOOR
     imported: Imported | None = None
+    reader: Head | None = None
+    text: TextChoice = TextChoice()
 
 
 @dataclass(frozen=True)
@@ -155,12 +165,40 @@ def _read_copying(quantity: Quantity, found: PatchedCopying, asked: Asked) -> Ax
     """Token copying is of the next token, concept copying of the later ones; over prompts, not sequences."""
     part = "first" if quantity.source == "token_copying" else "later"
     changes = getattr(found, f"{part}_control" if quantity.name.endswith("_control") else part)
-    return _axis(quantity, changes.mean(-1), student_intervals(changes))
+    title = "" if quantity.source == "token_copying" else _word_list(asked).words
+    return _axis(quantity, changes.mean(-1), student_intervals(changes), title=title)
 
 
-def _text_windows(asked: Asked) -> TextWindows:
-    """The text that the Text page opens with: a comparison has no choice of texts of its own."""
-    return chosen_windows_of(asked.subject, TextChoice())
+class _WordList(NamedTuple):
+    """A text whose words are copied, and what it is called."""
+
+    text: str
+    words: str
+
+
+def _word_list(asked: Asked) -> _WordList:
+    """The words of the chosen text, or where too few of them are several tokens a list of uncommon ones.
+
+    Raises Withheld where there are too few of both.
+    """
+    corpus = chosen_corpus(asked.subject, asked.text)
+    text = "\n\n".join(corpus.documents)
+    try:
+        words_of(asked.subject, text)
+    except Withheld:
+        words_of(asked.subject, UNCOMMON_WORDS)
+        return _WordList(UNCOMMON_WORDS, "a list of uncommon words")
+    return _WordList(text, f"words of {corpus.name}")
+
+
+def text_windows_of(asked: Asked) -> TextWindows:
+    """The windows of the chosen text; raises BadInput where there are none."""
+    return chosen_windows_of(asked.subject, asked.text)
+
+
+def text_digest(asked: Asked) -> str:
+    """What identifies the chosen text, and how it is cut into windows."""
+    return f"{chosen_corpus(asked.subject, asked.text).digest} {asked.text.windows} {asked.text.length}"
 
 
 def _read_text(quantity: Quantity, found: NaturalScores, asked: Asked) -> Axis:
@@ -182,6 +220,52 @@ def _own_numbers(asked: Asked) -> Imported:
 
 def _read_imported(quantity: Quantity, found: Imported, asked: Asked) -> Axis:
     return _axis(quantity, found.values, title=found.title)
+
+
+def reading_head(asked: Asked) -> Head:
+    """The head whose reading is meant; raises Withheld where no head is in an earlier layer."""
+    means = first_scores(asked.subject).mean("induction")
+    first = int(np.flatnonzero(~np.isnan(means).all(axis=1))[0])
+    reader = asked.reader
+    if reader is None:
+        later = [head for head in ranked(means) if head.layer > first]
+        if not later:
+            raise Withheld(f"{asked.subject.card.name} has one layer of heads: none reads what another wrote.")
+        return later[0]
+    if reader.layer <= first:
+        raise Withheld(f"{reader.name} is in the first layer: it reads what no head wrote. Pick a head of a later layer.")
+    return reader
+
+
+def _writers(asked: Asked) -> HeadSet:
+    """Every head of an earlier layer than the one that reads."""
+    means, reader = first_scores(asked.subject).mean("induction"), reading_head(asked)
+    return tuple(sorted(head for head in ranked(means) if head.layer < reader.layer))
+
+
+def _cut(asked: Asked) -> Mode:
+    """What stands in for a head whose path is cut: zero where that is asked for, else its mean."""
+    return "zero" if asked.mode == "zero" else "mean"
+
+
+def _circuit(asked: Asked, writers: HeadSet) -> Circuit:
+    return circuit(asked.subject, _cut(asked), previous=writers, induction=(reading_head(asked),))
+
+
+def _read_compositions(quantity: Quantity, found: Circuit, asked: Asked) -> Axis:
+    values = found.composition[0][KINDS.index(quantity.name[0])]
+    if np.isnan(values).all():
+        raise Withheld(found.withheld or f"{quantity.title} is known of no head of {asked.subject.card.name}.")
+    levels = np.where(np.isnan(values).all(axis=1), np.nan, found.baseline)
+    return _axis(quantity, values, chance=levels, title=f"read by {found.induction[0].name}")
+
+
+def _read_path_patching(quantity: Quantity, found: Circuit, asked: Asked) -> Axis:
+    reader = found.induction[0]
+    values = np.full(found.clean.shape, np.nan)
+    for writer, patched in zip(found.previous, found.patched, strict=True):
+        values[writer] = found.clean[reader] - patched[reader]
+    return _axis(quantity, values, title=f"of {reader.name}, {found.mode} in its place")
 
 
 def _whole_map_seconds(asked: Asked) -> float:
@@ -219,6 +303,18 @@ SOURCES: dict[str, Source] = {
         "Estimating every head's effect",
         _passes(4.0),
     ),
+    "composition": Source(
+        lambda asked: _circuit(asked, ()),
+        _read_compositions,
+        "Reading weights",
+        _passes(2.0),
+    ),
+    "path_patching": Source(
+        lambda asked: _circuit(asked, _writers(asked)),
+        _read_path_patching,
+        "Cutting the path from every earlier head",
+        lambda asked: expected_seconds(asked.subject, 2.0 + len(_writers(asked)) / asked.subject.card.n_layers),
+    ),
     "token_copying": Source(
         lambda asked: token_copying(asked.subject),
         _read_copying,
@@ -226,16 +322,16 @@ SOURCES: dict[str, Source] = {
         lambda asked: copying_seconds(asked.subject),
     ),
     "concept_copying": Source(
-        lambda asked: concept_copying(asked.subject),
+        lambda asked: concept_copying(asked.subject, _word_list(asked).text),
         _read_copying,
         "Putting single heads into runs with nothing to copy: words of several tokens",
         lambda asked: copying_seconds(asked.subject),
     ),
     "text": Source(
-        lambda asked: natural_scores(asked.subject, _text_windows(asked)),
+        lambda asked: natural_scores(asked.subject, text_windows_of(asked)),
         _read_text,
         "Reading windows of text",
-        lambda asked: text_seconds(asked.subject, _text_windows(asked)),
+        lambda asked: text_seconds(asked.subject, text_windows_of(asked)),
     ),
     "verdicts": Source(
         lambda asked: judge(asked.subject, floor=asked.floor, mode=asked.mode),

@@ -23,7 +23,7 @@ class Axis:
 
     low, high: the 95 % interval over sequences; NaN where there is none. chance: each layer's level; NaN where there is none.
     picked: why only some heads have the quantity, where which ones was decided by another number; empty where it was not.
-    title: what a person's own numbers were called.
+    title: what a person's own numbers were called, which head reads what the others wrote, whose words are copied.
     """
 
     quantity: Quantity
@@ -41,7 +41,7 @@ class Axis:
 
     @property
     def words(self) -> str:
-        """What it is called; a person's own numbers with the name that they came under."""
+        """What it is called; with the name that a person's own numbers came under, the head that reads, or the text."""
         return f"{self.quantity.title} ({self.title})" if self.title else self.quantity.title
 
 

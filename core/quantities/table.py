@@ -60,6 +60,32 @@ def _on_text() -> list[Quantity]:
     ]
 
 
+def _compositions() -> list[Quantity]:
+    """How much of what a head writes the reading head reads, by its weights."""
+    return [
+        Quantity(
+            f"{letter}_composition",
+            f"{letter.upper()}-composition",
+            f"by the weights: how much of what this head writes the reading head reads as {what} (the picked head, or else the "
+            "one of the later layers with the highest induction score)",
+            "share of the product of both norms",
+            "composition",
+            _SHARE,
+        )
+        for letter, what in (("k", "key"), ("q", "query"), ("v", "value"))
+    ]
+
+
+def reads_of_a_head(name: str) -> bool:
+    """Whether it is of one head that reads what the others wrote, so that it depends on which head is picked."""
+    return name in QUANTITIES and QUANTITIES[name].source in ("composition", "path_patching")
+
+
+def rests_on_text(name: str) -> bool:
+    """Whether it depends on which text was chosen."""
+    return name in QUANTITIES and QUANTITIES[name].source in ("text", "concept_copying")
+
+
 # Before the names of measures that a probe of random tokens has, too.
 ON_TEXT = "text_"
 _TEXT_ALONE = ("natural_induction", "distance_control", "key_control", "lift", "headvis")
@@ -188,6 +214,16 @@ QUANTITIES: dict[str, Quantity] = {
             "nats",
             "concept_copying",
             signed=True,
+        ),
+        *_compositions(),
+        Quantity(
+            "path_patch_drop",
+            "Lost by path patching",
+            "the prefix matching that the reading head loses when its keys are read without what this head wrote",
+            "share of attention",
+            "path_patching",
+            (-1.0, 1.0),
+            True,
         ),
         Quantity("layer", "Layer", "in which layer the head is", "from 0", "place"),
         Quantity(

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from core.heads import Head, HeadSet, named
+from core.quantities.table import reads_of_a_head, rests_on_text
 from core.settings.modes import Mode
 from core.settings.text_choice import OFFERED, PASTED
 from core.settings.view import RowChoice, View
@@ -87,6 +88,10 @@ def compare_command(view: View, imported: str = "") -> str:
     words = ["--x", axes.x, "--y", axes.y, *(["--colour", axes.colour] if axes.colour else []), "--mode", experiment.mode]
     if experiment.effect_floor != default.effect_floor:
         words += ["--floor", f"{experiment.effect_floor:.2f}"]
+    if view.head is not None and any(reads_of_a_head(name) for name in (axes.x, axes.y, axes.colour)):
+        words += ["--head", view.head.name]
+    if any(rests_on_text(name) for name in (axes.x, axes.y, axes.colour)):
+        words += _windows(view)
     return _line(view, "compare", *words, *(["--import", imported] if imported else []))
 
 

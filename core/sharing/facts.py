@@ -29,7 +29,7 @@ from core.circuits.circuit import KINDS, Circuit
 from core.circuits.tables import edge_facts
 from core.circuits.words import withheld_sentence
 from core.heads import Head, HeadSet, every_head, named, names
-from core.quantities.cached import Asked
+from core.quantities.cached import Asked, text_windows_of
 from core.quantities.comparison import Comparison
 from core.quantities.tables import comparison_facts
 from core.quantities.words import sentences as comparison_sentences
@@ -37,6 +37,7 @@ from core.runtime.versions import HEADSCOPE
 from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import RowChoice
+from core.text.words import windows_words
 from core.transformer.card import ModelIdentity
 from core.transformer.checks import Conformance
 from core.verdicts.conformance import conformance
@@ -364,6 +365,10 @@ def compare_facts(asked: Asked, found: Comparison) -> Facts:
         | {
             "mode": asked.mode,
             "floor": asked.floor,
+            "text": windows_words(text_windows_of(asked))
+            if any(axis.quantity.source == "text" for axis in (found.x, found.y, found.colour) if axis is not None)
+            else None,
+            "reader": None if asked.reader is None else asked.reader.name,
             "imported": None
             if imported is None
             else {"title": imported.title, "n_heads": imported.n_heads, "digest": imported.digest},

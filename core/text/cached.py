@@ -38,17 +38,19 @@ def chosen_windows_of(subject: Subject, choice: TextChoice) -> TextWindows:
 
     Raises BadInput for a text that there is not, or that cannot be measured on this model.
     """
-    identity = subject.identity
-    if choice.corpus == PASTED:
-        corpus = pasted_corpus(choice.pasted)
-    elif choice.corpus.startswith(OFFERED):
-        corpus = offered_corpus(choice.corpus.removeprefix(OFFERED), choice.column)
-    else:
-        corpus = built_in_corpus(choice.corpus, words=own_words(identity))
     # The default is as long as fits; any other length is a person's own, and is refused with the reason.
-    room = identity.card.n_ctx - 1
+    room = subject.card.n_ctx - 1
     length = min(choice.length, room) if choice.length == TextChoice().length and room >= MIN_WINDOW_LENGTH else choice.length
-    return text_windows(subject, corpus, choice.windows, length)
+    return text_windows(subject, chosen_corpus(subject, choice), choice.windows, length)
+
+
+def chosen_corpus(subject: Subject, choice: TextChoice) -> Corpus:
+    """The text that a person chose on a page; raises BadInput where there is no such text."""
+    if choice.corpus == PASTED:
+        return pasted_corpus(choice.pasted)
+    if choice.corpus.startswith(OFFERED):
+        return offered_corpus(choice.corpus.removeprefix(OFFERED), choice.column)
+    return built_in_corpus(choice.corpus, words=own_words(subject.identity))
 
 
 def text_windows(subject: Subject, corpus: Corpus, windows: int, length: int) -> TextWindows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -16,6 +17,9 @@ from core.quantities.table import QUANTITIES
 from core.quantities.words import sentences
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.settings.text_choice import TextChoice
+from core.settings.view import Axes, View
+from core.sharing.commands import compare_command
 from core.ui.panels.compare import _open_card
 from tests.helpers.app import SHORT, figures, open_page, said, settled, tables
 
@@ -84,6 +88,16 @@ def test_what_is_offered_is_measured_when_a_person_says_so() -> None:
     assert not figures(at) and "is not measured yet" in notes(at)
 
 
+def test_what_the_picked_head_reads_of_the_others() -> None:
+    at = page(x="previous_token", y="k_composition", head="L1H2")
+    settled(at.button(key="want k_composition").click().run())
+    found = compare(*(obtained(name, Asked(SUBJECT, reader=Head(1, 2))) for name in ("previous_token", "k_composition")))
+    assert sentences(found)[0] in said(at) and "K-composition (read by L1H2)" in said(at)
+    # Another reader is other work, and is offered anew; in the first layer nobody reads.
+    at.selectbox(key="head").set_value("L0H1").run()
+    assert not at.exception and "is in the first layer" in notes(at) + said(at)
+
+
 def test_numbers_of_a_paper() -> None:
     at = page(y="imported", colour="induction")
     assert not figures(at) and "no address can hold them" in notes(at) and "Layer, head" not in said(at)
@@ -131,3 +145,12 @@ def test_a_click_leads_to_the_card() -> None:
 def test_a_withheld_number_says_why() -> None:
     at = page(length="3", y="specificity")
     assert not at.exception and "withheld" in notes(at) and not figures(at)
+
+
+def test_the_command_names_what_the_numbers_depend_on_and_nothing_else() -> None:
+    view = View(head=Head(1, 2), text=TextChoice("passages", windows=24))
+    reader, text = "--head L1H2", "--corpus passages --windows 24 --window-length 128"
+    for name in QUANTITIES:
+        command = compare_command(replace(view, axes=Axes("induction", name)))
+        assert (reader in command) == (name[1:] == "_composition" or name == "path_patch_drop"), name
+        assert (text in command) == (QUANTITIES[name].source in ("text", "concept_copying")), name

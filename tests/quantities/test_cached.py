@@ -13,9 +13,10 @@ from core.ablation.cached_copying import token_copying
 from core.ablation.cached_map import causal_map, estimated_map
 from core.attention.cached import score_heads, sensitivity
 from core.attention.scores import ALL_SCORES
+from core.circuits.cached import circuit
 from core.errors import BadInput, Withheld
 from core.heads import Head
-from core.quantities.cached import SOURCES, Asked, obtained, source_of
+from core.quantities.cached import SOURCES, Asked, _WordList, obtained, reading_head, source_of
 from core.quantities.imported import read_numbers
 from core.quantities.table import QUANTITIES
 from core.runtime.cache import if_cached
@@ -100,9 +101,36 @@ def test_copying_is_of_the_next_token_and_of_later_ones(monkeypatch: pytest.Monk
     # This model's tokenizer knows every word whole.
     with pytest.raises(Withheld, match="rarer words"):
         obtained("concept_copying", ASKED)
+    monkeypatch.setattr("core.quantities.cached._word_list", lambda asked: _WordList("", "words of a test"))
     monkeypatch.setitem(SOURCES, "concept_copying", replace(SOURCES["concept_copying"], work=lambda asked: found))
     np.testing.assert_allclose(obtained("concept_copying", ASKED).values, found.later.mean(-1))
     np.testing.assert_allclose(obtained("concept_copying_control", ASKED).values, found.later_control.mean(-1))
+
+
+def test_compositions_and_path_patching_are_the_circuits_of_the_reading_head() -> None:
+    reader, senders = Head(1, 3), tuple(Head(0, number) for number in range(4))
+    asked = replace(ASKED, reader=reader)
+    found = circuit(SUBJECT, "mean", previous=senders, induction=(reader,))
+    edges = {edge.previous: edge for edge in found.edges}
+    assert len(edges) == 4
+    for name, value in (
+        *((f"{letter}_composition", f"{letter}_composition") for letter in "kqv"),
+        ("path_patch_drop", "drop"),
+    ):
+        axis = obtained(name, asked)
+        assert reader.name in axis.words and np.isnan(axis.values[1]).all()
+        for head, edge in edges.items():
+            assert axis.values[head] == pytest.approx(getattr(edge, value), abs=1e-7), (name, head)
+    np.testing.assert_allclose(obtained("k_composition", asked).chance, [found.baseline, np.nan])
+    # Other modes have nothing to put in a path's place but the mean; zero has its own.
+    assert not np.allclose(
+        obtained("path_patch_drop", replace(asked, mode="zero")).values[0], obtained("path_patch_drop", asked).values[0]
+    )
+    # Nobody picked one: the later head with the highest induction score.
+    means = score_heads(SUBJECT).mean("induction")
+    assert reading_head(ASKED) == Head(1, int(means[1].argmax()))
+    with pytest.raises(Withheld, match="first layer"):
+        obtained("k_composition", replace(asked, reader=Head(0, 1)))
 
 
 def test_layers_and_imported_numbers() -> None:

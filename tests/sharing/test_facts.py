@@ -12,6 +12,11 @@ import pytest
 import streamlit as st
 
 from core.cli import main
+from core.heads import Head
+from core.quantities.cached import Asked, obtained
+from core.settings.request import Request
+from core.settings.subject import bind
+from core.settings.text_choice import TextChoice
 from core.sharing.commands import PROGRAM
 from tests.helpers.app import SHORT, let_work_end, open_page, settled
 
@@ -137,6 +142,18 @@ def test_a_page_and_its_command_say_the_same(
             assert more not in page
             del printed[more]
     assert page == printed
+
+
+def test_a_comparison_on_a_chosen_text_says_which(
+    offered: dict[str, Callable[[], str]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    view = TWO_LAYER | {"x": "lift", "y": "k_composition", "head": "L1H1", "corpus": "words", "windows": "16"}
+    asked = Asked(bind(Request("two-layer", length=20, sequences=2)), reader=Head(1, 1), text=TextChoice("words", windows=16))
+    for name in ("lift", "k_composition"):
+        obtained(name, asked)
+    page, printed, words = page_and_command(offered, capsys, tmp_path, COMPARE, "comparison", view)
+    assert page == printed and page["reader"] == "L1H1" and "--corpus" in words
+    assert page["text"].startswith("16 windows of 128 tokens")
 
 
 def test_the_reports_command_prints_its_steps_among_the_rest(

@@ -13,10 +13,10 @@ from core.figures.base.number_table import small_table_html
 from core.figures.quantities import comparison_scatter, describe_comparison, marks_sentence
 from core.heads import Head
 from core.numbers import NOTHING, interval, unsigned
-from core.quantities.cached import Asked, obtained, source_of
+from core.quantities.cached import Asked, obtained, reading_head, source_of, text_digest, text_windows_of
 from core.quantities.comparison import Axis, Comparison, ranks
 from core.quantities.imported import MAX_CHARACTERS, Imported, read_numbers
-from core.quantities.table import IMPORTED, QUANTITIES
+from core.quantities.table import IMPORTED, QUANTITIES, reads_of_a_head, rests_on_text
 from core.quantities.tables import comparison_rows
 from core.quantities.words import sentences
 from core.runtime.cache import if_cached
@@ -24,6 +24,7 @@ from core.settings.cost import spoken
 from core.settings.provenance import measured_on
 from core.sharing.commands import compare_command
 from core.sharing.facts import compare_facts
+from core.text.words import windows_words
 from core.ui.components.experiment_controls import mode_control
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.frame.navigation import go_to_its_card, open_its_card, see_where_it_looks
@@ -37,7 +38,7 @@ _WANTED, _CLICKED = "quantities_wanted", "card_wanted"
 # What is measured with every head anyway, and is waited for as on other pages.
 _OF_SCORES = ("first_scores", "scores", "place")
 # These depend on what stands in for a head that is taken away.
-_OF_REMOVAL = ("causal_map", "estimate", "verdicts")
+_OF_REMOVAL = ("causal_map", "estimate", "verdicts", "path_patching")
 _EXAMPLE = "layer,head,value\n5,7,0.56\n6,0,0.91"
 FILE = "numbers.csv"
 
@@ -87,7 +88,8 @@ def own_numbers(page: Page) -> Imported | None:
 def asked_on(page: Page, imported: Imported | None) -> Asked:
     """What the page's quantities are asked of."""
     experiment = page.view.experiment
-    return Asked(page.subject, experiment.mode, experiment.effect_floor, imported)
+    reader = page.view.head if any(reads_of_a_head(name) for name in _chosen(page)) else None
+    return Asked(page.subject, experiment.mode, experiment.effect_floor, imported, reader, page.view.text)
 
 
 def axes_of(page: Page, asked: Asked) -> list[Axis] | None:
@@ -114,6 +116,8 @@ def scatter(page: Page, asked: Asked, found: Comparison) -> None:
     measured = measured_on(page.subject)
     if any(QUANTITIES[name].source == "verdicts" for name in _chosen(page)):
         measured += "; what verdicts give, on several lengths"
+    if any(QUANTITIES[name].source == "text" for name in _chosen(page)):
+        measured += f"; what text gives, on {windows_words(text_windows_of(asked))}"
     facts = partial(compare_facts, asked, found)
     figure_panel(
         drawn(comparison_scatter, found, page.view.head, page.look),
@@ -167,7 +171,9 @@ def _axis_of(asked: Asked, name: str) -> Axis | None:
     known = if_cached(partial(obtained, name, asked))
     if known is not None:
         return known
-    key = job_key(asked.subject, "quantity", quantity.source, asked.mode, asked.floor)
+    reader = reading_head(asked).name if reads_of_a_head(name) else ""
+    text = text_digest(asked) if rests_on_text(name) else ""
+    key = job_key(asked.subject, "quantity", quantity.source, asked.mode, asked.floor, reader, text)
     wanted: set[str] = st.session_state.setdefault(_WANTED, set())
     if key not in wanted:
         st.info(
