@@ -15,7 +15,7 @@ from core.attention.head_scores import HeadScores, OtherHalves
 from core.attention.patterns import RowPatterns, grid_limit
 from core.attention.rows import TokenRow, probe_row
 from core.attention.scores import SECOND_STEP, table_digest
-from core.attention.sensitivity import Sensitivity, assembled, sensitivity_settings
+from core.attention.sensitivity import WHOLE, Extent, Sensitivity, assembled, sensitivity_settings
 from core.heads import Head, check_head, ranked
 from core.models.catalogue import DEFAULT_MODEL
 from core.probes.layout import Layout
@@ -124,12 +124,12 @@ def head_pattern(subject: Subject, row: TokenRow, head: Head) -> Float[np.ndarra
     return cached(_row_key(subject, "head_pattern", row, layer=head.layer, head=head.head), compute).arrays["pattern"]
 
 
-def sensitivity(subject: Subject, score: str) -> Sensitivity:
+def sensitivity(subject: Subject, score: str, extent: Extent = WHOLE) -> Sensitivity:
     """One score of every head at other lengths and seeds, and with the BOS changed; settings that are there cost nothing.
 
     A cancelled one goes on where it stopped, because each setting is kept by itself. Raises BadInput for given tokens.
     """
-    settings = sensitivity_settings(subject)
+    settings = sensitivity_settings(subject, extent)
     control = current_control()
     found = []
     for done, setting in enumerate(settings):

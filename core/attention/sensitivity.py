@@ -22,13 +22,24 @@ from core.stats import mean_interval
 
 Factor = Literal["length", "seed", "bos"]
 FACTORS: tuple[Factor, ...] = ("length", "seed", "bos")
-LENGTHS = (10, 25, 50, 100, 200)
-SEEDS = 6
 # An interval over the usual 4 sequences would say little.
 MIN_SEQUENCES = 16
 # Heads that never get above this are not worth a panel.
 SHOWN_FLOOR = 0.1
 _BOS_LABELS = {True: "with", False: "without"}
+
+
+@dataclass(frozen=True)
+class Extent:
+    """At which lengths, beside the person's own, and at how many seeds."""
+
+    lengths: tuple[int, ...]
+    seeds: int
+
+
+WHOLE = Extent((10, 25, 50, 100, 200), 6)
+# Part of the whole, at less than half its cost: what is measured for one is at hand for the other.
+BRIEF = Extent((10, 25, 50, 100), 3)
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class Sensitivity:
         return best if picked is None or picked in best else (picked, *best[: count - 1])
 
 
-def sensitivity_settings(subject: Subject) -> tuple[Setting, ...]:
+def sensitivity_settings(subject: Subject, extent: Extent = WHOLE) -> tuple[Setting, ...]:
     """One factor at a time from the subject's own settings: lengths that fit, seeds from its own on, with and without a BOS.
 
     Raises BadInput for given tokens, which have one length, no seed, and their own BOS.
@@ -102,10 +113,10 @@ def sensitivity_settings(subject: Subject) -> tuple[Setting, ...]:
     vocabulary = subject.identity.vocabulary
     has_bos = use_bos(vocabulary, request.bos)
     room = min(longest_length(vocabulary, request.bos), len(candidate_ids(vocabulary, request.token_range)))
-    lengths = sorted({*(n for n in LENGTHS if n <= room), request.length})
+    lengths = sorted({*(n for n in extent.lengths if n <= room), request.length})
     other: BosPolicy = "never" if has_bos else "always"
     changes: list[tuple[Factor, str, dict[str, Any]]] = [("length", str(n), {"length": n}) for n in lengths]
-    changes += [("seed", str(request.seed + i), {"seed": request.seed + i}) for i in range(SEEDS)]
+    changes += [("seed", str(request.seed + i), {"seed": request.seed + i}) for i in range(extent.seeds)]
     changes.append(("bos", _BOS_LABELS[has_bos], {}))
     fits = request.length <= longest_length(vocabulary, "never" if has_bos or vocabulary.bos_token_id is None else "always")
     if fits and (has_bos or vocabulary.bos_token_id is not None):

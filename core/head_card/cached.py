@@ -21,13 +21,14 @@ from core.ablation.subjects import PRUNING_MODES
 from core.attention.cached import head_pattern, row_patterns, score_heads, sensitivity
 from core.attention.head_scores import HeadScores
 from core.attention.rows import TokenRow, probe_row
+from core.attention.sensitivity import BRIEF
 from core.circuits.cached import circuit, circuit_heads
 from core.errors import BadInput
 from core.head_card.card import HeadCard, HeadEdges, HeadOnText, HeadPatterns, InSet, PartName, Removal
 from core.heads import Head, HeadSet, check_head, heads_above
 from core.runtime.cache import if_cached
 from core.runtime.jobs import current_control
-from core.settings.cost import PASSES_OF_A_CIRCUIT, PASSES_OF_ONE_SET, PASSES_OF_SENSITIVITY, expected_seconds
+from core.settings.cost import PASSES_OF_A_CIRCUIT, PASSES_OF_BRIEF_SENSITIVITY, PASSES_OF_ONE_SET, expected_seconds
 from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import View
@@ -177,13 +178,8 @@ def _head(view: View) -> Head:
     return view.head
 
 
+# What is cheap first. Where a part rests on another one, as edges on who is called, that comes before it.
 PARTS: dict[PartName, Part] = {
-    "judged": Part(
-        "Testing every head on several lengths",
-        verdict_seconds,
-        _judged,
-        lambda subject, view: view.experiment.effect_floor,
-    ),
     "patterns": Part(
         "Reading where the head looks",
         partial(expected_seconds, passes=0.5),
@@ -196,17 +192,23 @@ PARTS: dict[PartName, Part] = {
         _alone,
         lambda subject, view: (view.head, view.experiment.mode),
     ),
-    "alone_baselines": Part(
-        "Taking other heads away, to compare",
-        partial(expected_seconds, passes=PASSES_OF_ONE_SET * DEFAULT_BASELINES),
-        lambda subject, view: _baselines(subject, view, (_head(view),)),
-        lambda subject, view: (view.head, view.experiment.mode),
-    ),
     "in_set": Part(
         "Taking its set away, with it and without it",
         partial(expected_seconds, passes=3.0),
         _in_set,
         lambda subject, view: (view.head, its_set(subject, view), view.experiment.mode),
+    ),
+    "judged": Part(
+        "Testing every head on several lengths",
+        verdict_seconds,
+        _judged,
+        lambda subject, view: view.experiment.effect_floor,
+    ),
+    "alone_baselines": Part(
+        "Taking other heads away, to compare",
+        partial(expected_seconds, passes=PASSES_OF_ONE_SET * DEFAULT_BASELINES),
+        lambda subject, view: _baselines(subject, view, (_head(view),)),
+        lambda subject, view: (view.head, view.experiment.mode),
     ),
     "in_set_baselines": Part(
         "Taking other sets away, to compare",
@@ -220,17 +222,17 @@ PARTS: dict[PartName, Part] = {
         _edges,
         lambda subject, view: (view.head, _circuit_mode(view)),
     ),
-    "movement": Part(
-        "Measuring at other lengths and seeds, and with the BOS changed",
-        partial(expected_seconds, passes=PASSES_OF_SENSITIVITY),
-        lambda subject, view: sensitivity(subject, view.score),
-        lambda subject, view: view.score,
-    ),
     "on_text": Part(
         "Reading windows of real text",
         lambda subject: expected_seconds(subject, PASSES_OF_TEXT),
         _on_text,
         # Which edges are drawn on another page changes no number.
         lambda subject, view: replace(view.text, edges=View().text.edges),
+    ),
+    "movement": Part(
+        "Measuring at other lengths and seeds, and with the BOS changed",
+        partial(expected_seconds, passes=PASSES_OF_BRIEF_SENSITIVITY),
+        lambda subject, view: sensitivity(subject, view.score, BRIEF),
+        lambda subject, view: view.score,
     ),
 }

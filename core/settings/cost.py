@@ -18,6 +18,7 @@ PASSES_OF_ONE_SET = 0.6
 # A circuit's paths, and the lengths, seeds and BOS of a sensitivity, as many as there usually are.
 PASSES_OF_A_CIRCUIT = 20.0
 PASSES_OF_SENSITIVITY = 30.0
+PASSES_OF_BRIEF_SENSITIVITY = 15.0
 MOST_MINUTES = "HEADSCOPE_MOST_MINUTES"
 DEFAULT_MOST_MINUTES = 30.0
 

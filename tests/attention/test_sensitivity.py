@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.attention.cached import sensitivity
-from core.attention.sensitivity import FACTORS, MIN_SEQUENCES, SEEDS, movement, sensitivity_settings
+from core.attention.sensitivity import BRIEF, FACTORS, MIN_SEQUENCES, WHOLE, movement, sensitivity_settings
 from core.attention.tables import spread_rows
 from core.attention.words import sensitivity_sentences
 from core.errors import BadInput
@@ -34,11 +34,17 @@ def test_settings_vary_one_thing_and_fit_the_model():
     settings = sensitivity_settings(SUBJECT)
     by_factor = {factor: [s for s in settings if s.factor == factor] for factor in FACTORS}
     assert [s.label for s in by_factor["length"]] == ["10", "25", "30", "50", "100"]  # 200 does not fit a context of 208
-    assert len(by_factor["seed"]) == SEEDS and [s.label for s in by_factor["bos"]] == ["with", "without"]
+    assert len(by_factor["seed"]) == WHOLE.seeds and [s.label for s in by_factor["bos"]] == ["with", "without"]
     for setting in settings:
         assert setting.subject.request.sequences == MIN_SEQUENCES
     assert {s.subject.request.seed for s in by_factor["length"]} == {0}
     assert {s.subject.request.length for s in by_factor["seed"]} == {30}
+
+
+def test_the_brief_settings_are_part_of_the_whole():
+    whole, brief = sensitivity_settings(SUBJECT), sensitivity_settings(SUBJECT, BRIEF)
+    assert {s.subject.digest for s in brief} < {s.subject.digest for s in whole}
+    assert {s.factor for s in brief} == set(FACTORS)
 
 
 def test_the_circuit_moves_as_its_closed_form(found):

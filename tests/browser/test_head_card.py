@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
+from tests.helpers.screen import finished
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -22,7 +23,7 @@ def whole(page: Page, head: str, label: str) -> None:
         # The figure of the head before stays for a moment, pale, below the new one.
         expect(page.locator(f".st-key-panel-{key} .js-plotly-plot")).to_have_count(1)
         expect(page.locator(f".st-key-panel-{key} .js-plotly-plot")).to_be_visible()
-    expect(page.get_by_role("button", name="Card as one page")).to_be_enabled()
+    finished(page)
 
 
 def test_a_link_shows_the_card_and_the_card_becomes_a_file(fresh_server: str, new_page: NewPage, tmp_path: Path) -> None:

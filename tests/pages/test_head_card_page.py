@@ -45,10 +45,11 @@ def table(at: AppTest) -> str:
     return found
 
 
-def can_be_taken_away(at: AppTest) -> bool:
-    """Whether the button that gives the card as a file can be pressed."""
+def is_taken_away_in_part(at: AppTest) -> bool:
+    """Whether the button that gives the card as a file says that parts are missing; it can always be pressed."""
     [button] = [button.proto for button in at.get("download_button") if button.proto.label == "Card as one page"]
-    return not button.disabled
+    assert not button.disabled
+    return "So far as it is measured" in button.help
 
 
 def test_the_whole_card_is_on_one_page() -> None:
@@ -65,7 +66,7 @@ def test_the_whole_card_is_on_one_page() -> None:
         "What taking it away costs",
         "How it moves",
     ]
-    assert can_be_taken_away(at)
+    assert not is_taken_away_in_part(at)
     assert len(figures(at)) == 4 and all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
     for reading in card.score_lines:
         assert f'<td class="value">{reading.mean:.2f}</td>' in table(at)
@@ -132,13 +133,13 @@ def test_what_cannot_be_had_leaves_the_rest() -> None:
     assert "Induction</th>" in table(at)
 
 
-def test_what_is_missing_is_measured_and_then_the_card_can_be_taken_away() -> None:
+def test_what_is_missing_is_measured_and_a_card_can_be_taken_away_at_any_time() -> None:
     subject = subject_for("two-layer").at(seed=9)
     score_heads(subject)
     at = page(model="two-layer", head="L1H1", seed="9")
     # The scores are there at once, whatever else is still being measured.
     assert "Induction</th>" in table(at) and not at.exception
-    assert not can_be_taken_away(at)
+    assert is_taken_away_in_part(at)
     for _ in range(600):
         if len(figures(at)) == 4 and not at.get("progress"):
             break
@@ -146,9 +147,7 @@ def test_what_is_missing_is_measured_and_then_the_card_can_be_taken_away() -> No
         at.run()
     at.run()
     assert len(figures(at)) == 4 and "L1H1 of two-layer: induction" in said(at)
-    assert [button.proto.disabled for button in at.get("download_button") if button.proto.label == "Card as one page"] == [
-        False
-    ]
+    assert not is_taken_away_in_part(at)
     view = View(request=subject.request, head=Head(1, 1))
     assert all(part.measure(subject, view) is not None for part in PARTS.values())
 

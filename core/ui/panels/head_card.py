@@ -150,8 +150,7 @@ def tools(page: Page, card: HeadCard, source: Source) -> None:
     left, *right = [st.container()] * 3 if page.look.large else st.columns([3, 1, 1], vertical_alignment="bottom")
     with left:
         picker(page, card.scores)
-    ready = card.complete
-    why = "Live figures, no network needed." if ready else "When every part has been measured."
+    so_far = "" if card.complete else " So far as it is measured: what is missing says so in its place."
     right[0].download_button(
         "Card as one page",
         lambda: card_page(page.subject, card, page.view),
@@ -159,8 +158,7 @@ def tools(page: Page, card: HeadCard, source: Source) -> None:
         "text/html",
         key="card-html",
         on_click="ignore",
-        disabled=not ready,
-        help=why,
+        help=f"Live figures, no network needed.{so_far}",
         width="stretch",
         icon=":material/download:",
     )
