@@ -27,12 +27,12 @@ def text(page: Page) -> None:
         return
     with top:
         answer(windows, found, judged)
-    st.subheader("On text against on random tokens", anchor=False)
+    st.header("On text against on random tokens", anchor=False)
     scatter_panel(page, windows, found, judged)
     picked_head(page, windows, found, judged)
-    st.subheader("What these heads are worth on this text", anchor=False)
+    st.header("What these heads are worth on this text", anchor=False)
     worth(page, windows, found, judged)
-    st.subheader("A text of your own", anchor=False)
+    st.header("A text of your own", anchor=False)
     typed_text(page, judged)
 
 

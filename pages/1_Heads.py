@@ -51,7 +51,7 @@ def heads(page: Page) -> None:
     values = scores.mean(view.score)
     count = len(heads_above(values, view.threshold))
     there, chance = int(np.isfinite(values).sum()), chance_words(scores.chance(view.score))
-    st.subheader(f"{count} of {there} heads above {view.threshold:.2f}; chance {chance}", anchor=False)
+    st.header(f"{count} of {there} heads above {view.threshold:.2f}; chance {chance}", anchor=False)
     st.caption(f"{ALL_SCORES[view.score].title}: {ALL_SCORES[view.score].meaning}.")
     # Large text needs the whole width: the picked head then stands below the picture, not beside it.
     left, right = (st.container(), st.container()) if look.large else st.columns([2, 1], gap="large")
@@ -66,9 +66,9 @@ def heads(page: Page) -> None:
     with right:
         picked_head_panel(scores, view, look)
 
-    st.subheader("Heads above the threshold", anchor=False)
+    st.header("Heads above the threshold", anchor=False)
     heads_above_table(scores, view, look)
-    st.subheader("All heads, highest first", anchor=False)
+    st.header("All heads, highest first", anchor=False)
     panel(
         "ranked",
         drawn(ranked_scores, scores, view.score, view.head, look),
@@ -76,7 +76,7 @@ def heads(page: Page) -> None:
         ranked_overlay(*shown, look),
         rows,
     )
-    st.subheader("How many heads have which score", anchor=False)
+    st.header("How many heads have which score", anchor=False)
     panel(
         "distribution",
         drawn(score_distribution, scores, view.score, look),

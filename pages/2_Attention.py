@@ -48,21 +48,21 @@ def attention(page: Page) -> None:
     # Side by side there is no room for large text.
     left, right = (st.container(), st.container()) if page.look.large else st.columns([5, 4], gap="large")
     with left:
-        st.subheader(f"Where {looked.name} looks", anchor=False)
+        st.header(f"Where {looked.name} looks", anchor=False)
         st.markdown(stripe_sentence(looked))
         drawn = circuitsvis_panel(page, looked)
     with right:
-        st.subheader("All heads", anchor=False)
+        st.header("All heads", anchor=False)
         grid_panel(page, patterns, scores, looked)
     with right if drawn and page.subject.card.n_layers <= FEW_LAYERS else left:
-        st.subheader(f"Scores of {looked.name}", anchor=False)
+        st.header(f"Scores of {looked.name}", anchor=False)
         head_numbers(scores, head)
         st.caption(verbatim(f"Measured on {measured_on(page.subject)}."))
         if view.head is not None:
             open_its_card()
-    st.subheader("How well each token is predicted", anchor=False)
+    st.header("How well each token is predicted", anchor=False)
     loss_panel(page, patterns, looked)
-    st.subheader(f"The pattern of {looked.name} as a heat map", anchor=False)
+    st.header(f"The pattern of {looked.name} as a heat map", anchor=False)
     heat_map_panel(page, looked)
 
 

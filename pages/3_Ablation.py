@@ -42,15 +42,15 @@ def ablation(page: Page) -> None:
 
     left, right = (st.container(), st.container()) if page.look.large else st.columns([4, 5], gap="large")
     with left:
-        st.subheader(f"{len(heads)} of {scores.n_layers * scores.n_heads} heads to take away", anchor=False)
+        st.header(f"{len(heads)} of {scores.n_layers * scores.n_heads} heads to take away", anchor=False)
         st.caption("A cross marks a head that is taken away. Click a head to add it to the set or take it out.")
         set_map(page, scores, above, heads, source)
     with right:
         if not heads:
-            st.subheader("Nothing is taken away", anchor=False)
+            st.header("Nothing is taken away", anchor=False)
             st.info("No head is in the set: lower the threshold, or click heads on the map.", icon=":material/info:")
             return
-        st.subheader(set_sentence(heads), anchor=False)
+        st.header(set_sentence(heads), anchor=False)
         result = ablation_of(page.subject, heads, view.experiment.mode)
         if result is None:
             return
@@ -64,11 +64,11 @@ def ablation(page: Page) -> None:
                 baseline_sentences(result, baselines)
             other_heads(page, result, baselines, source)
 
-    st.subheader("Loss at every position", anchor=False)
+    st.header("Loss at every position", anchor=False)
     position_panel(page, result, baselines, source)
-    st.subheader("Each head alone, and all together", anchor=False)
+    st.header("Each head alone, and all together", anchor=False)
     single_heads(page, result, source)
-    st.subheader("Are these heads enough?", anchor=False)
+    st.header("Are these heads enough?", anchor=False)
     keep_only(page, result)
 
 

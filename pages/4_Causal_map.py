@@ -36,7 +36,7 @@ def causal(page: Page) -> None:
     with right:
         picked_head(page, scores, found, estimate)
     if found is not None and found.complete:
-        st.subheader("Does looking mean mattering?", anchor=False)
+        st.header("Does looking mean mattering?", anchor=False)
         scatter(page, scores, found, source)
 
 

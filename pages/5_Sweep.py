@@ -35,10 +35,10 @@ def sweep(page: Page) -> None:
     st.markdown(beyond_baselines(found))
     st.markdown(at_the_slider(page, found, heads_above(scores.mean(view.score), view.threshold)))
     curve(page, found, others, source)
-    st.subheader("Every threshold", anchor=False)
+    st.header("Every threshold", anchor=False)
     sweep_table(found, page.look)
 
-    st.subheader("Two thresholds compared", anchor=False)
+    st.header("Two thresholds compared", anchor=False)
     st.caption("The report that started this project compared 0.50 and 0.60, with nothing beside them.")
     comparison_controls()
     pair = sorted({experiment.first, experiment.second})

@@ -41,10 +41,10 @@ def verdicts(page: Page) -> None:
     absent_at_every_length(judged)
     called = len(judged.called)
     heads = "1 head matches" if called == 1 else f"{called} heads match"
-    st.subheader(f"{heads} and {'is' if called == 1 else 'are'} called, of {len(judged.verdicts)}", anchor=False)
+    st.header(f"{heads} and {'is' if called == 1 else 'are'} called, of {len(judged.verdicts)}", anchor=False)
     # The verdicts do not wait for heads without a label, whose progress stands below them.
     place = st.container()
-    st.subheader("Matters, does not match", anchor=False)
+    st.header("Matters, does not match", anchor=False)
     found = shown(page, judged, unexplained(page, judged))
     with place:
         sentences(found)
@@ -52,16 +52,16 @@ def verdicts(page: Page) -> None:
     nominee_panel(found)
     left, right = (st.container(), st.container()) if page.look.large else st.columns([1, 1], gap="large")
     with left:
-        st.subheader("The contrasts that decide", anchor=False)
+        st.header("The contrasts that decide", anchor=False)
         interval_panel(page, found)
     with right:
-        st.subheader("Every head's label", anchor=False)
+        st.header("Every head's label", anchor=False)
         map_panel(page, found)
     placebo_panel(page, scores, found)
     if page.view.head is not None:
         see_where_it_looks()
         open_its_card()
-    st.subheader("Every verdict, with its numbers", anchor=False)
+    st.header("Every verdict, with its numbers", anchor=False)
     table(found)
 
 

@@ -24,19 +24,19 @@ def circuits(page: Page) -> None:
     found = circuit_of(page, mode)
     if found is None:
         return
-    st.subheader("Who feeds whom", anchor=False)
+    st.header("Who feeds whom", anchor=False)
     graph_panel(page, found, scores)
     if page.view.head is not None:
         see_where_it_looks()
         open_its_card()
     if not found.induction:
         return
-    st.subheader("What one head reads of every earlier head", anchor=False)
+    st.header("What one head reads of every earlier head", anchor=False)
     composition_panel(page, found, scores)
-    st.subheader("Prune a previous-token head", anchor=False)
+    st.header("Prune a previous-token head", anchor=False)
     pruning_panel(page, found, scores, mode)
     if found.edges:
-        st.subheader("Every edge", anchor=False)
+        st.header("Every edge", anchor=False)
         edge_table(page, found)
 
 

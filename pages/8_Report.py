@@ -36,21 +36,21 @@ def report(page: Page) -> None:
     name = verbatim(page.name)
     st.title(f"The report, beside {name}")
     st.markdown(_WHAT_IT_IS)
-    st.subheader("Reproduce exactly, then correct", anchor=False)
+    st.header("Reproduce exactly, then correct", anchor=False)
     st.caption("All switches off is the report's own recipe. Each switch changes one thing.")
     switches()
     corrections = page.view.corrections
     own = reproduction_of(page, OWN_RECIPE)
     chosen = reproduction_of(page, corrections) if own is not None and corrections != OWN_RECIPE else own
-    st.subheader("Its heat maps: recorded and live", anchor=False)
+    st.header("Its heat maps: recorded and live", anchor=False)
     pick_recorded()
     heat_maps(page, reported_models()[page.view.recorded], chosen)
     counts_table(chosen, page.name)
     if own is None or chosen is None:
         return
-    st.subheader("Its table", anchor=False)
+    st.header("Its table", anchor=False)
     report_table(page, own, chosen)
-    st.subheader("What each correction changes", anchor=False)
+    st.header("What each correction changes", anchor=False)
     corrections_panel(page)
     st.header("Its open questions", anchor=False)
     st.subheader(QUESTIONS["sweep"], anchor=False)
@@ -73,11 +73,11 @@ def recorded_only() -> None:
         "The chosen model is not on this machine, so these are the recorded numbers alone: nothing here was measured now.",
         icon=":material/history:",
     )
-    st.subheader("Its heat maps", anchor=False)
+    st.header("Its heat maps", anchor=False)
     for recorded in reported_models().values():
         recorded_maps(recorded, DEFAULT_THRESHOLD)
     counts_table(None, "")
-    st.subheader("Its table", anchor=False)
+    st.header("Its table", anchor=False)
     recorded_table()
 
 

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 from streamlit.testing.v1 import AppTest
 
+from core.figures.base.overlay import resolved
+
 APP = Path(__file__).resolve().parents[2] / "app.py"
 # A probe that is measured quickly.
 SHORT = {"length": "20", "sequences": "2"}
@@ -55,10 +57,21 @@ def sent(at: AppTest) -> list[bytes]:
 
 
 def overlays(at: AppTest) -> dict[str, list[dict[str, Any]]]:
-    """What is drawn over the page's figures, by the figure's key."""
-    found = [part.proto for part in at.get("bidi_component") if part.proto.component_name == "headscope_figure_overlay"]
-    data = [json.loads(proto.json) for proto in found]
-    return {part["panel"].removeprefix("panel-"): part["parts"] for part in data}
+    """What is drawn over the page's figures at the page's threshold, by the figure's key."""
+    marks, states = (
+        {data["panel"].removeprefix("panel-"): data for data in _data_of(at, name)}
+        for name in ("headscope_figure_overlay_layer", "headscope_figure_overlay")
+    )
+    return {
+        key: [part for mark in marks[key]["marks"] if (part := resolved(mark, state["threshold"])) is not None]
+        for key, state in states.items()
+    }
+
+
+def _data_of(at: AppTest, component: str) -> list[dict[str, Any]]:
+    """What each component of that name was given."""
+    found = [part.proto for part in at.get("bidi_component") if part.proto.component_name == component]
+    return [json.loads(proto.json) for proto in found]
 
 
 def said(at: AppTest) -> str:

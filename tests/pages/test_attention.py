@@ -37,7 +37,7 @@ def attention(**parameters: str) -> AppTest:
 
 def said(at: AppTest) -> str:
     """Every sentence on the page."""
-    parts = [*at.markdown, *at.caption, *at.info, *at.warning, *at.error, *at.title, *at.subheader]
+    parts = [*at.markdown, *at.caption, *at.info, *at.warning, *at.error, *at.title, *at.header]
     return "\n".join(str(part.value) for part in parts)
 
 

@@ -59,7 +59,7 @@ def test_the_whole_card_is_on_one_page() -> None:
     card = card_of("two-layer", Head(1, 2))
     assert str(at.title[0].value).replace("\\", "") == "L1H2 of two-layer: induction"
     assert card.sentence is not None and card.sentence.partition(". ")[2] in said(at)
-    assert [str(heading.value) for heading in at.subheader] == [
+    assert [str(heading.value) for heading in at.header] == [
         "Where it looks",
         "Edges in and out",
         "What taking it away costs",
@@ -104,7 +104,7 @@ def test_without_a_head_there_is_a_map_to_pick_one_from() -> None:
     assert at.selectbox(key="card_head").value is None
     [heat_map] = figures(at)
     assert heat_map["data"][-1]["customdata"][0] == "L0H0"
-    assert not at.subheader
+    assert not at.header
     at.selectbox(key="card_head").set_value("L1H2").run()
     assert "L1H2 of two-layer: induction" in said(at) and len(figures(at)) == 4
 
@@ -114,7 +114,7 @@ def test_absent_behaviour_comes_before_the_label() -> None:
     assert not at.exception and not at.error
     assert "does not do induction on this probe" in str(at.warning[0].value)
     order = [element.type for element in at.main]
-    assert order.index("warning") < order.index("markdown") < order.index("subheader")
+    assert order.index("warning") < order.index("markdown") < order.index("header")
     assert "L0H1 of one-layer: no label" in said(at)
     assert "No edge of L0H1 was found" in said(at)
 

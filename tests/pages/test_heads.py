@@ -34,7 +34,7 @@ def heads(**parameters: str) -> AppTest:
 
 
 def glance(at: AppTest) -> str:
-    return str(at.subheader[0].value)
+    return str(at.header[0].value)
 
 
 def test_the_page_shows_three_figures_a_count_and_no_banner() -> None:
@@ -106,7 +106,7 @@ def test_a_model_without_the_behaviour_has_a_banner_before_anything_else() -> No
     found = score_heads(Request("one-layer", length=20, sequences=4)).behaviour
     assert share(found.e) in str(banner.value) and share(found.low) in str(banner.value)
     order = [element.type for element in at.main]
-    assert order.index("warning") < order.index("subheader")
+    assert order.index("warning") < order.index("header")
 
 
 def test_two_sequences_are_too_few_to_say_whether_the_behaviour_is_there() -> None:

@@ -13,7 +13,7 @@ from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
 from core.attention.words import chance_words, highest_chance
 from core.figures.base.head_traces import click_markers, hover_texts, scatter
-from core.figures.base.overlay import Overlay, dots, threshold_line, words
+from core.figures.base.overlay import THRESHOLD, Overlay, dots, threshold_line, words
 from core.figures.base.style import Look
 from core.figures.base.unchecked import unchecked_figure
 from core.heads import Head, heads_above, ranked
@@ -76,27 +76,29 @@ def ranked_scores(scores: HeadScores, score: str, picked: Head | None, look: Loo
 def ranked_overlay(scores: HeadScores, score: str, threshold: float, look: Look) -> Overlay:
     """The threshold line, and the heads above it; where the axis cannot name them, the highest are named beside them."""
     values = scores.mean(score)
-    heads = heads_above(values, threshold)
+    heads = ranked(values)
     ordered = [float(values[head]) for head in heads]
     low, high = value_range(score)
     chance = highest_chance(scores.chance(score))
     # The two lines are named at the same edge: where they would run into each other, the threshold's name makes way.
-    near = abs(threshold - chance) < 0.06 * (high - low)
-    aside = look.px(18) * (-1 if threshold >= chance else 1) if near else 0
-    overlay = [
-        threshold_line(threshold, "y", look),
+    avoided: dict[str, Any] = (
+        {} if np.isnan(chance) else {"avoids": {"at": chance, "within": 0.06 * (high - low), "by": look.px(18)}}
+    )
+    marks = [
+        threshold_line("y", look),
         words(
-            f"threshold {threshold:.2f}",
+            "threshold {threshold}",
             "right",
-            threshold,
+            THRESHOLD,
             colour=look.accent,
             size=look.font_size,
-            shift=(look.px(4), aside),
+            shift=(look.px(4), 0),
+            **avoided,
         ),
         dots(range(1, len(heads) + 1), ordered, _mark_size(values.size, look) + look.px(3), look),
     ]
     if not _named_on_axis(values.size, look):
-        overlay += [
+        marks += [
             words(
                 head.name,
                 place + 1,
@@ -105,10 +107,12 @@ def ranked_overlay(scores: HeadScores, score: str, threshold: float, look: Look)
                 size=look.font_size - 2,
                 shift=(look.px(5), -look.px(14)),
                 turned=-60,
+                above=value,
             )
             for place, (head, value) in enumerate(zip(heads[:_NAMED_IN_PICTURE], ordered, strict=False))
         ]
-    return Overlay(f"{len(heads)} heads are above the threshold line at {threshold:.2f}.", tuple(overlay))
+    above = len(heads_above(values, threshold))
+    return Overlay(f"{above} heads are above the threshold line at {threshold:.2f}.", threshold, tuple(marks))
 
 
 def describe_ranked(scores: HeadScores, score: str) -> str:

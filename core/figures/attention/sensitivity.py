@@ -49,9 +49,9 @@ def sensitivity_overlay(found: Sensitivity, heads: Sequence[Head], threshold: fl
     """The threshold through every row, and the means above it filled."""
     overlay = []
     for row, factor in enumerate(FACTORS):
-        overlay.append(on_axes(threshold_line(threshold, "y", look), *_axes(row * len(heads))))
-        overlay += [_filled(found, head, factor, threshold, look, row * len(heads) + at) for at, head in enumerate(heads)]
-    return Overlay(_said(threshold), tuple(overlay))
+        overlay.append(on_axes(threshold_line("y", look), *_axes(row * len(heads))))
+        overlay += [_filled(found, head, factor, look, row * len(heads) + at) for at, head in enumerate(heads)]
+    return Overlay(_said(threshold), threshold, tuple(overlay))
 
 
 def one_head_panels(found: Sensitivity, head: Head, threshold: float | None, look: Look) -> go.Figure:
@@ -78,8 +78,8 @@ def one_head_panels(found: Sensitivity, head: Head, threshold: float | None, loo
 
 def one_head_overlay(found: Sensitivity, head: Head, threshold: float, look: Look) -> Overlay:
     """The threshold through one head's panels, and the means above it filled."""
-    points = [_filled(found, head, factor, threshold, look, panel) for panel, factor in enumerate(FACTORS)]
-    return Overlay(_said(threshold), (threshold_line(threshold, "y", look), *points))
+    points = [_filled(found, head, factor, look, panel) for panel, factor in enumerate(FACTORS)]
+    return Overlay(_said(threshold), threshold, (threshold_line("y", look), *points))
 
 
 def describe_sensitivity(found: Sensitivity, heads: Sequence[Head]) -> str:
@@ -131,13 +131,12 @@ def _said(threshold: float) -> str:
     return f"The line is at {threshold:.2f}; filled points are above it."
 
 
-def _filled(found: Sensitivity, head: Head, factor: Factor, threshold: float, look: Look, panel: int) -> Part:
-    """The means above the threshold in one panel, counted row by row from 0."""
+def _filled(found: Sensitivity, head: Head, factor: Factor, look: Look, panel: int) -> Part:
+    """The means in one panel, counted row by row from 0, each filled while it is above the threshold."""
     means = [spread.mean for spread in found.of(head, factor)]
     # By their order: a setting's name can look like a number, and would be taken for a place.
-    x = [at for at, mean in enumerate(means) if mean > threshold]
-    y = [means[at] for at in x]
-    filled = symbols(x, y, look.px(_POINT), colour=look.second, fill=look.second, width=1)
+    places = list(range(len(means)))
+    filled = symbols(places, means, look.px(_POINT), above=means, colour=look.second, fill=look.second, width=1)
     return on_axes(filled, *_axes(panel))
 
 

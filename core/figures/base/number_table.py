@@ -69,7 +69,7 @@ def number_table_html(rows: Sequence[Row], columns: Mapping[str, str], label: st
 
 
 def _opened(label: str, look: Look) -> tuple[str, str]:
-    colours = {"ink": look.ink, "faint": look.faint, "quiet": "#aab2c3" if look.dark else "#5a6275"}
+    colours = {"ink": look.ink, "faint": look.faint, "quiet": look.quiet}
     return _STYLE % colours, f'<table class="numbers" aria-label="{html.escape(label)}">'
 
 

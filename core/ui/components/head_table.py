@@ -24,7 +24,7 @@ def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
         st.markdown("**No head picked.** Click one in the picture, or choose one in the sidebar.")
         st.caption("A ring marks each head above the threshold; a frame marks the picked one.")
         return
-    st.markdown(f"#### {view.head.name}: layer {view.head.layer}, head {view.head.head}")
+    st.markdown(f"### {view.head.name}: layer {view.head.layer}, head {view.head.head}")
     rows = [
         {
             "score": ALL_SCORES[name].title,

@@ -26,9 +26,9 @@ from core.attention.tables import head_rows
 from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
 from core.figures.ablation.positions import describe_positions, position_losses, position_rows
 from core.figures.ablation.single_effects import describe_single_effects, single_effect_bars, single_effect_rows
-from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
+from core.figures.attention.heatmap import describe_heatmap, score_heatmap, set_overlay
 from core.figures.base.memo import drawn
-from core.heads import Head, HeadSet, named, names
+from core.heads import Head, HeadSet, names
 from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
 from core.sharing.commands import ablate_command, score_command
@@ -50,13 +50,14 @@ def set_map(page: Page, scores: HeadScores, above: tuple[Head, ...], heads: Head
     """The score map with a cross on each head that is taken away; a click adds a head or takes it out."""
     view = page.view
     shown = (scores, view.score, view.threshold)
+    picked = () if view.experiment.source == "threshold" else view.experiment.heads
     figure_panel(
-        drawn(score_heatmap, scores, view.score, None, page.look, crossed=heads),
+        drawn(score_heatmap, scores, view.score, None, page.look),
         key="set-map",
-        alt=f"{describe_heatmap(scores, view.score)} Crosses: {named(heads) or 'none'}.",
+        alt=describe_heatmap(scores, view.score),
         rows=partial(head_rows, *shown),
         source=source,
-        overlay=heatmap_overlay(*shown, page.look),
+        overlay=set_overlay(*shown, picked, view.experiment.source != "picked", page.look),
         on_pick=partial(toggle_head, above=above),
         click_again=True,
     )

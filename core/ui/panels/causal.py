@@ -74,7 +74,7 @@ def picked_head(page: Page, scores: HeadScores, found: CausalMap | None, estimat
         return
     view = page.view
     values, effects = scores.mean(view.score), Effects.of(found, estimate, (scores.n_layers, scores.n_heads))
-    st.markdown(f"#### {head.name}")
+    st.header(head.name, anchor=False)
     rows = [{"": ALL_SCORES[view.score].title, "value": "–" if np.isnan(values[head]) else f"{values[head]:.2f}"}]
     if effects.measured[head]:
         rows.append({"": "effect, measured", "value": f"{signed(effects.effect[head])} nats"})

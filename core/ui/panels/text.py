@@ -113,7 +113,7 @@ def judged_of(page: Page, windows: TextWindows) -> OnText | None:
 
 def answer(windows: TextWindows, found: NaturalScores, judged: OnText) -> None:
     """The one answer, then which heads differ."""
-    st.subheader(verbatim(answer_sentence(judged)), anchor=False)
+    st.header(verbatim(answer_sentence(judged)), anchor=False)
     for sentence in outlier_sentences(judged):
         st.markdown(f"- {verbatim(sentence)}")
     for sentence in (too_few_sentence(windows), *windows.warnings):
@@ -213,7 +213,7 @@ def worth(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText
 def picked_head(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText) -> None:
     """What the picked head looks at on the text, and which heads look alike."""
     head = page.view.head or ranked(judged.judged.value)[0]
-    st.subheader(f"What {head.name} looks at", anchor=False)
+    st.header(f"What {head.name} looks at", anchor=False)
     st.markdown(verbatim(head_on_text(judged, head)))
     _measures(page, found, head)
     st.radio("Its edges", list(SHOWN_EDGES), key="edges", horizontal=True, format_func=_EDGE_LABELS.__getitem__)

@@ -225,7 +225,7 @@ def placebo_panel(page: Page, scores: HeadScores, found: Shown) -> None:
     shifts = [shift for shift in sorted(by_shift) if length - 1 + shift > 0]
     control = float(scores.per_sequence["induction_control"].mean(-1)[head]) if scores.has_control else None
     offsets, values = [length - 1 + shift for shift in shifts], np.array([by_shift[shift] for shift in shifts])
-    st.subheader(f"Placebo offsets of {name}", anchor=False)
+    st.header(f"Placebo offsets of {name}", anchor=False)
     st.markdown(
         f"How much {name} looks at the token after the earlier copy, and at tokens a few places beside it. Broad attention "
         "makes many bars. An induction head has one, and loses it when the second half is fresh tokens (last bar); a "
