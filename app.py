@@ -28,11 +28,11 @@ def home(page: Page) -> None:
     """The page's body."""
     st.title("HeadScope")
     st.markdown("Pick a model, and check a claim about its attention heads.")
+    st.header(f"Does {verbatim(page.name)} do induction?", anchor=False)
+    _behaviour(page)
     st.header("What induction is", anchor=False)
     st.markdown(_WHAT_INDUCTION_IS)
     _live_picture(page)
-    st.header(f"Does {verbatim(page.name)} do it?", anchor=False)
-    _behaviour(page)
     st.header("Where to go next", anchor=False)
     questions()
     st.header("Self-check", anchor=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,14 +18,19 @@ APP = Path(__file__).resolve().parents[2] / "app.py"
 SHORT = {"length": "20", "sequences": "2"}
 
 
-def open_page(path: str, **parameters: str) -> AppTest:
-    """The page at `path` ("pages/1_Heads.py", or "app.py"), as a new session sees it at an address with these parameters."""
+def open_page(path: str, *, opened: Iterable[str] = (), **parameters: str) -> AppTest:
+    """The page at `path` ("pages/1_Heads.py", or "app.py"), as a new session sees it at an address with these parameters.
+
+    opened: the keys of what is folded, and opened here.
+    """
     at = AppTest.from_file(str(APP), default_timeout=120)
     if path != APP.name:
         # A link opens this page first, so the home page is not run before it.
         at.switch_page(path)
     for name, value in parameters.items():
         at.query_params[name] = value
+    for key in opened:
+        at.session_state[f"fold-{key}"] = True
     return at.run()
 
 

@@ -35,8 +35,8 @@ def measured(own_store: None) -> None:
         patched_in(SUBJECT, found)
 
 
-def page(**parameters: str) -> AppTest:
-    return open_page("pages/3_Ablation.py", **({"model": "two-layer", **SHORT} | parameters))
+def page(*, opened: tuple[str, ...] = (), **parameters: str) -> AppTest:
+    return open_page("pages/3_Ablation.py", opened=opened, **({"model": "two-layer", **SHORT} | parameters))
 
 
 def figures(at: AppTest) -> dict[str, dict[str, Any]]:
@@ -50,7 +50,7 @@ def metrics(at: AppTest) -> dict[str, str]:
 def test_before_and_after_with_other_heads_beside() -> None:
     # All heads of layer 1 match, so nothing could be drawn beside them.
     heads = (Head(0, 2),)
-    at = page(set="picked", heads="L0H2")
+    at = page(set="picked", heads="L0H2", opened=("positions", "singles"))
     assert not at.exception and not at.error and not at.warning
     result = ablate(SUBJECT, heads, "mean")
     before, after = result.clean_losses, result.ablated_losses

@@ -68,8 +68,8 @@ def test_the_whole_card_is_on_one_page() -> None:
     assert can_be_taken_away(at)
     assert len(figures(at)) == 4 and all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
     for reading in card.score_lines:
-        assert f'<td class="value">{reading.mean:.2f}</td>' in table(at)
-    assert card.alone is not None and f'<td class="value">{card.alone.cost:+.2f}</td>' in table(at)
+        assert f'<td role="cell" class="value">{reading.mean:.2f}</td>' in table(at)
+    assert card.alone is not None and f'<td role="cell" class="value">{card.alone.cost:+.2f}</td>' in table(at)
     assert "95 % bootstrap over 2 sequences; so few make it too narrow" in said(at)
     assert "Measured on tokens drawn from" in said(at)
 

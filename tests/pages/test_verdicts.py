@@ -40,8 +40,8 @@ def judged() -> None:
     nominees(subject_for("two-layer"), floor=0.9)
 
 
-def verdicts(**parameters: str) -> AppTest:
-    return open_page("pages/6_Verdicts.py", **(SHORT | parameters))
+def verdicts(*, opened: tuple[str, ...] = (), **parameters: str) -> AppTest:
+    return open_page("pages/6_Verdicts.py", opened=opened, **(SHORT | parameters))
 
 
 def captions(at: AppTest) -> str:
@@ -59,7 +59,7 @@ def test_every_planted_head_gets_its_sentence() -> None:
 
 
 def test_three_figures_are_described_and_say_what_they_rest_on() -> None:
-    at = verdicts(model="two-layer")
+    at = verdicts(model="two-layer", opened=("placebo",))
     assert len(figures(at)) == 3
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
     captions = [str(caption.value).replace("\\", "") for caption in at.caption]
@@ -70,7 +70,7 @@ def test_three_figures_are_described_and_say_what_they_rest_on() -> None:
 
 
 def test_labels_are_letters_and_not_colours_alone() -> None:
-    letters = figures(verdicts(model="by-construction"))[1]["data"][1]
+    letters = figures(verdicts(model="by-construction"))[0]["data"][1]
     assert {"<b>I</b>", "<b>P</b>", "<b>D</b>", "<b>S</b>"} <= set(letters["text"])
 
 
@@ -98,10 +98,10 @@ def test_absent_behaviour_comes_before_any_label() -> None:
 
 
 def test_placebo_offsets_are_those_of_the_picked_head() -> None:
-    at = verdicts(model="two-layer", head="L1H2")
+    at = verdicts(model="two-layer", head="L1H2", opened=("placebo",))
     # Ten offsets beside the induction head's own, and that one on fresh tokens.
     assert len(figures(at)[2]["data"][0]["customdata"]) == 12
-    assert any("Placebo offsets of L1H2" in str(subheader.value) for subheader in at.header)
+    assert any("Placebo offsets of L1H2" in str(fold.label) for fold in at.expander)
 
 
 def test_every_head_stands_in_the_table_with_called_heads_first() -> None:

@@ -66,7 +66,7 @@ def ranked_scores(scores: HeadScores, score: str, picked: Head | None, look: Loo
         look,
         height=look.px(340),
         # Names in the picture stand above their dots and need room there.
-        margin={"t": look.px(24 if named else 64), "r": look.px(120)},
+        margin={"t": look.px(24 if named else 64), "r": look.px(16 if look.narrow else 120)},
         xaxis=xaxis,
         yaxis={"title": ALL_SCORES[score].title, "range": [low - 0.02, high + 0.03]},
         **_chance_line(scores.chance(score), look),
@@ -92,7 +92,9 @@ def ranked_overlay(scores: HeadScores, score: str, threshold: float, look: Look)
             THRESHOLD,
             colour=look.accent,
             size=look.font_size,
-            shift=(look.px(4), 0),
+            # A narrow picture has no room beside it.
+            shift=(-look.px(2), -look.px(10)) if look.narrow else (look.px(4), 0),
+            anchor="end" if look.narrow else "start",
             **avoided,
         ),
         dots(range(1, len(heads) + 1), ordered, _mark_size(values.size, look) + look.px(3), look),
@@ -146,7 +148,8 @@ def _chance_line(levels: Float[np.ndarray, " n_layers"], look: Look) -> dict[str
         "y": chance,
         "text": f"chance {chance_words(levels)}",
         "showarrow": False,
-        "xanchor": "left",
+        "xanchor": "right" if look.narrow else "left",
+        "yanchor": "bottom" if look.narrow else "middle",
         "font": {"color": look.second},
     }
     shape = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "y0": chance, "y1": chance, "line": stroke}

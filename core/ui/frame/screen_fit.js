@@ -13,9 +13,11 @@ function fitWords(plot) {
   if (!box.width) return;
   const taken = [];
   const place = (text) => {
-    const rect = text.getBoundingClientRect();
+    // A note with a box round it is seen and hidden with its box.
+    const note = text.closest(".annotation-text-g");
+    const rect = (note ?? text).getBoundingClientRect();
     if (!rect.width || !text.textContent.trim()) return;
-    if (taken.some((other) => meet(rect, other))) hide(text);
+    if (taken.some((other) => meet(rect, other))) hide(note ?? text);
     else taken.push(rect);
   };
   const titles = [...plot.querySelectorAll(".infolayer text")].filter((text) => /title/.test(text.getAttribute("class") ?? ""));
@@ -44,6 +46,11 @@ function note(text) {
   text.dataset.headscopeFitted ??= "";
 }
 
+function write(text, size) {
+  text.dataset.headscopeFitted = text.style.fontSize;
+  text.style.fontSize = `${size}px`;
+}
+
 function hide(text) {
   note(text);
   text.style.visibility = "hidden";
@@ -54,8 +61,7 @@ function keepInside(text, box) {
   let rect = text.getBoundingClientRect();
   if (rect.width > box.width - 4) {
     const size = parseFloat(getComputedStyle(text).fontSize);
-    text.dataset.headscopeFitted = text.style.fontSize;
-    text.style.fontSize = `${Math.max(LEAST_FONT, (size * (box.width - 4)) / rect.width)}px`;
+    write(text, Math.max(LEAST_FONT, (size * (box.width - 4)) / rect.width));
     rect = text.getBoundingClientRect();
   }
   const right = Math.max(0, box.left + 2 - rect.left), left = Math.min(0, box.right - 2 - rect.right);
@@ -68,7 +74,7 @@ function keepInside(text, box) {
 // The labels of one axis each.
 function tickGroups(plot) {
   const groups = new Map();
-  for (const text of plot.querySelectorAll('[class*="axislayer"] text, .cbaxis text')) {
+  for (const text of plot.querySelectorAll('[class$="tick"] > text')) {
     const group = text.closest("g").parentNode;
     groups.set(group, [...(groups.get(group) ?? []), text]);
   }
@@ -89,8 +95,16 @@ function thinOut(texts, taken) {
 
 function allOrNone(plot, texts) {
   const { xaxis } = plot._fullLayout;
-  const cell = Math.abs(xaxis.d2p(1) - xaxis.d2p(0));
-  if (Math.max(...texts.map((text) => text.getBoundingClientRect().width)) > cell - 3) texts.forEach(hide);
+  // A ring must go round the number, not through it.
+  const ringed = plot.headscopeOverlay?.marks.some((mark) => mark.cells && mark.kind === "discs");
+  const cell = Math.abs(xaxis.d2p(1) - xaxis.d2p(0)), room = ringed ? 0.84 * cell - 8 : cell - 3;
+  const widest = Math.max(...texts.map((text) => text.getBoundingClientRect().width));
+  if (widest <= room) return;
+  const size = parseFloat(getComputedStyle(texts[0]).fontSize), smaller = Math.floor((size * room) / widest);
+  for (const text of texts) {
+    if (smaller < LEAST_FONT) hide(text);
+    else write(text, smaller);
+  }
 }
 
 // A row of words that would meet is read from below instead, one beside the other.

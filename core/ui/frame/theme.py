@@ -10,7 +10,7 @@ from core.ui.frame.screen import is_narrow
 LARGE_TEXT = "large_text"
 _STYLE = """<style>
 /* Room for the picture: the default leaves a third of a projector's height empty above the title. */
-.stMainBlockContainer { padding: 3rem 3rem 2rem; }
+.stMainBlockContainer { padding: 4rem 3rem 2rem; }
 .stMainBlockContainer h1 { font-size: 2.1rem; padding: 0 0 .3rem; }
 .stMainBlockContainer h2 { font-size: 1.4rem; padding: .5rem 0 .2rem; }
 .stMainBlockContainer h3 { font-size: 1.15rem; padding: .3rem 0 .1rem; }
@@ -23,7 +23,8 @@ _STYLE = """<style>
 [data-testid="stPageLink-NavLink"]:focus-visible { outline: 2px solid %(accent)s; outline-offset: -2px; }
 .js-plotly-plot:focus-visible { outline: 2px solid %(accent)s; outline-offset: -2px; }
 /* Numbers for another threshold than the one that the slider shows. */
-[data-headscope-lags] [class*="st-key-lags-"] { opacity: .45; }
+[data-headscope-lags] [class*="st-key-lags-"], [class*="st-key-stale-"] { opacity: .45; }
+@media (min-width: 641px) { .st-key-holds-set { min-height: 46rem; } }
 @media (prefers-reduced-motion: reduce) {
 *, *::before, *::after { animation-duration: .01ms !important; transition-duration: .01ms !important; }
 * { scroll-behavior: auto !important; }

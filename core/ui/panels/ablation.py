@@ -12,7 +12,6 @@ from core.ablation.outcomes import Ablation, Baselines
 from core.ablation.subjects import heads_of
 from core.ablation.tables import beside_rows
 from core.ablation.words import (
-    against_baselines,
     head_count,
     patched_in_sentence,
     sufficiency,
@@ -44,9 +43,10 @@ from core.ui.frame.sentences import metric_change, verbatim
 # More heads than this are looked at on the causal map.
 MOST_SINGLES = 12
 _NAMED = 10
+_SHOWN = "ablation_shown"
 
 
-def set_map(page: Page, scores: HeadScores, above: tuple[Head, ...], heads: HeadSet, source: Source) -> None:
+def set_map(page: Page, scores: HeadScores, above: tuple[Head, ...], source: Source) -> None:
     """The score map with a cross on each head that is taken away; a click adds a head or takes it out."""
     view = page.view
     shown = (scores, view.score, view.threshold)
@@ -128,11 +128,21 @@ def other_heads(page: Page, result: Ablation, baselines: Baselines | None, sourc
     )
 
 
-def baseline_sentences(result: Ablation, baselines: Baselines) -> None:
-    """What the comparison says, and how the other sets were drawn."""
-    st.markdown(against_baselines(result, baselines))
+def how_drawn(baselines: Baselines) -> None:
+    """How the other sets were drawn."""
     if baselines.sets:
         st.caption(baselines.note)
+
+
+def remember_set(page: Page, result: Ablation) -> None:
+    """Keep in mind which set is on screen."""
+    st.session_state[_SHOWN] = (page.subject.digest, result)
+
+
+def set_before(page: Page) -> Ablation | None:
+    """What was on screen of the same model and probe, until there is something newer."""
+    digest, result = st.session_state.get(_SHOWN, ("", None))
+    return result if digest == page.subject.digest else None
 
 
 def position_panel(page: Page, result: Ablation, baselines: Baselines | None, source: Source) -> None:

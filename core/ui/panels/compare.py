@@ -135,7 +135,7 @@ def picked_head(page: Page, found: Comparison) -> None:
     st.header(head.name, anchor=False)
     axes = [found.x, found.y, *([] if found.colour is None else [found.colour])]
     rows = [_picked_row(axis, head) for axis in axes]
-    headings = {"what": "", "value": "value", "interval": "95 % interval", "place": "place"}
+    headings = {"what": "number", "value": "value", "interval": "95 % interval", "place": "place"}
     st.html(small_table_html(rows, headings, f"Numbers of {head.name}", page.look, {}))
     see_where_it_looks()
     open_its_card()
