@@ -38,7 +38,7 @@ def ablation(page: Page) -> None:
     st.title(f"Ablation in {verbatim(page.name)}")
     scores = scores_of(page.subject, page.view.score)
     behaviour_banner(page.subject)
-    answer = st.container(key="lags-answer")
+    answer = st.container(key="lags-holds-answer")
     above = heads_above(scores.mean(view.score), view.threshold)
     heads = view.experiment.chosen(above)
     # Large text needs the whole width.
@@ -56,6 +56,7 @@ def ablation(page: Page) -> None:
     # As tall for every set: the page does not jump while the threshold moves.
     with right, st.container(key="holds-set"):
         if not heads:
+            answer.markdown("No head is taken away, so nothing changes.")
             st.header("Nothing is taken away", anchor=False)
             st.info("No head is in the set: lower the threshold, or click heads on the map.", icon=":material/info:")
             return

@@ -99,7 +99,7 @@ def score_effect_overlay(
             marked(matter, _LARGE, colour=accent, fill=accent, shape="diamond"),
             marked(others, _LARGE, colour=accent, fill=look.paper, width=look.px(2.5)),
             marked(known, _RING, colour=look.ink, fill=None, width=look.px(1.5)),
-            *_names(parts, scores, score, effect, floor, look),
+            *_names(matter, others, scores, score, effect, floor, look),
             *_corners(matter, others, scores, look),
         ),
     )
@@ -160,18 +160,21 @@ def _effect_range(effect: Float[np.ndarray, "n_layers n_heads"], floor: float) -
 
 
 def _names(
-    parts: dict[Quadrant, HeadSet],
+    matter: HeadSet,
+    others: HeadSet,
     scores: Float[np.ndarray, "n_layers n_heads"],
     score: str,
     effect: Float[np.ndarray, "n_layers n_heads"],
     floor: float,
     look: Look,
 ) -> list[Part]:
-    """Names of the heads outside "neither", the largest effect first, as far as there is room."""
+    """Names of the heads that matter, the largest effect first, then of the highest others, as far as there is room.
+
+    An other head has its name only while it is above the threshold.
+    """
     (left, right), (low, high) = _score_range(score), _effect_range(effect, floor)
-    outside: list[Quadrant] = ["both", "matters", "looks"]
-    heads = sorted((head for quadrant in outside for head in parts[quadrant]), key=lambda head: -abs(effect[head]))
-    heads = heads[:_NAMED]
+    first = sorted(matter, key=lambda head: -abs(effect[head]))
+    heads = [*first, *sorted(others, key=lambda head: -scores[head])][:_NAMED]
     points = [
         (
             (float(scores[head]) - left) / (right - left) * _INNER_WIDTH,
@@ -194,8 +197,7 @@ def _names(
         if place is not None:
             anchor, *shift = beside[place]
             x, y = float(scores[head]), round(float(effect[head]), 4)
-            # A head that does not matter has its name only as long as it looks.
-            only: dict[str, Any] = {"above": x} if head in parts["looks"] else {}
+            only: dict[str, Any] = {"above": x} if head in others else {}
             found.append(words(name, x, y, colour=look.ink, size=size, shift=(shift[0], shift[1]), anchor=anchor, **only))
     return found
 

@@ -13,7 +13,7 @@ from core.figures.base.style import Look
 
 _STYLE = """<style>
 .numbers { border-collapse: collapse; width: 100%%; color: %(ink)s; font-size: .95rem; line-height: 1.3; }
-.numbers th, .numbers td { padding: .16rem .6rem; border: 0; border-bottom: 1px solid %(faint)s; text-align: right;
+.numbers th, .numbers td { padding: .12rem .6rem; border: 0; border-bottom: 1px solid %(faint)s; text-align: right;
   vertical-align: baseline; font-weight: 400; }
 .numbers td { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .numbers thead th { color: %(quiet)s; font-size: .85rem; white-space: nowrap; }
@@ -37,8 +37,8 @@ _STYLE = """<style>
 }
 </style>"""
 
-# A telephone is narrower than eight columns: then the table scrolls, not the page.
-_SCROLLS = '<div style="overflow-x: auto">'
+# A telephone is narrower than eight columns: then the table scrolls, not the page; by keyboard, too.
+_SCROLLS = '<div style="overflow-x: auto" tabindex="0" role="region" aria-label="%s">'
 
 
 def small_table_html(
@@ -55,7 +55,7 @@ def small_table_html(
     style, opening = _opened(label, look)
     parts = [
         style,
-        _SCROLLS,
+        _SCROLLS % html.escape(label),
         opening,
         '<thead class="wide"><tr>',
         *heads,
@@ -75,7 +75,7 @@ def number_table_html(rows: Sequence[Row], columns: Mapping[str, str], label: st
     first = '<th role="columnheader" scope="col">number</th><th role="columnheader" scope="col" class="meaning">what it is</th>'
     # The roles are what the elements are anyway; laid out anew on a telephone, browsers forget it.
     head = f'<thead role="rowgroup"><tr role="row">{first}{headings}</tr></thead>'
-    parts = [style, _SCROLLS, opening, head]
+    parts = [style, _SCROLLS % html.escape(label), opening, head]
     for group in dict.fromkeys(str(row["group"]) for row in rows):
         title = f'<th role="rowheader" scope="rowgroup" colspan="{2 + len(columns)}">{html.escape(group)}</th>'
         parts.append(f'<tbody role="rowgroup"><tr role="row">{title}</tr>')

@@ -6,7 +6,9 @@ const SVG = "http://www.w3.org/2000/svg";
 export default function ({ data }) {
   const panel = document.querySelector(`.st-key-${CSS.escape(data.panel)}`);
   if (!panel) return undefined;
-  (window.headscopeFigureMarks ??= {})[data.panel] = data.marks;
+  const known = (window.headscopeFigureMarks ??= {});
+  // A page that runs again says the same once more: what is drawn stays.
+  if (JSON.stringify(known[data.panel]) !== JSON.stringify(data.marks)) known[data.panel] = data.marks;
   const update = () => keepDrawn(panel, data.panel);
   // The figure may come later than its overlay, and plotly may empty it to draw it anew.
   const observer = new MutationObserver(update);
@@ -27,15 +29,18 @@ function keepDrawn(panel, name) {
   // What the slider shows now, also while it is dragged; without a slider, what the page was drawn for.
   const threshold = window.headscopeThreshold ?? given.threshold;
   const drawn = plot.headscopeOverlay;
-  if (!drawn || drawn.given !== given || drawn.marks !== marks || drawn.threshold !== threshold) {
+  if (!drawn || drawn.marks !== marks || drawn.threshold !== threshold) {
     // For whoever measures how long a first screen takes: the figure is there, and its overlay come with the next lines.
     if (!drawn) performance.mark(`${name} drawn`);
     const parts = marks.map((mark) => resolved(mark, threshold)).filter(Boolean);
-    plot.headscopeOverlay = { given, marks, threshold, said: given.said, parts };
+    plot.headscopeOverlay = { marks, threshold, said: given.said, parts };
     watch(plot);
     draw(plot);
   } else if (!plot.querySelector(".headscope-overlay")) {
     draw(plot);
+  } else if (drawn.said !== given.said) {
+    drawn.said = given.said;
+    plot.querySelector(".headscope-overlay").setAttribute("aria-label", given.said);
   }
 }
 
@@ -97,7 +102,11 @@ function draw(plot) {
   layer.setAttribute("width", plot._fullLayout.width);
   layer.setAttribute("height", plot._fullLayout.height);
   layer.style.cssText = "position: absolute; inset: 0; pointer-events: none;";
-  for (const part of parts) DRAWN[part.kind](part, places(plot, part.axes), layer, plot._fullLayout.font.family);
+  for (const part of parts) {
+    // Marks for a figure of more plots than the one that is still there.
+    if ((part.axes ?? []).some((name) => !axis(plot, name))) continue;
+    DRAWN[part.kind](part, places(plot, part.axes), layer, plot._fullLayout.font.family);
+  }
   const old = plot.querySelector(".headscope-overlay");
   if (old) {
     old.replaceWith(layer);

@@ -4,6 +4,7 @@ export default function ({ data, parentElement, setStateValue }) {
   const screen = (window.headscopeScreen ??= new Screen());
   screen.status = parentElement.querySelector("[role=status]");
   screen.tellNarrow = (narrow) => setStateValue("narrow", narrow);
+  screen.tellBackground = (colour) => setStateValue("background", colour);
   screen.threshold.shown = data.threshold;
   if (screen.narrow.matches !== data.narrow) screen.tellNarrow(screen.narrow.matches);
   screen.lookAgain();
@@ -17,9 +18,20 @@ class Screen {
     this.threshold = new Threshold();
     this.changed = new Set();
     new MutationObserver((changes) => this.note(changes)).observe(document.body, { childList: true, subtree: true });
+    // Figures are drawn in the theme's colours: when it changes, the page runs again.
+    this.background = background();
+    const app = document.querySelector(".stApp");
+    new MutationObserver(() => this.followTheme()).observe(app, { attributes: true, attributeFilter: ["class", "style"] });
     new MutationObserver(() => this.threshold.follow()).observe(document.body, {
       subtree: true, attributes: true, attributeFilter: ["aria-valuetext"],
     });
+  }
+
+  followTheme() {
+    const now = background();
+    if (now === this.background) return;
+    this.background = now;
+    this.tellBackground(now);
   }
 
   note(changes) {
@@ -52,6 +64,10 @@ class Screen {
       this.changed.clear();
     }, 60);
   }
+}
+
+function background() {
+  return getComputedStyle(document.querySelector(".stApp")).backgroundColor;
 }
 
 // Streamlit colours the link to the page that is shown, and tells it to nobody who cannot see that.

@@ -29,9 +29,10 @@ def look_after_screen(threshold: float | None) -> None:
     st.html(_NOWHERE)
     _screen(
         data={"threshold": threshold, "narrow": is_narrow()},
-        default={"narrow": False},
+        default={"narrow": False, "background": ""},
         key=_KEY,
         on_narrow_change=_drawn_again,
+        on_background_change=_drawn_again,
         height=1,
     )
 

@@ -17,14 +17,15 @@ _STYLE = """<style>
 .stSidebar [data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
 @media (max-width: 640px) { .stMainBlockContainer { padding: 3.5rem 1rem 2rem; } }
 /* The usual grey of captions has 4.2:1 on white; 4.5:1 is what small letters need. */
-[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] :is(p, li) { color: %(quiet)s !important; opacity: 1; }
+[data-testid="stCaptionContainer"] { color: inherit !important; opacity: .8 !important; }
 /* The page that is shown, and the link that has the focus, look the same otherwise. */
 [data-testid="stPageLink-NavLink"][aria-current="page"] { box-shadow: inset 3px 0 0 %(accent)s; }
 [data-testid="stPageLink-NavLink"]:focus-visible { outline: 2px solid %(accent)s; outline-offset: -2px; }
 .js-plotly-plot:focus-visible { outline: 2px solid %(accent)s; outline-offset: -2px; }
 /* Numbers for another threshold than the one that the slider shows. */
 [data-headscope-lags] [class*="st-key-lags-"], [class*="st-key-stale-"] { opacity: .45; }
-@media (min-width: 641px) { .st-key-holds-set { min-height: 46rem; } }
+/* Room for what comes and goes with the threshold, so that the page does not jump. */
+@media (min-width: 641px) { .st-key-lags-holds-answer { min-height: 3.4rem; } .st-key-holds-set { min-height: 76rem; } }
 @media (prefers-reduced-motion: reduce) {
 *, *::before, *::after { animation-duration: .01ms !important; transition-duration: .01ms !important; }
 * { scroll-behavior: auto !important; }
@@ -44,4 +45,4 @@ def current_look() -> Look:
 
 def apply_theme(look: Look) -> None:
     """Set the page's own text size, colours and spacing."""
-    st.html(_STYLE % {"quiet": look.quiet, "accent": look.accent, "large": _LARGE if look.large else ""})
+    st.html(_STYLE % {"accent": look.accent, "large": _LARGE if look.large else ""})

@@ -18,7 +18,7 @@ from core.attention.scores import ALL_SCORES
 from core.figures.attention.pattern import attention_figure, attention_table
 from core.figures.attention.token_loss import token_loss_html, token_loss_table
 from core.figures.base.memo import drawn
-from core.heads import Head, heads_above
+from core.heads import Head
 from core.settings.provenance import measured_on
 from core.settings.view import RowKind
 from core.sharing.commands import attention_command
@@ -151,7 +151,7 @@ def grid_panel(page: Page, patterns: RowPatterns, scores: HeadScores, looked: Lo
         values,
         title=ALL_SCORES[view.score].title,
         picked=looked.head,
-        ringed=heads_above(values, view.threshold),
+        threshold=view.threshold,
         on_pick=pick_head,
         key="grid",
     )
