@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 COMPILE := --quiet --universal --python-version 3.11 --no-annotate --no-header
 TORCH := torch triton $(shell sed -n 's/^\(\(nvidia\|cuda\)[a-z0-9-]*\)==.*/\1/p' constraints.txt)
 
-.PHONY: run install install-dev browser nginx models test lint bundled-results model-list zoo bench constraints audit clean
+.PHONY: run install install-dev browser nginx models test screenshots lint bundled-results model-list zoo bench constraints audit clean
 
 run: install
 	$(BIN)/python -m streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
@@ -58,6 +58,10 @@ models: install
 # Workers take work from each other when they have none left; the slowest forty are printed.
 test: install-dev browser nginx models
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal --timeout 600 --durations 40 $(PYTEST_ARGS)
+
+# Every page as it is seen, in both themes and on a telephone, into screenshots/, to be looked at.
+screenshots: install-dev browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.browser.screens
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -28,14 +28,14 @@ def home(page: Page) -> None:
     """The page's body."""
     st.title("HeadScope")
     st.markdown("Pick a model, and check a claim about its attention heads.")
-    st.subheader("What induction is", anchor=False)
+    st.header(f"Does {verbatim(page.name)} do induction?", anchor=False)
+    _behaviour(page)
+    st.header("What induction is", anchor=False)
     st.markdown(_WHAT_INDUCTION_IS)
     _live_picture(page)
-    st.subheader(f"Does {verbatim(page.name)} do it?", anchor=False)
-    _behaviour(page)
-    st.subheader("Where to go next", anchor=False)
+    st.header("Where to go next", anchor=False)
     questions()
-    st.subheader("Self-check", anchor=False)
+    st.header("Self-check", anchor=False)
     self_check()
 
 

@@ -23,11 +23,11 @@ def comparison(page: Page) -> None:
     """The page's body."""
     to_the_card_of_a_clicked_head(page)
     st.title(f"Compare heads of {verbatim(page.name)}")
-    st.markdown("Two numbers of every head, a point each. Do they order the heads alike, and which heads fall out?")
     scores_of(page.subject)
     behaviour_banner(page.subject)
-    controls(page)
     said = st.container()
+    st.caption("Two numbers of every head, a point each. Do they order the heads alike, and which heads fall out?")
+    controls(page)
     picture = st.container()
     asked = asked_on(page, own_numbers(page))
     with said:

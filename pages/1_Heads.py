@@ -21,6 +21,7 @@ from core.sharing.commands import score_command
 from core.sharing.facts import score_facts
 from core.ui.components.behaviour import behaviour_banner, behaviour_line
 from core.ui.components.figure_panel import Rows, Source, figure_panel
+from core.ui.components.folded import TABLE, folded
 from core.ui.components.head_table import heads_above_table, picked_head_panel
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
@@ -35,11 +36,12 @@ def heads(page: Page) -> None:
     facts = partial(score_facts, page.subject, scores)
     source = Source(measured_on(page.subject), score_command(view), facts, page.stem)
     behaviour_banner(page.subject)
-    st.caption(behaviour_line(scores))
+    answer = st.container(key="lags-answer")
     for warning in page.subject.probe.warnings:
         st.caption(verbatim(warning))
 
     if view.score not in scores.names:
+        st.caption(behaviour_line(scores))
         st.info(verbatim(withheld_sentence(scores, view.score)), icon=":material/info:")
         return
     shown = (scores, view.score, view.threshold)
@@ -51,8 +53,8 @@ def heads(page: Page) -> None:
     values = scores.mean(view.score)
     count = len(heads_above(values, view.threshold))
     there, chance = int(np.isfinite(values).sum()), chance_words(scores.chance(view.score))
-    st.subheader(f"{count} of {there} heads above {view.threshold:.2f}; chance {chance}", anchor=False)
-    st.caption(f"{ALL_SCORES[view.score].title}: {ALL_SCORES[view.score].meaning}.")
+    answer.header(f"{count} of {there} heads above {view.threshold:.2f}; chance {chance}", anchor=False)
+    answer.caption(f"{ALL_SCORES[view.score].title}: {ALL_SCORES[view.score].meaning}.")
     # Large text needs the whole width: the picked head then stands below the picture, not beside it.
     left, right = (st.container(), st.container()) if look.large else st.columns([2, 1], gap="large")
     with left:
@@ -65,10 +67,10 @@ def heads(page: Page) -> None:
         )
     with right:
         picked_head_panel(scores, view, look)
+    st.caption(behaviour_line(scores))
 
-    st.subheader("Heads above the threshold", anchor=False)
-    heads_above_table(scores, view, look)
-    st.subheader("All heads, highest first", anchor=False)
+    folded("Heads above the threshold, with every score", "above", partial(heads_above_table, scores, view, look), TABLE)
+    st.header("All heads, highest first", anchor=False)
     panel(
         "ranked",
         drawn(ranked_scores, scores, view.score, view.head, look),
@@ -76,7 +78,7 @@ def heads(page: Page) -> None:
         ranked_overlay(*shown, look),
         rows,
     )
-    st.subheader("How many heads have which score", anchor=False)
+    st.header("How many heads have which score", anchor=False)
     panel(
         "distribution",
         drawn(score_distribution, scores, view.score, look),

@@ -1,11 +1,14 @@
 """Attention: where the picked head looks, beside all other heads, and how well each token is predicted."""
 
+from functools import partial
+
 import streamlit as st
 
 from core.attention.scores import ALL_SCORES
 from core.heads import ranked
 from core.settings.provenance import measured_on
 from core.ui.components.behaviour import behaviour_banner
+from core.ui.components.folded import folded
 from core.ui.components.row_picker import pick_row
 from core.ui.frame.navigation import open_its_card
 from core.ui.frame.page import Page, run_page
@@ -32,6 +35,7 @@ def attention(page: Page) -> None:
     view = page.view
     title = st.empty()
     title.title(f"Attention in {verbatim(page.name)}")
+    answer = st.container()
     scores = scores_of(page.subject, page.view.score)
     behaviour_banner(page.subject)
     head = view.head or ranked(scores.mean(view.score))[0]
@@ -42,28 +46,31 @@ def attention(page: Page) -> None:
     pattern = pattern_of(page, row, patterns, head)
     looked = look_at(page, row, patterns, pattern, head)
     title.title(f"Attention of {looked.name} in {verbatim(page.name)}")
+    answer.markdown(stripe_sentence(looked))
     if view.head is None:
-        st.caption(f"No head is picked, so this is the one with the highest score: {ALL_SCORES[view.score].title}.")
+        answer.caption(f"No head is picked, so this is the one with the highest score: {ALL_SCORES[view.score].title}.")
 
     # Side by side there is no room for large text.
     left, right = (st.container(), st.container()) if page.look.large else st.columns([5, 4], gap="large")
     with left:
-        st.subheader(f"Where {looked.name} looks", anchor=False)
-        st.markdown(stripe_sentence(looked))
+        st.header(f"Where {looked.name} looks", anchor=False)
         drawn = circuitsvis_panel(page, looked)
     with right:
-        st.subheader("All heads", anchor=False)
+        st.header("All heads", anchor=False)
         grid_panel(page, patterns, scores, looked)
     with right if drawn and page.subject.card.n_layers <= FEW_LAYERS else left:
-        st.subheader(f"Scores of {looked.name}", anchor=False)
+        st.header(f"Scores of {looked.name}", anchor=False)
         head_numbers(scores, head)
         st.caption(verbatim(f"Measured on {measured_on(page.subject)}."))
         if view.head is not None:
             open_its_card()
-    st.subheader("How well each token is predicted", anchor=False)
+    st.header("How well each token is predicted", anchor=False)
     loss_panel(page, patterns, looked)
-    st.subheader(f"The pattern of {looked.name} as a heat map", anchor=False)
-    heat_map_panel(page, looked)
+    if drawn:
+        folded(f"The pattern of {looked.name} as a heat map, to save", "pattern", partial(heat_map_panel, page, looked))
+    else:
+        st.header(f"The pattern of {looked.name} as a heat map", anchor=False)
+        heat_map_panel(page, looked)
 
 
 run_page("Attention", attention)

@@ -17,27 +17,29 @@ def causal(page: Page) -> None:
     """The page's body."""
     mode = page.view.experiment.mode
     st.title(f"Causal map of {verbatim(page.name)}")
-    st.markdown("Each head is taken away alone. How much worse does the model predict the second copy?")
     scores = scores_of(page.subject, page.view.score)
     behaviour_banner(page.subject)
+    answer = st.container()
     left, right = (st.container(), st.container()) if page.look.large else st.columns([3, 1], gap="large")
     with left:
         mode_control(page)
     with right:
         floor_control()
-    answer = st.container()
+    picture = st.container()
     estimate = estimate_of(page.subject, mode)
     found = map_of(page.subject, mode)
     answer.markdown(map_sentence(found, int((~np.isnan(scores.mean("induction"))).sum())))
     source = source_of(page, scores, found, estimate)
+    if found is not None and found.complete:
+        with picture:
+            st.header("Does looking mean mattering?", anchor=False)
+            scatter(page, scores, found, source)
     left, right = (st.container(), st.container()) if page.look.large else st.columns([3, 1], gap="large")
     with left:
+        st.header("What each head alone is worth", anchor=False)
         the_map(page, scores, found, estimate, source)
-    with right:
+    with right, st.container(key="lags-picked"):
         picked_head(page, scores, found, estimate)
-    if found is not None and found.complete:
-        st.subheader("Does looking mean mattering?", anchor=False)
-        scatter(page, scores, found, source)
 
 
 run_page("Causal map", causal)

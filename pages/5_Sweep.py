@@ -1,5 +1,7 @@
 """Sweep: what every threshold buys, beside other heads, and two thresholds compared."""
 
+from functools import partial
+
 import streamlit as st
 
 from core.ablation.sweep import DEFAULT_GRID
@@ -7,6 +9,7 @@ from core.ablation.words import beyond_baselines
 from core.heads import heads_above
 from core.ui.components.behaviour import behaviour_banner
 from core.ui.components.experiment_controls import comparison_controls, curves_control, mode_control
+from core.ui.components.folded import TABLE, folded
 from core.ui.components.results import sweep_of
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
@@ -22,6 +25,7 @@ def sweep(page: Page) -> None:
     st.markdown("At each threshold, the heads above it are taken away. What does that cost, and what do other heads cost?")
     scores = scores_of(page.subject, page.view.score)
     behaviour_banner(page.subject)
+    answer = st.container()
     left, right = (st.container(), st.container()) if page.look.large else st.columns([3, 1], gap="large")
     with left:
         mode_control(page)
@@ -32,13 +36,16 @@ def sweep(page: Page) -> None:
         return
     others = other_modes(page, view.score)
     source = source_of(page, found, others)
-    st.markdown(beyond_baselines(found))
-    st.markdown(at_the_slider(page, found, heads_above(scores.mean(view.score), view.threshold)))
+    answer.markdown(beyond_baselines(found))
+    with answer.container(key="lags-slider"):
+        st.markdown(at_the_slider(page, found, heads_above(scores.mean(view.score), view.threshold)))
     curve(page, found, others, source)
-    st.subheader("Every threshold", anchor=False)
-    sweep_table(found, page.look)
+    folded("Every threshold, with its numbers", "thresholds", partial(sweep_table, found, page.look), TABLE)
+    folded("Two thresholds compared", "compared", partial(_two_thresholds, page))
 
-    st.subheader("Two thresholds compared", anchor=False)
+
+def _two_thresholds(page: Page) -> None:
+    view, experiment = page.view, page.view.experiment
     st.caption("The report that started this project compared 0.50 and 0.60, with nothing beside them.")
     comparison_controls()
     pair = sorted({experiment.first, experiment.second})

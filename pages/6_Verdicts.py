@@ -1,8 +1,11 @@
 """Verdicts: which heads are induction heads, by test, interval and label, and why."""
 
+from functools import partial
+
 import streamlit as st
 
 from core.ui.components.behaviour import behaviour_banner, behaviour_line
+from core.ui.components.folded import TABLE, folded
 from core.ui.components.results import judged_of
 from core.ui.frame.navigation import open_its_card, see_where_it_looks
 from core.ui.frame.page import Page, run_page
@@ -16,6 +19,7 @@ from core.ui.panels.verdicts import (
     map_panel,
     nominee_panel,
     on_text,
+    placebo_head,
     placebo_panel,
     sentences,
     shown,
@@ -29,7 +33,7 @@ def verdicts(page: Page) -> None:
     st.title(f"Verdicts on {verbatim(page.name)}")
     scores = scores_of(page.subject)
     behaviour_banner(page.subject)
-    st.caption(behaviour_line(scores))
+    answer = st.container()
     left, right = (st.container(), st.container()) if page.look.large else st.columns([2, 1], gap="large")
     with right:
         floor_slider()
@@ -38,31 +42,33 @@ def verdicts(page: Page) -> None:
     judged = judged_of(page.subject, page.view.experiment.effect_floor)
     if judged is None:
         return
-    absent_at_every_length(judged)
     called = len(judged.called)
     heads = "1 head matches" if called == 1 else f"{called} heads match"
-    st.subheader(f"{heads} and {'is' if called == 1 else 'are'} called, of {len(judged.verdicts)}", anchor=False)
+    with answer:
+        absent_at_every_length(judged)
+    answer.header(f"{heads} and {'is' if called == 1 else 'are'} called, of {len(judged.verdicts)}", anchor=False)
+    left, right = (st.container(), st.container()) if page.look.large else st.columns([1, 1], gap="large")
     # The verdicts do not wait for heads without a label, whose progress stands below them.
     place = st.container()
-    st.subheader("Matters, does not match", anchor=False)
+    st.header("Matters, does not match", anchor=False)
     found = shown(page, judged, unexplained(page, judged))
+    with left:
+        st.header("Every head's label", anchor=False)
+        map_panel(page, found)
+    with right:
+        st.header("The contrasts that decide", anchor=False)
+        interval_panel(page, found)
     with place:
         sentences(found)
         on_text(page, judged)
     nominee_panel(found)
-    left, right = (st.container(), st.container()) if page.look.large else st.columns([1, 1], gap="large")
-    with left:
-        st.subheader("The contrasts that decide", anchor=False)
-        interval_panel(page, found)
-    with right:
-        st.subheader("Every head's label", anchor=False)
-        map_panel(page, found)
-    placebo_panel(page, scores, found)
+    head = placebo_head(page, found)
+    folded(f"Placebo offsets of {head.name}", "placebo", partial(placebo_panel, page, scores, found))
     if page.view.head is not None:
         see_where_it_looks()
         open_its_card()
-    st.subheader("Every verdict, with its numbers", anchor=False)
-    table(found)
+    folded("Every verdict, with its numbers", "verdicts", partial(table, found), TABLE)
+    st.caption(behaviour_line(scores))
 
 
 run_page("Verdicts", verdicts)

@@ -1,10 +1,13 @@
 """Report: the published report beside a live run, question by question, and what each later correction changes."""
 
+from functools import partial
+
 import streamlit as st
 
 from core.replication.published import reported_models
-from core.replication.words import QUESTIONS
+from core.replication.words import QUESTIONS, recorded_and_live
 from core.settings.view import DEFAULT_THRESHOLD, OWN_RECIPE
+from core.ui.components.folded import TABLE, folded
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
 from core.ui.panels.report import (
@@ -35,22 +38,25 @@ def report(page: Page) -> None:
     """The page's body."""
     name = verbatim(page.name)
     st.title(f"The report, beside {name}")
-    st.markdown(_WHAT_IT_IS)
-    st.subheader("Reproduce exactly, then correct", anchor=False)
-    st.caption("All switches off is the report's own recipe. Each switch changes one thing.")
+    answer = st.container()
+    st.caption(_WHAT_IT_IS)
     switches()
     corrections = page.view.corrections
     own = reproduction_of(page, OWN_RECIPE)
     chosen = reproduction_of(page, corrections) if own is not None and corrections != OWN_RECIPE else own
-    st.subheader("Its heat maps: recorded and live", anchor=False)
+    if own is not None:
+        answer.markdown(recorded_and_live(own, name))
+    st.header("Its heat maps: recorded and live", anchor=False)
     pick_recorded()
-    heat_maps(page, reported_models()[page.view.recorded], chosen)
-    counts_table(chosen, page.name)
+    recorded = reported_models()[page.view.recorded]
+    heat_maps(page, recorded, chosen, "induction")
+    previous = partial(heat_maps, page, recorded, chosen, "previous_token")
+    folded("Previous-token scores: recorded and live", "previous", previous)
+    folded("How many heads are above each threshold", "counts", partial(counts_table, chosen, page.name), TABLE)
     if own is None or chosen is None:
         return
-    st.subheader("Its table", anchor=False)
+    st.header("Its table", anchor=False)
     report_table(page, own, chosen)
-    st.subheader("What each correction changes", anchor=False)
     corrections_panel(page)
     st.header("Its open questions", anchor=False)
     st.subheader(QUESTIONS["sweep"], anchor=False)
@@ -73,11 +79,11 @@ def recorded_only() -> None:
         "The chosen model is not on this machine, so these are the recorded numbers alone: nothing here was measured now.",
         icon=":material/history:",
     )
-    st.subheader("Its heat maps", anchor=False)
+    st.header("Its heat maps", anchor=False)
     for recorded in reported_models().values():
         recorded_maps(recorded, DEFAULT_THRESHOLD)
     counts_table(None, "")
-    st.subheader("Its table", anchor=False)
+    st.header("Its table", anchor=False)
     recorded_table()
 
 

@@ -3,32 +3,36 @@
 import streamlit as st
 
 from core.attention.scores import ALL_SCORES
+from core.attention.words import beside_heads_sentence
 from core.ui.components.behaviour import behaviour_banner
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
-from core.ui.panels.sensitivity import meaning, panels, sensitivity_of
+from core.ui.panels.sensitivity import meaning, panels, sensitivity_of, shown_heads
 
 
 def sensitivity(page: Page) -> None:
     """The page's body."""
     st.title(f"Sensitivity in {verbatim(page.name)}")
-    st.markdown(
-        "A score is measured on some length, some seed, with or without a BOS. How much of it is the head, and how much the "
-        "setting? A threshold that a head crosses when the length changes says little about that head."
-    )
     scores_of(page.subject, page.view.score)
     behaviour_banner(page.subject)
+    answer = st.container(key="lags-answer")
     found = sensitivity_of(page)
     if found is None:
         return
-    meaning(page, found)
+    with answer:
+        meaning(page, found)
+    st.caption(
+        "A score is measured on some length, some seed, with or without a BOS. How much of it is the head, and how much the "
+        "setting? A threshold that a head crosses when the length changes says little about that head."
+    )
     st.caption(
         f"{ALL_SCORES[page.view.score].title}. Points are means, bars 95 % bootstrap intervals over sequences; a filled point "
         "is above the threshold, which is the dashed line through all panels. Choose another score, the threshold or a head "
         "in the sidebar."
     )
     panels(page, found)
+    st.caption(verbatim(beside_heads_sentence(found, shown_heads(page, found)[0])))
 
 
 run_page("Sensitivity", sensitivity)

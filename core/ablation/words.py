@@ -146,6 +146,9 @@ def patched_in_sentence(found: PatchedIn) -> str:
 
 def beyond_baselines(sweep: Sweep) -> str:
     """Do the heads above each threshold cost more than others? At how many thresholds, and how far apart others are."""
+    missing = len({row.heads for row in sweep.rows if row.heads and row.others is None})
+    if missing:
+        return f"{missing} head sets have no other sets beside them yet. Nothing is concluded before all of them have."
     known = [row for row in sweep.rows if not math.isnan(row.baseline_low)]
     if not known:
         return "There are no other sets to compare with."

@@ -100,8 +100,8 @@ def sensitivity_sentences(found: Sensitivity, heads: Sequence[Head], threshold: 
     listed = named(sometimes[:8]).replace(",", ", ") + (" and more" if len(sometimes) > 8 else "")
     are = "is" if len(always) == 1 else "are"
     said = f"At {threshold:.2f}, {len(always)} of {found.base.n_layers * found.base.n_heads} heads {are} above at every setting"
-    said += f"; {len(sometimes)} at some settings only: {listed}." if sometimes else ", and no other head at any."
-    sentences = [said]
+    said += f", {len(sometimes)} at some settings only."
+    sentences = [said, f"At some settings only: {listed or 'none'}."]
     lengths = {head: found.of(head, "length") for head in heads}
     head = max(heads, key=lambda place: movement(lengths[place]))
     points = lengths[head]
@@ -123,3 +123,14 @@ def sensitivity_sentences(found: Sensitivity, heads: Sequence[Head], threshold: 
     else:
         sentences.append("This model has no BOS token, or no room for one, so nothing is said about it.")
     return sentences
+
+
+def beside_heads_sentence(found: Sensitivity, head: Head) -> str:
+    """The same head's number on the Heads page, and why it is another one here."""
+    values = found.base.sequences(found.score)[head]
+    said = f"{head.name} has {unsigned(float(values.mean()))} on the Heads page, on {len(values)} sequences of these settings"
+    if len(values) == found.sequences:
+        return f"{said}, and the same number here."
+    own = str(found.base.layout.length)
+    here = next(spread.mean for spread in found.of(head, "length") if spread.setting.label == own)
+    return f"{said}; {unsigned(here)} here, on {found.sequences}, for an interval over fewer would say little."

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from core.figures.base.head_map import HEADS_TO_WRITE_IN_HALF, Cells, head_map
+from core.figures.base.overlay import Overlay, rings
 from core.figures.base.style import SCORE_SCALE, Look, see_through
 from core.figures.base.styled import styled
 from core.heads import Head, every_head, heads_above, ranked
@@ -24,27 +25,35 @@ _BESIDE = 0.2
 _BETWEEN = 0.1
 
 
-def value_map(values: Matrix, title: str, threshold: float, look: Look, picked: Head | None = None) -> go.Figure:
-    """Scores from 0 to 1 by layer and head, as recorded or live; rings above `threshold`."""
+def value_map(values: Matrix, title: str, threshold: float | None, look: Look, picked: Head | None = None) -> go.Figure:
+    """Scores from 0 to 1 by layer and head, as recorded or live; rings above `threshold`.
+
+    threshold: None where the rings are drawn by `value_overlay` and move by themselves.
+    """
     texts = [f"<b>{head.name}</b><br>{values[head]:.4f}" for head in every_head(*values.shape)]
     cells = Cells(values, 0.0, 1.0, SCORE_SCALE, values > 0.55, texts)
     return head_map(
         cells,
         look,
         title=title,
-        axis_title=f"head (ring: above {threshold:.2f})",
-        ringed=heads_above(values, threshold),
+        axis_title=f"head (ring: above {'the threshold' if threshold is None else f'{threshold:.2f}'})",
+        ringed=() if threshold is None else heads_above(values, threshold),
         picked=picked,
         write_up_to=HEADS_TO_WRITE_IN_HALF,
     )
 
 
-def describe_values(values: Matrix, title: str, threshold: float) -> str:
-    """The map in words, for somebody who cannot see it."""
+def value_overlay(values: Matrix, threshold: float, look: Look) -> Overlay:
+    """A ring on every head above the threshold."""
+    return Overlay(f"{len(heads_above(values, threshold))} heads are above {threshold:.2f}.", threshold, (rings(values, look),))
+
+
+def describe_values(values: Matrix, title: str, threshold: float | None = None) -> str:
+    """The map in words, for somebody who cannot see it; without a threshold its overlay tells the rings."""
     best = ", ".join(f"{head.name} {values[head]:.2f}" for head in ranked(values)[:5])
-    above = len(heads_above(values, threshold))
+    above = "" if threshold is None else f", {len(heads_above(values, threshold))} above {threshold:.2f}"
     size = f"{values.shape[0]} layers by {values.shape[1]} heads"
-    return f"Heat map, {title}: {size}, {above} above {threshold:.2f}. Highest: {best}."
+    return f"Heat map, {title}: {size}{above}. Highest: {best}."
 
 
 def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
@@ -81,7 +90,7 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
     styled(
         figure,
         look,
-        height=look.px(400),
+        height=look.px(500 if look.narrow else 400),
         margin={"t": look.px(16)},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
@@ -92,7 +101,7 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
         # A numbered axis: random sets stand beside their step, not on its points.
         x_axis = {
             "showgrid": False,
-            "tickangle": 0,
+            "tickangle": 90 if look.narrow else 0,
             "tickvals": list(range(len(places))),
             "ticktext": [labels[place] for place in places],
             "range": [-0.4, len(places) - 0.2],

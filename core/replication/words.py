@@ -13,7 +13,7 @@ from core.ablation.sweep import Sweep
 from core.ablation.words import head_count
 from core.attention.head_scores import HeadScores
 from core.heads import heads_above
-from core.numbers import short_count
+from core.numbers import short_count, signed
 from core.replication.published import REPORT_LENGTH, REPORT_TOKEN_RANGE, reported_models, reported_table
 from core.replication.recipe import Recipe
 from core.replication.reproduction import Reproduction
@@ -50,6 +50,16 @@ def answers(run: ReportRun) -> dict[str, str]:
         "detector": detector_answer(run.judged),
         "scale": size_answer(run.subject.card, run.steps[0], run.models),
     }
+
+
+def recorded_and_live(own: Reproduction, name: str) -> str:
+    """The report's first number beside the same one of a live run under its recipe."""
+    recorded, live = reported_table()[0].log_probability, own.rows[0].value
+    counted = " and ".join(f"{len(row.heads)} at {row.threshold:.1f}" for row in own.rows if row.threshold is not None)
+    return (
+        f"**Recorded beside live: the report's mean log-probability on the second copy is {signed(recorded)}, that of {name} "
+        f"under the same recipe {signed(live)}.** Heads above its thresholds, live: {counted}."
+    )
 
 
 def sweep_answer(sweep: Sweep) -> str:

@@ -10,7 +10,7 @@ import pytest
 from core.attention.cached import sensitivity
 from core.attention.sensitivity import BRIEF, FACTORS, MIN_SEQUENCES, WHOLE, movement, sensitivity_settings
 from core.attention.tables import spread_rows
-from core.attention.words import sensitivity_sentences
+from core.attention.words import beside_heads_sentence, sensitivity_sentences
 from core.errors import BadInput
 from core.heads import Head, every_head
 from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
@@ -90,7 +90,15 @@ def test_rows_and_sentences(found):
     rows = spread_rows(found, [PLACE], 0.5)
     assert len(rows) == len(found.settings) and {row["varied"] for row in rows} == set(FACTORS)
     said = sensitivity_sentences(found, [PLACE], 0.5)
-    assert "at every setting" in said[0] and "length 100" in said[1]
+    assert "at every setting" in said[0] and said[1].startswith("At some settings only: ") and "length 100" in said[2]
+
+
+def test_the_number_of_the_heads_page_stands_beside_this_ones(found):
+    said = beside_heads_sentence(found, PLACE)
+    usual = float(found.base.mean("induction")[PLACE])
+    here = next(spread.mean for spread in found.of(PLACE, "length") if spread.setting.label == str(SUBJECT.request.length))
+    assert f"{usual:.2f} on the Heads page, on {SUBJECT.request.sequences} sequences" in said
+    assert f"{here:.2f} here, on {found.sequences}" in said
 
 
 def test_given_tokens_have_no_settings():

@@ -49,7 +49,7 @@ def test_a_head_of_the_label_map_leads_to_its_attention(server: str, new_page: N
     expect(page.get_by_role("link", name="See where it looks")).to_have_count(0)
     click_figure(page, "labels", 3, 1)
     expect(page).to_have_url(re.compile(r"[?&]head=L1H3(&|$)"))
-    expect(page.get_by_role("heading", name="Placebo offsets of L1H3")).to_be_visible()
+    expect(page.get_by_text("Placebo offsets of L1H3")).to_be_visible()
     page.get_by_role("link", name="See where it looks").click()
     expect(page.get_by_role("heading", name=re.compile("Attention of L1H3"))).to_be_visible()
 
@@ -154,7 +154,7 @@ def test_the_threshold_of_the_sensitivity_page_measures_nothing(server: str, new
 def test_copied_links_restore_everything_on_a_fresh_server(fresh_server: str, new_page: NewPage) -> None:
     verdicts = new_page()
     opened(verdicts, f"{fresh_server}/Verdicts?{SMALL}&head=L1H2&effect_floor=0.90", "0 heads match and are called, of 8")
-    expect(verdicts.get_by_role("heading", name="Placebo offsets of L1H2")).to_be_visible()
+    expect(verdicts.get_by_text("Placebo offsets of L1H2")).to_be_visible()
     circuits = opened(new_page(), f"{fresh_server}/Circuits?{SMALL}&head=L0H3&mode=zero", "Circuits in two-layer")
     expect(circuits.get_by_role("radio", name="Zero")).to_be_checked()
     expect(circuits.get_by_role("combobox", name="Picked head")).to_have_value("L0H3")

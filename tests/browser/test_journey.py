@@ -130,6 +130,7 @@ def test_a_picture_is_saved_in_the_browser(heads: Page, kind: str, tmp_path: Pat
     saved = tmp_path / download.value.suggested_filename
     download.value.save_as(saved)
     assert saved.name == f"headscope-two-layer-heatmap.{kind}"
+    expect(heads.get_by_role("button", name="Table as CSV")).to_be_visible()
     if kind == "png":
         assert saved.read_bytes().startswith(b"\x89PNG")
     else:

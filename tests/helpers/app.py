@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from streamlit.testing.v1 import AppTest
 
+from core.figures.base.overlay import resolved
+
 APP = Path(__file__).resolve().parents[2] / "app.py"
 # A probe that is measured quickly.
 SHORT = {"length": "20", "sequences": "2"}
 
 
-def open_page(path: str, **parameters: str) -> AppTest:
-    """The page at `path` ("pages/1_Heads.py", or "app.py"), as a new session sees it at an address with these parameters."""
+def open_page(path: str, *, opened: Iterable[str] = (), **parameters: str) -> AppTest:
+    """The page at `path` ("pages/1_Heads.py", or "app.py"), as a new session sees it at an address with these parameters.
+
+    opened: the keys of what is folded, and opened here.
+    """
     at = AppTest.from_file(str(APP), default_timeout=120)
     if path != APP.name:
         # A link opens this page first, so the home page is not run before it.
         at.switch_page(path)
     for name, value in parameters.items():
         at.query_params[name] = value
+    for key in opened:
+        at.session_state[f"fold-{key}"] = True
     return at.run()
 
 
@@ -55,10 +63,21 @@ def sent(at: AppTest) -> list[bytes]:
 
 
 def overlays(at: AppTest) -> dict[str, list[dict[str, Any]]]:
-    """What is drawn over the page's figures, by the figure's key."""
-    found = [part.proto for part in at.get("bidi_component") if part.proto.component_name == "headscope_figure_overlay"]
-    data = [json.loads(proto.json) for proto in found]
-    return {part["panel"].removeprefix("panel-"): part["parts"] for part in data}
+    """What is drawn over the page's figures at the page's threshold, by the figure's key."""
+    marks, states = (
+        {data["panel"].removeprefix("panel-"): data for data in _data_of(at, name)}
+        for name in ("headscope_figure_overlay_layer", "headscope_figure_overlay")
+    )
+    return {
+        key: [part for mark in marks[key]["marks"] if (part := resolved(mark, state["threshold"])) is not None]
+        for key, state in states.items()
+    }
+
+
+def _data_of(at: AppTest, component: str) -> list[dict[str, Any]]:
+    """What each component of that name was given."""
+    found = [part.proto for part in at.get("bidi_component") if part.proto.component_name == component]
+    return [json.loads(proto.json) for proto in found]
 
 
 def said(at: AppTest) -> str:

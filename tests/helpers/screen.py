@@ -60,3 +60,35 @@ def finished(page: Page) -> None:
             return
         page.wait_for_timeout(250)
     raise AssertionError("work is still under way after 100 seconds")
+
+
+def calm(page: Page) -> None:
+    """Wait until no work is under way and the page has been drawn: for half a second."""
+    page.wait_for_function(
+        """() => {
+            const busy = [...document.querySelectorAll("button")].some((button) => button.textContent.endsWith("Cancel")) ||
+                document.querySelector('[data-testid="stProgress"], [data-test-script-state="running"]');
+            const now = performance.now();
+            if (busy || window.calmAt === undefined) window.calmAt = now;
+            const calm = !busy && now - window.calmAt > 500;
+            if (calm) window.calmAt = undefined;
+            return calm;
+        }"""
+    )
+
+
+def place_of_head(page: Page, key: str, apart_from: str) -> tuple[str, float, float]:
+    """The name of some other head of a figure, and where it is on screen."""
+    name, x, y = page.locator(f".st-key-panel-{key} .js-plotly-plot").evaluate(
+        """(plot, other) => {
+            plot.scrollIntoView({ block: "center", behavior: "instant" });
+            const heads = plot._fullData.findLast((trace) => trace.name === "heads"), box = plot.getBoundingClientRect();
+            const listed = (values) => Array.from(values._inputArray ?? values);
+            const { xaxis, yaxis } = plot._fullLayout, names = listed(heads.customdata);
+            const i = names.findLastIndex((name) => name !== other);
+            const x = box.x + xaxis._offset + xaxis.d2p(listed(heads.x)[i]);
+            return [names[i], x, box.y + yaxis._offset + yaxis.d2p(listed(heads.y)[i])];
+        }""",
+        apart_from,
+    )
+    return str(name), float(x), float(y)

@@ -35,8 +35,8 @@ def measured(own_store: None) -> None:
         patched_in(SUBJECT, found)
 
 
-def page(**parameters: str) -> AppTest:
-    return open_page("pages/3_Ablation.py", **({"model": "two-layer", **SHORT} | parameters))
+def page(*, opened: tuple[str, ...] = (), **parameters: str) -> AppTest:
+    return open_page("pages/3_Ablation.py", opened=opened, **({"model": "two-layer", **SHORT} | parameters))
 
 
 def figures(at: AppTest) -> dict[str, dict[str, Any]]:
@@ -50,7 +50,7 @@ def metrics(at: AppTest) -> dict[str, str]:
 def test_before_and_after_with_other_heads_beside() -> None:
     # All heads of layer 1 match, so nothing could be drawn beside them.
     heads = (Head(0, 2),)
-    at = page(set="picked", heads="L0H2")
+    at = page(set="picked", heads="L0H2", opened=("positions", "singles"))
     assert not at.exception and not at.error and not at.warning
     result = ablate(SUBJECT, heads, "mean")
     before, after = result.clean_losses, result.ablated_losses
@@ -77,7 +77,7 @@ def test_a_link_restores_set_and_mode() -> None:
     assert (at.radio(key="mode").value, at.radio(key="set").value) == ("zero", "picked")
     result = ablate(SUBJECT, [Head(0, 2)], "zero")
     assert metrics(at)["Second copy (nats)"].endswith(f"→ {result.ablated_losses.second_copy:.2f}")
-    assert any("1 head taken away: L0H2" in str(header.value) for header in at.subheader)
+    assert any("1 head taken away: L0H2" in str(header.value) for header in at.header)
 
 
 def test_typed_names_join_the_threshold() -> None:
@@ -87,7 +87,7 @@ def test_typed_names_join_the_threshold() -> None:
     assert not at.exception and not at.error
     warned = " ".join(str(warning.value) for warning in at.warning).replace("\\", "")
     assert "nonsense" in warned and "has no L1H9" in warned
-    assert any("taken away: L0H2, " in str(header.value) for header in at.subheader)
+    assert any("taken away: L0H2, " in str(header.value) for header in at.header)
     assert at.query_params["heads"] in ("L0H2", ["L0H2"])
 
 

@@ -31,13 +31,13 @@ def example_row(text: str = EXAMPLE_TEXT) -> TokenRow:
     return text_row(SUBJECT.identity, text)
 
 
-def attention(**parameters: str) -> AppTest:
-    return open_page("pages/2_Attention.py", **(ADDRESS | parameters))
+def attention(*, opened: tuple[str, ...] = (), **parameters: str) -> AppTest:
+    return open_page("pages/2_Attention.py", opened=opened, **(ADDRESS | parameters))
 
 
 def said(at: AppTest) -> str:
     """Every sentence on the page."""
-    parts = [*at.markdown, *at.caption, *at.info, *at.warning, *at.error, *at.title, *at.subheader]
+    parts = [*at.markdown, *at.caption, *at.info, *at.warning, *at.error, *at.title, *at.header]
     return "\n".join(str(part.value) for part in parts)
 
 
@@ -73,7 +73,7 @@ def test_the_scores_of_the_head_stand_beside_chance() -> None:
 
 
 def test_the_heat_map_has_the_same_cells_as_the_frame() -> None:
-    at = attention(head="L1H2")
+    at = attention(head="L1H2", opened=("pattern",))
     (chart,) = at.get("plotly_chart")
     traces = json.loads(chart.proto.spec)["data"]
     assert [trace["type"] for trace in traces] == ["heatmap", "heatmap"]
@@ -123,7 +123,7 @@ def test_what_cannot_be_looked_at_is_a_sentence(parameters: dict[str, str], sent
 def test_a_row_too_long_for_circuitsvis_says_why() -> None:
     at = settled(attention(head="L1H2", length="70"))
     assert frames(at) == []
-    assert "CircuitsVis draws up to 128 tokens; this row has 141" in said(at)
+    assert "CircuitsVis draws up to 128 tokens; this sequence has 141" in said(at)
     assert len(at.get("plotly_chart")) == 1
 
 

@@ -13,7 +13,7 @@ from core.numbers import signed
 from core.settings.request import Request
 from core.settings.subject import bind
 from core.stats import rank_agreement
-from tests.helpers.app import SHORT, figures, open_page, overlays, said, sent
+from tests.helpers.app import SHORT, figures, open_page, overlays, said, sent, tables
 
 SUBJECT = bind(Request("two-layer", length=20, sequences=2))
 
@@ -32,7 +32,7 @@ def page(**parameters: str) -> AppTest:
 def test_the_map_with_its_headline_and_the_scatter() -> None:
     at = page()
     assert not at.exception and not at.error and not at.warning
-    shown, _ = figures(at)
+    _, shown = figures(at)
     assert shown["data"][0]["type"] == "heatmap" and shown["data"][0]["zmin"] == -shown["data"][0]["zmax"]
     found = causal_map(SUBJECT, "mean")
     assert map_sentence(found, 8) in said(at) and "matters most" in said(at)
@@ -61,13 +61,13 @@ def test_threshold_and_floor_move_lines_and_compute_nothing(nothing_is_computed:
         assert sent(at) == before, "only the overlay moves"
     at.number_input(key="floor").set_value(5.0).run()
     assert not at.exception and not at.error
-    assert {5.0, -5.0} <= {shape.get("y0") for shape in figures(at)[1]["layout"]["shapes"]}
+    assert {5.0, -5.0} <= {shape.get("y0") for shape in figures(at)[0]["layout"]["shapes"]}
 
 
 def test_the_picked_head_has_both_numbers_and_its_quadrant() -> None:
     at = page(head="L0H2")
     effect = causal_map(SUBJECT, "mean").effect[0, 2]
-    table = str(at.table[0].value)
+    table = str(tables(at)["Numbers of L0H2"])
     low, high = (end[0, 2] for end in causal_map(SUBJECT, "mean").interval)
     assert f"{effect:+.2f} nats" in table and "matters but does not look" in table
     assert f"{signed(low)} to {signed(high)}" in table

@@ -27,15 +27,15 @@ def measured(own_store: None) -> None:
         prune(subject_for("two-layer"), Head(0, head))
 
 
-def circuits(**parameters: str) -> AppTest:
-    return open_page("pages/7_Circuits.py", **(SHORT | parameters))
+def circuits(*, opened: tuple[str, ...] = ("composition",), **parameters: str) -> AppTest:
+    return open_page("pages/7_Circuits.py", opened=opened, **(SHORT | parameters))
 
 
 def test_the_graph_has_every_edge_and_its_heads_take_clicks() -> None:
     at = circuits(model="two-layer")
     assert not at.exception and not at.error and not at.warning
     found = circuit(subject_for("two-layer"))
-    graph, composed, pruned = figures(at)
+    graph, pruned, composed = figures(at)
     assert sum(trace["name"] == "edge" for trace in graph["data"]) == len(found.edges) > 0
     assert graph["data"][-1]["customdata"] == [head.name for head in (*found.previous, *found.induction)]
     assert sum(trace["type"] == "heatmap" for trace in composed["data"]) == 3

@@ -60,7 +60,7 @@ def test_the_whole_card_is_on_one_page() -> None:
     card = card_of("two-layer", Head(1, 2))
     assert str(at.title[0].value).replace("\\", "") == "L1H2 of two-layer: induction"
     assert card.sentence is not None and card.sentence.partition(". ")[2] in said(at)
-    assert [str(heading.value) for heading in at.subheader] == [
+    assert [str(heading.value) for heading in at.header] == [
         "Where it looks",
         "Edges in and out",
         "What taking it away costs",
@@ -69,8 +69,8 @@ def test_the_whole_card_is_on_one_page() -> None:
     assert not is_taken_away_in_part(at)
     assert len(figures(at)) == 4 and all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
     for reading in card.score_lines:
-        assert f'<td class="value">{reading.mean:.2f}</td>' in table(at)
-    assert card.alone is not None and f'<td class="value">{card.alone.cost:+.2f}</td>' in table(at)
+        assert f'<td role="cell" class="value">{reading.mean:.2f}</td>' in table(at)
+    assert card.alone is not None and f'<td role="cell" class="value">{card.alone.cost:+.2f}</td>' in table(at)
     assert "95 % bootstrap over 2 sequences; so few make it too narrow" in said(at)
     assert "Measured on tokens drawn from" in said(at)
 
@@ -105,7 +105,7 @@ def test_without_a_head_there_is_a_map_to_pick_one_from() -> None:
     assert at.selectbox(key="card_head").value is None
     [heat_map] = figures(at)
     assert heat_map["data"][-1]["customdata"][0] == "L0H0"
-    assert not at.subheader
+    assert not at.header
     at.selectbox(key="card_head").set_value("L1H2").run()
     assert "L1H2 of two-layer: induction" in said(at) and len(figures(at)) == 4
 
@@ -115,7 +115,7 @@ def test_absent_behaviour_comes_before_the_label() -> None:
     assert not at.exception and not at.error
     assert "does not do induction on this probe" in str(at.warning[0].value)
     order = [element.type for element in at.main]
-    assert order.index("warning") < order.index("markdown") < order.index("subheader")
+    assert order.index("warning") < order.index("markdown") < order.index("header")
     assert "L0H1 of one-layer: no label" in said(at)
     assert "No edge of L0H1 was found" in said(at)
 

@@ -29,12 +29,12 @@ def measured(own_store: None) -> None:
     score_heads(Request("one-layer", length=20, sequences=4))
 
 
-def heads(**parameters: str) -> AppTest:
-    return open_page("pages/1_Heads.py", **(SHORT | parameters))
+def heads(*, opened: tuple[str, ...] = (), **parameters: str) -> AppTest:
+    return open_page("pages/1_Heads.py", opened=opened, **(SHORT | parameters))
 
 
 def glance(at: AppTest) -> str:
-    return str(at.subheader[0].value)
+    return str(at.header[0].value)
 
 
 def test_the_page_shows_three_figures_a_count_and_no_banner() -> None:
@@ -58,7 +58,7 @@ def test_every_figure_is_described_and_says_what_it_was_measured_on() -> None:
 
 
 def test_the_threshold_moves_rings_and_table_and_measures_nothing(nothing_is_computed: Callable[[], None]) -> None:
-    at = heads(model="two-layer")
+    at = heads(model="two-layer", opened=("above",))
     nothing_is_computed()
     values = score_heads(request_for("two-layer")).mean("induction")
     for threshold in (0.0, 0.3, 1.0):
@@ -106,7 +106,7 @@ def test_a_model_without_the_behaviour_has_a_banner_before_anything_else() -> No
     found = score_heads(Request("one-layer", length=20, sequences=4)).behaviour
     assert share(found.e) in str(banner.value) and share(found.low) in str(banner.value)
     order = [element.type for element in at.main]
-    assert order.index("warning") < order.index("subheader")
+    assert order.index("warning") < order.index("header")
 
 
 def test_two_sequences_are_too_few_to_say_whether_the_behaviour_is_there() -> None:
@@ -161,7 +161,7 @@ def test_the_picked_head_shows_every_score_beside_chance() -> None:
 
 
 def test_a_long_table_of_heads_is_a_grid_to_sort_in() -> None:
-    at = heads(model="mixture", threshold="0")
+    at = heads(model="mixture", threshold="0", opened=("above",))
     assert not at.exception and not tables(at)
     [grid] = at.dataframe
     assert list(grid.value.columns)[:3] == ["name", "induction", "contrast"] and len(grid.value) == 24

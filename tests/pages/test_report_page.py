@@ -32,8 +32,11 @@ def measured() -> None:
         reproduce(SUBJECT, Corrections(**{name: True}))
 
 
-def report(**parameters: str) -> AppTest:
-    return open_page("pages/8_Report.py", **({"model": MODEL, **SHORT} | parameters))
+OPENED = ("previous", "counts", "steps", "sweep", "pruning", "called", "sizes")
+
+
+def report(*, opened: tuple[str, ...] = OPENED, **parameters: str) -> AppTest:
+    return open_page("pages/8_Report.py", opened=opened, **({"model": MODEL, **SHORT} | parameters))
 
 
 def titles(at: AppTest) -> list[str]:

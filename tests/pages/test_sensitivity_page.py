@@ -49,7 +49,7 @@ def test_panels_threshold_and_sentences() -> None:
         assert points["axes"] == [trace["xaxis"], trace["yaxis"]]
         assert points["at"] == [[at, pytest.approx(mean, abs=1e-4)] for at, mean in enumerate(trace["y"]) if mean > 0.9]
     assert any(points["at"] for points in filled) and not all(points["at"] for points in filled)
-    assert str(at.subheader[0].value).startswith("At 0.90,")
+    assert str(at.header[0].value).startswith("At 0.90,")
     assert any("length" in str(text.value) and "moves most" in str(text.value) for text in at.markdown)
 
 
@@ -59,7 +59,7 @@ def test_the_threshold_measures_nothing(nothing_is_computed: Callable[[], None])
     before = sent(at)
     nothing_is_computed()
     at.slider(key="threshold").set_value(0.2).run()
-    assert not at.exception and not at.error and str(at.subheader[0].value).startswith("At 0.20,")
+    assert not at.exception and not at.error and str(at.header[0].value).startswith("At 0.20,")
     assert sent(at) == before, "only the overlay moves"
 
 

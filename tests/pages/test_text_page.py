@@ -22,11 +22,11 @@ CHOICE = TextChoice(windows=24, length=48)
 
 @pytest.fixture(scope="module")
 def at() -> AppTest:
-    return settled(page())
+    return settled(page(opened=("lags", "typed")))
 
 
-def page(**parameters: str) -> AppTest:
-    return open_page("pages/11_Text.py", **({"model": "mixture"} | SMALL | parameters))
+def page(*, opened: tuple[str, ...] = (), **parameters: str) -> AppTest:
+    return open_page("pages/11_Text.py", opened=opened, **({"model": "mixture"} | SMALL | parameters))
 
 
 def test_the_answer_stands_first_and_agrees_with_the_numbers(at: AppTest) -> None:
@@ -35,7 +35,7 @@ def test_the_answer_stands_first_and_agrees_with_the_numbers(at: AppTest) -> Non
     judged = judged_on_text(subject, chosen_windows_of(subject, CHOICE))
     too = judged.labelled("on text too")
     assert too
-    first = str(at.subheader[0].value).replace("\\", "")
+    first = str(at.header[0].value).replace("\\", "")
     assert first.startswith(f"{len(too)} of the {len(judged.matching)} heads that match on random tokens")
     told = said(at)
     assert f"On text too: {too[0].name}" in told
@@ -65,9 +65,9 @@ def test_the_printed_command_prints_the_pages_numbers(at: AppTest) -> None:
 
 
 def test_the_picked_heads_edges_are_drawn_on_the_text_and_escaped() -> None:
-    at = settled(page(head="L1H3", edges="tenths"))
+    at = settled(page(head="L1H3", edges="tenths", opened=("edges",)))
     assert not at.exception and not at.error
-    assert any("What L1H3 looks at" in str(heading.value) for heading in at.subheader)
+    assert any("What L1H3 looks at" in str(heading.value) for heading in at.header)
     bodies = [html.proto.body for html in at.get("html")]
     drawn = [body for body in bodies if 'class="contexts"' in body]
     subject = bind(Request("mixture", length=20, sequences=2))

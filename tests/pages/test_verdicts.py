@@ -40,8 +40,8 @@ def judged() -> None:
     nominees(subject_for("two-layer"), floor=0.9)
 
 
-def verdicts(**parameters: str) -> AppTest:
-    return open_page("pages/6_Verdicts.py", **(SHORT | parameters))
+def verdicts(*, opened: tuple[str, ...] = (), **parameters: str) -> AppTest:
+    return open_page("pages/6_Verdicts.py", opened=opened, **(SHORT | parameters))
 
 
 def captions(at: AppTest) -> str:
@@ -55,11 +55,11 @@ def test_every_planted_head_gets_its_sentence() -> None:
         kind = {"previous_token": "previous token", "positional": "", "duplicate_token": "duplicate token"}
         label = kind.get(head.kind, head.kind)
         assert f"**{Head(head.layer, head.head).name}: {label}" in said(at)
-    assert str(at.subheader[0].value) == "1 head matches and is called, of 8"
+    assert str(at.header[0].value) == "1 head matches and is called, of 8"
 
 
 def test_three_figures_are_described_and_say_what_they_rest_on() -> None:
-    at = verdicts(model="two-layer")
+    at = verdicts(model="two-layer", opened=("placebo",))
     assert len(figures(at)) == 3
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
     captions = [str(caption.value).replace("\\", "") for caption in at.caption]
@@ -70,7 +70,7 @@ def test_three_figures_are_described_and_say_what_they_rest_on() -> None:
 
 
 def test_labels_are_letters_and_not_colours_alone() -> None:
-    letters = figures(verdicts(model="by-construction"))[1]["data"][1]
+    letters = figures(verdicts(model="by-construction"))[0]["data"][1]
     assert {"<b>I</b>", "<b>P</b>", "<b>D</b>", "<b>S</b>"} <= set(letters["text"])
 
 
@@ -79,11 +79,11 @@ def test_the_floor_moves_the_calls_and_tests_nothing_again(monkeypatch: pytest.M
         raise AssertionError("the floor must not start a computation")
 
     at = verdicts(model="two-layer")
-    assert "4 heads match" in str(at.subheader[0].value)
+    assert "4 heads match" in str(at.header[0].value)
     monkeypatch.setattr("core.verdicts.gather.gather_evidence", tested_again)
     at.slider(key="effect_floor").set_value(0.9).run()
     assert not at.exception and not at.error
-    assert "0 heads match" in str(at.subheader[0].value)
+    assert "0 heads match" in str(at.header[0].value)
     assert any("No head is called" in str(info.value) for info in at.info)
     assert at.query_params["effect_floor"] in ("0.90", ["0.90"])
 
@@ -94,14 +94,14 @@ def test_absent_behaviour_comes_before_any_label() -> None:
     assert "does not do induction on this probe" in str(at.warning[0].value)
     assert any("absent at every length" in str(warning.value) for warning in at.warning)
     order = [element.type for element in at.main]
-    assert order.index("warning") < order.index("subheader")
+    assert order.index("warning") < order.index("header")
 
 
 def test_placebo_offsets_are_those_of_the_picked_head() -> None:
-    at = verdicts(model="two-layer", head="L1H2")
+    at = verdicts(model="two-layer", head="L1H2", opened=("placebo",))
     # Ten offsets beside the induction head's own, and that one on fresh tokens.
     assert len(figures(at)[2]["data"][0]["customdata"]) == 12
-    assert any("Placebo offsets of L1H2" in str(subheader.value) for subheader in at.subheader)
+    assert any("Placebo offsets of L1H2" in str(fold.label) for fold in at.expander)
 
 
 def test_every_head_stands_in_the_table_with_called_heads_first() -> None:

@@ -121,6 +121,6 @@ def test_the_heads_page_names_the_highest_chance_where_layers_see_different_stre
     at = settled(open_page("pages/1_Heads.py", model=name, length="12", sequences="2", head="L1H1"))
     scores = score_heads(Request("uniform", length=12, sequences=2))
     levels = scores.chance("induction")
-    assert f"chance up to {levels.max():.2f}" in str(at.subheader[0].value)
+    assert f"chance up to {levels.max():.2f}" in str(at.header[0].value)
     notes = [note["text"] for figure in figures(at) for note in figure["layout"].get("annotations", ())]
     assert f"chance up to {levels.max():.2f}" in notes

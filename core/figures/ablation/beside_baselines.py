@@ -15,8 +15,6 @@ from core.figures.base.style import Look
 from core.figures.base.styled import styled
 
 _ROW = 92
-# Names of lines that are nearer than this share of the axis would meet.
-_APART = 0.35
 
 
 @dataclass(frozen=True)
@@ -135,14 +133,19 @@ def _changes(rows: Sequence[BesideRow], places: list[int], clean: float, look: L
 
 
 def _reference_lines(figure: go.Figure, clean: Losses, top: float, look: Look) -> None:
-    """Untouched and first copy, named above the picture; two names that would meet become one, to the left of both."""
+    """Untouched and first copy, named above the picture, one above the other: on a narrow one they would meet."""
     before, first = f"untouched {clean.second_copy:.2f}", f"first copy {clean.first_copy:.2f}"
-    named = [(clean.second_copy, before, "left"), (clean.first_copy, first, "right")]
-    if clean.first_copy - clean.second_copy < _APART * top:
-        named = [(max(clean.first_copy, clean.second_copy), f"{before}, {first}", "right")]
-    for value, word, anchor in named:
+    for line, (value, word) in enumerate(((clean.second_copy, before), (clean.first_copy, first))):
         figure.add_annotation(
-            x=value, y=1, yref="paper", yanchor="bottom", xanchor=anchor, text=word, showarrow=False, font={"color": look.ink}
+            x=value,
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            yshift=line * look.px(18),
+            xanchor="left" if value < top / 2 else "right",
+            text=word,
+            showarrow=False,
+            font={"color": look.ink},
         )
     for value, dash in ((clean.second_copy, "solid"), (clean.first_copy, "dash")):
         figure.add_vline(x=value, line={"color": look.ink, "dash": dash, "width": look.px(2)})

@@ -52,7 +52,7 @@ def effect_map(
 def effect_overlay(scores: Float[np.ndarray, "n_layers n_heads"], score: str, threshold: float, look: Look) -> Overlay:
     """A ring on every head whose score is above the threshold, whatever its effect."""
     above = heads_above(scores, threshold)
-    return Overlay(f"{len(above)} heads have {_short(score)} above {threshold:.2f}.", (rings(above, look),))
+    return Overlay(f"{len(above)} heads have {_short(score)} above {threshold:.2f}.", threshold, (rings(scores, look),))
 
 
 def describe_effect_map(found: Effects) -> str:

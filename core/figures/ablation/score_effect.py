@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -79,20 +80,27 @@ def score_effect_overlay(
 ) -> Overlay:
     """The threshold, which with the floor divides the heads into four: each named with its count, its heads marked."""
     parts = quadrants(scores, effect, threshold, floor)
-    above = [*parts["both"], *parts["looks"]]
+    # With no threshold that a score could pass, what is left is divided by the floor alone.
+    matter, others = (quadrants(scores, effect, math.inf, floor)[name] for name in ("matters", "neither"))
+    known = [*matter, *others]
     accent = look.accent
+
+    def marked(heads: Iterable[Head], size: int, **style: Any) -> Part:
+        listed = list(heads)
+        x, y = _places(listed, scores, effect)
+        return symbols(x, y, look.px(size), above=x, **style)
+
     return Overlay(
         _said(parts, effect, threshold, floor),
+        threshold,
         (
-            threshold_line(threshold, "x", look),
-            name_of_line(threshold, look),
-            symbols(*_places(parts["both"], scores, effect), look.px(_LARGE), colour=accent, fill=accent, shape="diamond"),
-            symbols(
-                *_places(parts["looks"], scores, effect), look.px(_LARGE), colour=accent, fill=look.paper, width=look.px(2.5)
-            ),
-            symbols(*_places(above, scores, effect), look.px(_RING), colour=look.ink, fill=None, width=look.px(1.5)),
-            *_names(parts, scores, score, effect, floor, look),
-            *_corners(parts, look),
+            threshold_line("x", look),
+            name_of_line(look),
+            marked(matter, _LARGE, colour=accent, fill=accent, shape="diamond"),
+            marked(others, _LARGE, colour=accent, fill=look.paper, width=look.px(2.5)),
+            marked(known, _RING, colour=look.ink, fill=None, width=look.px(1.5)),
+            *_names(matter, others, scores, score, effect, floor, look),
+            *_corners(matter, others, scores, look),
         ),
     )
 
@@ -152,18 +160,21 @@ def _effect_range(effect: Float[np.ndarray, "n_layers n_heads"], floor: float) -
 
 
 def _names(
-    parts: dict[Quadrant, HeadSet],
+    matter: HeadSet,
+    others: HeadSet,
     scores: Float[np.ndarray, "n_layers n_heads"],
     score: str,
     effect: Float[np.ndarray, "n_layers n_heads"],
     floor: float,
     look: Look,
 ) -> list[Part]:
-    """Names of the heads outside "neither", the largest effect first, as far as there is room."""
+    """Names of the heads that matter, the largest effect first, then of the highest others, as far as there is room.
+
+    An other head has its name only while it is above the threshold.
+    """
     (left, right), (low, high) = _score_range(score), _effect_range(effect, floor)
-    outside: list[Quadrant] = ["both", "matters", "looks"]
-    heads = sorted((head for quadrant in outside for head in parts[quadrant]), key=lambda head: -abs(effect[head]))
-    heads = heads[:_NAMED]
+    first = sorted(matter, key=lambda head: -abs(effect[head]))
+    heads = [*first, *sorted(others, key=lambda head: -scores[head])][:_NAMED]
     points = [
         (
             (float(scores[head]) - left) / (right - left) * _INNER_WIDTH,
@@ -186,7 +197,8 @@ def _names(
         if place is not None:
             anchor, *shift = beside[place]
             x, y = float(scores[head]), round(float(effect[head]), 4)
-            found.append(words(name, x, y, colour=look.ink, size=size, shift=(shift[0], shift[1]), anchor=anchor))
+            only: dict[str, Any] = {"above": x} if head in others else {}
+            found.append(words(name, x, y, colour=look.ink, size=size, shift=(shift[0], shift[1]), anchor=anchor, **only))
     return found
 
 
@@ -201,17 +213,17 @@ def _picked_mark(x: float, y: float, look: Look) -> go.Scatter:
     )
 
 
-def _corners(parts: dict[Quadrant, HeadSet], look: Look) -> list[Part]:
+def _corners(matter: HeadSet, others: HeadSet, scores: Float[np.ndarray, "n_layers n_heads"], look: Look) -> list[Part]:
     """Each quadrant's name and count, above and below the picture, where no point can hide them."""
-    corners: list[tuple[Quadrant, Edge, Edge, Anchor, int]] = [
-        ("matters", "left", "top", "start", -18),
-        ("both", "right", "top", "end", -18),
-        ("neither", "left", "bottom", "start", 78),
-        ("looks", "right", "bottom", "end", 78),
+    corners: list[tuple[Quadrant, HeadSet, bool, Edge, Edge, Anchor, int]] = [
+        ("matters", matter, False, "left", "top", "start", -18),
+        ("both", matter, True, "right", "top", "end", -36 if look.narrow else -18),
+        ("neither", others, False, "left", "bottom", "start", 78),
+        ("looks", others, True, "right", "bottom", "end", 96 if look.narrow else 78),
     ]
     return [
         words(
-            f"{QUADRANTS[quadrant]}: {len(parts[quadrant])}",
+            f"{QUADRANTS[quadrant]}: {{count}}",
             x,
             y,
             colour=look.ink,
@@ -219,6 +231,7 @@ def _corners(parts: dict[Quadrant, HeadSet], look: Look) -> list[Part]:
             shift=(0, look.px(down)),
             anchor=anchor,
             bold=True,
+            counted={"scores": [float(scores[head]) for head in heads], "are_above": are_above},
         )
-        for quadrant, x, y, anchor, down in corners
+        for quadrant, heads, are_above, x, y, anchor, down in corners
     ]

@@ -132,7 +132,7 @@ def _add_baselines(figure: go.Figure, sweep: Sweep, look: Look) -> None:
 
 def sweep_overlay(threshold: float, look: Look) -> Overlay:
     """The threshold as a line through both parts."""
-    return Overlay(f"The line is at {threshold:.2f}.", (threshold_line(threshold, "x", look), name_of_line(threshold, look)))
+    return Overlay(f"The line is at {threshold:.2f}.", threshold, (threshold_line("x", look), name_of_line(look)))
 
 
 def _finish(figure: go.Figure, sweep: Sweep, threshold: float | None, others: Mapping[Mode, Sweep], look: Look) -> None:

@@ -25,7 +25,8 @@ def induction_arcs(example: InductionExample, look: Look) -> go.Figure:
         _arc(figure, query, key, float(example.pattern[query, key]), chosen, look)
     _boxes(figure, example, look)
     tall = _BASE + _top(max(query - key for query, key in looks)) + 0.3
-    styled(figure, look, height=look.px(300), margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    # On a narrow screen the words are turned, so that they fit their boxes.
+    styled(figure, look, height=look.px(260), margin={"l": 8, "r": 8, "t": 8, "b": 8}, meta={"upright": True})
     figure.update_xaxes(visible=False, range=[-0.6, len(example.tokens) - 0.4])
     figure.update_yaxes(visible=False, range=[-1.2, tall])
     return figure

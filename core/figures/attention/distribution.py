@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import BIN_WIDTH, score_bins, value_range
-from core.figures.base.overlay import Overlay, Place, boxes, threshold_line, words
+from core.figures.base.overlay import THRESHOLD, Overlay, boxes, threshold_line, words
 from core.figures.base.style import Look
 from core.figures.base.unchecked import unchecked_figure
 
@@ -50,25 +50,27 @@ def score_distribution(scores: HeadScores, score: str, look: Look) -> go.Figure:
 
 def distribution_overlay(scores: HeadScores, score: str, threshold: float, look: Look) -> Overlay:
     """The threshold line; the part of each bar that is above it is coloured, and rimmed for those who see no colours."""
-    edges, below, above = score_bins(scores.mean(score), score, threshold)
+    values = scores.mean(score)
+    edges, _, above = score_bins(values, score, threshold)
     half = BIN_WIDTH * _BAR / 2
-    corners: list[tuple[float, float, Place, Place]] = [
-        (float(centre) - half, float(centre) + half, int(rest) if rest else "bottom", int(rest + count))
-        for centre, rest, count in zip((edges[:-1] + edges[1:]) / 2, below, above, strict=True)
-        if count
+    known = values[~np.isnan(values)].astype(np.float64)
+    # As a histogram has it: the last bin holds its upper end, too.
+    own = np.clip(np.searchsorted(edges, known, side="right") - 1, 0, len(edges) - 2)
+    bars = [
+        (float(centre) - half, float(centre) + half, known[own == place].tolist())
+        for place, centre in enumerate((edges[:-1] + edges[1:]) / 2)
     ]
     name = words(
-        f"threshold {threshold:.2f}",
-        threshold,
+        "threshold {threshold}",
+        THRESHOLD,
         "top",
         colour=look.accent,
         size=look.font_size,
         shift=(0, -look.px(10)),
         anchor="middle",
     )
-    return Overlay(
-        f"{above.sum()} heads are above {threshold:.2f}.", (boxes(corners, look), threshold_line(threshold, "x", look), name)
-    )
+    said = f"{above.sum()} heads are above {threshold:.2f}."
+    return Overlay(said, threshold, (boxes([bar for bar in bars if bar[2]], look), threshold_line("x", look), name))
 
 
 def _bins(scores: HeadScores, score: str) -> tuple[Float[np.ndarray, " edges"], Int[np.ndarray, " bins"]]:

@@ -1,8 +1,6 @@
-"""The heat map of a score: layers down, heads across, the picked head in a frame; its overlay: rings above the threshold."""
+"""The heat map of a score: layers down, heads across, the picked head in a frame; its overlay: rings and crosses."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,14 +10,14 @@ from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
 from core.figures.base.head_map import Cells, head_map
 from core.figures.base.head_traces import hover_texts
-from core.figures.base.overlay import Overlay, rings
+from core.figures.base.overlay import Overlay, crosses, rings
 from core.figures.base.style import Look, colour_scale
-from core.heads import Head, every_head, heads_above, ranked
+from core.heads import Head, HeadSet, every_head, heads_above, ranked
 from core.numbers import unsigned
 
 
-def score_heatmap(scores: HeadScores, score: str, picked: Head | None, look: Look, crossed: Sequence[Head] = ()) -> go.Figure:
-    """Layer by head on the score's fixed scale; `crossed` heads get a cross. The rings are its overlay.
+def score_heatmap(scores: HeadScores, score: str, picked: Head | None, look: Look) -> go.Figure:
+    """Layer by head on the score's fixed scale. The rings are its overlay.
 
     A click is reported by the last trace, whose points carry `customdata` the head's name.
     """
@@ -33,7 +31,6 @@ def score_heatmap(scores: HeadScores, score: str, picked: Head | None, look: Loo
         look,
         title=ALL_SCORES[score].title,
         axis_title="head (ring: above the threshold)",
-        crossed=crossed,
         picked=picked,
     )
 
@@ -44,7 +41,15 @@ def heatmap_overlay(scores: HeadScores, score: str, threshold: float, look: Look
     above = heads_above(values, threshold)
     named = ", ".join(f"{head.name} {unsigned(values[head])}" for head in above[:10])
     said = f"{len(above)} heads are above {threshold:.2f}{': ' + named if named else ''}."
-    return Overlay(said, (rings(above, look),))
+    return Overlay(said, threshold, (rings(values, look),))
+
+
+def set_overlay(scores: HeadScores, score: str, threshold: float, picked: HeadSet, above: bool, look: Look) -> Overlay:
+    """As `heatmap_overlay`, and a cross on each of `picked`; if `above`, on each head above the threshold, too."""
+    shown, values = heatmap_overlay(scores, score, threshold, look), scores.mean(score)
+    heads = [head for head in every_head(*values.shape) if head in picked or (above and not np.isnan(values[head]))]
+    own = [None if head in picked else float(values[head]) for head in heads]
+    return Overlay(shown.said, threshold, (*shown.marks, crosses(heads, own, look)))
 
 
 def describe_heatmap(scores: HeadScores, score: str) -> str:

@@ -31,7 +31,7 @@ def attention_figure(
     figure = go.Figure(pattern_traces(tokens, pattern, marked, look))
     # Taller text than the cells would overlap; the hover names every token.
     small = {"tickfont": {"size": look.px(10)}, "showgrid": False, "constrain": "domain"}
-    styled(figure, look, height=look.px(height), margin={"r": look.px(120)})
+    styled(figure, look, height=look.px(height), margin={"r": look.px(16 if look.narrow else 120)})
     figure.update_layout(plot_bgcolor=pattern_colours(look.dark).unseen)
     figure.update_xaxes(title="key: the token looked at", type="category", constraintoward="right", **small)
     figure.update_yaxes(title="query: the token that looks", type="category", autorange="reversed", scaleanchor="x", **small)
@@ -98,6 +98,8 @@ def _cells(
         colorscale=scale,
         hoverongaps=False,
         hovertemplate=f"query %{{y}}<br>key %{{x}}<br>weight %{{z:.4f}}{note}<extra></extra>",
+        # A narrow picture has no room beside it: what the colours say is in the words above it.
+        showscale=not look.narrow,
         colorbar={"title": {"text": title}, "x": bar_at, "thickness": look.px(12), "outlinewidth": 0},
     )
 

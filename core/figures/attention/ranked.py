@@ -13,7 +13,7 @@ from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
 from core.attention.words import chance_words, highest_chance
 from core.figures.base.head_traces import click_markers, hover_texts, scatter
-from core.figures.base.overlay import Overlay, dots, threshold_line, words
+from core.figures.base.overlay import THRESHOLD, Overlay, dots, threshold_line, words
 from core.figures.base.style import Look
 from core.figures.base.unchecked import unchecked_figure
 from core.heads import Head, heads_above, ranked
@@ -66,7 +66,7 @@ def ranked_scores(scores: HeadScores, score: str, picked: Head | None, look: Loo
         look,
         height=look.px(340),
         # Names in the picture stand above their dots and need room there.
-        margin={"t": look.px(24 if named else 64), "r": look.px(120)},
+        margin={"t": look.px(24 if named else 64), "r": look.px(16 if look.narrow else 120)},
         xaxis=xaxis,
         yaxis={"title": ALL_SCORES[score].title, "range": [low - 0.02, high + 0.03]},
         **_chance_line(scores.chance(score), look),
@@ -76,27 +76,31 @@ def ranked_scores(scores: HeadScores, score: str, picked: Head | None, look: Loo
 def ranked_overlay(scores: HeadScores, score: str, threshold: float, look: Look) -> Overlay:
     """The threshold line, and the heads above it; where the axis cannot name them, the highest are named beside them."""
     values = scores.mean(score)
-    heads = heads_above(values, threshold)
+    heads = ranked(values)
     ordered = [float(values[head]) for head in heads]
     low, high = value_range(score)
     chance = highest_chance(scores.chance(score))
     # The two lines are named at the same edge: where they would run into each other, the threshold's name makes way.
-    near = abs(threshold - chance) < 0.06 * (high - low)
-    aside = look.px(18) * (-1 if threshold >= chance else 1) if near else 0
-    overlay = [
-        threshold_line(threshold, "y", look),
+    avoided: dict[str, Any] = (
+        {} if np.isnan(chance) else {"avoids": {"at": chance, "within": 0.06 * (high - low), "by": look.px(18)}}
+    )
+    marks = [
+        threshold_line("y", look),
         words(
-            f"threshold {threshold:.2f}",
+            "threshold {threshold}",
             "right",
-            threshold,
+            THRESHOLD,
             colour=look.accent,
             size=look.font_size,
-            shift=(look.px(4), aside),
+            # A narrow picture has no room beside it.
+            shift=(-look.px(2), -look.px(10)) if look.narrow else (look.px(4), 0),
+            anchor="end" if look.narrow else "start",
+            **avoided,
         ),
         dots(range(1, len(heads) + 1), ordered, _mark_size(values.size, look) + look.px(3), look),
     ]
     if not _named_on_axis(values.size, look):
-        overlay += [
+        marks += [
             words(
                 head.name,
                 place + 1,
@@ -105,10 +109,12 @@ def ranked_overlay(scores: HeadScores, score: str, threshold: float, look: Look)
                 size=look.font_size - 2,
                 shift=(look.px(5), -look.px(14)),
                 turned=-60,
+                above=value,
             )
             for place, (head, value) in enumerate(zip(heads[:_NAMED_IN_PICTURE], ordered, strict=False))
         ]
-    return Overlay(f"{len(heads)} heads are above the threshold line at {threshold:.2f}.", tuple(overlay))
+    above = len(heads_above(values, threshold))
+    return Overlay(f"{above} heads are above the threshold line at {threshold:.2f}.", threshold, tuple(marks))
 
 
 def describe_ranked(scores: HeadScores, score: str) -> str:
@@ -142,7 +148,8 @@ def _chance_line(levels: Float[np.ndarray, " n_layers"], look: Look) -> dict[str
         "y": chance,
         "text": f"chance {chance_words(levels)}",
         "showarrow": False,
-        "xanchor": "left",
+        "xanchor": "right" if look.narrow else "left",
+        "yanchor": "bottom" if look.narrow else "middle",
         "font": {"color": look.second},
     }
     shape = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "y0": chance, "y1": chance, "line": stroke}

@@ -49,9 +49,9 @@ def sensitivity_overlay(found: Sensitivity, heads: Sequence[Head], threshold: fl
     """The threshold through every row, and the means above it filled."""
     overlay = []
     for row, factor in enumerate(FACTORS):
-        overlay.append(on_axes(threshold_line(threshold, "y", look), *_axes(row * len(heads))))
-        overlay += [_filled(found, head, factor, threshold, look, row * len(heads) + at) for at, head in enumerate(heads)]
-    return Overlay(_said(threshold), tuple(overlay))
+        overlay.append(on_axes(threshold_line("y", look), *_axes(row * len(heads))))
+        overlay += [_filled(found, head, factor, look, row * len(heads) + at) for at, head in enumerate(heads)]
+    return Overlay(_said(threshold), threshold, tuple(overlay))
 
 
 def one_head_panels(found: Sensitivity, head: Head, threshold: float | None, look: Look) -> go.Figure:
@@ -60,15 +60,21 @@ def one_head_panels(found: Sensitivity, head: Head, threshold: float | None, loo
     threshold: None where `one_head_overlay` show it and move by themselves.
     """
     widths = [max(4, len(found.of(head, factor))) for factor in FACTORS]
-    figure = make_subplots(rows=1, cols=len(FACTORS), shared_yaxes=True, horizontal_spacing=0.03, column_widths=widths)
+    below = look.narrow
+    figure = (
+        make_subplots(rows=len(FACTORS), cols=1, vertical_spacing=0.16)
+        if below
+        else make_subplots(rows=1, cols=len(FACTORS), shared_yaxes=True, horizontal_spacing=0.03, column_widths=widths)
+    )
     low, high = value_range(found.score)
-    for column, factor in enumerate(FACTORS, start=1):
+    for place, factor in enumerate(FACTORS, start=1):
         points = spread_points(found, head, factor, threshold, look)
-        figure.add_trace(points, row=1, col=column)
-        figure.update_xaxes(title=_TITLES[factor], range=[-0.5, len(points.x) - 0.5], row=1, col=column)
+        at = {"row": place, "col": 1} if below else {"row": 1, "col": place}
+        figure.add_trace(points, **at)
+        figure.update_xaxes(title=_TITLES[factor], range=[-0.5, len(points.x) - 0.5], **at)
     if threshold is not None:
         figure.add_hline(y=threshold, line={"color": look.accent, "dash": "dash", "width": look.px(2)}, row="all", col="all")
-    styled(figure, look, height=look.px(_ROW + 60), margin={"t": look.px(34)})
+    styled(figure, look, height=look.px(_ROW * (len(FACTORS) if below else 1) + 60), margin={"t": look.px(34)})
     figure.update_xaxes(type="category", showgrid=False, tickangle=0)
     pad = 0.04 * (high - low)
     figure.update_yaxes(range=[low - pad, high + pad], dtick=0.25 if low >= 0 else 0.5)
@@ -78,8 +84,10 @@ def one_head_panels(found: Sensitivity, head: Head, threshold: float | None, loo
 
 def one_head_overlay(found: Sensitivity, head: Head, threshold: float, look: Look) -> Overlay:
     """The threshold through one head's panels, and the means above it filled."""
-    points = [_filled(found, head, factor, threshold, look, panel) for panel, factor in enumerate(FACTORS)]
-    return Overlay(_said(threshold), (threshold_line(threshold, "y", look), *points))
+    points = [_filled(found, head, factor, look, panel) for panel, factor in enumerate(FACTORS)]
+    panels = range(len(FACTORS)) if look.narrow else [0]
+    lines = [on_axes(threshold_line("y", look), *_axes(panel)) for panel in panels]
+    return Overlay(_said(threshold), threshold, (*lines, *points))
 
 
 def describe_sensitivity(found: Sensitivity, heads: Sequence[Head]) -> str:
@@ -131,13 +139,12 @@ def _said(threshold: float) -> str:
     return f"The line is at {threshold:.2f}; filled points are above it."
 
 
-def _filled(found: Sensitivity, head: Head, factor: Factor, threshold: float, look: Look, panel: int) -> Part:
-    """The means above the threshold in one panel, counted row by row from 0."""
+def _filled(found: Sensitivity, head: Head, factor: Factor, look: Look, panel: int) -> Part:
+    """The means in one panel, counted row by row from 0, each filled while it is above the threshold."""
     means = [spread.mean for spread in found.of(head, factor)]
     # By their order: a setting's name can look like a number, and would be taken for a place.
-    x = [at for at, mean in enumerate(means) if mean > threshold]
-    y = [means[at] for at in x]
-    filled = symbols(x, y, look.px(_POINT), colour=look.second, fill=look.second, width=1)
+    places = list(range(len(means)))
+    filled = symbols(places, means, look.px(_POINT), above=means, colour=look.second, fill=look.second, width=1)
     return on_axes(filled, *_axes(panel))
 
 

@@ -15,7 +15,7 @@ from core.probes.layout import Layout
 
 _STYLE = """<style>
 .token-loss { line-height: 1; margin: 0 0 .5rem; }
-.token-loss h4 { margin: .5rem 0 .25rem; padding: 0; font-size: .9rem; font-weight: 600; }
+.token-loss h3 { margin: .5rem 0 .25rem; padding: 0; font-size: .9rem; font-weight: 600; }
 .token-loss .token { display: inline-block; margin: 0 2px 4px 0; padding: 3px 5px; border-radius: 3px;
   border: 1px solid var(--token-line); text-align: center; font-family: monospace; font-size: .85rem; }
 .token-loss .token small { display: block; margin-top: 3px; font-size: .7rem; }
@@ -36,7 +36,7 @@ def token_loss_html(
         raise ValueError(f"{len(tokens)} tokens cannot have losses of shape {losses.shape}")
     colours = pattern_colours(look.dark)
     blocks = "".join(
-        (f"<h4>{name}</h4>" if name else "")
+        (f"<h3>{name}</h3>" if name else "")
         + "<p>"
         + "".join(_token(position, tokens[position], float(losses[position]), uniform, look) for position in positions)
         + "</p>"

@@ -1,4 +1,4 @@
-"""What every map of heads shares: layers down, heads across, rings, crosses, a frame round the picked head, clicks."""
+"""What every map of heads shares: layers down, heads across, rings, a frame round the picked head, clicks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Bool, Float
 
-from core.figures.base.head_traces import Trace, click_markers, cross_markers, ring_markers, scatter
+from core.figures.base.head_traces import Trace, click_markers, ring_markers, scatter
 from core.figures.base.style import Look
 from core.figures.base.unchecked import unchecked_figure
 from core.heads import Head, HeadSet, every_head
@@ -50,7 +50,6 @@ def head_map(
     title: str,
     axis_title: str = "head",
     ringed: Sequence[Head] = (),
-    crossed: Sequence[Head] = (),
     estimated: Sequence[Head] = (),
     picked: Head | None = None,
     write_up_to: int = HEADS_TO_WRITE_IN,
@@ -79,9 +78,6 @@ def head_map(
     # A ring wider than its cell would seem to belong to the neighbours, too.
     size = 0.84 * min(row, (_LARGE_WIDTH if look.large else _USUAL_WIDTH) / n_heads)
     traces += ring_markers([head for _, head in ringed], [layer for layer, _ in ringed], size, look)
-    if crossed:
-        # Beside the number, not through it.
-        traces += cross_markers([h - 0.32 for _, h in crossed], [layer - 0.28 for layer, _ in crossed], size / 3, look)
     if estimated:
         traces.append(_estimate_marks(cells, estimated, look))
     heads = every_head(*values.shape)

@@ -14,6 +14,7 @@ from core.numbers import unsigned
 Trace = dict[str, Any]
 # A ring is drawn twice, so that it stands out on every colour of a scale: white on a wider black one. Widths in pixels.
 RING_STROKES = (("#000000", 5.0), ("#ffffff", 2.5))
+CROSS_STROKES = (("#000000", 6.0), ("#ffffff", 3.0))
 
 
 def scatter(**properties: Any) -> Trace:
@@ -101,19 +102,4 @@ def ring_markers(x: Sequence[float], y: Sequence[float], size: float, look: Look
             name="above the threshold",
         )
         for colour, width in RING_STROKES
-    ]
-
-
-def cross_markers(x: Sequence[float], y: Sequence[float], size: float, look: Look) -> list[Trace]:
-    """Crosses that stand out on every colour of a scale: white on a wider black one."""
-    return [
-        scatter(
-            x=list(x),
-            y=list(y),
-            mode="markers",
-            marker={"size": size, "symbol": "x-thin", "line": {"width": look.px(width), "color": colour}},
-            hoverinfo="skip",
-            name="taken away",
-        )
-        for colour, width in (("#000000", 6), ("#ffffff", 3))
     ]

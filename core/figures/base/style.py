@@ -17,15 +17,29 @@ FONT = "Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif"
 
 @dataclass(frozen=True)
 class Look:
-    """The theme and the text size of a figure. `large` is for a projector, to be read from the back of a room."""
+    """The theme and the text size of a figure, and how much room it has.
+
+    large: for a projector, to be read from the back of a room. narrow: on a telephone.
+    """
 
     dark: bool = False
     large: bool = False
+    narrow: bool = False
+
+    @property
+    def stacked(self) -> bool:
+        """Whether what stands side by side on a usual screen has room only one below the other."""
+        return self.large or self.narrow
 
     @property
     def ink(self) -> str:
         """Text and axes."""
         return "#f0f2f6" if self.dark else "#1f2430"
+
+    @property
+    def quiet(self) -> str:
+        """Captions and headings of tables: quieter than `ink`, and still 4.5:1 on every background of the page."""
+        return "#aab2c3" if self.dark else "#5a6275"
 
     @property
     def paper(self) -> str:

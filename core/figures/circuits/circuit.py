@@ -58,7 +58,9 @@ def circuit_graph(circuit: Circuit, scores: HeadScores, look: Look) -> go.Figure
     _middles(figure, circuit, left, right)
     _nodes(figure, circuit, scores, left, right, look)
     styled(figure, look, height=look.px(_ROW * rows + 70), margin={"l": look.px(8), "r": look.px(8), "t": look.px(44), "b": 8})
-    figure.update_xaxes(visible=False, range=[-0.42, 1.42])
+    # Names of heads stand outside, and take more of a narrow picture.
+    beside = 0.75 if look.narrow else 0.42
+    figure.update_xaxes(visible=False, range=[-beside, 1 + beside])
     figure.update_yaxes(visible=False, range=[-0.12, 1.12])
     for x, word in ((0, "<b>previous-token heads</b>"), (1, "<b>induction heads</b>")):
         figure.add_annotation(x=x, y=1, yref="paper", yanchor="bottom", text=word, showarrow=False)
@@ -86,8 +88,8 @@ def pruned_matching(
     prunings: Sequence[Pruning], heads: HeadSet, called: HeadSet, titles: Sequence[str], look: Look
 ) -> go.Figure:
     """One panel for each pruned head: prefix matching of `heads` before (ring) and without it (diamond); bold: called."""
-    columns = 1 if look.large else len(prunings)
-    rows = len(prunings) if look.large else 1
+    columns = 1 if look.stacked else len(prunings)
+    rows = len(prunings) if look.stacked else 1
     # Between panels below each other: the numbers of one and the title of the next.
     gap = look.px(70)
     body = rows * look.px(_PRUNED_ROW * len(heads)) + (rows - 1) * gap
@@ -101,7 +103,7 @@ def pruned_matching(
     )
     places = list(range(len(heads)))[::-1]
     for index, pruning in enumerate(prunings):
-        at = {"row": index + 1, "col": 1} if look.large else {"row": 1, "col": index + 1}
+        at = {"row": index + 1, "col": 1} if look.stacked else {"row": 1, "col": index + 1}
         words = ("before", f"without {pruning.head.name}")
         traces = before_and_after(
             [float(pruning.before[head]) for head in heads],

@@ -33,7 +33,7 @@ def composition_maps(circuit: Circuit, receiver: Head, look: Look) -> go.Figure:
     above = above_baseline(circuit, receiver)
     n_layers, n_heads = above.shape[1:]
     top = max(_LEAST_SCALE, float(np.nan_to_num(np.abs(above)).max()))
-    stacked = look.large
+    stacked = look.stacked
     row = min(56 * look.scale, row_height(n_layers, look))
     # Between stacked maps: the numbers below one and the title of the next.
     gap = look.px(70)

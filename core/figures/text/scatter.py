@@ -108,5 +108,7 @@ def _name(figure: go.Figure, found: OnText, heads: HeadSet, span: tuple[float, f
     for head, place, across, up in zip(heads, places, x, y, strict=True):
         if place is not None:
             font = {"color": look.ink, "size": look.font_size - 1}
-            text = {"mode": "text", "text": [head.name], "textposition": place, "textfont": font}
+            # The marker is not seen: it keeps the name off the point.
+            text = {"mode": "markers+text", "text": [head.name], "textposition": place, "textfont": font}
+            text |= {"marker": {"size": look.px(16), "opacity": 0}}
             figure.add_trace(go.Scatter(x=[across], y=[up], hoverinfo="skip", showlegend=False, **text))

@@ -37,8 +37,8 @@ def warn_of(found: Behaviour) -> None:
         st.info(said, icon=":material/info:")
     elif found.state == "absent":
         st.warning(
-            f"**This model does not do induction on this probe.** {said} The scores of its heads are what they are, but do not "
-            "call any of them an induction head.",
+            f"**No: this model does not do induction on this probe.** {said} The scores of its heads are what they are, but do "
+            "not call any of them an induction head.",
             icon=":material/warning:",
         )
     elif found.state == "weak":
@@ -55,11 +55,13 @@ def behaviour_line(scores: HeadScores) -> str:
 
 
 def behaviour_numbers(subject: Subject, scores: HeadScores) -> None:
-    """The numbers that decide, and what they decide; the four losses under it."""
+    """Yes or no, the numbers that decide, and the four losses under them."""
     whole = _whole_scores(subject)
     found = (whole or scores).behaviour
     if whole is not None:
         warn_of(found)
+    if found.state == "present":
+        st.success(f"**Yes.** {verbatim(behaviour_sentence(found))}", icon=":material/check_circle:")
     size, low, top1 = st.columns(3)
     size.metric(
         "Better by",
@@ -93,8 +95,6 @@ def behaviour_numbers(subject: Subject, scores: HeadScores) -> None:
         said = NOTHING if math.isnan(loss) else f"{loss:.2f} nats"
         column.metric(f"Loss, {name}", said, help=f"Mean loss on the second half. {why} Lower is better.", border=True)
     st.caption(verbatim(set_remark(scores.losses())))
-    if found.state == "present":
-        st.success(verbatim(behaviour_sentence(found)), icon=":material/check_circle:")
 
 
 def _whole_scores(subject: Subject) -> HeadScores | None:

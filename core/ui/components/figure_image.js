@@ -13,7 +13,16 @@ export default function (component) {
       }
       said.textContent = "";
       plot._context.toImageButtonOptions = { format: button.value, filename: data.filename, scale: 2 };
-      camera.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+      // Neither click is the page's to hear of: outside of the menu that this is in, it would close the menu.
+      window.addEventListener("click", keepFromPage, true);
+      camera.dispatchEvent(new MouseEvent("click", { bubbles: false }));
     };
   }
+}
+
+// The browser saves a file all the same when the click on its link goes no further.
+function keepFromPage(event) {
+  if (!event.target.closest?.("a[download]")) return;
+  event.stopPropagation();
+  window.removeEventListener("click", keepFromPage, true);
 }

@@ -1,4 +1,4 @@
-// What is drawn over one figure now. Sent apart from what draws it, which the browser then keeps.
+// For which threshold one figure's overlay is, and what is seen then. Sent apart from its marks, which the browser then keeps.
 
 export default function ({ data }) {
   const overlay = (window.headscopeFigureOverlays ??= {});

@@ -6,30 +6,65 @@ const SVG = "http://www.w3.org/2000/svg";
 export default function ({ data }) {
   const panel = document.querySelector(`.st-key-${CSS.escape(data.panel)}`);
   if (!panel) return undefined;
-  const update = () => keepDrawn(panel, window.headscopeFigureOverlays?.[data.panel]);
+  const known = (window.headscopeFigureMarks ??= {});
+  // A page that runs again says the same once more: what is drawn stays.
+  if (JSON.stringify(known[data.panel]) !== JSON.stringify(data.marks)) known[data.panel] = data.marks;
+  const update = () => keepDrawn(panel, data.panel);
   // The figure may come later than its overlay, and plotly may empty it to draw it anew.
   const observer = new MutationObserver(update);
   observer.observe(panel, { childList: true, subtree: true });
-  window.addEventListener("headscope-figure-overlay", update);
+  const events = ["headscope-figure-overlay", "headscope-threshold"];
+  for (const event of events) window.addEventListener(event, update);
   update();
   return () => {
     observer.disconnect();
-    window.removeEventListener("headscope-figure-overlay", update);
+    for (const event of events) window.removeEventListener(event, update);
   };
 }
 
-function keepDrawn(panel, overlay) {
+function keepDrawn(panel, name) {
+  const given = window.headscopeFigureOverlays?.[name], marks = window.headscopeFigureMarks[name];
   const plot = panel.querySelector(".js-plotly-plot");
-  if (!overlay || !plot || !plot._fullLayout || !plot._fullLayout.xaxis || !plot.on) return;
-  if (plot.headscopeOverlay !== overlay) {
+  if (!given || !plot || !plot._fullLayout || !plot._fullLayout.xaxis || !plot.on) return;
+  // What the slider shows now, also while it is dragged; without a slider, what the page was drawn for.
+  const threshold = window.headscopeThreshold ?? given.threshold;
+  const drawn = plot.headscopeOverlay;
+  if (!drawn || drawn.marks !== marks || drawn.threshold !== threshold) {
     // For whoever measures how long a first screen takes: the figure is there, and its overlay come with the next lines.
-    if (!plot.headscopeOverlay) performance.mark(`${overlay.panel} drawn`);
-    plot.headscopeOverlay = overlay;
+    if (!drawn) performance.mark(`${name} drawn`);
+    const parts = marks.map((mark) => resolved(mark, threshold)).filter(Boolean);
+    plot.headscopeOverlay = { marks, threshold, said: given.said, parts };
     watch(plot);
     draw(plot);
   } else if (!plot.querySelector(".headscope-overlay")) {
     draw(plot);
+  } else if (drawn.said !== given.said) {
+    drawn.said = given.said;
+    plot.querySelector(".headscope-overlay").setAttribute("aria-label", given.said);
   }
+}
+
+// What there is of a mark at a threshold, null where there is nothing: as `resolved` in core/figures/base/overlay.py.
+function resolved(mark, threshold) {
+  const { above, bins, counted, avoids, ...part } = mark;
+  for (const key of ["at", "x", "y"]) if (part[key] === "threshold") part[key] = threshold;
+  if (Array.isArray(above)) part.at = part.at.filter((_, i) => above[i] === null || above[i] > threshold);
+  else if (above !== undefined && !(above > threshold)) return null;
+  if (bins) part.at = bins.map((bar) => box(bar, threshold)).filter(Boolean);
+  if (part.text !== undefined) {
+    const count = counted ? counted.scores.filter((score) => score > threshold === counted.are_above).length : 0;
+    part.first = part.bold || part.text.includes("{threshold}");
+    part.text = part.text.replace("{threshold}", threshold.toFixed(2)).replace("{count}", count);
+    if (avoids && Math.abs(threshold - avoids.at) < avoids.within) {
+      part.shift = [part.shift[0], avoids.by * (threshold >= avoids.at ? -1 : 1)];
+    }
+  }
+  return part;
+}
+
+function box([left, right, scores], threshold) {
+  const count = scores.filter((score) => score > threshold).length, rest = scores.length - count;
+  return count ? [left, right, rest || "bottom", rest + count] : null;
 }
 
 function watch(plot) {
@@ -67,7 +102,11 @@ function draw(plot) {
   layer.setAttribute("width", plot._fullLayout.width);
   layer.setAttribute("height", plot._fullLayout.height);
   layer.style.cssText = "position: absolute; inset: 0; pointer-events: none;";
-  for (const part of parts) DRAWN[part.kind](part, places(plot, part.axes), layer, plot._fullLayout.font.family);
+  for (const part of parts) {
+    // Marks for a figure of more plots than the one that is still there.
+    if ((part.axes ?? []).some((name) => !axis(plot, name))) continue;
+    DRAWN[part.kind](part, places(plot, part.axes), layer, plot._fullLayout.font.family);
+  }
   const old = plot.querySelector(".headscope-overlay");
   if (old) {
     old.replaceWith(layer);
@@ -115,6 +154,13 @@ const DRAWN = {
       }
     }
   },
+  crosses(part, at, layer) {
+    const r = radius(part, at);
+    for (const [x, y] of part.at) {
+      const cx = at.x(x), cy = at.y(y), d = `M${cx - r},${cy - r}L${cx + r},${cy + r}M${cx - r},${cy + r}L${cx + r},${cy - r}`;
+      for (const [stroke, width] of part.strokes) add(layer, "path", { d, fill: "none", stroke, "stroke-width": width });
+    }
+  },
   boxes(part, at, layer) {
     const [stroke, width] = part.stroke;
     for (const [x0, x1, y0, y1] of part.at) {
@@ -129,6 +175,8 @@ const DRAWN = {
       "font-weight": part.bold ? "bold" : "normal", "dominant-baseline": "central", transform: `rotate(${part.turned} ${x} ${y})`,
     });
     text.textContent = part.text;
+    // Whoever makes room for words lets these stay.
+    if (part.first) text.dataset.first = "";
   },
 };
 
@@ -167,6 +215,13 @@ const SAVED = {
     const shape = part.shape ?? "circle", symbol = part.fill ? shape : `${shape}-open`, size = 2 * radius(part, at);
     const traces = part.strokes.map(([color, width]) => ({
       type: "scatter", mode: "markers", x, y, xaxis, yaxis, marker: { symbol, size, opacity: 1, color: part.fill ?? color, line: { color, width } },
+    }));
+    return { traces };
+  },
+  crosses(part, at, { x: xaxis, y: yaxis }) {
+    const x = part.at.map((place) => place[0]), y = part.at.map((place) => place[1]), size = 2 * radius(part, at);
+    const traces = part.strokes.map(([color, width]) => ({
+      type: "scatter", mode: "markers", x, y, xaxis, yaxis, marker: { symbol: "x-thin", size, opacity: 1, line: { color, width } },
     }));
     return { traces };
   },

@@ -4,6 +4,7 @@
 
 // In CSS pixels; names and what makes room for them grow with the page's text.
 const LEFT = 38, TOP = 20, TEXT = 12, GAP = 4, LARGEST = 140, SMALLEST = 26;
+const STATE_EVENTS = ["headscope-grid-state", "headscope-threshold"];
 const grids = new WeakMap();
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -35,7 +36,7 @@ class Grid {
     this.frame.addEventListener("blur", () => { this.cursor = null; this.hover(null); this.drawOver(); });
     find("button").addEventListener("click", () => this.save());
     this.onState = () => this.takeState();
-    window.addEventListener("headscope-grid-state", this.onState);
+    for (const event of STATE_EVENTS) window.addEventListener(event, this.onState);
     this.observer = new ResizeObserver(() => this.drawAll(false));
     this.observer.observe(this.frame);
     // Its height changes with the size of the page's text.
@@ -43,7 +44,7 @@ class Grid {
   }
 
   close() {
-    window.removeEventListener("headscope-grid-state", this.onState);
+    for (const event of STATE_EVENTS) window.removeEventListener(event, this.onState);
     this.observer.disconnect();
   }
 
@@ -64,7 +65,12 @@ class Grid {
   }
 
   takeState() {
-    this.given = window.headscopeGridState || {};
+    if (!this.heads) return;
+    this.given = { ...window.headscopeGridState };
+    // Rings follow the slider while it is dragged.
+    const threshold = window.headscopeThreshold ?? this.given.threshold;
+    this.given.ringed = (this.given.values || []).flatMap((value, i) =>
+      value !== null && value > threshold ? [[Math.floor(i / this.heads), i % this.heads]] : []);
     this.drawOver();
   }
 

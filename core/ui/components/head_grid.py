@@ -7,7 +7,7 @@ that picks a head or moves the threshold then sends a few hundred bytes, whateve
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def head_grid(
     *,
     title: str,
     picked: Head | None,
-    ringed: Sequence[Head],
+    threshold: float,
     on_pick: Callable[[Head], None],
     key: str,
 ) -> None:
@@ -48,7 +48,7 @@ def head_grid(
 
     quantised: each head's lower triangle, row by row, 255 = all attention.
     scores: what a head's hover and a screen reader say, under the name `title`; NaN is left out.
-    picked: the head that is outlined. ringed: the heads above the threshold.
+    picked: the head that is outlined. threshold: heads whose score is above it have a ring.
 
     At most one grid a page: its state belongs to the page, not to a grid.
     """
@@ -62,7 +62,7 @@ def head_grid(
             on_pick(head)
 
     with st.container(gap=None):
-        _marks(data=grid_state(scores, title, picked, ringed), key=f"{key}-overlay", height=1)
+        _marks(data=grid_state(scores, title, picked, threshold), key=f"{key}-overlay", height=1)
         _grid(data=grid_bytes(quantised), key=key, on_picked_change=take_pick)
 
 
@@ -76,15 +76,15 @@ def grid_bytes(quantised: UInt8[np.ndarray, "n_layers n_heads cells"]) -> bytes:
 
 
 def grid_state(
-    scores: Float[np.ndarray, "n_layers n_heads"], title: str, picked: Head | None, ringed: Sequence[Head]
+    scores: Float[np.ndarray, "n_layers n_heads"], title: str, picked: Head | None, threshold: float
 ) -> dict[str, object]:
     """What the grid marks, as JSON; a score that is not a number becomes null."""
     flat = scores.astype(np.float64).ravel()
     return {
         "title": title,
         "picked": None if picked is None else list(picked),
-        "ringed": [list(head) for head in ringed],
-        "values": [round(float(value), 4) if np.isfinite(value) else None for value in flat],
+        "threshold": threshold,
+        "values": [float(value) if np.isfinite(value) else None for value in flat],
     }
 
 

@@ -16,6 +16,7 @@ from core.ui.frame.navigation import open_its_card, see_where_it_looks
 
 # A longer table is no longer seen at once: it gets a grid to scroll and sort in.
 _ROWS_SEEN_AT_ONCE = 12
+_TABLE_HEIGHT = 420
 
 
 def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
@@ -24,7 +25,7 @@ def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
         st.markdown("**No head picked.** Click one in the picture, or choose one in the sidebar.")
         st.caption("A ring marks each head above the threshold; a frame marks the picked one.")
         return
-    st.markdown(f"#### {view.head.name}: layer {view.head.layer}, head {view.head.head}")
+    st.markdown(f"### {view.head.name}: layer {view.head.layer}, head {view.head.head}")
     rows = [
         {
             "score": ALL_SCORES[name].title,
@@ -40,7 +41,12 @@ def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
 
 
 def heads_above_table(scores: HeadScores, view: View, look: Look) -> None:
-    """The heads above the threshold, highest first, contrast beside the score."""
+    """The heads above the threshold, highest first, contrast beside the score: as tall however many there are."""
+    with st.container(height=_TABLE_HEIGHT, border=False, key="lags-above"):
+        _heads_above(scores, view, look)
+
+
+def _heads_above(scores: HeadScores, view: View, look: Look) -> None:
     rows = rows_above(scores, view.score, view.threshold)
     if not rows:
         values = scores.mean(view.score)
@@ -60,7 +66,7 @@ def heads_above_table(scores: HeadScores, view: View, look: Look) -> None:
     st.dataframe(
         shown,
         hide_index=True,
-        height=460,
+        height=_TABLE_HEIGHT - 20,
         column_config={"name": st.column_config.TextColumn("head")}
         | {name: st.column_config.NumberColumn(title, format="%.2f", help=meanings[name]) for name, title in titles.items()},
     )

@@ -13,6 +13,7 @@ from core.errors import ModelUnavailable
 from core.runtime.app_root import app_root
 from core.ui.frame.bring_in import offer_to_bring_in
 from core.ui.frame.conformance import check_model
+from core.ui.frame.screen import look_after_screen
 from core.ui.frame.sentences import errors_as_sentences, verbatim
 from core.ui.frame.sidebar import Page, draw_sidebar
 from core.ui.frame.state import corrections
@@ -36,11 +37,13 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
             try:
                 page = draw_sidebar()
             except ModelUnavailable as error:
+                look_after_screen(None)
                 _show_corrections()
                 offer_to_bring_in(st.session_state["model"], error)
                 if without_model is not None:
                     without_model()
                 return
+            look_after_screen(page.view.threshold)
             _show_corrections()
             body(page)
             if page.badge is not None:

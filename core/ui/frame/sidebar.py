@@ -63,7 +63,7 @@ def draw_sidebar() -> Page:
         problem = error
     identity = None if subject is None else subject.identity
     with st.sidebar:
-        st.markdown("### HeadScope")
+        st.markdown("**HeadScope**")
         pick_model(view.request.model)
         if identity is not None and identity.card.name != view.request.model:
             # An address may be written by hand: capitals, an alias.

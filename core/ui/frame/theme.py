@@ -5,14 +5,32 @@ from __future__ import annotations
 import streamlit as st
 
 from core.figures.base.style import Look
+from core.ui.frame.screen import is_narrow
 
 LARGE_TEXT = "large_text"
 _STYLE = """<style>
 /* Room for the picture: the default leaves a third of a projector's height empty above the title. */
-.stMainBlockContainer { padding: 4rem 3rem 3rem; }
-.stMainBlockContainer h1 { padding-top: 0; }
+.stMainBlockContainer { padding: 4rem 3rem 2rem; }
+.stMainBlockContainer h1 { font-size: 2.1rem; padding: 0 0 .3rem; }
+.stMainBlockContainer h2 { font-size: 1.4rem; padding: .5rem 0 .2rem; }
+.stMainBlockContainer h3 { font-size: 1.15rem; padding: .3rem 0 .1rem; }
 .stSidebar [data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
-%s
+@media (max-width: 640px) { .stMainBlockContainer { padding: 3.5rem 1rem 2rem; } }
+/* The usual grey of captions has 4.2:1 on white; 4.5:1 is what small letters need. */
+[data-testid="stCaptionContainer"] { color: inherit !important; opacity: .8 !important; }
+/* The page that is shown, and the link that has the focus, look the same otherwise. */
+[data-testid="stPageLink-NavLink"][aria-current="page"] { box-shadow: inset 3px 0 0 %(accent)s; }
+[data-testid="stPageLink-NavLink"]:focus-visible { outline: 2px solid %(accent)s; outline-offset: -2px; }
+.js-plotly-plot:focus-visible { outline: 2px solid %(accent)s; outline-offset: -2px; }
+/* Numbers for another threshold than the one that the slider shows. */
+[data-headscope-lags] [class*="st-key-lags-"], [class*="st-key-stale-"] { opacity: .45; }
+/* Room for what comes and goes with the threshold, so that the page does not jump. */
+@media (min-width: 641px) { .st-key-lags-holds-answer { min-height: 3.4rem; } .st-key-holds-set { min-height: 76rem; } }
+@media (prefers-reduced-motion: reduce) {
+*, *::before, *::after { animation-duration: .01ms !important; transition-duration: .01ms !important; }
+* { scroll-behavior: auto !important; }
+}
+%(large)s
 </style>"""
 # Every length on the page is relative to the root's font size.
 _LARGE = """html { font-size: 20px !important; }
@@ -20,10 +38,11 @@ section.stSidebar { min-width: 17.5rem !important; }"""
 
 
 def current_look() -> Look:
-    """The theme that the browser shows and the chosen text size."""
-    return Look(dark=st.context.theme.type == "dark", large=bool(st.session_state.get(LARGE_TEXT, False)))
+    """The theme that the browser shows, the chosen text size, and whether it is as narrow as a telephone."""
+    large = bool(st.session_state.get(LARGE_TEXT, False))
+    return Look(dark=st.context.theme.type == "dark", large=large, narrow=is_narrow())
 
 
 def apply_theme(look: Look) -> None:
-    """Set the page's own text size and spacing."""
-    st.html(_STYLE % (_LARGE if look.large else ""))
+    """Set the page's own text size, colours and spacing."""
+    st.html(_STYLE % {"accent": look.accent, "large": _LARGE if look.large else ""})

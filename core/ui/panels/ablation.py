@@ -12,7 +12,6 @@ from core.ablation.outcomes import Ablation, Baselines
 from core.ablation.subjects import heads_of
 from core.ablation.tables import beside_rows
 from core.ablation.words import (
-    against_baselines,
     head_count,
     patched_in_sentence,
     sufficiency,
@@ -26,9 +25,9 @@ from core.attention.tables import head_rows
 from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
 from core.figures.ablation.positions import describe_positions, position_losses, position_rows
 from core.figures.ablation.single_effects import describe_single_effects, single_effect_bars, single_effect_rows
-from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
+from core.figures.attention.heatmap import describe_heatmap, score_heatmap, set_overlay
 from core.figures.base.memo import drawn
-from core.heads import Head, HeadSet, named, names
+from core.heads import Head, HeadSet, names
 from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
 from core.sharing.commands import ablate_command, score_command
@@ -44,19 +43,21 @@ from core.ui.frame.sentences import metric_change, verbatim
 # More heads than this are looked at on the causal map.
 MOST_SINGLES = 12
 _NAMED = 10
+_SHOWN = "ablation_shown"
 
 
-def set_map(page: Page, scores: HeadScores, above: tuple[Head, ...], heads: HeadSet, source: Source) -> None:
+def set_map(page: Page, scores: HeadScores, above: tuple[Head, ...], source: Source) -> None:
     """The score map with a cross on each head that is taken away; a click adds a head or takes it out."""
     view = page.view
     shown = (scores, view.score, view.threshold)
+    picked = () if view.experiment.source == "threshold" else view.experiment.heads
     figure_panel(
-        drawn(score_heatmap, scores, view.score, None, page.look, crossed=heads),
+        drawn(score_heatmap, scores, view.score, None, page.look),
         key="set-map",
-        alt=f"{describe_heatmap(scores, view.score)} Crosses: {named(heads) or 'none'}.",
+        alt=describe_heatmap(scores, view.score),
         rows=partial(head_rows, *shown),
         source=source,
-        overlay=heatmap_overlay(*shown, page.look),
+        overlay=set_overlay(*shown, picked, view.experiment.source != "picked", page.look),
         on_pick=partial(toggle_head, above=above),
         click_again=True,
     )
@@ -127,11 +128,21 @@ def other_heads(page: Page, result: Ablation, baselines: Baselines | None, sourc
     )
 
 
-def baseline_sentences(result: Ablation, baselines: Baselines) -> None:
-    """What the comparison says, and how the other sets were drawn."""
-    st.markdown(against_baselines(result, baselines))
+def how_drawn(baselines: Baselines) -> None:
+    """How the other sets were drawn."""
     if baselines.sets:
         st.caption(baselines.note)
+
+
+def remember_set(page: Page, result: Ablation) -> None:
+    """Keep in mind which set is on screen."""
+    st.session_state[_SHOWN] = (page.subject.digest, result)
+
+
+def set_before(page: Page) -> Ablation | None:
+    """What was on screen of the same model and probe, until there is something newer."""
+    digest, result = st.session_state.get(_SHOWN, ("", None))
+    return result if digest == page.subject.digest else None
 
 
 def position_panel(page: Page, result: Ablation, baselines: Baselines | None, source: Source) -> None:

@@ -18,7 +18,7 @@ from core.attention.scores import ALL_SCORES
 from core.figures.attention.pattern import attention_figure, attention_table
 from core.figures.attention.token_loss import token_loss_html, token_loss_table
 from core.figures.base.memo import drawn
-from core.heads import Head, heads_above
+from core.heads import Head
 from core.settings.provenance import measured_on
 from core.settings.view import RowKind
 from core.sharing.commands import attention_command
@@ -116,14 +116,15 @@ def stripe_sentence(looked: Looked) -> str:
         "text": "Orange: for each token that occurred before, the tokens that came after it then.",
     }[looked.kind]
     beside = "its layer sees only some of the tokens before" if chance is None else f"chance is {chance:.2f}"
-    return f"{meaning} On this row {looked.name} gives an orange cell {value:.2f} on average; {beside}."
+    where = "text" if looked.kind == "text" else "sequence"
+    return f"On this {where} {looked.name} gives an orange cell {value:.2f} on average; {beside}. {meaning}"
 
 
 def circuitsvis_panel(page: Page, looked: Looked) -> bool:
     """The head's pattern by CircuitsVis, or why it is not shown; whether it is."""
     if looked.row.n_tokens > MAX_TOKENS:
         st.info(
-            f"CircuitsVis draws up to {MAX_TOKENS} tokens; this row has {looked.row.n_tokens}, which would take it many "
+            f"CircuitsVis draws up to {MAX_TOKENS} tokens; this sequence has {looked.row.n_tokens}, which would take it many "
             "seconds and leave no token readable. The heat map below shows the whole pattern.",
             icon=":material/info:",
         )
@@ -139,7 +140,7 @@ def grid_panel(page: Page, patterns: RowPatterns, scores: HeadScores, looked: Lo
     if patterns.quantised is None:
         st.info(
             f"All heads of {verbatim(page.subject.card.name)} are shown together up to {grid_limit(page.subject.card)} tokens; "
-            f"this row has {patterns.n_tokens}. Pick a head in the sidebar.",
+            f"this sequence has {patterns.n_tokens}. Pick a head in the sidebar.",
             icon=":material/info:",
         )
         return
@@ -150,7 +151,7 @@ def grid_panel(page: Page, patterns: RowPatterns, scores: HeadScores, looked: Lo
         values,
         title=ALL_SCORES[view.score].title,
         picked=looked.head,
-        ringed=heads_above(values, view.threshold),
+        threshold=view.threshold,
         on_pick=pick_head,
         key="grid",
     )

@@ -19,6 +19,7 @@ from core.attention.scores import ALL_SCORES
 from core.figures.ablation.effect_map import describe_effect_map, effect_map, effect_overlay
 from core.figures.ablation.score_effect import describe_score_effect, score_effect, score_effect_overlay
 from core.figures.base.memo import drawn
+from core.figures.base.number_table import small_table_html
 from core.numbers import signed
 from core.settings.provenance import measured_on
 from core.sharing.commands import causal_command
@@ -74,18 +75,18 @@ def picked_head(page: Page, scores: HeadScores, found: CausalMap | None, estimat
         return
     view = page.view
     values, effects = scores.mean(view.score), Effects.of(found, estimate, (scores.n_layers, scores.n_heads))
-    st.markdown(f"#### {head.name}")
-    rows = [{"": ALL_SCORES[view.score].title, "value": "–" if np.isnan(values[head]) else f"{values[head]:.2f}"}]
+    st.header(head.name, anchor=False)
+    rows = [{"what": ALL_SCORES[view.score].title, "value": "–" if np.isnan(values[head]) else f"{values[head]:.2f}"}]
     if effects.measured[head]:
-        rows.append({"": "effect, measured", "value": f"{signed(effects.effect[head])} nats"})
+        rows.append({"what": "effect, measured", "value": f"{signed(effects.effect[head])} nats"})
         low, high = effects.low[head], effects.high[head]
-        rows.append({"": "its 95 % interval", "value": "–" if np.isnan(low) else f"{signed(low)} to {signed(high)}"})
+        rows.append({"what": "its 95 % interval", "value": "–" if np.isnan(low) else f"{signed(low)} to {signed(high)}"})
     elif head in effects.estimated:
-        rows.append({"": "effect, only estimated", "value": f"{signed(effects.estimate[head])} nats"})
+        rows.append({"what": "effect, only estimated", "value": f"{signed(effects.estimate[head])} nats"})
     if effects.complete:
         parts = quadrants(values, effects.effect, view.threshold, view.experiment.floor)
-        rows += [{"": "so it", "value": QUADRANTS[name]} for name, heads in parts.items() if head in heads]
-    st.table(rows, border="horizontal", hide_index=True, hide_header=True)
+        rows += [{"what": "so it", "value": QUADRANTS[name]} for name, heads in parts.items() if head in heads]
+    st.html(small_table_html(rows, {"what": "number", "value": "value"}, f"Numbers of {head.name}", page.look, {}))
     see_where_it_looks()
     open_its_card()
 

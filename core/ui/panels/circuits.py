@@ -18,7 +18,6 @@ from core.circuits.tables import composition_rows, edge_rows, pruning_rows
 from core.circuits.words import (
     SMALL_DROP,
     WORTH_SHOWING,
-    circuit_sentence,
     composition_sentence,
     pruning_sentence,
     shown_heads,
@@ -82,8 +81,7 @@ def prunings_of(page: Page, heads: HeadSet, mode: Mode) -> list[Pruning] | None:
 
 
 def graph_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
-    """The picture, what it says, and how to read it."""
-    st.markdown(circuit_sentence(found))
+    """The picture, and how to read it."""
     if not found.edges:
         return
     figure_panel(

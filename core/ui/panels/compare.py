@@ -136,10 +136,10 @@ def picked_head(page: Page, found: Comparison) -> None:
     if head is None:
         st.markdown("**No head picked.** Choose one in the sidebar, or click a point.")
         return
-    st.markdown(f"#### {head.name}")
+    st.header(head.name, anchor=False)
     axes = [found.x, found.y, *([] if found.colour is None else [found.colour])]
     rows = [_picked_row(axis, head) for axis in axes]
-    headings = {"what": "", "value": "value", "interval": "95 % interval", "place": "place"}
+    headings = {"what": "number", "value": "value", "interval": "95 % interval", "place": "place"}
     st.html(small_table_html(rows, headings, f"Numbers of {head.name}", page.look, {}))
     see_where_it_looks()
     open_its_card()

@@ -116,7 +116,7 @@ def places_for(page: Page) -> dict[str, DeltaGenerator]:
     for column, names in zip(columns, (("patterns", "edges"), ("costs", "movement")), strict=True):
         places |= {name: column.container() for name in names}
     for name, title in _TITLES.items():
-        places[name].subheader(title, anchor=False)
+        places[name].header(title, anchor=False)
     return places
 
 

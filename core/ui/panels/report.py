@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.ablation.sweep import DEFAULT_GRID
+from core.ablation.sweep import DEFAULT_GRID, Sweep
 from core.ablation.tables import sweep_rows
 from core.attention.tables import Row
 from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
 from core.figures.base.memo import drawn
-from core.figures.replication import Matrix, correction_steps, describe_steps, describe_values, value_map
+from core.figures.replication import Matrix, correction_steps, describe_steps, describe_values, value_map, value_overlay
 from core.heads import Head, names
 from core.replication.cached import prune_top, reproduce, step_by_step
 from core.replication.published import COUNTED_THRESHOLDS, ReportedModel, reported_models, reported_table
@@ -36,13 +37,16 @@ from core.sharing.address import CORRECTION_PARAMETERS
 from core.sharing.commands import call_command, circuit_command, report_command, sweep_command
 from core.sharing.facts import sweep_facts
 from core.ui.components.behaviour import warn_of
+from core.ui.components.figure_overlay import figure_overlay
 from core.ui.components.figure_panel import FIGURE_CONFIG, Source, figure_panel
+from core.ui.components.folded import TABLE, folded
 from core.ui.components.results import judged_of, sweep_of
 from core.ui.frame.navigation import SWEEP, VERDICTS
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.theme import current_look
 from core.ui.frame.waiting import await_result, job_key, scores_of
+from core.verdicts.judgement import Judgement
 from core.verdicts.words import effects_words, judged_on, sentence
 
 _SWITCHES = {
@@ -79,28 +83,28 @@ def pick_recorded() -> None:
     st.segmented_control("Recorded model", list(RECORDED_MODELS), key="recorded")
 
 
-def heat_maps(page: Page, recorded: ReportedModel, live: Reproduction | None) -> None:
-    """Recorded on the left, live on the right once it is there."""
-    threshold, name = page.view.threshold, page.name
-    for kind, title in _KINDS.items():
-        left, right = _two_columns()
-        with left:
-            _map(getattr(recorded, kind), f"{recorded.title}, {title}, as recorded", threshold)
-        if live is not None:
-            with right:
-                values = live.scores if kind == "induction" else live.measured.previous
-                _map(values, f"{name}, {title}, live", threshold, page.view.head)
-    if live is not None:
-        st.caption(verbatim(f"Live: measured on {recipe_words(live.recipe)}. {_PREVIOUS_NOTE}"))
-        for note in live.recipe.notes:
-            st.caption(verbatim(note))
+def heat_maps(page: Page, recorded: ReportedModel, live: Reproduction | None, kind: str) -> None:
+    """One score: recorded on the left, live on the right once it is there."""
+    threshold, name, title = page.view.threshold, page.name, _KINDS[kind]
+    left, right = _two_columns()
+    with left:
+        _map(getattr(recorded, kind), f"{recorded.title}, {title}, as recorded", f"{kind}-recorded", threshold)
+    if live is None:
+        return
+    with right:
+        values = live.scores if kind == "induction" else live.measured.previous
+        _map(values, f"{name}, {title}, live", f"{kind}-live", threshold, page.view.head)
+    note = _PREVIOUS_NOTE if kind == "previous_token" else ""
+    st.caption(verbatim(f"Live: measured on {recipe_words(live.recipe)}. {note}"))
+    for said in live.recipe.notes:
+        st.caption(verbatim(said))
 
 
 def recorded_maps(recorded: ReportedModel, threshold: float) -> None:
     """Both recorded maps beside each other, without anything live."""
     for column, (kind, title) in zip(_two_columns(), _KINDS.items(), strict=True):
         with column:
-            _map(getattr(recorded, kind), f"{recorded.title}, {title}, as recorded", threshold)
+            _map(getattr(recorded, kind), f"{recorded.title}, {title}, as recorded", f"{recorded.name}-{kind}", threshold)
 
 
 def _two_columns() -> tuple[DeltaGenerator, DeltaGenerator]:
@@ -111,14 +115,17 @@ def _two_columns() -> tuple[DeltaGenerator, DeltaGenerator]:
     return left, right
 
 
-def _map(values: Matrix, title: str, threshold: float, picked: Head | None = None) -> None:
-    st.plotly_chart(
-        drawn(value_map, values, title, threshold, current_look(), picked),
-        key=f"map {title}",
-        theme=None,
-        alt=describe_values(values, title, threshold),
-        config=FIGURE_CONFIG,
-    )
+def _map(values: Matrix, title: str, key: str, threshold: float, picked: Head | None = None) -> None:
+    panel = f"panel-{key}"
+    with st.container(key=panel, gap=None):
+        st.plotly_chart(
+            drawn(value_map, values, title, None, current_look(), picked),
+            key=f"map {title}",
+            theme=None,
+            alt=describe_values(values, title),
+            config=FIGURE_CONFIG,
+        )
+        figure_overlay(panel, value_overlay(values, threshold, current_look()))
 
 
 def counts_table(live: Reproduction | None, name: str) -> None:
@@ -162,6 +169,10 @@ def corrections_panel(page: Page) -> None:
     steps = await_result(job_key(page.subject, "report steps"), work, "Making one correction after the other")
     if steps is None:
         return
+    folded("What each correction changes", "steps", partial(_steps, page, steps))
+
+
+def _steps(page: Page, steps: Sequence[Reproduction]) -> None:
     facts = partial(steps_facts, page.subject, steps)
     st.caption(steps_note())
     source = Source(recipe_words(steps[0].recipe), report_command(page.view), facts, f"{page.stem}-report")
@@ -177,12 +188,16 @@ def corrections_panel(page: Page) -> None:
 
 def sweep_question(page: Page) -> None:
     """Is a sweep needed?"""
-    view = page.view
-    mode = REPORT_MODE
-    sweep = sweep_of(page.subject, DEFAULT_GRID, mode, "induction")
+    sweep = sweep_of(page.subject, DEFAULT_GRID, REPORT_MODE, "induction")
     if sweep is None:
         return
     st.markdown(verbatim(sweep_answer(sweep)))
+    folded("The curve of this sweep", "sweep", partial(_sweep_curve, page, sweep))
+    SWEEP.link("Open the sweep, with other ways to take heads away")
+
+
+def _sweep_curve(page: Page, sweep: Sweep) -> None:
+    view, mode = page.view, REPORT_MODE
     facts = partial(sweep_facts, page.subject, mode, "induction", sweep)
     # Whatever the sweep page's own controls say.
     asked = replace(view, score="induction", experiment=replace(view.experiment, mode=mode, curves="one"))
@@ -196,7 +211,6 @@ def sweep_question(page: Page) -> None:
         overlay=sweep_overlay(view.threshold, page.look),
         on_pick=None,
     )
-    SWEEP.link("Open the sweep, with other ways to take heads away")
 
 
 def pruning_question(page: Page) -> None:
@@ -207,10 +221,14 @@ def pruning_question(page: Page) -> None:
     if found is None:
         return
     st.markdown(verbatim(pruning_answer(found, scores)))
+    folded("What it does to the loss and to other heads", "pruning", partial(_pruned, page, found), TABLE)
+
+
+def _pruned(page: Page, found: TopPruning) -> None:
     result = found.result
     rows: list[Row] = [
         {
-            "": f"without {result.head.name}",
+            "head": f"without {result.head.name}",
             "second-copy loss, before (nats)": f"{result.clean.second_copy:.2f}",
             "after (nats)": f"{result.pruned.second_copy:.2f}",
             "other heads of its layers, range": "–" if math.isnan(found.baselines.range[0]) else _range(found),
@@ -246,8 +264,12 @@ def detector_question(page: Page) -> None:
     if judged is None:
         return
     st.markdown(verbatim(detector_answer(judged)))
+    folded("Each head that is called, and why", "called", partial(_called, page, judged), ":material/gavel:")
+    VERDICTS.link("Open the verdicts, with what each rests on")
+
+
+def _called(page: Page, judged: Judgement) -> None:
     for verdict in judged.called:
         st.markdown(f"- {verbatim(sentence(verdict, judged))}")
     st.caption(verbatim(f"Measured on {judged_on(judged, page.subject)}. {effects_words(judged)}"))
     st.code(call_command(page.view), language="bash", wrap_lines=True)
-    VERDICTS.link("Open the verdicts, with what each rests on")

@@ -13,6 +13,7 @@ from core.replication.size import SizedModel, missing
 from core.replication.tables import size_notes, size_rows
 from core.replication.words import size_answer
 from core.settings.view import View
+from core.ui.components.folded import TABLE, folded
 from core.ui.frame.navigation import HEADS
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
@@ -26,14 +27,18 @@ def size_question(page: Page, own: Reproduction) -> None:
     """What is known about scale here, what is missing, and what it would take."""
     models = sized_models()
     st.markdown(verbatim(size_answer(page.subject.card, own, models)))
-    st.table(size_rows(models), border="horizontal", hide_index=True)
-    for note in size_notes(models):
-        st.caption(verbatim(note))
+    folded("Every model of this machine", "sizes", partial(_sizes, models), TABLE)
     _measure_missing(models)
     st.markdown("Open a model in **Heads**, with its highest head picked where it is known and everything else as it is:")
     with st.container(horizontal=True):
         for model in models:
             HEADS.link(verbatim(model.name), _showing(page.view, model))
+
+
+def _sizes(models: tuple[SizedModel, ...]) -> None:
+    st.table(size_rows(models), border="horizontal", hide_index=True)
+    for note in size_notes(models):
+        st.caption(verbatim(note))
 
 
 def _showing(view: View, model: SizedModel) -> View:

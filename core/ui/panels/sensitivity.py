@@ -22,7 +22,7 @@ from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import await_result, job_key
 
-_COLUMNS, _COLUMNS_LARGE = 6, 3
+_COLUMNS, _COLUMNS_LARGE, _COLUMNS_NARROW = 6, 3, 2
 
 
 def sensitivity_of(page: Page) -> Sensitivity | None:
@@ -35,13 +35,14 @@ def sensitivity_of(page: Page) -> Sensitivity | None:
 
 def shown_heads(page: Page, found: Sensitivity) -> HeadSet:
     """As many heads as fit beside each other."""
-    return found.top(_COLUMNS_LARGE if page.look.large else _COLUMNS, page.view.head)
+    columns = _COLUMNS_NARROW if page.look.narrow else _COLUMNS_LARGE if page.look.large else _COLUMNS
+    return found.top(columns, page.view.head)
 
 
 def meaning(page: Page, found: Sensitivity) -> None:
     """What it means for the threshold."""
     first, *others = sensitivity_sentences(found, shown_heads(page, found), page.view.threshold)
-    st.subheader(first, anchor=False)
+    st.header(first, anchor=False)
     for sentence in others:
         st.markdown(f"- {verbatim(sentence)}")
 
@@ -49,9 +50,8 @@ def meaning(page: Page, found: Sensitivity) -> None:
 def panels(page: Page, found: Sensitivity) -> None:
     """The small multiples, with the table behind them."""
     view, heads = page.view, shown_heads(page, found)
-    usual = measured_on(page.subject)
     source = Source(
-        f"{found.sequences} sequences at each setting, one thing varied at a time; otherwise {usual}",
+        f"{measured_on(page.subject.at(sequences=found.sequences))}; one thing is varied at a time from these settings",
         sensitivity_command(view, heads),
         partial(sensitivity_facts, page.subject, found, heads, view.threshold),
         f"{page.stem}-sensitivity",

@@ -48,6 +48,7 @@ from core.text.tables import edge_rows, head_measures, natural_rows
 from core.text.windows import TextWindows
 from core.text.words import loss_sentence, pairs_sentence, so_far_sentence, too_few_sentence, windows_words
 from core.ui.components.figure_panel import Source, figure_panel
+from core.ui.components.folded import folded
 from core.ui.frame.navigation import open_its_card
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
@@ -58,6 +59,7 @@ from core.verdicts.on_text import OnText
 from core.verdicts.text_words import answer_sentence, correlation_sentence, head_on_text, outlier_sentences
 
 TAKEN_AWAY = 5
+_EDGES = ":material/format_quote:"
 _ALIKE = 6
 _CHANCE = ("natural_induction", "previous_token", "duplicate_token", "distance_control", "key_control")
 _MODE_MEANINGS: dict[Mode, str] = {
@@ -113,7 +115,7 @@ def judged_of(page: Page, windows: TextWindows) -> OnText | None:
 
 def answer(windows: TextWindows, found: NaturalScores, judged: OnText) -> None:
     """The one answer, then which heads differ."""
-    st.subheader(verbatim(answer_sentence(judged)), anchor=False)
+    st.header(verbatim(answer_sentence(judged)), anchor=False)
     for sentence in outlier_sentences(judged):
         st.markdown(f"- {verbatim(sentence)}")
     for sentence in (too_few_sentence(windows), *windows.warnings):
@@ -198,6 +200,13 @@ def worth(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText
             if baselines.sets:
                 st.caption(verbatim(baselines.note))
         st.markdown(verbatim(in_context_sentence(ablated, baselines)))
+    source = source_of(page, windows, found, judged, heads, ablated, baselines)
+    lags = partial(_lags, page, ablated, source)
+    folded("The tokens around the earlier copy, and how likely the model takes them", "lags", lags)
+
+
+def _lags(page: Page, ablated: TextAblation, source: Source) -> None:
+    """The probability of the tokens around the earlier copy, before and after."""
     before = {lag: ablated.at_lag(lag)[0] for lag in LAGS}
     after = {lag: ablated.at_lag(lag)[1] for lag in LAGS}
     figure_panel(
@@ -205,7 +214,7 @@ def worth(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText
         key="lags",
         alt=describe_lags(before, after),
         rows=partial(lag_profile_rows, before, after),
-        source=source_of(page, windows, found, judged, heads, ablated, baselines),
+        source=source,
         on_pick=None,
     )
 
@@ -213,11 +222,10 @@ def worth(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText
 def picked_head(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText) -> None:
     """What the picked head looks at on the text, and which heads look alike."""
     head = page.view.head or ranked(judged.judged.value)[0]
-    st.subheader(f"What {head.name} looks at", anchor=False)
+    st.header(f"What {head.name} looks at", anchor=False)
     st.markdown(verbatim(head_on_text(judged, head)))
     _measures(page, found, head)
-    st.radio("Its edges", list(SHOWN_EDGES), key="edges", horizontal=True, format_func=_EDGE_LABELS.__getitem__)
-    _edges(page, windows, found, head)
+    folded(f"The strongest edges of {head.name}, on the text", "edges", partial(_edges, page, windows, found, head), _EDGES)
     alike = await_result(
         job_key(page.subject, "likeness", windows.digest, head.name),
         partial(likeness, page.subject, windows, head),
@@ -282,6 +290,7 @@ def _measures(page: Page, found: NaturalScores, head: Head) -> None:
 
 
 def _edges(page: Page, windows: TextWindows, found: NaturalScores, head: Head) -> None:
+    st.radio("Its edges", list(SHOWN_EDGES), key="edges", horizontal=True, format_func=_EDGE_LABELS.__getitem__)
     text = page.subject.identity.token_text
     shown = page.view.text.edges
     if shown != "tenths":

@@ -22,6 +22,7 @@ from core.figures.verdicts import (
     label_map,
     placebo_bars,
 )
+from core.heads import Head
 from core.runtime.cache import if_cached
 from core.settings.experiment import MAX_EFFECT_FLOOR
 from core.settings.provenance import measured_on
@@ -214,10 +215,14 @@ def map_panel(page: Page, found: Shown) -> None:
     )
 
 
+def placebo_head(page: Page, found: Shown) -> Head:
+    """The head whose placebo offsets are shown: the picked one, else the first of the list."""
+    return page.view.head or ordered(found.judged)[0].head
+
+
 def placebo_panel(page: Page, scores: HeadScores, found: Shown) -> None:
-    """One head at the induction offset and at ten others: the picked head, else the first of the list."""
-    first = ordered(found.judged)[0]
-    head = page.view.head or first.head
+    """One head at the induction offset and at ten others."""
+    head = placebo_head(page, found)
     name, length = head.name, scores.layout.length
     by_shift = dict(zip(PLACEBO_SHIFTS, scores.placebo.mean(-1)[:, *head], strict=True))
     by_shift[0] = scores.mean("induction")[head]
@@ -225,7 +230,6 @@ def placebo_panel(page: Page, scores: HeadScores, found: Shown) -> None:
     shifts = [shift for shift in sorted(by_shift) if length - 1 + shift > 0]
     control = float(scores.per_sequence["induction_control"].mean(-1)[head]) if scores.has_control else None
     offsets, values = [length - 1 + shift for shift in shifts], np.array([by_shift[shift] for shift in shifts])
-    st.subheader(f"Placebo offsets of {name}", anchor=False)
     st.markdown(
         f"How much {name} looks at the token after the earlier copy, and at tokens a few places beside it. Broad attention "
         "makes many bars. An induction head has one, and loses it when the second half is fresh tokens (last bar); a "

@@ -1,0 +1,213 @@
+"""Every page as a person meets it: readable by axe in both themes, three screens at most, on a telephone, by keyboard alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NewPage
+from tests.browser.screens import ADDRESS, PAGES
+from tests.helpers.screen import calm, finished, place_of_head
+
+pytestmark = pytest.mark.browser
+SMALL = "model=two-layer&length=20&sequences=2"
+GRAVE = {"moderate", "serious", "critical"}
+MOST_SCREENS = 3
+# Words that cover each other, or that the edge of their figure cuts.
+OVERPRINTED = """() => [...document.querySelectorAll(".js-plotly-plot")].flatMap((plot) => {
+    const box = plot.getBoundingClientRect();
+    const shown = (text) => text.textContent.trim() && getComputedStyle(text).visibility !== "hidden" &&
+        !text.closest(".hoverlayer") && text.getBoundingClientRect().width > 0;
+    const texts = [...plot.querySelectorAll("svg text")].filter(shown);
+    const words = texts.map((text) => [text.textContent, text.getBoundingClientRect()]);
+    const outside = ({ left, right }) => left < box.left - 1 || right > box.right + 1;
+    const cut = words.filter(([, place]) => outside(place)).map(([word]) => `cut: ${word}`);
+    const covered = words.flatMap(([word, a], i) => words.slice(i + 1).filter(([, b]) =>
+        Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1.5 &&
+        Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3.5).map(([other]) => `${word} / ${other}`));
+    return [...cut, ...covered];
+})"""
+WIDTHS = "() => [document.documentElement.scrollWidth, document.querySelector('.stMain').scrollWidth, innerWidth]"
+HEIGHT = "() => document.querySelector('.stMain').scrollHeight"
+
+
+def opened(page: Page, address: str) -> Page:
+    """The page, once nothing on it moves."""
+    page.goto(address)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    calm(page)
+    return page
+
+
+def grave_findings(page: Page) -> list[tuple[str, str]]:
+    """What axe calls moderate or worse: the rule, and where it is broken first."""
+    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    return [(each["id"], str(each["nodes"][0]["html"])[:200]) for each in found if each["impact"] in GRAVE]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_can_be_read_by_everybody_on_every_screen(server: str, new_page: NewPage, name: str) -> None:
+    page = opened(new_page(width=1400, height=900), f"{server}/{name}?{ADDRESS}")
+    assert page.evaluate(HEIGHT) <= MOST_SCREENS * 900
+    assert grave_findings(page) == []
+    page.set_viewport_size({"width": 1280, "height": 800})
+    slider = page.get_by_role("slider", name="Threshold").bounding_box()
+    assert slider is not None and slider["y"] + slider["height"] < 800, "the threshold is in sight"
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => getComputedStyle(document.querySelector('.stApp')).backgroundColor === 'rgb(14, 17, 23)'")
+    calm(page)
+    assert grave_findings(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("() => window.headscopeScreen.narrow.matches")
+    calm(page)
+    document, main, window = page.evaluate(WIDTHS)
+    assert document <= window and main <= window, "nothing to scroll to sideways"
+    page.wait_for_function(f"() => !({OVERPRINTED})().length", timeout=5000)
+
+
+def test_on_a_telephone_the_sidebar_is_closed_and_the_cards_numbers_are_all_in_sight(server: str, new_page: NewPage) -> None:
+    page = opened(new_page(width=390, height=844), f"{server}/Head_card?{SMALL}&head=L1H2")
+    threshold = page.locator(".stSidebar").get_by_test_id("stSlider")
+    expect(threshold).not_to_be_in_viewport()
+    table = page.get_by_role("table", name="Every number of L1H2")
+    assert table.evaluate("table => table.scrollWidth <= table.parentElement.clientWidth")
+    row = table.get_by_role("row").filter(has=page.get_by_role("rowheader", name="Induction", exact=True))
+    assert row.get_by_role("cell").count() == 6, "laid out anew, it is a table all the same"
+    page.get_by_test_id("stExpandSidebarButton").click()
+    expect(threshold).to_be_in_viewport()
+
+
+def test_large_text_leaves_the_threshold_in_sight_of_a_projector(server: str, new_page: NewPage) -> None:
+    page = opened(new_page(width=1920, height=1080), f"{server}/Heads?{SMALL}")
+    page.get_by_text("Large text").click()
+    page.wait_for_function("() => getComputedStyle(document.documentElement).fontSize === '20px'")
+    calm(page)
+    slider = page.get_by_role("slider", name="Threshold").bounding_box()
+    assert slider is not None and slider["y"] + slider["height"] < 1080
+
+
+def seen_of(page: Page) -> dict[str, Any]:
+    """What the overlays of the Heads page show, whether numbers are pale, and what the server has said of the rings."""
+    found: dict[str, Any] = page.evaluate(
+        """(ranked) => ({
+            rings: document.querySelectorAll(".st-key-panel-heatmap .headscope-overlay circle").length / 2,
+            dots: document.querySelectorAll(`${ranked} circle`).length,
+            words: [...document.querySelectorAll(`${ranked} text`)].map((text) => text.textContent),
+            pale: getComputedStyle(document.querySelector(".st-key-lags-answer")).opacity < 1,
+            said: document.querySelector(".st-key-panel-heatmap .headscope-overlay").getAttribute("aria-label"),
+        })""",
+        ".st-key-panel-ranked .headscope-overlay",
+    )
+    return found
+
+
+def test_marks_follow_the_threshold_while_it_is_dragged(server: str, new_page: NewPage) -> None:
+    page = opened(new_page(width=1400, height=1400), f"{server}/Heads?{SMALL}")
+    for key in ("heatmap", "ranked"):
+        expect(page.locator(f".st-key-panel-{key} .headscope-overlay")).to_have_count(1)
+    before = seen_of(page)
+    assert before["words"] == ["threshold 0.50"] and not before["pale"]
+    thumb = page.locator(".stSidebar").get_by_test_id("stSliderThumbValue").first.locator("xpath=..").bounding_box()
+    assert thumb is not None
+    x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 30, y, steps=3)
+    page.mouse.move(8, y, steps=5)
+    page.wait_for_function("() => window.headscopeThreshold < 0.05")
+    dragged = seen_of(page)
+    assert dragged["rings"] == dragged["dots"] > before["rings"]
+    assert dragged["said"] == before["said"] and dragged["pale"], "the server knows of nothing yet"
+    assert "threshold=" not in page.url
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("threshold=0.0"))
+    page.wait_for_function("() => !document.documentElement.hasAttribute('data-headscope-lags')")
+    after = seen_of(page)
+    assert (after["rings"], after["dots"], after["words"]) == (dragged["rings"], dragged["dots"], dragged["words"])
+    assert after["said"].startswith(f"{int(after['rings'])} heads are above") and not after["pale"]
+
+
+@pytest.mark.parametrize(
+    ("name", "panel", "leads_to"),
+    [
+        ("Heads", "heatmap", "Heads"),
+        ("Heads", "ranked", "Heads"),
+        ("Causal_map", "map", "Causal_map"),
+        ("Verdicts", "intervals", "Verdicts"),
+        ("Head_card", "choose", "Head_card"),
+        ("Compare", "comparison", "Head_card"),
+    ],
+)
+def test_a_head_of_every_picture_by_keyboard_and_by_mouse(
+    server: str, new_page: NewPage, name: str, panel: str, leads_to: str
+) -> None:
+    page = opened(new_page(), f"{server}/{name}?{SMALL}")
+    plot = page.locator(f".st-key-panel-{panel} .js-plotly-plot")
+    expect(plot).to_have_attribute("tabindex", "0")
+    plot.focus()
+    for key in ("ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    said = page.locator(".st-key-screen").get_by_role("status")
+    expect(said).to_have_text(re.compile(r"^L\dH\d"))
+    head = (said.text_content() or "")[:4]
+    expect(plot.locator(".hoverlayer .hovertext")).to_contain_text(head)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(rf"/{leads_to}\?.*head={head}(&|$)"))
+    if leads_to == name and panel != "choose":
+        calm(page)
+        other, x, y = place_of_head(page, panel, apart_from=head)
+        page.mouse.move(x, y)
+        page.mouse.click(x, y)
+        expect(page).to_have_url(re.compile(rf"[?&]head={other}(&|$)"))
+
+
+def test_the_page_that_is_shown_and_the_link_with_the_focus_are_told_apart(server: str, new_page: NewPage) -> None:
+    page = opened(new_page(), f"{server}/Heads?{SMALL}")
+    current, other = (page.locator(".stSidebar").get_by_role("link", name=name, exact=True) for name in ("Heads", "Attention"))
+    expect(current).to_have_attribute("aria-current", "page")
+    assert other.get_attribute("aria-current") is None
+    page.keyboard.press("Tab")
+    other.focus()
+    looks = "link => [getComputedStyle(link).outlineStyle, getComputedStyle(link).boxShadow === 'none']"
+    assert (other.evaluate(looks), current.evaluate(looks)) == (["solid", True], ["none", False])
+
+
+def test_less_motion_is_asked_for_and_given(server: str, new_page: NewPage) -> None:
+    page = new_page()
+    page.emulate_media(reduced_motion="reduce")
+    opened(page, f"{server}/Heads?{SMALL}")
+    longest = page.evaluate(
+        """() => Math.max(...[...document.querySelectorAll("*")].flatMap((element) => {
+            const { transitionDuration, animationDuration } = getComputedStyle(element);
+            return `${transitionDuration}, ${animationDuration}`.split(", ").map(parseFloat);
+        }))"""
+    )
+    assert longest < 0.001
+
+
+@pytest.mark.parametrize("name", ["Heads", "Ablation"])
+def test_no_page_jumps_with_the_threshold(server: str, new_page: NewPage, name: str) -> None:
+    page = opened(new_page(width=1400, height=900), f"{server}/{name}?{SMALL}")
+    finished(page)
+    before = page.evaluate(HEIGHT)
+    for key in ("End", "Home"):
+        page.get_by_role("slider", name="Threshold").focus()
+        page.keyboard.press(key)
+        expect(page).to_have_url(re.compile("threshold=1.00" if key == "End" else "threshold=0.00"))
+        calm(page)
+        assert page.evaluate(HEIGHT) == before
+
+
+def test_long_work_is_cancelled_and_begun_again(server: str, new_page: NewPage) -> None:
+    page = new_page()
+    page.goto(f"{server}/Verdicts?model=mixture&length=100&sequences=64&seed=5")
+    work = page.get_by_test_id("stVerticalBlock").filter(has_text="Testing every head on several lengths").last
+    work.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("You cancelled this computation")).to_be_visible()
+    page.get_by_role("button", name="Start again").click()
+    work.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("You cancelled this computation")).to_be_visible()
