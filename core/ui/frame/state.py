@@ -54,6 +54,12 @@ def current_view() -> View:
     return view
 
 
+def present_view() -> View:
+    """The view that this window shows, once its sidebar is drawn."""
+    found: View = st.session_state[_VIEW]
+    return found
+
+
 def note_poll() -> None:
     """Say that the run to come is no doing of the person's: the browser polled and something is there to show.
 
@@ -83,6 +89,12 @@ def set_control(name: str, value: object) -> None:
     """Set the control `name` from elsewhere. For callbacks: a control that is already drawn cannot be set any more."""
     st.session_state[name] = value
     st.session_state[_CHANGED] = True
+
+
+def show_view(view: View) -> None:
+    """Set every control to what `view` says. For callbacks, as `set_control`."""
+    for name, value in control_values(view).items():
+        set_control(name, value)
 
 
 def pick_head(head: Head | None) -> None:
