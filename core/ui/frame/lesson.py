@@ -38,6 +38,11 @@ def begin_anew_if_asked() -> None:
 def set_progress(progress: TourProgress) -> None:
     """Set how far this window is in the tour. For callbacks, as `set_control`."""
     set_control("step", progress.step)
+    set_done(progress)
+
+
+def set_done(progress: TourProgress) -> None:
+    """Set which steps are done; the open one stays, whose control may be drawn already."""
     set_control("done", ",".join(map(str, progress.done)))
 
 

@@ -161,9 +161,15 @@ def _keep(view: View, notes: list[str]) -> None:
 
 
 def _set_controls(view: View, *, only_missing: bool = False) -> None:
+    state = st.session_state
     for name, value in control_values(view).items():
-        if not (only_missing and name in st.session_state):
-            st.session_state[name] = value
+        if only_missing and name in state:
+            continue
+        if name in state:
+            # What was written before a control was drawn lies below the control's own value, and would come up again, with
+            # all that was chosen since lost, once the control is gone.
+            del state[name]
+        state[name] = value
 
 
 def _this_page() -> str:

@@ -13,7 +13,7 @@ from core.settings.tour_progress import TourProgress
 from core.tour.check import MAX_ANSWER, check_answer, found_for, subject_of
 from core.tour.step import Found, Step
 from core.tour.steps import MINUTES, STEPS
-from core.ui.frame.lesson import set_progress
+from core.ui.frame.lesson import set_done, set_progress
 from core.ui.frame.navigation import REPORT, TEACHER, VERDICTS, page_named
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
@@ -78,7 +78,7 @@ def open_step(page: Page) -> None:
     done = number in progress.done
     tried: str | None = st.session_state.setdefault(_TRIED, {}).get(number)
     if tried is not None and _told(step, tried, found) and not done:
-        set_progress(progress.with_done(number))
+        set_done(progress.with_done(number))
         st.rerun()
     if done:
         _learnt(step, found)
