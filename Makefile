@@ -12,10 +12,17 @@ PYTEST_ARGS ?=
 COMPILE := --quiet --universal --python-version 3.11 --no-annotate --no-header
 TORCH := torch triton $(shell sed -n 's/^\(\(nvidia\|cuda\)[a-z0-9-]*\)==.*/\1/p' constraints.txt)
 
-.PHONY: run install install-dev browser nginx models test screenshots lint bundled-results model-list zoo bench constraints audit clean
+.PHONY: run workshop install install-dev browser nginx models test screenshots lint bundled-results model-list zoo bench constraints audit clean
 
 run: install
 	$(BIN)/python -m streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
+
+# A lesson for a room: models and all that the tour shows at hand first, then a server for everybody in this network. Without a
+# network SmolLM2 is left out, and the tour does not need it.
+workshop: install
+	-$(BIN)/python -m core models add smollm2-135m
+	$(BIN)/python -m core tour --preload
+	$(BIN)/python -m core run --workshop --address $(if $(filter file,$(origin ADDRESS)),0.0.0.0,$(ADDRESS)) --port $(PORT)
 
 install: .venv/installed
 install-dev: .venv/installed-dev

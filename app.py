@@ -10,10 +10,11 @@ from core.settings.provenance import measured_on
 from core.ui.components.behaviour import behaviour_numbers
 from core.ui.components.figure_panel import FIGURE_CONFIG
 from core.ui.components.self_check import self_check
-from core.ui.frame.navigation import questions
+from core.ui.frame.navigation import questions, start_the_tour
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import await_result, awaited_scores
+from core.ui.frame.words import glossary
 
 _WHAT_INDUCTION_IS = """
 When a text repeats itself, a language model can predict the second time from the first. Heads that do this are called
@@ -30,11 +31,13 @@ def home(page: Page) -> None:
     st.markdown("Pick a model, and check a claim about its attention heads.")
     st.header(f"Does {verbatim(page.name)} do induction?", anchor=False)
     _behaviour(page)
+    start_the_tour(page.view)
     st.header("What induction is", anchor=False)
     st.markdown(_WHAT_INDUCTION_IS)
     _live_picture(page)
     st.header("Where to go next", anchor=False)
     questions()
+    glossary()
     st.header("Self-check", anchor=False)
     self_check()
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "text": "say what heads do on real text, and what a text costs without some of them",
     "card": "say everything about one head: label, scores, effect, edges, how it moves",
     "report": "set the published report beside this run, question by question",
+    "tour": "read out the tasks of the tour, with answers, or write a sheet to print",
     "doctor": "check this device against the circuit whose answers are known exactly",
     "train": "train a bundled model again from its recorded recipe",
 }

@@ -8,9 +8,12 @@ import runpy
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from core.errors import BadInput
 from core.runtime.app_root import app_root
+from core.runtime.reachable import address_for_others
+from core.runtime.teacher_key import TEACHER_KEY, teacher_key
 
 # Relative to where the command was given, not to where the dashboard lies.
 _FOLDERS = ("HEADSCOPE_MODELS", "HEADSCOPE_STORE")
@@ -20,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--address", default="127.0.0.1", help="the address to listen on; 0.0.0.0 for a whole room")
     parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--workshop", action="store_true", help="for a room: say which addresses to give out")
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
 
 
@@ -35,11 +39,27 @@ def run(options: argparse.Namespace) -> Any:
     for name in _FOLDERS:
         if os.environ.get(name, "").strip():
             os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
+    if options.workshop:
+        # The key is given, so the page is shut to whoever comes by another server on this machine.
+        os.environ[TEACHER_KEY] = teacher_key()
+        print(_addresses(options.address, options.port), file=sys.stderr, flush=True)
     # Streamlit reads its settings from the folder that it is started in. It takes this process's place.
     os.chdir(app_root())
     sys.argv = ["streamlit", "run", "app.py", "--server.address", options.address, "--server.port", str(options.port)]
     runpy.run_module("streamlit", run_name="__main__")
     return None
+
+
+def _addresses(listens_on: str, port: int) -> str:
+    """What to give out, and what to keep."""
+    base = address_for_others(listens_on, port)
+    return "\n".join(
+        (
+            f"  to give out:          {base}/Tour?step=1",
+            f"  the teacher's page:   {base}/Teacher?key={quote(teacher_key())}",
+            "  (the teacher's page has a square code to put on the wall, who is here, and sheets to print)",
+        )
+    )
 
 
 def text(result: Any) -> str:

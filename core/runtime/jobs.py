@@ -410,6 +410,11 @@ class JobPool:
             self._forget_old()
             return self._jobs.get(key)
 
+    def unfinished(self) -> tuple[Job[Any], ...]:
+        """The jobs that run or wait, in the order in which they were asked for."""
+        with self._lock:
+            return tuple(job for job in self._jobs.values() if not job.finished)
+
     def withdraw(self, job: Job[Any], viewer: str) -> bool:
         """See `Job.cancel`."""
         with self._lock:

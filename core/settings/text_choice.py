@@ -13,6 +13,8 @@ DEFAULT_WINDOWS, DEFAULT_WINDOW_LENGTH = 64, 128
 MIN_WINDOWS, MAX_WINDOWS = 2, 1024
 MIN_WINDOW_LENGTH, MAX_WINDOW_LENGTH = 8, 1024
 MAX_PASTED = 4000
+# Heads that are taken away on text where a person names none: those with the largest lift.
+TAKEN_AWAY = 5
 MAX_CORPUS_NAME = 200
 ShownEdges = Literal["repeats", "others", "tenths"]
 SHOWN_EDGES: tuple[ShownEdges, ...] = ("repeats", "others", "tenths")

@@ -13,6 +13,7 @@ from core.probes.vocabulary import candidate_ids, longest_length
 from core.settings.experiment import Experiment
 from core.settings.request import Request
 from core.settings.text_choice import MAX_WINDOW_LENGTH, MIN_WINDOW_LENGTH, TextChoice
+from core.settings.tour_progress import TourProgress
 from core.transformer.card import ModelIdentity
 
 DEFAULT_THRESHOLD = 0.5
@@ -71,7 +72,7 @@ class View:
     request: whose scores, on what. score: which one. threshold: on it, 0 to 1. head: the picked one. experiment: what is
     taken away. row: which tokens the attention page looks at. corrections: of the report. recorded: which of the report's
     models stands beside. axes: which quantities of heads are compared. text: which text heads are measured
-    on, beside random tokens.
+    on, beside random tokens. tour: how far the person is in the tour.
     """
 
     request: Request = Request()
@@ -84,6 +85,7 @@ class View:
     recorded: str = RECORDED_MODELS[0]
     axes: Axes = Axes()
     text: TextChoice = TextChoice()
+    tour: TourProgress = TourProgress()
 
 
 def fit_view(view: View, identity: ModelIdentity) -> tuple[View, list[str]]:

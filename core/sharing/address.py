@@ -28,6 +28,7 @@ from core.settings.text_choice import (
     MIN_WINDOWS,
     SHOWN_EDGES,
 )
+from core.settings.tour_progress import STEPS
 from core.settings.view import CORRECTIONS, MAX_TEXT_CHARACTERS, RECORDED_MODELS, ROW_KINDS, View
 
 MAX_SEED = 2**31 - 1
@@ -124,6 +125,16 @@ def _heads(text: str, default: HeadSet) -> HeadSet:
     return heads
 
 
+def _done(text: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    """Steps of the tour between commas or spaces; those that are none are left out."""
+    words = [word for word in re.split(r"[\s,;]+", text) if word]
+    steps = tuple(step for step in range(1, STEPS + 1) if str(step) in words)
+    wrong = [word for word in words if word not in map(str, steps)]
+    if wrong:
+        raise _Unusable(f"steps from 1 to {STEPS} such as 1,2", steps, ", ".join(wrong), _said_done(steps) or "none")
+    return steps
+
+
 def _text(most: int) -> Reader:
     def read(text: str, default: str) -> str:
         if len(text) > most:
@@ -151,6 +162,10 @@ def _said_range(token_range: tuple[int, int] | None) -> str:
 
 def _said_head(head: Head | None) -> str:
     return "" if head is None else head.name
+
+
+def _said_done(steps: tuple[int, ...]) -> str:
+    return ",".join(map(str, steps))
 
 
 def _two_digits(value: float) -> str:
@@ -220,6 +235,8 @@ TABLE: tuple[Parameter, ...] = (
     Parameter("windows", "text.windows", _whole(MIN_WINDOWS, MAX_WINDOWS), control=int),
     Parameter("window_length", "text.length", _whole(MIN_WINDOW_LENGTH, MAX_WINDOW_LENGTH), control=int),
     Parameter("edges", "text.edges", _one_of(SHOWN_EDGES)),
+    Parameter("step", "tour.step", _whole(0, STEPS), control=int),
+    Parameter("done", "tour.done", _done, _said_done),
 )
 PARAMETERS = tuple(parameter.name for parameter in TABLE)
 _BY_NAME = {parameter.name: parameter for parameter in TABLE}

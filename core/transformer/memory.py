@@ -36,6 +36,11 @@ def available_bytes() -> int:
     return min(free, max(0, int(limit) - used)) if limit.isdigit() else free
 
 
+def taken_bytes() -> int:
+    """Main memory that this process takes, in bytes."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def free_bytes(device: str) -> int:
     """Memory that can still be taken on a device, in bytes."""
     if not device.startswith("cuda"):

@@ -24,6 +24,7 @@ from core.settings.text_choice import (
     SHOWN_EDGES,
     TextChoice,
 )
+from core.settings.tour_progress import STEPS, TourProgress
 from core.settings.view import (
     CORRECTIONS,
     MAX_TEXT_CHARACTERS,
@@ -105,6 +106,11 @@ views = some.builds(
         length=some.integers(MIN_WINDOW_LENGTH, MAX_WINDOW_LENGTH),
         edges=some.sampled_from(SHOWN_EDGES),
     ),
+    tour=some.builds(
+        TourProgress,
+        step=some.integers(0, STEPS),
+        done=some.sets(some.integers(1, STEPS)).map(lambda steps: tuple(sorted(steps))),
+    ),
 )
 # Nothing of it at its default.
 CHANGED = View(
@@ -128,6 +134,7 @@ CHANGED = View(
     recorded=RECORDED_MODELS[1],
     axes=Axes("imported", "effect", "layer"),
     text=TextChoice("pasted", "body", "One day & = 50 %.\nAnother.", 12, 32, "tenths"),
+    tour=TourProgress(3, (1, 2)),
 )
 junk = some.text(max_size=60) | some.sampled_from(
     [
@@ -203,6 +210,8 @@ def test_every_parameter_is_in_the_address_of_a_view_with_nothing_at_its_default
         "windows": "12",
         "window_length": "32",
         "edges": "tenths",
+        "step": "3",
+        "done": "1,2",
     }
     assert set(params_of(CHANGED)) == set(PARAMETERS)
     assert view_from(params_of(CHANGED)) == (CHANGED, [])
@@ -256,6 +265,9 @@ def test_junk_gives_a_usable_view_and_a_sentence_for_each_correction(params: dic
         ),
         ({"x": "charm"}, "axes.x", "induction", "such as induction"),
         ({"colour": "<b>"}, "axes.colour", "", "it is now none."),
+        ({"step": "8"}, "tour.step", STEPS, f"from 0 to {STEPS}"),
+        ({"done": "2,9,<b>,2"}, "tour.done", (2,), "not '9, <b>': it is now 2."),
+        ({"done": "-1"}, "tour.done", (), "such as 1,2, not '-1': it is now none."),
         ({"recorded": "gpt3"}, "recorded", "solu-8l-old", "one of solu-8l-old, gpt2-small"),
     ],
 )

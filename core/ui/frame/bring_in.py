@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address
 
 import streamlit as st
 from streamlit.runtime import exists
@@ -11,7 +10,9 @@ from streamlit.runtime import exists
 from core.errors import HeadScopeError, ModelUnavailable
 from core.models.catalogue import CatalogueEntry, find_entry
 from core.runtime.jobs import current_control
+from core.runtime.reachable import is_loopback
 from core.ui.frame.sentences import verbatim
+from core.ui.frame.visitors import sent_on
 from core.ui.frame.waiting import await_job
 
 _WANTED = "models_wanted"
@@ -68,18 +69,4 @@ def downloads_allowed() -> bool:
     said = os.environ.get("HEADSCOPE_ALLOW_DOWNLOADS", "").strip().lower()
     if said:
         return said in ("1", "true", "yes", "on")
-    return not exists() or (_is_loopback(st.get_option("server.address")) and not _sent_on())
-
-
-def _sent_on() -> bool:
-    """Whether a server in front of this one sent the visitor on: then this machine's own address says nothing of who it is."""
-    return any(name in st.context.headers for name in ("X-Forwarded-For", "Forwarded", "Via"))
-
-
-def _is_loopback(address: str | None) -> bool:
-    if address == "localhost":
-        return True
-    try:
-        return ip_address(address or "").is_loopback
-    except ValueError:
-        return False
+    return not exists() or (is_loopback(st.get_option("server.address")) and not sent_on())

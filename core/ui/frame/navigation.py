@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import streamlit as st
@@ -20,6 +20,11 @@ class PageLink:
     label: str
     icon: str
     question: str
+
+    @property
+    def in_address(self) -> str:
+        """Its name in an address: what stands after the number of its script; nothing for the first page."""
+        return "" if self.path == "app.py" else self.path.partition("_")[2].removesuffix(".py")
 
     def link(self, label: str | None = None, view: View | None = None) -> None:
         """A link to it that shows the same view, or `view`; under its own name, or `label`."""
@@ -39,7 +44,11 @@ SENSITIVITY = PageLink("pages/9_Sensitivity.py", "Sensitivity", ":material/tune:
 HEAD_CARD = PageLink("pages/10_Head_card.py", "Head card", ":material/badge:", "what is this one head?")
 TEXT = PageLink("pages/11_Text.py", "Text", ":material/menu_book:", "is it the same head on real text?")
 COMPARE = PageLink("pages/12_Compare.py", "Compare", ":material/scatter_plot:", "do two numbers say the same of heads?")
+TOUR = PageLink("pages/13_Tour.py", "Tour", ":material/school:", "what can I find out myself, in fifty minutes?")
+# No link in the sidebar: it is for one person in a room.
+TEACHER = PageLink("pages/14_Teacher.py", "Teacher", ":material/co_present:", "who is here, and how far?")
 GROUPS = (
+    ("Learn", (TOUR,)),
     ("Look", (HEADS, ATTENTION)),
     ("Remove", (ABLATION, CAUSAL_MAP, SWEEP)),
     ("Conclude", (VERDICTS, HEAD_CARD, CIRCUITS)),
@@ -63,6 +72,18 @@ def questions() -> None:
     """Every page by the question it answers."""
     for page in PAGES:
         page.link(f"{page.label}: {page.question}")
+
+
+def page_named(label: str) -> PageLink:
+    """The page of that name."""
+    return next(page for page in (HOME, *PAGES) if page.label == label)
+
+
+def start_the_tour(view: View) -> None:
+    """From the first page to the tour, at its first step or where it was left."""
+    begun = view.tour.step > 0
+    label = "Go on with the tour" if begun else "Start the tour: seven tasks, fifty minutes"
+    TOUR.link(label, view if begun else replace(view, tour=replace(view.tour, step=1)))
 
 
 def see_where_it_looks() -> None:

@@ -13,6 +13,7 @@ from core.errors import ModelUnavailable
 from core.runtime.app_root import app_root
 from core.ui.frame.bring_in import offer_to_bring_in
 from core.ui.frame.conformance import check_model
+from core.ui.frame.lesson import begin_anew_if_asked, take_part
 from core.ui.frame.screen import look_after_screen
 from core.ui.frame.sentences import errors_as_sentences, verbatim
 from core.ui.frame.sidebar import Page, draw_sidebar
@@ -20,6 +21,7 @@ from core.ui.frame.state import corrections
 from core.ui.frame.theme import apply_theme, current_look
 from core.ui.frame.waiting import server_warnings
 from core.ui.frame.warm import start_warm_up
+from core.ui.frame.words import words_of_page
 
 __all__ = ["Page", "run_page"]
 _ICON = app_root() / "static" / "icon.svg"
@@ -35,6 +37,7 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
     try:
         with errors_as_sentences():
             try:
+                begin_anew_if_asked()
                 page = draw_sidebar()
             except ModelUnavailable as error:
                 look_after_screen(None)
@@ -45,7 +48,9 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
                 return
             look_after_screen(page.view.threshold)
             _show_corrections()
+            take_part(title, page.view)
             body(page)
+            words_of_page(title)
             if page.badge is not None:
                 check_model(page.subject, page.badge)
             _warn()

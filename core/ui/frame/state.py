@@ -54,6 +54,12 @@ def current_view() -> View:
     return view
 
 
+def present_view() -> View:
+    """The view that this window shows, once its sidebar is drawn."""
+    found: View = st.session_state[_VIEW]
+    return found
+
+
 def note_poll() -> None:
     """Say that the run to come is no doing of the person's: the browser polled and something is there to show.
 
@@ -83,6 +89,12 @@ def set_control(name: str, value: object) -> None:
     """Set the control `name` from elsewhere. For callbacks: a control that is already drawn cannot be set any more."""
     st.session_state[name] = value
     st.session_state[_CHANGED] = True
+
+
+def show_view(view: View) -> None:
+    """Set every control to what `view` says. For callbacks, as `set_control`."""
+    for name, value in control_values(view).items():
+        set_control(name, value)
 
 
 def pick_head(head: Head | None) -> None:
@@ -149,9 +161,15 @@ def _keep(view: View, notes: list[str]) -> None:
 
 
 def _set_controls(view: View, *, only_missing: bool = False) -> None:
+    state = st.session_state
     for name, value in control_values(view).items():
-        if not (only_missing and name in st.session_state):
-            st.session_state[name] = value
+        if only_missing and name in state:
+            continue
+        if name in state:
+            # What was written before a control was drawn lies below the control's own value, and would come up again, with
+            # all that was chosen since lost, once the control is gone.
+            del state[name]
+        state[name] = value
 
 
 def _this_page() -> str:

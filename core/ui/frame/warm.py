@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
+from urllib.parse import quote
+
+import streamlit as st
 
 from core.errors import HeadScopeError
 from core.models.catalogue import DEFAULT_MODEL
 from core.runtime.jobs import JobControl, default_pool
 from core.runtime.limits import raise_descriptor_limit
+from core.runtime.reachable import address_for_others, is_loopback
+from core.runtime.teacher_key import given_key, teacher_key
 
 _log = logging.getLogger("headscope")
 _HEAD_START_SECONDS = 4.0
@@ -31,10 +37,19 @@ def start_warm_up() -> None:
             return
         _started.set()
     raise_descriptor_limit()
+    _tell_the_key()
     # The browser is still fetching the page's scripts; imports on this side would hold that up.
     timer = threading.Timer(_HEAD_START_SECONDS, _submit)
     timer.daemon = True
     timer.start()
+
+
+def _tell_the_key() -> None:
+    """Say once, where the server was started, what opens the teacher's page; this machine itself needs no key."""
+    listens_on = st.get_option("server.address")
+    if not given_key() and not is_loopback(listens_on):
+        base = address_for_others(listens_on, st.get_option("server.port"))
+        print(f"The teacher's page: {base}/Teacher?key={quote(teacher_key())}", file=sys.stderr, flush=True)
 
 
 def _submit() -> None:

@@ -36,6 +36,7 @@ from core.settings.text_choice import (
     OFFERED,
     PASTED,
     SHOWN_EDGES,
+    TAKEN_AWAY,
 )
 from core.settings.view import EXAMPLE_TEXT, MAX_TEXT_CHARACTERS
 from core.sharing.commands import text_command
@@ -58,7 +59,6 @@ from core.verdicts.cached import copied_on_text, judged_on_text, verdict_seconds
 from core.verdicts.on_text import OnText
 from core.verdicts.text_words import answer_sentence, correlation_sentence, head_on_text, outlier_sentences
 
-TAKEN_AWAY = 5
 _EDGES = ":material/format_quote:"
 _ALIKE = 6
 _CHANCE = ("natural_induction", "previous_token", "duplicate_token", "distance_control", "key_control")

@@ -1,0 +1,106 @@
+"""A window's part in a lesson: the open task on every page, what the teacher shows, a fresh beginning.
+
+What the teacher shows comes as a line with a button, not as a jump: a person may be in the middle of a word, and nothing of
+theirs is taken away. Windows ask for it every few seconds, and only while there is a lesson.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from core.runtime.teacher_key import given_key
+from core.settings.tour_progress import TourProgress
+from core.settings.view import View
+from core.sharing.address import params_of
+from core.tour.room import Shown, Visit, the_room
+from core.tour.steps import STEPS
+from core.ui.frame.navigation import TEACHER, TOUR
+from core.ui.frame.presence import viewer
+from core.ui.frame.sentences import verbatim
+from core.ui.frame.state import note_poll, present_view, set_control, show_view
+
+_BEGINNING = "lesson_beginning"
+_ANSWERED = "answered_shown"
+_POLL_SECONDS = 3.0
+
+
+def begin_anew_if_asked() -> None:
+    """Forget this window's progress where the teacher has begun the lesson anew. Call it before the controls are read."""
+    now, state = the_room().beginning, st.session_state
+    # A window that has just come keeps what its link says.
+    if state.setdefault(_BEGINNING, now) != now:
+        state[_BEGINNING] = now
+        set_progress(TourProgress())
+
+
+def set_progress(progress: TourProgress) -> None:
+    """Set how far this window is in the tour. For callbacks, as `set_control`."""
+    set_control("step", progress.step)
+    set_done(progress)
+
+
+def set_done(progress: TourProgress) -> None:
+    """Set which steps are done; the open one stays, whose control may be drawn already."""
+    set_control("done", ",".join(map(str, progress.done)))
+
+
+def take_part(title: str, view: View) -> None:
+    """Tell the room where this window is, and show what the teacher shows and the open task, above the page itself."""
+    room = the_room()
+    if title == TEACHER.label:
+        room.leave(viewer())
+        return
+    room.note(viewer(), Visit(title, view.tour))
+    if room.open or given_key():
+        _what_the_teacher_shows(title)
+    if view.tour.step and title not in (TOUR.label, "Home"):
+        _open_task(view.tour)
+
+
+def not_for_me(shown: Shown) -> None:
+    """This window has seen what the teacher shows, and is not told again."""
+    st.session_state[_ANSWERED] = shown.number
+
+
+@st.fragment(run_every=_POLL_SECONDS)
+def _what_the_teacher_shows(title: str) -> None:
+    room = the_room()
+    if st.session_state[_BEGINNING] != room.beginning:
+        note_poll()
+        st.rerun()
+    shown = room.shown
+    if shown is None or st.session_state.get(_ANSWERED, 0) >= shown.number:
+        return
+    with st.container(border=True, gap="xsmall", key="teacher-shows"):
+        st.markdown(f":material/co_present: **The teacher shows {verbatim(shown.label)}.** Your place in the tour is kept.")
+        with st.container(horizontal=True):
+            gone = st.button("Go there", on_click=_go, args=(shown,))
+            st.button("Stay here", on_click=not_for_me, args=(shown,))
+    if gone:
+        if title == shown.label:
+            st.rerun()
+        st.switch_page(shown.path, query_params=params_of(_own(shown)))
+
+
+def _go(shown: Shown) -> None:
+    not_for_me(shown)
+    show_view(_own(shown))
+
+
+def _own(shown: Shown) -> View:
+    """What is shown, with this window's own progress."""
+    own = present_view().tour
+    return replace(shown.view, tour=replace(own, step=shown.view.tour.step or own.step))
+
+
+def _open_task(progress: TourProgress) -> None:
+    step = STEPS[progress.step - 1]
+    done = progress.step in progress.done
+    with st.container(border=True, gap="xsmall", key="open-task"):
+        mark = ":material/check_circle: " if done else ""
+        st.markdown(f"{mark}**Task {progress.step} of {len(STEPS)}.** {step.task}")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            TOUR.link("Back to the tour" if done else "Answer it")
+            st.button("Leave the tour", type="tertiary", on_click=set_progress, args=(replace(progress, step=0),))
