@@ -13,6 +13,7 @@ from core.errors import ModelUnavailable
 from core.runtime.app_root import app_root
 from core.ui.frame.bring_in import offer_to_bring_in
 from core.ui.frame.conformance import check_model
+from core.ui.frame.read_model import read_model
 from core.ui.frame.sentences import errors_as_sentences, verbatim
 from core.ui.frame.sidebar import Page, draw_sidebar
 from core.ui.frame.state import corrections
@@ -42,6 +43,9 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
                     without_model()
                 return
             _show_corrections()
+            if page is None:
+                read_model(st.session_state["model"])
+                return
             body(page)
             if page.badge is not None:
                 check_model(page.subject, page.badge)
