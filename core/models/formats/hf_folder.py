@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import ModelUnavailable
+from core.errors import HeadScopeError, ModelUnavailable
 from core.models.formats import hf_config
 from core.models.formats.digest import weights_digest
 from core.models.formats.tokenizer_files import TokenizerFacts, read_tokenizer
@@ -94,7 +94,8 @@ def read_hf(folder: Path, identity: ModelIdentity, device: str = "cpu", dtype: s
 
     Never runs code that came with the weights, never reads a pickle, never looks at the network.
 
-    Raises ModelUnavailable if the kind of model is not supported or the weights do not fit the config.
+    Raises ModelUnavailable if the kind of model is not supported or the weights do not fit the config, JobCancelled between
+    two of its steps if nobody wants it any more.
     """
     import torch
 
@@ -150,24 +151,25 @@ def unsupported(whose: str, kind: str) -> ModelUnavailable:
 def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
     """The model library's model from local safetensors; weights that are missing or left over are an error."""
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    from core.models.formats.load_steps import library_steps
+
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            str(folder),
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            attn_implementation="eager",
-            dtype=dtype,
-            output_loading_info=True,
-        )
+        with library_steps(f"loading {name}"):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                attn_implementation="eager",
+                dtype=dtype,
+                output_loading_info=True,
+            )
+    except HeadScopeError:
+        raise
     except Exception as error:  # the library raises many kinds for one thing: files it cannot use
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelUnavailable(f"{name} could not be loaded: {reason.rstrip('.')}.") from error
-    finally:
-        logging.enable_progress_bar()
     model, report = loaded
     missing = sorted(report.get("missing_keys", ()))
     if missing:
