@@ -24,7 +24,7 @@ class Ended:
 
 
 def run_bounded(code: str, *arguments: str, seconds: float) -> Ended:
-    """Run `code` with `arguments` in a Python of its own, which sees neither this folder nor the person's settings.
+    """Run `code` with `arguments` in a Python of its own, which looks for modules neither here nor where the person has said.
 
     While it runs, this thread's turn to compute is somebody else's.
 

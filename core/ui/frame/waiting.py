@@ -178,4 +178,6 @@ def _how_far(job: Job[T]) -> str:
         left = job.expected_seconds
     message = job.message or "starting"
     # A load says its own steps, and of the whole nothing is done yet.
-    return message + (f": {job.fraction:.0%}" if job.fraction else "") + ("" if left is None else f", about {spoken(left)} left")
+    return (
+        message + (f": {job.fraction:.0%}" if job.fraction else "") + ("" if left is None else f", about {spoken(left)} left")
+    )
