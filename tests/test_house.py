@@ -51,5 +51,6 @@ def test_tests_mirror_core() -> None:
         "browser",
         "zoo",
         "load",
+        "hostile",
     }
     assert rooms <= {path.name for path in (ROOT / "core").iterdir() if path.is_dir()}

@@ -30,7 +30,7 @@ class PrintedProgress(JobControl):
         if now - self._begun < QUIET_SECONDS or (self._last is not None and now - self._last < every):
             return
         self._last = now
-        said = f"{message or 'working'}: {fraction:.0%}"
+        said = (message or "working") + (f": {fraction:.0%}" if fraction else "")
         print(f"\r{said}\x1b[K" if self._terminal else said, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
 
     def close(self) -> None:

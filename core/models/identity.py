@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from core.errors import ModelUnavailable
@@ -18,6 +19,8 @@ _known: Lru[tuple[object, ...], ModelIdentity] = Lru(64)
 def model_identity(name: str) -> ModelIdentity:
     """The identity of an available model: its card, weights digest, tokenizer and special ids. Imports no torch.
 
+    Large files that this machine has not met yet are read whole, which is long work (`core.models.formats.digest`).
+
     Raises ModelUnavailable if the model is unknown, not brought in yet, or its files are broken.
     """
     entry = find_entry(name)
@@ -25,13 +28,30 @@ def model_identity(name: str) -> ModelIdentity:
         from core.models.built_in.construction import identity
 
         return identity()
+    folder = _folder(entry)
+    return _known.get_or_make(_key(entry, folder), lambda: _read(folder, entry))
+
+
+def reading_key(name: str) -> str:
+    """The key of a job that reads the files of a model (`model_identity`): the same as long as they are.
+
+    Raises ModelUnavailable as `model_identity` does for a model that is not here.
+    """
+    entry = find_entry(name)
+    return f"files of {entry.name} " + hashlib.sha256(repr(_key(entry, _folder(entry))).encode()).hexdigest()
+
+
+def _folder(entry: CatalogueEntry) -> Path:
     folder = folder_of(entry)
     if folder is None:
         raise ModelUnavailable(
             f"{entry.name} is not on this machine yet: bring it in with `python -m core models add {entry.name}`."
         )
-    key = (entry.name, entry.source, *_state(folder))
-    return _known.get_or_make(key, lambda: _read(folder, entry))
+    return folder
+
+
+def _key(entry: CatalogueEntry, folder: Path) -> tuple[object, ...]:
+    return (entry.name, entry.source, *_state(folder))
 
 
 def _read(folder: Path, entry: CatalogueEntry) -> ModelIdentity:

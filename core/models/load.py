@@ -8,6 +8,9 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from core.errors import BadInput
@@ -17,6 +20,7 @@ from core.models.formats.native_folder import read_native
 from core.models.identity import model_identity
 from core.models.paths import NATIVE_FILE
 from core.runtime.jobs import current_control
+from core.runtime.locks import POLL_SECONDS, take_lock
 from core.runtime.lru import Lru
 from core.transformer.card import ModelIdentity
 from core.transformer.device import checked_device
@@ -33,6 +37,8 @@ DEFAULT_MAX_MODELS = 2
 # How many really stay is asked at every load (`max_models`).
 _loaded: Lru[Key, LoadedModel] = Lru(1 << 16)
 _loading: dict[Key, threading.Lock] = {}
+# The memory that models take which are being loaded.
+_under_way: dict[Key, int] = {}
 _lock = threading.Lock()
 
 
@@ -55,9 +61,10 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> Lo
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: float32, bfloat16 or float16.
 
-    However many threads ask for the same model at once, it is loaded once.
+    However many threads ask for the same model at once, it is loaded once, in steps: between two of them others have their
+    turn to compute, and who wants it no more stops it.
 
-    Raises BadInput for a bad option, ModelUnavailable if the model cannot be had here.
+    Raises BadInput for a bad option, ModelUnavailable if the model cannot be had here, JobCancelled if nobody wants it.
     """
     check_dtype(dtype)
     device = checked_device(device)
@@ -67,16 +74,20 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> Lo
     key = (entry.name, device, dtype, identity.weights_digest)
     with _lock:
         turn = _loading.setdefault(key, threading.Lock())
-    with turn:
+    # Between the steps of a load others have their turn, and what they want may be this very model.
+    take_lock(turn)
+    try:
         model = _loaded.get(key)
         if model is None:
             current_control().progress(0.0, f"loading {entry.name} ({identity.card.n_params / 1e6:.1f} million weights)")
-            _make_room(identity, device, dtype)
-            model = _read(identity, device, dtype)
-            _loaded.put(key, model)
+            with _room_for(key, identity):
+                model = _read(identity, device, dtype)
+                _loaded.put(key, model)
             _keep(max_models())
             with _lock:
                 _loading.pop(key, None)
+    finally:
+        turn.release()
     return model
 
 
@@ -91,13 +102,41 @@ def forget_models() -> None:
     gc.collect()
 
 
-def _make_room(identity: ModelIdentity, device: str, dtype: str) -> None:
-    """Let go of the models that will not be kept anyway, and of more if memory is short; then it must fit."""
-    _keep(max_models() - 1)
+@contextmanager
+def _room_for(key: Key, identity: ModelIdentity) -> Iterator[None]:
+    """While inside, memory for a model is set apart for it; waits for other loads where it fits once they have ended.
+
+    Raises ModelUnavailable where it does not fit at all, JobCancelled if nobody wants it any more while it waits.
+    """
+    control = current_control()
+    while not _set_apart(key, identity):
+        with control.waiting():
+            control.raise_if_cancelled()
+            time.sleep(POLL_SECONDS)
+    try:
+        yield
+    finally:
+        with _lock:
+            del _under_way[key]
+
+
+def _set_apart(key: Key, identity: ModelIdentity) -> bool:
+    """Let go of the models that will not be kept anyway, and of more if memory is short; then it must fit.
+
+    False if it does not fit beside what is being loaded at the same time: how much of that is in memory already, nobody knows.
+    """
+    _, device, dtype, _ = key
     needed = bytes_needed(identity.card.n_params, dtype)
-    while free_bytes(device) < needed and loaded_names():
-        _keep(len(loaded_names()) - 1)
-    check_fits(identity.card.name, identity.card.n_params, dtype, free_bytes(device))
+    with _lock:
+        others = sum(size for (_, where, _, _), size in _under_way.items() if where == device)
+        _keep(max_models() - 1)
+        while free_bytes(device) < needed + others and loaded_names():
+            _keep(len(loaded_names()) - 1)
+        if others and free_bytes(device) < needed + others:
+            return False
+        check_fits(identity.card.name, identity.card.n_params, dtype, free_bytes(device))
+        _under_way[key] = needed
+        return True
 
 
 def _keep(count: int) -> None:

@@ -145,15 +145,18 @@ def measure_models(wanted: Sequence[str]) -> dict[str, str]:
 
 
 def _sized(entry: CatalogueEntry) -> SizedModel:
+    stated = (entry.name, entry.n_layers or 0, entry.n_heads or 0, entry.n_params or 0)
+    problem = "It does not fit into the memory that is free here." if entry.fits_in_memory is False else ""
     try:
-        subject = bind(size_request(entry.name))
-        scores, problem = if_cached(lambda: score_heads(subject)), ""
+        # Files that were never read are not read for a table of what is known.
+        subject = if_cached(lambda: bind(size_request(entry.name)))
+        scores = None if subject is None else if_cached(lambda: score_heads(subject))
     except (BadInput, ModelUnavailable) as error:
-        return SizedModel(entry.name, entry.n_layers or 0, entry.n_heads or 0, entry.n_params or 0, problem=str(error))
-    if scores is None and entry.fits_in_memory is False:
-        problem = "It does not fit into the memory that is free here."
+        return SizedModel(*stated, problem=str(error))
+    if subject is None:
+        return SizedModel(*stated, problem=problem)
     card = subject.card
-    return SizedModel(entry.name, card.n_layers, card.n_heads, card.n_params, scores, problem)
+    return SizedModel(entry.name, card.n_layers, card.n_heads, card.n_params, scores, problem if scores is None else "")
 
 
 def _measured(drawn: Subject) -> Measured:

@@ -22,8 +22,14 @@ def cached(key: str, compute: Callable[[], Stored]) -> Stored:
     return stored
 
 
+def about_to_compute() -> None:
+    """To be said before long work whose result is in no store: inside `if_cached` it is not begun."""
+    if getattr(_thread, "only_cached", False):
+        raise _NotCached
+
+
 def if_cached(work: Callable[[], T]) -> T | None:
-    """What `work` returns if every result that it takes by `cached` is there; None, at once, if one is not.
+    """What `work` returns if every result that it takes by `cached` is there, and no file has to be read at length; else None.
 
     Raises what `work` raises for bad input.
     """

@@ -34,8 +34,8 @@ from safetensors.numpy import load, save
 from core.errors import BadInput
 from core.runtime.files import TEMPORARY, is_being_written, write_whole
 from core.runtime.heartbeat import Watch, beating
-from core.runtime.jobs import current_control
 from core.runtime.keys import check_json, json_text
+from core.runtime.locks import POLL_SECONDS, take, take_lock
 from core.runtime.lru import Lru
 
 DEFAULT_MAX_BYTES = 2 * 10**9
@@ -49,7 +49,6 @@ _ABANDONED_SECONDS = 3600
 # Without a sign of life for so long, the holder of a lock is not waited for.
 STALLED_SECONDS = 10.0
 _WRITES_BETWEEN_SWEEPS = 64
-_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +221,7 @@ class Store:
         deadline = time.monotonic() + 1.0
         # Somebody else may just be writing it.
         while len(text := path.read_text()) < 32 and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
         return text
 
     # Memory
@@ -243,7 +242,7 @@ class Store:
             entry = self._key_locks.setdefault(key, _KeyLock(threading.Lock()))
             entry.users += 1
         try:
-            _take(lambda seconds: entry.lock.acquire(timeout=seconds), entry.lock.release)
+            take_lock(entry.lock)
             try:
                 yield
             finally:
@@ -260,7 +259,8 @@ class Store:
         lock = FileLock(path.with_name(f".{key}.lock"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _take(functools.partial(_try_file_lock, lock), lock.release, Watch(Path(lock.lock_file)))
+            watch = Watch(Path(lock.lock_file))
+            take(functools.partial(_try_file_lock, lock), lock.release, functools.partial(_give_up_on, watch))
         except _Stalled:
             yield
             # After what was computed here is kept: a write that goes well takes earlier warnings back.
@@ -403,34 +403,15 @@ class _Stalled(Exception):
     """Whoever holds the lock gives no sign of life."""
 
 
-def _take(try_for: Callable[[float], bool], release: Callable[[], None], watch: Watch | None = None) -> None:
-    """Take a lock, giving the turn to compute away while it has to be waited for.
-
-    Args:
-        try_for: tries for so many seconds, and says whether the lock was taken.
-        release: gives it back, if the job is cancelled at the very moment that the lock comes.
-        watch: the file that the holder touches; where it stands still for too long, `_Stalled` is raised.
-    """
-    if try_for(0):
-        return
-    control = current_control()
-    taken = False
-    try:
-        with control.waiting():
-            while not taken:
-                control.raise_if_cancelled()
-                taken = try_for(_POLL_SECONDS)
-                if not taken and watch is not None and watch.still_for() >= STALLED_SECONDS:
-                    raise _Stalled
-    except BaseException:
-        if taken:
-            release()
-        raise
+def _give_up_on(watch: Watch) -> None:
+    """Raises `_Stalled` where the file that a lock's holder touches has stood still for too long."""
+    if watch.still_for() >= STALLED_SECONDS:
+        raise _Stalled
 
 
 def _try_file_lock(lock: FileLock, seconds: float) -> bool:
     try:
-        lock.acquire(timeout=seconds, poll_interval=_POLL_SECONDS / 5)
+        lock.acquire(timeout=seconds, poll_interval=POLL_SECONDS / 5)
     except Timeout:
         return False
     return True

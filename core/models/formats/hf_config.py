@@ -22,6 +22,8 @@ _NAMES = {
 _LAYER_KINDS = ("layers_block_type", "hybrid_override_pattern", "layer_types")
 # Keys at which the model library loads something else than the files whose digest is taken.
 _REDIRECTS = {"transformers_weights"}
+# The library makes a name for each when it reads a config, in time that grows with them.
+MOST_LABELS = 100_000
 _ROTARY = ("gpt_neox", "gptj", "codegen", "falcon", "persimmon", "stablelm")
 DEFAULT_CONTEXT = 2048  # BLOOM and other ALiBi models state none; this is what they were trained with
 
@@ -41,6 +43,8 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"The file {HF_FILE} of {shown(folder)} says with {redirected[0]!r} that other files than its own are to be "
             "loaded, which HeadScope never does: take that line out."
         )
+    if isinstance(labels := config.get("num_labels", 0), int) and labels > MOST_LABELS:
+        raise ModelUnavailable(f"The {HF_FILE} of {shown(folder)} states {labels:,} labels, which no language model has.")
     return config
 
 

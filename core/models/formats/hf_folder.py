@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import ModelUnavailable
+from core.errors import HeadScopeError, ModelUnavailable
 from core.models.formats import hf_config
+from core.models.formats.config_trial import check_built_size
 from core.models.formats.digest import weights_digest
 from core.models.formats.tokenizer_files import TokenizerFacts, read_tokenizer
 from core.models.formats.unusable import check_usable
@@ -17,9 +18,6 @@ from core.transformer.card import ModelCard, ModelIdentity, Source
 
 if TYPE_CHECKING:
     from core.transformer.loaded import LoadedModel
-
-# The library makes a name for each when it reads a config, in time that grows with them.
-MOST_LABELS = 100_000
 
 
 def hf_identity(folder: Path, name: str, source: Source, *, title: str = "", description: str = "") -> ModelIdentity:
@@ -94,13 +92,15 @@ def read_hf(folder: Path, identity: ModelIdentity, device: str = "cpu", dtype: s
 
     Never runs code that came with the weights, never reads a pickle, never looks at the network.
 
-    Raises ModelUnavailable if the kind of model is not supported or the weights do not fit the config.
+    Raises ModelUnavailable if the kind of model is not supported or the weights do not fit the config, JobCancelled between
+    two of its steps if nobody wants it any more.
     """
     import torch
 
     from core.transformer.wrap import wrap
 
     name = identity.card.name
+    check_built_size(folder, hf_config.read_config(folder), weights_files(folder), identity.card.n_layers)
     check_supported(folder)
     model = _pretrained(folder, name, getattr(torch, dtype)).to(device).eval().requires_grad_(False)
     return wrap(model, identity)
@@ -112,8 +112,6 @@ def check_supported(folder: Path) -> None:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]
 
     raw = hf_config.read_config(folder)
-    if isinstance(labels := raw.get("num_labels", 0), int) and labels > MOST_LABELS:
-        raise ModelUnavailable(f"The config.json of {shown(folder)} states {labels:,} labels, which no language model has.")
     try:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a config is anybody's, and the library's checks raise kinds of their own
@@ -150,24 +148,25 @@ def unsupported(whose: str, kind: str) -> ModelUnavailable:
 def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
     """The model library's model from local safetensors; weights that are missing or left over are an error."""
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    from core.models.formats.load_steps import library_steps
+
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            str(folder),
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            attn_implementation="eager",
-            dtype=dtype,
-            output_loading_info=True,
-        )
+        with library_steps(f"loading {name}"):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                attn_implementation="eager",
+                dtype=dtype,
+                output_loading_info=True,
+            )
+    except HeadScopeError:
+        raise
     except Exception as error:  # the library raises many kinds for one thing: files it cannot use
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelUnavailable(f"{name} could not be loaded: {reason.rstrip('.')}.") from error
-    finally:
-        logging.enable_progress_bar()
     model, report = loaded
     missing = sorted(report.get("missing_keys", ()))
     if missing:

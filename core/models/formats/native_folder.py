@@ -113,14 +113,17 @@ def read_native(
     Raises ModelUnavailable if a file is missing or broken, or the weights do not fit the config.
     """
     import torch
-    from safetensors.torch import load_file
+    from safetensors import safe_open
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge.sources.native.model import NativeModel
 
+    from core.models.formats.load_steps import in_steps
     from core.transformer.wrap import NATIVE, wrap
 
     identity = identity or native_identity(folder, folder.name, "local", checkpoint)
-    weights = load_file(_weights(folder, checkpoint)[0])
+    with safe_open(_weights(folder, checkpoint)[0], framework="pt") as file:
+        stored = file.keys()
+        weights = {key: file.get_tensor(key) for key in in_steps(stored, len(stored), f"loading {identity.card.name}")}
     try:
         config = TransformerBridgeConfig(**read_about(folder)["config"] | {"architecture": NATIVE})
         # The layers draw random weights when they are made: they must not disturb anybody else's random numbers.

@@ -6,11 +6,11 @@ is kept under its digest, so each is tried once on a machine.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 from core.errors import ModelUnavailable
+from core.models.formats.bounded_process import TookTooLong, run_bounded
 from core.models.formats.digest import file_sha256
 from core.models.paths import bundled_root, shown
 from core.runtime.keys import result_key
@@ -50,13 +50,14 @@ def check_tokenizer_file(path: Path) -> None:
     if path.resolve().is_relative_to(bundled_root().resolve()):
         return
     # Of a chosen model alone: a figure that names models needs no store.
-    from core.runtime.store import Stored, default_store
+    from core.runtime.cache import cached
+    from core.runtime.store import Stored
 
     whose = f"The file {path.name} of {shown(path.parent)}"
     if path.stat().st_size > MOST_BYTES:
         raise ModelUnavailable(f"{whose} is larger than {MOST_BYTES // 1_000_000} MB, which no tokenizer is.")
     key = result_key("tokenizer-trial", file=file_sha256(path), libraries=library_versions())
-    found = default_store().get_or_compute(key, lambda: Stored({}, {"problem": _problem(path)})).meta["problem"]
+    found = cached(key, lambda: Stored({}, {"problem": _problem(path)})).meta["problem"]
     if found:
         raise ModelUnavailable(f"{whose} {found}.")
 
@@ -66,10 +67,9 @@ def _problem(path: Path) -> str:
     if sys.platform == "win32":  # no limits can be set there
         return ""
     memory = MEMORY + 20 * path.stat().st_size
-    command = [sys.executable, "-I", "-c", _TRIAL, str(path), str(memory)]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
+        done = run_bounded(_TRIAL, str(path), str(memory), seconds=SECONDS)
+    except TookTooLong:
         return f"takes more than {SECONDS} s to read a few letters, so it is not used"
     if done.returncode == 0:
         return ""

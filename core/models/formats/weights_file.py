@@ -10,6 +10,7 @@ from pathlib import Path
 from core.errors import ModelUnavailable
 from core.models.formats.json_file import parse_object, read_object
 from core.models.paths import model_file, shown
+from core.runtime.lru import Lru
 
 PICKLES = ("*.bin", "*.pt", "*.pth")
 AGAIN = "bring the model in again, or copy the file again."
@@ -22,9 +23,12 @@ BITS = {
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
     "F4": 4,
 }
-MAX_HEADER_BYTES = 100_000_000
+# A hundred thousand tensors take half of this; it is read whole, and turned into ten times as much.
+MAX_HEADER_BYTES = 25_000_000
 # Buffers that old checkpoints carry beside their weights: causal masks, rotary frequencies.
 BUFFERS = re.compile(r"(masked_bias|inv_freq|\.attn\.bias|\.attention\.bias|\.attn\.attention\.bias)$")
+
+_counts: Lru[tuple[object, ...], int] = Lru(512)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class TensorInfo:
 def read_header(path: Path) -> dict[str, TensorInfo]:
     """The tensors of a safetensors file by name.
 
-    Raises ModelUnavailable if the file is cut short or is not a safetensors file.
+    Raises ModelUnavailable if the file is cut short, is not a safetensors file, or holds bytes that are no tensor's.
     """
     whose = f"The weights file {path.name} of {shown(path.parent)}"
     try:
@@ -52,7 +56,11 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         raise ModelUnavailable(f"{whose} cannot be read: {(error.strerror or type(error).__name__).lower()}.") from error
     header.pop("__metadata__", None)
     found = {name: _tensor(name, entry, whose) for name, entry in header.items()}
-    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    end = 0
+    for begin, its_end in sorted(entry["data_offsets"] for entry in header.values()):
+        if begin != end:
+            raise ModelUnavailable(f"{whose} is corrupt: its tensors overlap or leave gaps between them. {AGAIN.capitalize()}")
+        end = its_end
     if 8 + length + end != size:
         raise ModelUnavailable(
             f"{whose} is corrupt or incomplete, {size:,} bytes long instead of {8 + length + end:,}: {AGAIN}"
@@ -75,7 +83,17 @@ def _tensor(name: str, entry: object, whose: str) -> TensorInfo:
 
 
 def count_weights(paths: list[Path]) -> int:
-    """How many weights the files hold; masks and other buffers of old checkpoints are left out."""
+    """How many weights the files hold; masks and other buffers of old checkpoints are left out.
+
+    Raises ModelUnavailable as `read_header`.
+    """
+    stats = ((path, path.stat()) for path in paths)
+    files = tuple((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in stats)
+    # Asked of every model at every listing, and the headers of some are long.
+    return _counts.get_or_make(files, lambda: _count(paths))
+
+
+def _count(paths: list[Path]) -> int:
     tensors = {name: info for path in paths for name, info in read_header(path).items()}
     return sum(math.prod(info.shape) for name, info in tensors.items() if not _is_buffer(name, info))
 

@@ -14,6 +14,7 @@ from core.runtime.app_root import app_root
 from core.ui.frame.bring_in import offer_to_bring_in
 from core.ui.frame.conformance import check_model
 from core.ui.frame.lesson import begin_anew_if_asked, take_part
+from core.ui.frame.read_model import read_model
 from core.ui.frame.screen import look_after_screen
 from core.ui.frame.sentences import errors_as_sentences, verbatim
 from core.ui.frame.sidebar import Page, draw_sidebar
@@ -46,8 +47,11 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
                 if without_model is not None:
                     without_model()
                 return
-            look_after_screen(page.view.threshold)
+            look_after_screen(None if page is None else page.view.threshold)
             _show_corrections()
+            if page is None:
+                read_model(st.session_state["model"])
+                return
             take_part(title, page.view)
             body(page)
             words_of_page(title)

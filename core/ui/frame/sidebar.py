@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -13,6 +14,7 @@ from core.figures.base.style import Look
 from core.heads import every_head, names
 from core.probes.probe import MAX_LENGTH, MAX_SEQUENCES
 from core.probes.vocabulary import BOS_POLICIES
+from core.runtime.cache import if_cached
 from core.settings.subject import Subject, bind
 from core.settings.view import View
 from core.sharing.address import MAX_SEED
@@ -47,8 +49,8 @@ class Page:
         return f"headscope-{self.name.replace('/', '--')}"
 
 
-def draw_sidebar() -> Page:
-    """Draw the sidebar and make the address agree with it.
+def draw_sidebar() -> Page | None:
+    """Draw the sidebar and make the address agree with it; None where the chosen model's files must be read at length first.
 
     Raises ModelUnavailable, after drawing everything, if nothing is known of the chosen model.
     """
@@ -56,9 +58,10 @@ def draw_sidebar() -> Page:
     subject: Subject | None = None
     problem: HeadScopeError | None = None
     try:
-        found = bind(view.request)
-        view = fitted_view(view, found.identity)
-        subject = replace(found, request=view.request)
+        found = if_cached(partial(bind, view.request))
+        if found is not None:
+            view = fitted_view(view, found.identity)
+            subject = replace(found, request=view.request)
     except HeadScopeError as error:
         problem = error
     identity = None if subject is None else subject.identity
@@ -74,9 +77,9 @@ def draw_sidebar() -> Page:
         st.toggle("Large text", key=LARGE_TEXT, persist_state="session", help="For a projector: larger text everywhere.")
         navigation()
     write_address(view)
-    if subject is None:
-        raise problem or AssertionError("no subject and no reason")
-    return Page(view, subject, current_look(), badge)
+    if problem is not None:
+        raise problem
+    return None if subject is None else Page(view, subject, current_look(), badge)
 
 
 def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:

@@ -177,4 +177,7 @@ def _how_far(job: Job[T]) -> str:
     if left is None and job.expected_seconds < math.inf:
         left = job.expected_seconds
     message = job.message or "starting"
-    return f"{message}: {job.fraction:.0%}" + ("" if left is None else f", about {spoken(left)} left")
+    # A load says its own steps, and of the whole nothing is done yet.
+    return (
+        message + (f": {job.fraction:.0%}" if job.fraction else "") + ("" if left is None else f", about {spoken(left)} left")
+    )
