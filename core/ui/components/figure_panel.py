@@ -137,7 +137,7 @@ def _downloads(key: str, filename: str, rows: Rows, source: Source) -> None:
         width="stretch",
     )
     st.caption("The same numbers without a browser:")
-    st.code(source.command, language="bash", wrap_lines=True)
+    st.code(source.command, language=None, wrap_lines=True)
 
 
 def rows_of(rows: Rows) -> list[Row]:

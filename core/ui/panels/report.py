@@ -248,7 +248,7 @@ def _pruned(page: Page, found: TopPruning) -> None:
     st.caption(verbatim(f"Zero ablation, measured on {measured_on(page.subject)}."))
     st.code(
         circuit_command(page.view, REPORT_MODE, [result.head]),
-        language="bash",
+        language=None,
         wrap_lines=True,
     )
 
@@ -272,4 +272,4 @@ def _called(page: Page, judged: Judgement) -> None:
     for verdict in judged.called:
         st.markdown(f"- {verbatim(sentence(verdict, judged))}")
     st.caption(verbatim(f"Measured on {judged_on(judged, page.subject)}. {effects_words(judged)}"))
-    st.code(call_command(page.view), language="bash", wrap_lines=True)
+    st.code(call_command(page.view), language=None, wrap_lines=True)

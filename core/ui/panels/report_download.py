@@ -30,7 +30,7 @@ def download_panel(page: Page) -> None:
         icon=":material/download:",
     )
     st.caption("One file of about 5 MB with live figures, which needs no network. The same without a browser:")
-    st.code(report_command(page.view, "--html", "report.html"), language="bash", wrap_lines=True)
+    st.code(report_command(page.view, "--html", "report.html"), language=None, wrap_lines=True)
 
 
 def _whole_page(run: ReportRun, threshold: float) -> bytes:
