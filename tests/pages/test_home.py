@@ -54,7 +54,8 @@ def test_home_explains_shows_and_leads_on(monkeypatch: pytest.MonkeyPatch) -> No
     assert "Induction is present" in said
     assert "This machine computes the known answers" in said
     # Every page is one of the places to go next, in the sidebar's order.
-    pages = [link.proto.label.partition(":")[0] for link in at.main.get("page_link")]
+    start, *pages = [link.proto.label.partition(":")[0] for link in at.main.get("page_link")]
+    assert start == "Start the tour"
     assert sorted(pages) == sorted(path.stem.partition("_")[2].replace("_", " ") for path in PAGES.glob("*.py"))
     assert [link.proto.label for link in at.sidebar.get("page_link")] == ["Home", *pages]
 

@@ -25,6 +25,8 @@ CAUSAL_MAP, SWEEP, VERDICTS = "pages/4_Causal_map.py", "pages/5_Sweep.py", "page
 CIRCUITS, REPORT, SENSITIVITY = "pages/7_Circuits.py", "pages/8_Report.py", "pages/9_Sensitivity.py"
 HEAD_CARD = "pages/10_Head_card.py"
 COMPARE = "pages/12_Compare.py"
+# Panels that are drawn only once somebody opens them.
+FOLDED = ("typed", "compared", "pattern", "placebo", "composition", "positions", "singles", "steps", "sweep", "pruning", "lags")
 TWO_LAYER = {"model": "two-layer"}
 # A view that differs from the default in everything that a command can say.
 OTHER = TWO_LAYER | {"seed": "3", "bos": "never", "tokens": "5:200", "mode": "zero"}
@@ -64,7 +66,7 @@ def page_and_command(
     view: dict[str, str],
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """What the panel's file holds, what the command beside it prints where results go to `store`, and the command's words."""
-    at = settled(open_page(path, **(SHORT | view)))
+    at = settled(open_page(path, opened=FOLDED, **(SHORT | view)))
     at.session_state[f"{panel}-files"] = True
     settled(at.run())
     assert not at.exception and not at.error, at.error
