@@ -24,7 +24,8 @@ OVERPRINTED = """() => [...document.querySelectorAll(".js-plotly-plot")].flatMap
         !text.closest(".hoverlayer") && text.getBoundingClientRect().width > 0;
     const texts = [...plot.querySelectorAll("svg text")].filter(shown);
     const words = texts.map((text) => [text.textContent, text.getBoundingClientRect()]);
-    const outside = ({ left, right }) => left < box.left - 1 || right > box.right + 1;
+    const outside = ({ left, right, top, bottom }) =>
+        left < box.left - 1 || right > box.right + 1 || top < box.top - 3 || bottom > box.bottom + 3;
     const cut = words.filter(([, place]) => outside(place)).map(([word]) => `cut: ${word}`);
     const covered = words.flatMap(([word, a], i) => words.slice(i + 1).filter(([, b]) =>
         Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1.5 &&

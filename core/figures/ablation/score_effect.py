@@ -64,7 +64,12 @@ def score_effect(
         figure.add_hline(y=value, line={"color": look.second, "dash": "dot", "width": look.px(1.5)})
     texts = [effect_text(head, found, scores, score) for head in known]
     figure.add_trace(click_markers(*_places(known, scores, effect), known, texts, look.px(16)))
-    styled(figure, look, height=look.px(_HEIGHT), margin={"t": look.px(56), "b": look.px(96), "r": look.px(24)})
+    styled(
+        figure,
+        look,
+        height=look.px(_HEIGHT),
+        margin={"t": look.px(56), "b": look.px(116 if look.narrow else 96), "r": look.px(24)},
+    )
     figure.update_xaxes(title=f"{ALL_SCORES[score].title} (dashed: the threshold)", range=[left, right])
     figure.update_yaxes(title=f"effect (nats); dotted: ±{floor:.2f}", range=[low, high])
     return figure
@@ -215,11 +220,14 @@ def _picked_mark(x: float, y: float, look: Look) -> go.Scatter:
 
 def _corners(matter: HeadSet, others: HeadSet, scores: Float[np.ndarray, "n_layers n_heads"], look: Look) -> list[Part]:
     """Each quadrant's name and count, above and below the picture, where no point can hide them."""
+    # A narrow picture has no room for two beside each other, nor for one beside the camera.
+    side: Edge = "left" if look.narrow else "right"
+    end: Anchor = "start" if look.narrow else "end"
     corners: list[tuple[Quadrant, HeadSet, bool, Edge, Edge, Anchor, int]] = [
         ("matters", matter, False, "left", "top", "start", -18),
-        ("both", matter, True, "right", "top", "end", -36 if look.narrow else -18),
+        ("both", matter, True, side, "top", end, -36 if look.narrow else -18),
         ("neither", others, False, "left", "bottom", "start", 78),
-        ("looks", others, True, "right", "bottom", "end", 96 if look.narrow else 78),
+        ("looks", others, True, side, "bottom", end, 96 if look.narrow else 78),
     ]
     return [
         words(
