@@ -61,6 +61,11 @@ def overlays(at: AppTest) -> dict[str, list[dict[str, Any]]]:
     return {part["panel"].removeprefix("panel-"): part["parts"] for part in data}
 
 
+def address(at: AppTest) -> dict[str, str]:
+    """The parameters of the page's address: a test's own are lists, the page's are words."""
+    return {name: value if isinstance(value, str) else value[0] for name, value in at.query_params.items()}
+
+
 def said(at: AppTest) -> str:
     """All running text of the page, without the marks that keep it from being read as Markdown."""
     return "\n".join(str(markdown.value).replace("\\", "") for markdown in at.markdown)
