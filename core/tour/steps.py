@@ -25,6 +25,8 @@ from core.tour.step import Step
 _PLANTED, _TRAINED, _SMALL = Request("by-construction"), Request("mixture"), Request("two-layer")
 _PREVIOUS, _WEAK, _CLAIMED = Head(0, 2), Head(1, 5), Head(1, 2)
 _TEXT = TextChoice()
+# The stories in the words of the planted model are short.
+_SHORT_TEXT = TextChoice(length=64)
 
 STEPS: tuple[Step, ...] = (
     Step(
@@ -35,7 +37,8 @@ STEPS: tuple[Step, ...] = (
         view=View(_PLANTED),
         kind="head",
         hints=(
-            "The map shows the induction score. What is shown is chosen under *Score*, in the sidebar.",
+            "The map shows the induction score. What is shown is chosen under *Score*, in the sidebar, which » opens on a "
+            "telephone.",
             "Choose *Contrast*. Of the two bright heads one goes dark: the answer is the other one.",
         ),
         measure=highest_contrast,
@@ -113,8 +116,9 @@ STEPS: tuple[Step, ...] = (
         title="Somebody's claim",
         page="Head card",
         minutes=7,
-        task="“L1H2 does induction: its score is 1.00.” The number is right. Open the head's card: what is this head?",
-        view=View(_PLANTED, head=_CLAIMED),
+        task="“L1H2 does induction: its score is 1.00.” The number is right. Open the head's card: what is this head, and "
+        "which two numbers show it?",
+        view=View(_PLANTED, head=_CLAIMED, text=_SHORT_TEXT),
         kind="choice",
         hints=(
             "Look at the contrast beside the score, and at how the score moves with the length.",

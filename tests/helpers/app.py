@@ -80,6 +80,11 @@ def _data_of(at: AppTest, component: str) -> list[dict[str, Any]]:
     return [json.loads(proto.json) for proto in found]
 
 
+def address(at: AppTest) -> dict[str, str]:
+    """The parameters of the page's address: a test's own are lists, the page's are words."""
+    return {name: value if isinstance(value, str) else value[0] for name, value in at.query_params.items()}
+
+
 def said(at: AppTest) -> str:
     """All running text of the page, without the marks that keep it from being read as Markdown."""
     return "\n".join(str(markdown.value).replace("\\", "") for markdown in at.markdown)

@@ -53,12 +53,12 @@ def test_home_explains_shows_and_leads_on(monkeypatch: pytest.MonkeyPatch) -> No
     said = " ".join(str(success.value) for success in at.success)
     assert "Induction is present" in said
     assert "This machine computes the known answers" in said
-    # Every page is one of the places to go next, in the sidebar's order.
-    start, *pages = [link.proto.label.partition(":")[0] for link in at.main.get("page_link")]
-    assert start == "Start the tour"
-    # The teacher's page is for one person in a room, who is told its address.
-    for_all = {path.stem.partition("_")[2].replace("_", " ") for path in PAGES.glob("*.py")} - {"Teacher"}
-    assert sorted(pages) == sorted(for_all)
+    # Every page is one of the places to go next, in the sidebar's order; the teacher's is for one person in a room.
+    start, *links = at.main.get("page_link")
+    assert start.proto.label.startswith("Start the tour") and "step=1" in start.proto.query_string
+    pages = [link.proto.label.partition(":")[0] for link in links]
+    there = {path.stem.partition("_")[2].replace("_", " ") for path in PAGES.glob("*.py")}
+    assert sorted(pages) == sorted(there - {"Teacher"})
     assert [link.proto.label for link in at.sidebar.get("page_link")] == ["Home", *pages]
 
 

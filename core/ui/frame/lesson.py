@@ -13,13 +13,12 @@ import streamlit as st
 from core.runtime.teacher_key import given_key
 from core.settings.tour_progress import TourProgress
 from core.settings.view import View
-from core.sharing.address import params_of
 from core.tour.room import Shown, Visit, the_room
 from core.tour.steps import STEPS
 from core.ui.frame.navigation import TEACHER, TOUR
 from core.ui.frame.presence import viewer
 from core.ui.frame.sentences import verbatim
-from core.ui.frame.state import note_poll, present_view, set_control, show_view
+from core.ui.frame.state import change_view, link_to, note_poll, set_control, show_view
 
 _BEGINNING = "lesson_beginning"
 _ANSWERED = "answered_shown"
@@ -32,7 +31,7 @@ def begin_anew_if_asked() -> None:
     # A window that has just come keeps what its link says.
     if state.setdefault(_BEGINNING, now) != now:
         state[_BEGINNING] = now
-        set_progress(TourProgress())
+        change_view(lambda view: replace(view, tour=TourProgress()))
 
 
 def set_progress(progress: TourProgress) -> None:
@@ -54,7 +53,9 @@ def take_part(title: str, view: View) -> None:
         return
     room.note(viewer(), Visit(title, view.tour))
     if room.open or given_key():
-        _what_the_teacher_shows(title)
+        # In a place of its own: a poll that overtakes the page takes the fragment's unsent parts out of it.
+        with st.container():
+            _what_the_teacher_shows(title, view)
     if view.tour.step and title not in (TOUR.label, "Home"):
         _open_task(view.tour)
 
@@ -64,35 +65,41 @@ def not_for_me(shown: Shown) -> None:
     st.session_state[_ANSWERED] = shown.number
 
 
-@st.fragment(run_every=_POLL_SECONDS)
-def _what_the_teacher_shows(title: str) -> None:
-    room = the_room()
-    if st.session_state[_BEGINNING] != room.beginning:
-        note_poll()
-        st.rerun()
-    shown = room.shown
-    if shown is None or st.session_state.get(_ANSWERED, 0) >= shown.number:
+def _what_the_teacher_shows(title: str, view: View) -> None:
+    """The line with its way there, drawn by the page itself: what polls only asks whether there is something new."""
+    shown = _new_to_me()
+    if shown is not None and title == shown.label and view == replace(shown.view, tour=view.tour):
+        not_for_me(shown)
+        shown = None
+    # In a place of its own: a poll that overtakes the page takes the fragment's unsent parts out of it.
+    with st.container():
+        _ask_again(None if shown is None else shown.number, the_room().beginning)
+    if shown is None:
         return
+    there = replace(shown.view, tour=replace(view.tour, step=shown.view.tour.step or view.tour.step))
     with st.container(border=True, gap="xsmall", key="teacher-shows"):
         st.markdown(f":material/co_present: **The teacher shows {verbatim(shown.label)}.** Your place in the tour is kept.")
-        with st.container(horizontal=True):
-            gone = st.button("Go there", on_click=_go, args=(shown,))
-            st.button("Stay here", on_click=not_for_me, args=(shown,))
-    if gone:
-        if title == shown.label:
-            st.rerun()
-        st.switch_page(shown.path, query_params=params_of(_own(shown)))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if title == shown.label:
+                st.button("Go there", icon=":material/arrow_forward:", on_click=show_view, args=(there,))
+            else:
+                link_to(shown.path, "Go there", ":material/arrow_forward:", there)
+            st.button("Stay here", type="tertiary", on_click=not_for_me, args=(shown,))
 
 
-def _go(shown: Shown) -> None:
-    not_for_me(shown)
-    show_view(_own(shown))
+@st.fragment(run_every=_POLL_SECONDS)
+def _ask_again(number: int | None, beginning: int) -> None:
+    """The page runs again where something else is shown than it has told, or the lesson was begun anew."""
+    shown = _new_to_me()
+    if (None if shown is None else shown.number, the_room().beginning) != (number, beginning):
+        note_poll()
+        st.rerun()
 
 
-def _own(shown: Shown) -> View:
-    """What is shown, with this window's own progress."""
-    own = present_view().tour
-    return replace(shown.view, tour=replace(own, step=shown.view.tour.step or own.step))
+def _new_to_me() -> Shown | None:
+    """What the teacher shows, unless this window has answered it."""
+    shown = the_room().shown
+    return None if shown is None or st.session_state.get(_ANSWERED, 0) >= shown.number else shown
 
 
 def _open_task(progress: TourProgress) -> None:

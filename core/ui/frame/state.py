@@ -54,12 +54,6 @@ def current_view() -> View:
     return view
 
 
-def present_view() -> View:
-    """The view that this window shows, once its sidebar is drawn."""
-    found: View = st.session_state[_VIEW]
-    return found
-
-
 def note_poll() -> None:
     """Say that the run to come is no doing of the person's: the browser polled and something is there to show.
 
@@ -95,6 +89,13 @@ def show_view(view: View) -> None:
     """Set every control to what `view` says. For callbacks, as `set_control`."""
     for name, value in control_values(view).items():
         set_control(name, value)
+
+
+def change_view(change: Callable[[View], View]) -> None:
+    """Make this window's view what `change` makes of it, whatever its controls hold. Call it before the view is asked for."""
+    if _VIEW in st.session_state:
+        st.session_state[_VIEW] = change(st.session_state[_VIEW])
+        show_view(st.session_state[_VIEW])
 
 
 def pick_head(head: Head | None) -> None:

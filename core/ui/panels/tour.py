@@ -48,15 +48,11 @@ def beginning(progress: TourProgress) -> None:
 def how_far(progress: TourProgress) -> None:
     """How much is done, and the steps to choose from."""
     left = sum(step.minutes for number, step in enumerate(STEPS, start=1) if number not in progress.done)
-    said = f"{len(progress.done)} of {len(STEPS)} done" + (f", about {left} minutes left" if left else "")
+    which = f" ({', '.join(map(str, progress.done))})" if progress.done else ""
+    said = f"{len(progress.done)} of {len(STEPS)} done{which}" + (f", about {left} minutes left" if left else "")
     st.markdown(f"**{said}.**")
-    st.radio(
-        "Step",
-        range(1, len(STEPS) + 1),
-        key="step",
-        horizontal=True,
-        format_func=lambda number: f"{number} ✓" if number in progress.done else str(number),
-    )
+    # The same words whatever is done: a choice whose words change loses its mark in the browser.
+    st.radio("Step", range(1, len(STEPS) + 1), key="step", horizontal=True)
 
 
 def open_step(page: Page) -> None:
@@ -66,23 +62,25 @@ def open_step(page: Page) -> None:
     st.subheader(f"{number}. {step.title}", anchor=False)
     st.markdown(step.task)
     where = page_named(step.page)
-    where.link(f"Open {step.page} for this task", replace(step.view, tour=progress))
+    where.link(f"**Open {step.page} for this task**", replace(step.view, tour=progress))
     st.caption(verbatim(f"With the model {step.view.request.model}; about {step.minutes} minutes. The task comes along."))
-    for which, hint in zip(("A hint", "Another hint"), step.hints, strict=True):
-        with st.expander(which, icon=":material/lightbulb:", key=f"{which}-{number}"):
-            st.markdown(hint)
-    _answer_form(number, step)
+    done = number in progress.done
+    if not done:
+        for which, hint in zip(("A hint", "Another hint"), step.hints, strict=True):
+            with st.expander(which, icon=":material/lightbulb:", key=f"{which}-{number}"):
+                st.markdown(hint)
+        _answer_form(number, step)
     found = _found(step)
     if found is None:
         return
-    done = number in progress.done
-    tried: str | None = st.session_state.setdefault(_TRIED, {}).get(number)
-    if tried is not None and _told(step, tried, found) and not done:
-        set_done(progress.with_done(number))
-        st.rerun()
     if done:
         _learnt(step, found)
         _way_on(progress)
+        return
+    tried: str | None = st.session_state.get(_TRIED, {}).get(number)
+    if tried is not None and _told(step, tried, found):
+        set_done(progress.with_done(number))
+        st.rerun()
 
 
 def last_lines(progress: TourProgress) -> None:
@@ -148,8 +146,8 @@ def _way_on(progress: TourProgress) -> None:
         )
         return
     st.markdown("**That was the tour.** You can check a claim about a head now: yours, or somebody else's.")
-    VERDICTS.link("Verdicts: what every head of a model of your own is")
-    REPORT.link("The report: the published numbers that started this, beside a live run")
+    VERDICTS.link("Verdicts on a model of your own")
+    REPORT.link("The report that started this")
 
 
 def _next_open(progress: TourProgress) -> int:
