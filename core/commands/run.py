@@ -11,6 +11,7 @@ from typing import Any
 
 from core.errors import BadInput
 from core.runtime.app_root import app_root
+from core.runtime.limits import bound_request_headers
 
 # Relative to where the command was given, not to where the dashboard lies.
 _FOLDERS = ("HEADSCOPE_MODELS", "HEADSCOPE_STORE")
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> Any:
             os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
     # Streamlit reads its settings from the folder that it is started in. It takes this process's place.
     os.chdir(app_root())
+    bound_request_headers()
     sys.argv = ["streamlit", "run", "app.py", "--server.address", options.address, "--server.port", str(options.port)]
     runpy.run_module("streamlit", run_name="__main__")
     return None

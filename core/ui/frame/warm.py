@@ -13,7 +13,7 @@ import threading
 from core.errors import HeadScopeError
 from core.models.catalogue import DEFAULT_MODEL
 from core.runtime.jobs import JobControl, default_pool
-from core.runtime.limits import raise_descriptor_limit
+from core.runtime.limits import bound_request_headers, raise_descriptor_limit
 
 _log = logging.getLogger("headscope")
 _HEAD_START_SECONDS = 4.0
@@ -31,6 +31,7 @@ def start_warm_up() -> None:
             return
         _started.set()
     raise_descriptor_limit()
+    bound_request_headers()
     # The browser is still fetching the page's scripts; imports on this side would hold that up.
     timer = threading.Timer(_HEAD_START_SECONDS, _submit)
     timer.daemon = True
