@@ -87,13 +87,14 @@ def outside(name: str) -> ModelUnavailable:
 def model_file(folder: Path, name: str) -> Path | None:
     """A file of a model folder, or None if it is missing.
 
-    Raises ModelUnavailable if it is a symlink that leads out of the root, so that a folder cannot smuggle other files in.
+    Raises ModelUnavailable if a symlink leads to it out of the root, so that a folder cannot smuggle other files in.
     """
     path = folder / name
     if not path.is_file():
         return None
-    if path.is_symlink():
-        roots = (models_root().resolve(), bundled_root().resolve())
-        if not any(path.resolve().is_relative_to(root) for root in roots):
-            raise ModelUnavailable(f"The file {name} of {folder.name} is a link that leads outside the model folder.")
+    # The file itself may be a link, or a folder on the way to it.
+    roots = (models_root().resolve(), bundled_root().resolve())
+    whole = folder.resolve() / name
+    if whole != (resolved := path.resolve()) and not any(resolved.is_relative_to(root) for root in roots):
+        raise ModelUnavailable(f"The file {name} of {folder.name} is a link that leads outside the model folder.")
     return path

@@ -32,6 +32,8 @@ from core.settings.tour_progress import STEPS
 from core.settings.view import CORRECTIONS, MAX_TEXT_CHARACTERS, RECORDED_MODELS, ROW_KINDS, View
 
 MAX_SEED = 2**31 - 1
+# Twice what the longest address of this table takes; of a longer one nothing is read, kept or sent back.
+MAX_ADDRESS_CHARACTERS = 20_000
 MAX_PICKED = 512
 _MAX_SHOWN = 40
 _MAX_NAMED = 4
@@ -245,6 +247,8 @@ _DEFAULT = View()
 
 def view_from(params: Mapping[str, str]) -> tuple[View, list[str]]:
     """The view of an address's parameters, and one sentence for each that had to be corrected. Never raises."""
+    if too_long(params):
+        return _DEFAULT, [f"An address has at most {MAX_ADDRESS_CHARACTERS:,} characters: of this one nothing was read."]
     view, notes = _DEFAULT, []
     for parameter in TABLE:
         text = str(params.get(parameter.name, "")).strip()
@@ -260,6 +264,11 @@ def view_from(params: Mapping[str, str]) -> tuple[View, list[str]]:
             )
         view = _with(view, parameter.part, value)
     return view, notes
+
+
+def too_long(params: Mapping[str, str]) -> bool:
+    """Whether an address's parameters are longer together than any that this program writes."""
+    return sum(len(name) + len(str(value)) for name, value in params.items()) > MAX_ADDRESS_CHARACTERS
 
 
 def params_of(view: View) -> dict[str, str]:

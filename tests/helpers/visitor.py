@@ -21,6 +21,8 @@ class Visitor:
 
     browser: a cookie's value: windows of the same are one person's.
     headers: more that the window's connection says, a password for example.
+    resume: a session that the window says is its own; patience: seconds until it gives up a connection.
+    buttons: by their labels, the ids that pressing them is said with; downloads: addresses of files that the page offers.
     """
 
     address: str
@@ -28,6 +30,10 @@ class Visitor:
     parameters: dict[str, str] = field(default_factory=dict)
     browser: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    resume: str = ""
+    patience: float = 60.0
+    buttons: dict[str, tuple[str, str]] = field(default_factory=dict)
+    downloads: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     progress: list[str] = field(default_factory=list)
@@ -49,10 +55,10 @@ class Visitor:
         self._socket: ClientConnection = self._open.enter_context(
             connect(
                 uri,
-                subprotocols=[Subprotocol("streamlit")],
+                subprotocols=[Subprotocol(part) for part in ("streamlit", *(("none", self.resume) if self.resume else ()))],
                 additional_headers=headers,
                 max_size=None,
-                open_timeout=60,
+                open_timeout=self.patience,
                 ping_interval=None,
             )
         )
@@ -91,20 +97,31 @@ class Visitor:
         return self
 
     @property
+    def watching(self) -> bool:
+        """Whether the page is drawn and looks after work that is under way."""
+        return bool(self._polls) and not self._running
+
+    def press(self, label: str) -> None:
+        """Press a button of the page."""
+        self._ask(*self.buttons[label])
+
+    @property
     def shown(self) -> str:
         """All text of the page."""
         return "\n".join(self.texts)
 
-    def _ask(self, fragment: str = "") -> None:
+    def _ask(self, pressed: str = "", fragment: str = "") -> None:
         message = BackMsg()
         state = message.rerun_script
+        if pressed:
+            state.widget_states.widgets.add(id=pressed, trigger_value=True)
         state.query_string = urlencode(self.parameters)
         state.page_name, state.page_script_hash = self.page, self._page_hash
         if fragment:
             state.fragment_id = fragment
-            state.is_auto_rerun = True
+            state.is_auto_rerun = not pressed
         self._socket.send(message.SerializeToString())
-        self._waiting, self._polling = True, bool(fragment)
+        self._waiting, self._polling = True, bool(fragment) and not pressed
 
     def _listen(self, seconds: float) -> bool:
         """Take one message, if there is one, and ask for what is due; whether anything was shown."""
@@ -112,7 +129,7 @@ class Visitor:
         for fragment, (every, due) in list(self._polls.items()):
             if now >= due and not self._waiting:
                 self._polls[fragment] = (every, now + every)
-                self._ask(fragment)
+                self._ask(fragment=fragment)
         try:
             data = self._socket.recv(timeout=seconds)
         except TimeoutError:
@@ -160,3 +177,7 @@ class Visitor:
             self.errors.append(element.exception.message)
         elif kind == "progress":
             self.progress.append(element.progress.text)
+        elif kind == "button":
+            self.buttons[element.button.label] = (element.button.id, message.delta.fragment_id)
+        elif kind == "download_button":
+            self.downloads.append(element.download_button.url)

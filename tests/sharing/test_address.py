@@ -37,6 +37,7 @@ from core.settings.view import (
     fit_view,
 )
 from core.sharing.address import (
+    MAX_ADDRESS_CHARACTERS,
     MAX_PICKED,
     MAX_SEED,
     PARAMETERS,
@@ -290,6 +291,23 @@ def test_what_a_person_may_write_otherwise_is_read_without_a_word() -> None:
 def test_an_address_does_not_pick_more_heads_than_a_page_can_take() -> None:
     view, _ = view_from({"heads": ",".join(f"L{layer}H{head}" for layer in range(30) for head in range(30))})
     assert len(view.experiment.heads) == MAX_PICKED
+
+
+@pytest.mark.parametrize("params", [{"text": "x" * MAX_ADDRESS_CHARACTERS}, {f"n{n}": "x" * 90 for n in range(300)}])
+def test_of_an_address_longer_than_any_nothing_is_read(params: dict[str, str]) -> None:
+    view, notes = view_from({"seed": "7"} | params)
+    assert view == View() and notes == ["An address has at most 20,000 characters: of this one nothing was read."]
+
+
+def test_the_longest_view_has_an_address_that_is_read() -> None:
+    heads = tuple(Head(layer, head) for layer in range(100, 132) for head in range(100, 116))
+    view = View(
+        Request("m" * 300, seed=MAX_SEED),
+        experiment=Experiment(heads=heads[:MAX_PICKED], paragraph="p" * MAX_PARAGRAPH),
+        row=RowChoice("text", text="t" * MAX_TEXT_CHARACTERS),
+        text=TextChoice(corpus="c" * 200, column="d" * 200, pasted="q" * 4000),
+    )
+    assert view_from(params_of(view)) == (view, [])
 
 
 def test_the_command_says_the_same_as_the_address() -> None:

@@ -148,4 +148,7 @@ def _weights(folder: Path, checkpoint: str | None) -> list[Path]:
             f"{shown(folder)} has no checkpoint {checkpoint!r}: "
             + (f"it has {known[0]} to {known[-1]} ({len(known)} of them)." if known else "it has none.")
         )
-    return [folder / CHECKPOINTS / f"{checkpoint}.safetensors"]
+    path = model_file(folder, f"{CHECKPOINTS}/{checkpoint}.safetensors")
+    if path is None:
+        raise ModelUnavailable(f"The checkpoint {checkpoint} of {shown(folder)} is no file that can be read.")
+    return [path]

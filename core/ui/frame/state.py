@@ -16,7 +16,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from core.heads import Head
 from core.settings.experiment import Experiment
 from core.settings.view import View, fit_view
-from core.sharing.address import PARAMETERS, all_params_of, control_values, params_of, said_by_controls, view_from
+from core.sharing.address import PARAMETERS, all_params_of, control_values, params_of, said_by_controls, too_long, view_from
 from core.transformer.card import ModelIdentity
 
 _VIEW = "view"
@@ -129,6 +129,9 @@ def write_address(view: View) -> None:
     # Not sooner: a run that is interrupted before it has drawn the controls has not arrived.
     st.session_state[_PAGE] = _this_page()
     wanted = params_of(view)
+    if too_long(st.query_params.to_dict()):
+        # Whatever else was in it: the session would keep all of it.
+        st.query_params.clear()
     present = st.query_params.to_dict()
     for name in PARAMETERS:
         if name in present and name not in wanted:
