@@ -60,6 +60,8 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(server: str, new_page: 
     assert slider is not None and slider["y"] + slider["height"] < 800, "the threshold is in sight"
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("() => getComputedStyle(document.querySelector('.stApp')).backgroundColor === 'rgb(14, 17, 23)'")
+    # The browser tells the server, and the page is drawn again.
+    page.wait_for_timeout(300)
     calm(page)
     assert grave_findings(page) == []
     page.set_viewport_size({"width": 390, "height": 844})

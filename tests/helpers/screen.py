@@ -67,7 +67,7 @@ def calm(page: Page) -> None:
     page.wait_for_function(
         """() => {
             const busy = [...document.querySelectorAll("button")].some((button) => button.textContent.endsWith("Cancel")) ||
-                document.querySelector('[data-testid="stProgress"], [data-test-script-state="running"]');
+                document.querySelector('[data-testid="stProgress"], [data-test-script-state="running"], [data-stale="true"]');
             const now = performance.now();
             if (busy || window.calmAt === undefined) window.calmAt = now;
             const calm = !busy && now - window.calmAt > 500;

@@ -60,7 +60,7 @@ def beside_baselines(rows: Sequence[BesideRow], clean: Losses, look: Look) -> go
     _reference_lines(figure, clean, top, look)
     for row, y in zip(rows, places, strict=True):
         _write(figure, row.ablated, y, look)
-    styled(figure, look, height=look.px(_ROW * len(rows) + 134), margin={"t": look.px(60), "r": look.px(24)})
+    styled(figure, look, height=look.px(_ROW * len(rows) + 150), margin={"t": look.px(76), "r": look.px(24)})
     figure.update_xaxes(title="loss on the second copy (nats)", range=[-0.02 * top, 1.06 * top])
     figure.update_yaxes(
         tickvals=places, ticktext=[row.name for row in rows], range=[-0.55, len(rows) - 0.35], showgrid=False, ticks=""
