@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.ablation.outcomes import Ablation
 from core.ablation.words import against_baselines
+from core.glossary import help_on
 from core.heads import heads_above
 from core.ui.components.behaviour import behaviour_banner
 from core.ui.components.experiment_controls import head_set_controls, mode_control
@@ -83,7 +84,7 @@ def _the_set(page: Page, result: Ablation, answer: DeltaGenerator) -> None:
     beside = st.container()
     baselines = baselines_of(page.subject, result.heads, mode)
     if baselines is not None:
-        answer.markdown(against_baselines(result, baselines))
+        answer.markdown(against_baselines(result, baselines), help=help_on("baseline", "p"))
     with beside:
         if baselines is not None:
             how_drawn(baselines)

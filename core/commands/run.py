@@ -8,7 +8,7 @@ import runpy
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from core.errors import BadInput
 from core.runtime.app_root import app_root
@@ -40,21 +40,24 @@ def run(options: argparse.Namespace) -> Any:
     for name in _FOLDERS:
         if os.environ.get(name, "").strip():
             os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
+    command = ["streamlit", "run", "app.py", "--server.address", options.address, "--server.port", str(options.port)]
     if options.workshop:
         # The key is given, so the page is shut to whoever comes by another server on this machine.
         os.environ[TEACHER_KEY] = teacher_key()
-        print(_addresses(options.address, options.port), file=sys.stderr, flush=True)
+        base = address_for_others(options.address, options.port)
+        print(_addresses(base), file=sys.stderr, flush=True)
+        # Else Streamlit would ask a server elsewhere under which address this machine is known there.
+        command += ["--browser.serverAddress", str(urlsplit(base).hostname)]
     # Streamlit reads its settings from the folder that it is started in. It takes this process's place.
     os.chdir(app_root())
     bound_request_headers()
-    sys.argv = ["streamlit", "run", "app.py", "--server.address", options.address, "--server.port", str(options.port)]
+    sys.argv = command
     runpy.run_module("streamlit", run_name="__main__")
     return None
 
 
-def _addresses(listens_on: str, port: int) -> str:
+def _addresses(base: str) -> str:
     """What to give out, and what to keep."""
-    base = address_for_others(listens_on, port)
     return "\n".join(
         (
             f"  to give out:          {base}/Tour?step=1",

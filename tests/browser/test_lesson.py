@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import ROOT, NewPage, free_port
 from tests.helpers.screen import finished
 
 pytestmark = pytest.mark.browser
@@ -94,3 +98,31 @@ def test_a_choice_is_kept_when_a_page_is_left(server: str, new_page: NewPage) ->
     expect(page).to_have_url(re.compile(r"set=picked&heads=L1H1.*"))
     expect(page).to_have_url(re.compile(r"threshold=0.51"))
     expect(page).to_have_url(re.compile(r"heads=L1H1"))
+
+
+def test_a_workshop_prints_what_to_give_out_and_what_to_keep(store: Path, new_page: NewPage) -> None:
+    command = [sys.executable, "-m", "core", "run", "--workshop", "--port", str(free_port())]
+    environment = os.environ | {"HEADSCOPE_STORE": str(store / "results"), "HF_HUB_OFFLINE": "1"}
+    with (store / "workshop.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        printed = [process.stderr.readline() for _ in range(2)]
+        give_out, keep = (re.search(r"http://\S+", line)[0] for line in printed)  # type: ignore[index]
+        page = new_page()
+        # It is printed before anybody is served.
+        for _ in range(300):
+            try:
+                page.goto(give_out)
+                break
+            except Error:
+                page.wait_for_timeout(200)
+        expect(page.get_by_role("heading", name="1. A score is not a claim")).to_be_visible()
+        page.goto(keep.partition("?")[0])
+        expect(page.get_by_text("This page is for whoever gives the lesson.")).to_be_visible()
+        page.goto(keep)
+        expect(page.get_by_role("heading", name="Who is here")).to_be_visible()
+        expect(page).not_to_have_url(re.compile("key="))
+    finally:
+        process.kill()
+        process.communicate()

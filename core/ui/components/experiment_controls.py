@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.ablation.words import MODE_MEANINGS
+from core.glossary import help_on
 from core.heads import Head
 from core.settings.experiment import MAX_FLOOR, MAX_PARAGRAPH, SOURCES
 from core.settings.modes import MODES
@@ -59,7 +60,7 @@ def floor_control() -> None:
         MAX_FLOOR,
         step=0.05,
         key="floor",
-        help="Smaller changes of the loss, up or down, count as nothing. Changing this computes nothing.",
+        help=f"Smaller changes of the loss, up or down, count as nothing. Changing this computes nothing. {help_on('nats')}",
     )
 
 

@@ -27,6 +27,7 @@ from core.figures.ablation.positions import describe_positions, position_losses,
 from core.figures.ablation.single_effects import describe_single_effects, single_effect_bars, single_effect_rows
 from core.figures.attention.heatmap import describe_heatmap, score_heatmap, set_overlay
 from core.figures.base.memo import drawn
+from core.glossary import help_on
 from core.heads import Head, HeadSet, names
 from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
@@ -74,7 +75,7 @@ def numbers(page: Page, result: Ablation) -> None:
     """Before and after, as large as the page allows; the text comes when it is there."""
     before, after = result.clean_losses, result.ablated_losses
     second, fraction = st.columns(2)
-    _before_after(second, "Second copy", before.second_copy, after.second_copy, "Where induction works. Lower is better.")
+    _before_after(second, "Second copy", before.second_copy, after.second_copy, f"Where induction works. {help_on('nats')}")
     fraction.metric(
         "Gain lost",
         "none to lose" if np.isnan(result.gain_lost) else f"{result.gain_lost:.0%}",
