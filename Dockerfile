@@ -2,7 +2,9 @@
 #   docker build -t headscope --build-arg TORCH_INDEX=<PyTorch's CPU index> .
 #   docker run -p 8501:8501 -v headscope-models:/data/models -v headscope-results:/data/results headscope
 # Several of them behind nginx, which is an image of its own: deploy/compose.yaml.
-FROM python:3.11-slim
+#   --build-arg BASE=python:3.11-slim@sha256:... for the very same base again (docs/deployment.md).
+ARG BASE=python:3.11-slim
+FROM ${BASE}
 
 # The index to take torch from; empty is the ordinary one, whose Linux build brings CUDA along.
 ARG TORCH_INDEX=""

@@ -19,7 +19,7 @@ if __name__ == "__main__":
         *causal_map.main([]),
         *verdicts.main(),
         *growth.main([]),
-        *room.main(),
+        *room.main([]),
     ]
     failed = [row.what for row in rows if row.verdict == "FAIL"]
     print(f"\n## Everything\n\n{markdown(rows)}\n\n{len(rows)} rows, {len(failed)} failed.", *failed, sep="\n- ")

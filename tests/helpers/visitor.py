@@ -22,7 +22,8 @@ class Visitor:
     browser: a cookie's value: windows of the same are one person's.
     headers: more that the window's connection says, a password for example.
     resume: a session that the window says is its own; patience: seconds until it gives up a connection.
-    buttons: by their labels, the ids that pressing them is said with; downloads: addresses of files that the page offers.
+    buttons: by their labels, the ids that pressing them is said with; sliders: the same of what is moved.
+    downloads: addresses of files that the page offers.
     """
 
     address: str
@@ -33,6 +34,7 @@ class Visitor:
     resume: str = ""
     patience: float = 60.0
     buttons: dict[str, tuple[str, str]] = field(default_factory=dict)
+    sliders: dict[str, str] = field(default_factory=dict)
     downloads: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -105,16 +107,27 @@ class Visitor:
         """Press a button of the page."""
         self._ask(*self.buttons[label])
 
+    def move(self, label: str, value: float, seconds: float = 60.0) -> Visitor:
+        """Move a slider, and wait until the page has been drawn with it."""
+        before, deadline = self.finished_runs, time.monotonic() + seconds
+        self._ask(moved=(self.sliders[label], value))
+        while self.finished_runs == before:
+            assert time.monotonic() < deadline, f"{self.page} did not follow the slider in {seconds:.0f} s"
+            self._listen(0.05)
+        return self
+
     @property
     def shown(self) -> str:
         """All text of the page."""
         return "\n".join(self.texts)
 
-    def _ask(self, pressed: str = "", fragment: str = "") -> None:
+    def _ask(self, pressed: str = "", fragment: str = "", moved: tuple[str, float] | None = None) -> None:
         message = BackMsg()
         state = message.rerun_script
         if pressed:
             state.widget_states.widgets.add(id=pressed, trigger_value=True)
+        if moved is not None:
+            state.widget_states.widgets.add(id=moved[0]).double_array_value.data.append(moved[1])
         state.query_string = urlencode(self.parameters)
         state.page_name, state.page_script_hash = self.page, self._page_hash
         if fragment:
@@ -179,5 +192,7 @@ class Visitor:
             self.progress.append(element.progress.text)
         elif kind == "button":
             self.buttons[element.button.label] = (element.button.id, message.delta.fragment_id)
+        elif kind == "slider":
+            self.sliders[element.slider.label] = element.slider.id
         elif kind == "download_button":
             self.downloads.append(element.download_button.url)
