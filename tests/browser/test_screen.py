@@ -45,9 +45,15 @@ def opened(page: Page, address: str) -> Page:
 
 
 def grave_findings(page: Page) -> list[tuple[str, str]]:
-    """What axe calls moderate or worse: the rule, and where it is broken first."""
-    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
-    return [(each["id"], str(each["nodes"][0]["html"])[:200]) for each in found if each["impact"] in GRAVE]
+    """What axe calls moderate or worse, and goes on to: the rule, and where it is broken first."""
+    for _ in range(20):
+        found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+        grave = [(each["id"], str(each["nodes"][0]["html"])[:200]) for each in found if each["impact"] in GRAVE]
+        if not grave:
+            break
+        # What is pale because it is being drawn again is so for a moment.
+        page.wait_for_timeout(1000)
+    return grave
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -58,7 +64,7 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(server: str, new_page: 
     page.set_viewport_size({"width": 1280, "height": 800})
     slider = page.get_by_role("slider", name="Threshold").bounding_box()
     assert slider is not None and slider["y"] + slider["height"] < 800, "the threshold is in sight"
-    page.emulate_media(color_scheme="dark")
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     page.wait_for_function("() => getComputedStyle(document.querySelector('.stApp')).backgroundColor === 'rgb(14, 17, 23)'")
     # The browser tells the server, and the page is drawn again.
     page.wait_for_timeout(300)

@@ -73,7 +73,8 @@ def calm(page: Page) -> None:
             const calm = !busy && now - window.calmAt > 500;
             if (calm) window.calmAt = undefined;
             return calm;
-        }"""
+        }""",
+        timeout=90_000,
     )
 
 

@@ -1,5 +1,5 @@
 // Every head of a picture by keyboard: arrow keys go from head to head, what hovering says is shown and read out, and Enter is
-// a click. The figure itself is asked, by the same events that a mouse sends.
+// a click. Plotly is told the very head: where points lie on each other, a mouse finds only the nearest one.
 
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -21,7 +21,7 @@ function headsOf(plot) {
     const xaxis = axisOf(plot, trace.xaxis), yaxis = axisOf(plot, trace.yaxis);
     const x = listed(trace.x), y = listed(trace.y), names = listed(trace.customdata), texts = listed(trace.hovertext);
     return names.map((name, i) => ({
-      name, said: plain(texts[i] ?? name), subplot: `${trace.xaxis}${trace.yaxis}`,
+      name, said: plain(texts[i] ?? name), subplot: `${trace.xaxis}${trace.yaxis}`, curveNumber: trace.index, pointNumber: i,
       x: box.x + xaxis._offset + xaxis.d2p(x[i]), y: box.y + yaxis._offset + yaxis.d2p(y[i]),
     }));
   });
@@ -41,10 +41,10 @@ function press(plot, event) {
   if (STEPS[event.key]) {
     plot.headscopeAt = here ? next(heads, at, STEPS[event.key]) : 0;
     const head = heads[plot.headscopeAt];
-    send(plot, head, "mousemove");
+    hover(plot, head);
     plot.headscopeSay(head.said);
   } else if ((event.key === "Enter" || event.key === " ") && here) {
-    send(plot, here, "mousemove");
+    hover(plot, here);
     send(plot, here, "mousedown");
     document.dispatchEvent(new MouseEvent("mouseup", { bubbles: true, clientX: here.x, clientY: here.y, view: window }));
   } else {
@@ -63,6 +63,10 @@ function next(heads, at, [right, down]) {
     if (i !== at && along > 0.5 && along + 2 * aside < least) [best, least] = [i, along + 2 * aside];
   });
   return best;
+}
+
+function hover(plot, { curveNumber, pointNumber, subplot }) {
+  window.Plotly.Fx.hover(plot, [{ curveNumber, pointNumber }], subplot);
 }
 
 function send(plot, head, kind) {
