@@ -39,7 +39,7 @@ STEPS: tuple[Step, ...] = (
         hints=(
             "The map shows the induction score. What is shown is chosen under *Score*, in the sidebar, which » opens on a "
             "telephone.",
-            "Choose *Contrast*. Of the two bright heads one goes dark: the answer is the other one.",
+            "Choose *Contrast*. Of the two bright heads one loses its colour: the answer is the other one.",
         ),
         measure=highest_contrast,
     ),
