@@ -23,13 +23,13 @@ def teacher(page: Page) -> None:
         locked()
         return
     the_room().begin()
-    st.subheader("Who is here", anchor=False)
+    st.header("Who is here", anchor=False)
     who_is_here(page)
-    st.subheader("Give this out", anchor=False)
+    st.header("Give this out", anchor=False)
     give_out(page)
-    st.subheader("What is computed", anchor=False)
+    st.header("What is computed", anchor=False)
     what_is_computed(page)
-    st.subheader("On paper, and from the beginning", anchor=False)
+    st.header("On paper, and from the beginning", anchor=False)
     sheets(tour_address())
     fresh_beginning()
 

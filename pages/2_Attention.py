@@ -67,7 +67,7 @@ def attention(page: Page) -> None:
     st.header("How well each token is predicted", anchor=False)
     loss_panel(page, patterns, looked)
     if drawn:
-        folded(f"The pattern of {looked.name} as a heat map, to save", "pattern", partial(heat_map_panel, page, looked))
+        folded("Its pattern as a heat map, to save", "pattern", partial(heat_map_panel, page, looked))
     else:
         st.header(f"The pattern of {looked.name} as a heat map", anchor=False)
         heat_map_panel(page, looked)

@@ -19,7 +19,7 @@ def test_a_link_restores_the_set_and_the_mode_and_clicks_change_the_set(server: 
     page.goto(f"{server}/Ablation?{SMALL}&mode=zero&set=picked&heads=L0H2,L1H1")
     expect(page.get_by_role("heading", name="2 heads taken away: L0H2, L1H1")).to_be_visible()
     expect(page.get_by_role("radio", name="Zero")).to_be_checked()
-    expect(page.get_by_text("Gain lost")).to_be_visible()
+    expect(page.get_by_text("Gain lost", exact=True)).to_be_visible()
     expect(page.get_by_text("hurts more than the only other set")).to_be_visible()
     finished(page)
     click_figure(page, "set-map", 3, 1)

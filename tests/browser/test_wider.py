@@ -53,6 +53,7 @@ def test_a_link_shows_heads_on_text_and_a_click_what_one_looks_at(fresh_server: 
     page.goto(f"{fresh_server}/Text?{TEXT}&head=L1H3")
     expect(page.get_by_role("heading", name=re.compile(r"of the \d+ heads? that match"))).to_be_visible()
     expect(page.get_by_role("heading", name="What L1H3 looks at")).to_be_visible()
+    page.get_by_text("Its strongest edges, on the text").click()
     expect(page.locator(".contexts").first).to_be_visible()
     expect(page.get_by_text("Most like it")).to_be_visible()
     finished(page)
@@ -63,6 +64,7 @@ def test_a_link_shows_heads_on_text_and_a_click_what_one_looks_at(fresh_server: 
     page.get_by_text("a sample by strength").click()
     expect(page.get_by_text(re.compile(r"Strength 0\.\d to \d\.\d: \d+ edges")).first).to_be_visible()
     # A person's own words: what comes next, with the heads and without them.
+    page.get_by_text("A text of your own").click()
     page.get_by_role("textbox", name="Your own text").fill("the dog saw the cat and the dog")
     page.keyboard.press("Control+Enter")
     for title in ("Next tokens: With all heads", "Next tokens: Without"):

@@ -225,7 +225,7 @@ def picked_head(page: Page, windows: TextWindows, found: NaturalScores, judged: 
     st.header(f"What {head.name} looks at", anchor=False)
     st.markdown(verbatim(head_on_text(judged, head)))
     _measures(page, found, head)
-    folded(f"The strongest edges of {head.name}, on the text", "edges", partial(_edges, page, windows, found, head), _EDGES)
+    folded("Its strongest edges, on the text", "edges", partial(_edges, page, windows, found, head), _EDGES)
     alike = await_result(
         job_key(page.subject, "likeness", windows.digest, head.name),
         partial(likeness, page.subject, windows, head),
