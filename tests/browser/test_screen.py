@@ -213,8 +213,8 @@ def test_no_page_jumps_with_the_threshold(server: str, new_page: NewPage, name: 
 
 def test_long_work_is_cancelled_and_begun_again(server: str, new_page: NewPage) -> None:
     page = new_page()
-    page.goto(f"{server}/Verdicts?model=mixture&length=100&sequences=64&seed=5")
-    work = page.get_by_test_id("stVerticalBlock").filter(has_text="Testing every head on several lengths").last
+    page.goto(f"{server}/Sweep?model=mixture&length=100&sequences=64&seed=5")
+    work = page.get_by_test_id("stVerticalBlock").filter(has_text="their range fills in as it comes").last
     cancel = work.get_by_role("button", name="Cancel")
     # What comes before it may take its time on a busy machine.
     expect(cancel).to_be_visible()

@@ -37,13 +37,13 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
             try:
                 page = draw_sidebar()
             except ModelUnavailable as error:
-                look_after_screen(None)
+                look_after_screen(None, current_look().dark)
                 _show_corrections()
                 offer_to_bring_in(st.session_state["model"], error)
                 if without_model is not None:
                     without_model()
                 return
-            look_after_screen(page.view.threshold)
+            look_after_screen(page.view.threshold, page.look.dark)
             _show_corrections()
             body(page)
             if page.badge is not None:
