@@ -56,8 +56,7 @@ def head_card(page: Page) -> None:
     with places["movement"]:
         movement_panel(page, card, source)
     links()
-    st.caption(behaviour_line(scores))
-    st.caption(verbatim(f"Measured on {measured_on(page.subject)}."))
+    st.caption(f"{behaviour_line(scores)} {verbatim(f'Measured on {measured_on(page.subject)}.')}")
 
 
 run_page("Head card", head_card)

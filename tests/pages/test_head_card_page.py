@@ -62,9 +62,9 @@ def test_the_whole_card_is_on_one_page() -> None:
     assert card.sentence is not None and card.sentence.partition(". ")[2] in said(at)
     assert [str(heading.value) for heading in at.header] == [
         "Where it looks",
-        "Edges in and out",
-        "What taking it away costs",
         "How it moves",
+        "What taking it away costs",
+        "Edges in and out",
     ]
     assert not is_taken_away_in_part(at)
     assert len(figures(at)) == 4 and all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))

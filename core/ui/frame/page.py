@@ -41,13 +41,13 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
                 begin_anew_if_asked()
                 page = draw_sidebar()
             except ModelUnavailable as error:
-                look_after_screen(None)
+                look_after_screen(None, current_look().dark)
                 _show_corrections()
                 offer_to_bring_in(st.session_state["model"], error)
                 if without_model is not None:
                     without_model()
                 return
-            look_after_screen(None if page is None else page.view.threshold)
+            look_after_screen(None if page is None else page.view.threshold, current_look().dark)
             _show_corrections()
             if page is None:
                 read_model(st.session_state["model"])

@@ -4,22 +4,29 @@ export default function ({ data, parentElement, setStateValue }) {
   const screen = (window.headscopeScreen ??= new Screen());
   screen.status = parentElement.querySelector("[role=status]");
   screen.tellNarrow = (narrow) => setStateValue("narrow", narrow);
-  screen.tellBackground = (colour) => setStateValue("background", colour);
+  screen.tellTheme = (words) => setStateValue("theme", words);
   screen.threshold.shown = data.threshold;
   if (screen.narrow.matches !== data.narrow) screen.tellNarrow(screen.narrow.matches);
+  screen.drawnDark = data.dark;
+  screen.followTheme();
   screen.lookAgain();
   screen.threshold.follow();
 }
+
+// How often the server is told of a theme that it does not draw in: it hears of the theme itself a little later.
+const MOST_TOLD = 5;
 
 class Screen {
   constructor() {
     this.narrow = window.matchMedia("(max-width: 640px)");
     this.narrow.addEventListener("change", () => this.tellNarrow(this.narrow.matches));
     this.threshold = new Threshold();
+    this.restless = new Set();
     this.changed = new Set();
+    this.sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => this.look(target)));
     new MutationObserver((changes) => this.note(changes)).observe(document.body, { childList: true, subtree: true });
     // Figures are drawn in the theme's colours: when it changes, the page runs again.
-    this.background = background();
+    this.told = 0;
     const app = document.querySelector(".stApp");
     new MutationObserver(() => this.followTheme()).observe(app, { attributes: true, attributeFilter: ["class", "style"] });
     new MutationObserver(() => this.threshold.follow()).observe(document.body, {
@@ -27,11 +34,14 @@ class Screen {
     });
   }
 
+  // A moment later: colours may be on their way, and the server has to have heard of the theme.
   followTheme() {
-    const now = background();
-    if (now === this.background) return;
-    this.background = now;
-    this.tellBackground(now);
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => {
+      const dark = isDark();
+      if (dark === this.drawnDark) this.told = 0;
+      else if (this.told < MOST_TOLD) this.tellTheme(`${dark ? "dark" : "light"}, told ${(this.told += 1)}`);
+    }, 300 * (1 + this.told));
   }
 
   note(changes) {
@@ -43,6 +53,11 @@ class Screen {
     this.lookAgain();
   }
 
+  look(plot) {
+    this.changed.add(plot);
+    this.lookAgain();
+  }
+
   // Not at every change: a page that is being drawn makes hundreds.
   lookAgain() {
     this.waiting ??= setTimeout(() => {
@@ -50,9 +65,11 @@ class Screen {
       markCurrentLink();
       for (const plot of document.querySelectorAll(".js-plotly-plot")) {
         if (!plot._fullLayout || !plot.on) continue;
-        if (!plot.headscopeScreen) {
-          plot.headscopeScreen = true;
-          plot.on("plotly_afterplot", () => { this.changed.add(plot); this.lookAgain(); });
+        // Plotly forgets who listens when it draws a figure from the beginning.
+        if (plot.headscopeOn !== plot.on) {
+          plot.headscopeOn = plot.on;
+          plot.on("plotly_afterplot", () => this.look(plot));
+          this.sizes.observe(plot);
           this.changed.add(plot);
         }
       }
@@ -61,13 +78,21 @@ class Screen {
         fitWords(plot);
         openToKeys(plot, (said) => { this.status.textContent = said; });
       }
+      // Once more when legends and axes have come to rest, which says nothing.
+      clearTimeout(this.resting);
+      for (const plot of this.changed) this.restless.add(plot);
+      this.resting = setTimeout(() => {
+        for (const plot of this.restless) if (plot.isConnected && plot._fullLayout) fitWords(plot);
+        this.restless.clear();
+      }, 500);
       this.changed.clear();
     }, 60);
   }
 }
 
-function background() {
-  return getComputedStyle(document.querySelector(".stApp")).backgroundColor;
+function isDark() {
+  const [red, green, blue] = getComputedStyle(document.querySelector(".stApp")).backgroundColor.match(/\d+/g).map(Number);
+  return red + green + blue < 384;
 }
 
 // Streamlit colours the link to the page that is shown, and tells it to nobody who cannot see that.

@@ -24,15 +24,15 @@ _screen = st.components.v2.component(
 _NOWHERE = "<style>.st-key-screen { position: absolute; width: 1px; }</style>"
 
 
-def look_after_screen(threshold: float | None) -> None:
-    """Have the browser look after what is on the page, whose numbers are for `threshold`."""
+def look_after_screen(threshold: float | None, dark: bool) -> None:
+    """Have the browser look after what is on the page, whose numbers are for `threshold`, drawn for a `dark` theme or not."""
     st.html(_NOWHERE)
     _screen(
-        data={"threshold": threshold, "narrow": is_narrow()},
-        default={"narrow": False, "background": ""},
+        data={"threshold": threshold, "narrow": is_narrow(), "dark": dark},
+        default={"narrow": False, "theme": ""},
         key=_KEY,
         on_narrow_change=_drawn_again,
-        on_background_change=_drawn_again,
+        on_theme_change=_drawn_again,
         height=1,
     )
 

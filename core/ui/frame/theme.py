@@ -27,7 +27,7 @@ _STYLE = """<style>
 /* Room for what comes and goes with the threshold, so that the page does not jump. */
 @media (min-width: 641px) { .st-key-lags-holds-answer { min-height: 3.4rem; } .st-key-holds-set { min-height: 76rem; } }
 @media (prefers-reduced-motion: reduce) {
-*, *::before, *::after { animation-duration: .01ms !important; transition-duration: .01ms !important; }
+*, *::before, *::after { animation-duration: .01ms !important; transition-duration: 0s !important; }
 * { scroll-behavior: auto !important; }
 }
 %(large)s

@@ -55,12 +55,12 @@ _TITLES = {
     "movement": "How it moves",
 }
 _LINKS = (
-    (VERDICTS, "Verdicts on all heads"),
+    (VERDICTS, "All verdicts"),
     (ATTENTION, "See where it looks"),
     (ABLATION, "Take other heads away"),
     (CIRCUITS, "The whole circuit"),
     (SENSITIVITY, "How other heads move"),
-    (TEXT, "All heads on real text"),
+    (TEXT, "On real text"),
 )
 # Where the progress of a part is shown.
 _PLACES: dict[PartName, str] = {
@@ -113,7 +113,7 @@ def places_for(page: Page) -> dict[str, DeltaGenerator]:
     """An empty place for each panel, under its heading, in two columns; large text needs the whole width."""
     places = {name: st.container() for name in ("sentence", "tools", "numbers")}
     columns = [st.container(), st.container()] if page.look.large else st.columns(2, gap="large")
-    for column, names in zip(columns, (("patterns", "edges"), ("costs", "movement")), strict=True):
+    for column, names in zip(columns, (("patterns", "movement"), ("costs", "edges")), strict=True):
         places |= {name: column.container() for name in names}
     for name, title in _TITLES.items():
         places[name].header(title, anchor=False)
