@@ -355,9 +355,9 @@ def test_tokens_and_names_are_escaped(trained: HeadCard) -> None:
     unescaped = figures.replace("\\u003c", "<").replace("\\u003e", ">")
     assert "<img" not in unescaped and "</script>" not in unescaped
     table = number_table_html([{"group": evil, "what": evil, "meaning": evil, "value": evil}], {"value": evil}, evil, Look())
-    assert "<img" not in table and table.count("&lt;img") == 6
+    assert "<img" not in table and table.count("&lt;img") == 7
     table = small_table_html([{"what": evil}], {"what": evil}, evil, Look(), {"what": evil})
-    assert "<img" not in table and table.count("&lt;img") == 4
+    assert "<img" not in table and table.count("&lt;img") == 5
 
 
 def test_absent_behaviour_comes_first_on_the_page(trained: HeadCard) -> None:
