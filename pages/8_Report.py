@@ -67,7 +67,6 @@ def report(page: Page) -> None:
     detector_question(page)
     st.subheader(QUESTIONS["scale"], anchor=False)
     size_question(page, own)
-    st.header("Take it with you", anchor=False)
     download_panel(page)
 
 

@@ -55,7 +55,7 @@ def test_whoever_has_no_key_sees_a_sentence_and_a_field(room: Room) -> None:
 def test_the_key_of_the_address_does_not_stay_in_it(room: Room) -> None:
     at = opened(model="two-layer")
     assert "key" not in at.query_params and address(at)["model"] == "two-layer"
-    assert "Who is here" in [str(heading.value) for heading in at.subheader]
+    assert "Who is here" in [str(heading.value) for heading in at.header]
     assert drawn_key() not in said(at) + str([code.value for code in at.code])
     # It stays open while the window does.
     at = settled(at.run())

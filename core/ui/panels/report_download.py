@@ -20,16 +20,17 @@ def download_panel(page: Page) -> None:
     if run is None:
         st.caption("The page can be downloaded here as soon as everything above is measured.")
         return
-    st.download_button(
-        "The report as one page",
-        partial(_whole_page, run, page.view.threshold),
-        f"{page.stem}-report.html",
-        "text/html",
-        key="report-page",
-        on_click="ignore",
-        icon=":material/download:",
-    )
-    st.caption("One file of about 5 MB with live figures, which needs no network. The same without a browser:")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.download_button(
+            "The report as one page",
+            partial(_whole_page, run, page.view.threshold),
+            f"{page.stem}-report.html",
+            "text/html",
+            key="report-page",
+            on_click="ignore",
+            icon=":material/download:",
+        )
+        st.caption("One file of about 5 MB with live figures, which needs no network. The same without a browser:")
     st.code(report_command(page.view, "--html", "report.html"), language=None, wrap_lines=True)
 
 
