@@ -57,10 +57,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     )
     checked_head(subject, view)
     if options.html is not None:
-        from core.documents.standalone import check_replaceable
+        from core.documents.standalone import check_page
 
         # Before the work, not after it.
-        check_replaceable(options.html)
+        check_page(options.html)
     card = head_card(subject, view)
     if options.html is not None:
         from core.documents.head_card import card_page

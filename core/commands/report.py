@@ -27,10 +27,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if subject.request.tokens is not None:
         raise BadInput("The report's recipe draws its own tokens: leave --tokens out.")
     if options.html is not None:
-        from core.documents.standalone import check_replaceable
+        from core.documents.standalone import check_page
 
         # Before minutes of work, not after them.
-        check_replaceable(options.html)
+        check_page(options.html)
     found = run_report(subject, options.mode, count=options.baselines)
     if options.html is not None:
         from core.documents.replication import report_page

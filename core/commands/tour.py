@@ -32,10 +32,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if not (options.address.isprintable() and len(options.address) <= MAX_ADDRESS):
         raise BadInput(f"An address has at most {MAX_ADDRESS} letters and no line breaks.")
     if options.sheet is not None:
-        from core.documents.tour_sheet import check_replaceable_sheet
+        from core.documents.tour_sheet import check_sheet
 
         # Before anything is measured, not after it.
-        check_replaceable_sheet(options.sheet)
+        check_sheet(options.sheet)
     if options.preload:
         from core.tour.preload import preload
 

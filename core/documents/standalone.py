@@ -11,10 +11,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from core.errors import BadInput
-from core.runtime.files import write_whole
+from core.documents.replaceable import FileKind, check_replaceable, write_replacing
 
 MARK = "<!-- written by HeadScope -->"
+_PAGE = FileKind("page", "report.html", lambda begin: MARK.encode() in begin, "is not a page of HeadScope")
 # No network, whatever the figure library may try: only what is in this file.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
 _STYLE = """
@@ -70,27 +70,12 @@ def write_page(path: Path, text: str) -> None:
 
     Raises BadInput for a folder, a place that cannot be written, or a file that is not a page of ours.
     """
-    check_replaceable(path)
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise BadInput(f"The page cannot be written to {path}: {error.strerror}.") from None
+    write_replacing(path, text, _PAGE)
 
 
-def check_replaceable(path: Path) -> None:
+def check_page(path: Path) -> None:
     """Whether a page may be put at `path`; raises BadInput with the reason if not."""
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder: name a file, such as {path / 'report.html'}.")
-    if not path.parent.is_dir():
-        raise BadInput(f"The folder {path.parent} does not exist: make it first, or choose another one.")
-    if path.exists():
-        try:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                ours = MARK in file.read(200)
-        except OSError as error:
-            raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
-        if not ours:
-            raise BadInput(f"{path} exists and is not a page of HeadScope, so it is left alone: choose another name.")
+    check_replaceable(path, _PAGE)
 
 
 def _section(section: Section, number: int) -> str:

@@ -14,16 +14,16 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, HRFlowable, Image, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table
 
+from core.documents.replaceable import FileKind, check_replaceable, write_replacing
 from core.errors import BadInput
 from core.glossary import TERMS, Term
-from core.runtime.files import write_whole
 from core.tour.check import check_answer, found_for
 from core.tour.step import Step
 from core.tour.steps import MINUTES, STEPS
 
 _MARGIN = 14 * mm
 _QR = 30 * mm
-_START = b"%PDF-"
+_SHEET = FileKind("sheet", "tour.pdf", lambda begin: begin.startswith(b"%PDF-"), "is no PDF")
 _TITLE = ParagraphStyle("title", fontName="Helvetica-Bold", fontSize=20, leading=24)
 _HEAD = ParagraphStyle("head", fontName="Helvetica-Bold", fontSize=11.5, leading=15, spaceBefore=7)
 _BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=10, leading=13.5)
@@ -65,28 +65,17 @@ def tour_sheet(*, answers: bool = False, address: str = "") -> bytes:
     return written.getvalue()
 
 
-def check_replaceable_sheet(path: Path) -> None:
+def check_sheet(path: Path) -> None:
     """Whether a sheet may be put at `path`; raises BadInput with the reason if not."""
-    if path.is_dir():
-        raise BadInput(f"{path} is a folder: name a file, such as {path / 'tour.pdf'}.")
-    if path.suffix.lower() != ".pdf":
+    if path.suffix.lower() != ".pdf" and not path.is_dir():
         raise BadInput(f"A sheet is a PDF: name a file that ends in .pdf, not {path.name!r}.")
-    if not path.parent.is_dir():
-        raise BadInput(f"The folder {path.parent} does not exist: make it first, or choose another one.")
-    try:
-        if path.exists() and not path.read_bytes().startswith(_START):
-            raise BadInput(f"{path} exists and is no PDF, so it is left alone: choose another name.")
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
+    check_replaceable(path, _SHEET)
 
 
 def write_sheet(path: Path, sheet: bytes) -> None:
-    """Put the sheet at `path` whole or not at all. Raises BadInput as `check_replaceable_sheet`."""
-    check_replaceable_sheet(path)
-    try:
-        write_whole(path, sheet)
-    except OSError as error:
-        raise BadInput(f"The sheet cannot be written to {path}: {error.strerror}.") from None
+    """Put the sheet at `path` whole or not at all; an earlier PDF is replaced. Raises BadInput as `check_sheet`."""
+    check_sheet(path)
+    write_replacing(path, sheet, _SHEET)
 
 
 def _top(answers: bool, address: str) -> Flowable:

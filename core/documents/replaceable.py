@@ -1,0 +1,51 @@
+"""Files that a command writes: put there whole or not at all, and never over what is somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import BadInput
+from core.runtime.files import write_whole
+
+# As much as it takes to tell what a file is.
+_LOOKED_AT = 200
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What is written. name: in sentences; example: a file's name.
+
+    is_ours: whether a file is of the kind, by how it begins; otherwise: what is said of one that is not.
+    """
+
+    name: str
+    example: str
+    is_ours: Callable[[bytes], bool]
+    otherwise: str
+
+
+def check_replaceable(path: Path, kind: FileKind) -> None:
+    """Whether such a file may be put at `path`; raises BadInput with the reason if not."""
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder: name a file, such as {path / kind.example}.")
+    if not path.parent.is_dir():
+        raise BadInput(f"The folder {path.parent} does not exist: make it first, or choose another one.")
+    if path.exists():
+        try:
+            with path.open("rb") as file:
+                ours = kind.is_ours(file.read(_LOOKED_AT))
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
+        if not ours:
+            raise BadInput(f"{path} exists and {kind.otherwise}, so it is left alone: choose another name.")
+
+
+def write_replacing(path: Path, written: str | bytes, kind: FileKind) -> None:
+    """Put `written` at `path`; an earlier file of the kind is replaced. Raises BadInput as `check_replaceable`."""
+    check_replaceable(path, kind)
+    try:
+        write_whole(path, written)
+    except OSError as error:
+        raise BadInput(f"The {kind.name} cannot be written to {path}: {error.strerror}.") from None
