@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import fields
 
@@ -22,14 +23,17 @@ from core.ablation.outcomes import PatchedCopying
 from core.errors import BadInput, Withheld
 from core.runtime.cache import cached
 from core.runtime.jobs import share_of
+from core.runtime.lru import Lru
 from core.runtime.speed import flops_per_second
 from core.runtime.store import Stored
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.text.uncommon_words import UNCOMMON_WORDS
 from core.transformer.flops import flops_of_pass
+from core.transformer.tokenizer import ModelTokenizer
 
 PATCHED_COPYING_VERSION = 1
+_words: Lru[tuple[ModelTokenizer, frozenset[int], bytes], tuple[Word, ...]] = Lru(8)
 # Of how many tokens is what is copied where it is no word: one to be read at once, one after it.
 _RANDOM_SIZE = 2
 
@@ -64,7 +68,10 @@ def words_of(subject: Subject, text: str) -> tuple[Word, ...]:
     identity = subject.identity
     if identity.tokenizer is None:
         raise Withheld(f"{identity.card.name} came without a tokenizer, so what its words are is not known.")
-    words = multi_token_words(identity.tokenizer, text, identity.special_ids)
+    tokenizer, special_ids = identity.tokenizer, identity.special_ids
+    # Asked at every drawing of a page, and a long text takes a third of a second.
+    key = (tokenizer, special_ids, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    words = _words.get_or_make(key, lambda: multi_token_words(tokenizer, text, special_ids))
     if len(words) < LEAST_WORDS:
         raise Withheld(
             f"Only {len(words)} words of this text are 2 to {MOST_TOKENS} tokens to the tokenizer of {identity.card.name}; it "

@@ -58,8 +58,7 @@ def multi_token_words(tokenizer: ModelTokenizer, text: str, special_ids: frozens
     before it is left out.
     """
     text = text[:_MAX_CHARACTERS]
-    encoded = tokenizer.backend.encode(text, add_special_tokens=False)
-    spans, ids = encoded.offsets, encoded.ids
+    ids, spans = tokenizer.encode_with_places(text)
     found: dict[str, Word] = {}
     place = 0
     for match in _WORD.finditer(text):

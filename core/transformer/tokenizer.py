@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from core.errors import BadInput
 
@@ -20,8 +20,16 @@ class ModelTokenizer:
 
         Raises BadInput for a text that its rules give up on.
         """
+        return list(self._encoded(text, special_tokens).ids)
+
+    def encode_with_places(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of `text` without special tokens, and from which character to which each stands; raises as `encode`."""
+        encoded = self._encoded(text, special_tokens=False)
+        return list(encoded.ids), list(encoded.offsets)
+
+    def _encoded(self, text: str, special_tokens: bool) -> Encoding:
         try:
-            return list(self.backend.encode(text, add_special_tokens=special_tokens).ids)
+            return self.backend.encode(text, add_special_tokens=special_tokens)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a rule that panics is no Exception

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
+from core.ablation.copying_prompts import multi_token_words
 from core.cli import main
 from core.errors import BadInput, HeadScopeError, ModelUnavailable
 from core.models.catalogue import DEFAULT_MODEL, catalogue, find_entry
@@ -211,6 +212,9 @@ def test_a_rule_that_panics_on_a_text_is_one_sentence(root: Path) -> None:
     tokenizer = ModelTokenizer(Tokenizer.from_str(json.dumps(rules)))
     with pytest.raises(BadInput, match="cannot read that text"):
         tokenizer.encode("ñ" * 60)
+    # Where it is asked which characters each token stands for, too: the words that are copied are of anybody's text.
+    with pytest.raises(BadInput, match="cannot read that text"):
+        multi_token_words(tokenizer, "ñ" * 60)
 
 
 def test_a_config_of_many_megabytes_is_no_config(root: Path) -> None:
