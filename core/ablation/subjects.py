@@ -61,6 +61,11 @@ def check_pruning_mode(mode: Mode) -> None:
         raise BadInput(f"Here a head is replaced by zero or by its mean, not {mode!r}.")
 
 
+def pruning_mode(mode: Mode) -> Mode:
+    """`mode` where single heads are pruned or cut with it, else the mean."""
+    return mode if mode in PRUNING_MODES else "mean"
+
+
 def ablation_key(subject: Subject, kind: str, mode: str, **parts: object) -> str:
     """The content key of something that needs an ablator: its version and the score table are in it."""
     return subject.key(kind, mode=mode, ablation_version=ABLATION_VERSION, table=table_digest(), **parts)

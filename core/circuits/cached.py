@@ -59,23 +59,17 @@ def circuit(
 
     def compute() -> Stored:
         import numpy as np
-        import torch
 
         from core.circuits.composition import all_compositions, baseline
-        from core.circuits.path_patching import PathPatch, path_patch
+        from core.circuits.path_patching import path_patch
 
         control = current_control()
         ablator = ablator_for(subject)
         with control.part(0, 2, "reading weights"):
             composition, withheld = all_compositions(ablator.model, induction)
         with control.part(1, 2):
-            # With no head to cut there is nothing to run: compositions alone can be read of models that cannot be patched.
-            nothing = torch.full((subject.card.n_layers, subject.card.n_heads), float("nan"))
-            patch = (
-                path_patch(ablator, subject.layout, previous, sorted({head.layer for head in induction}), mode)
-                if previous
-                else PathPatch(nothing, nothing.expand(0, -1, -1))
-            )
+            layers = sorted({head.layer for head in induction})
+            patch = path_patch(ablator, subject.layout, previous, layers, mode)
         return Stored(
             {
                 "composition": composition.numpy(),

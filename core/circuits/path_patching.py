@@ -46,17 +46,21 @@ class PathPatch:
 def path_patch(ablator: Ablator, layout: Layout, senders: Sequence[Head], layers: Sequence[int], mode: Mode) -> PathPatch:
     """Patch the keys of each of `layers` with each of `senders` that lies before it replaced (`zero` or `mean`).
 
+    Without senders nothing is run, on no model: everything is NaN then.
+
     Raises BadInput for an architecture whose blocks cannot be run on their own, or whose attention does not show its keys.
     """
     model, card = ablator.model, ablator.model.card
+    clean = torch.full((card.n_layers, card.n_heads), float("nan"))
+    patched = torch.full((len(senders), card.n_layers, card.n_heads), float("nan"))
+    if not senders:
+        return PathPatch(clean, patched)
     if not can_resume(model) or not can_fuse(model, ablator.tokens.shape[1]):
         raise BadInput(
             f"Path patching is not possible for {card.name}: its layers cannot be run one by one with their keys changed."
         )
     control = current_control()
     body = run_body(model, ablator.tokens, keep_inputs=True, module=model.bare)
-    clean = torch.full((card.n_layers, card.n_heads), float("nan"))
-    patched = torch.full((len(senders), card.n_layers, card.n_heads), float("nan"))
     receivers = {layer: _attention(model, body, layer, body.inputs[layer]) for layer in layers}
     for layer, own in receivers.items():
         clean[layer, : own.query.shape[1]] = _prefix_matching(own, layout)

@@ -57,9 +57,10 @@ def add_mode(parser: argparse.ArgumentParser, *, baselines: bool = True) -> None
         parser.add_argument("--baselines", type=int, default=DEFAULT_BASELINES, metavar="K", help=help_text)
 
 
-def add_text_choice(parser: argparse.ArgumentParser) -> None:
-    """Which text, in which windows, of those that a page offers."""
-    parser.add_argument("--corpus", default=DEFAULT_CORPUS, help=f"the built-in text: {DEFAULT_CORPUS}, {', '.join(BUILT_IN)}")
+def add_text_choice(parser: argparse.ArgumentParser, *, others: str = "") -> None:
+    """Which text, in which windows; `others`: which texts, in words, there are beside those that a page offers."""
+    built_in = f"the built-in text: {DEFAULT_CORPUS}, {', '.join(BUILT_IN)}"
+    parser.add_argument("--corpus", default=DEFAULT_CORPUS, help=built_in + (f"; or {others}" if others else ""))
     parser.add_argument("--column", default="text", help="the column of a table of texts that holds the text")
     parser.add_argument("--text", metavar="TEXT", help="the text itself, instead of a corpus")
     parser.add_argument("--windows", type=int, default=DEFAULT_WINDOWS, metavar="N", help="how many windows of it")

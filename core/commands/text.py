@@ -10,14 +10,13 @@ import numpy as np
 from core.ablation.baselines import ALL_UP_TO, DEFAULT_BASELINES
 from core.ablation.cached_text import ablate_on_text, text_baselines
 from core.ablation.text_words import against_sets_sentence, change_sentence, in_context_sentence
-from core.commands.options import add_request, read_tokens, subject_from
+from core.commands.options import add_request, add_text_choice, read_tokens, subject_from
 from core.errors import BadInput
 from core.heads import Head, parse_heads
 from core.settings.modes import MODES
-from core.settings.text_choice import DEFAULT_CORPUS, DEFAULT_WINDOW_LENGTH, DEFAULT_WINDOWS
 from core.sharing.text_facts import text_facts
 from core.text.cached import natural_scores, own_words, text_windows
-from core.text.corpus import BUILT_IN, corpus_named, pasted_corpus
+from core.text.corpus import corpus_named, pasted_corpus
 from core.text.windows import given_windows
 from core.text.words import loss_sentence, pairs_sentence, too_few_sentence, windows_words
 from core.verdicts.cached import judged_on_text
@@ -30,12 +29,7 @@ SHOWN = 12
 def configure(parser: argparse.ArgumentParser) -> None:
     """Which text, in which windows, and which heads to take away."""
     add_request(parser)
-    corpora = f"{DEFAULT_CORPUS}, {', '.join(BUILT_IN)}, a .txt, .jsonl or .parquet file, a folder of them, or hub:NAME"
-    parser.add_argument("--corpus", default=DEFAULT_CORPUS, help=corpora)
-    parser.add_argument("--text", metavar="TEXT", help="the text itself, instead of a corpus")
-    parser.add_argument("--column", default="text", help="the column of a table that holds the text")
-    parser.add_argument("--windows", type=int, default=DEFAULT_WINDOWS, metavar="N", help="how many windows")
-    parser.add_argument("--window-length", type=int, default=DEFAULT_WINDOW_LENGTH, metavar="T", help="tokens of text in each")
+    add_text_choice(parser, others="a .txt, .jsonl or .parquet file, a folder of them, or hub:NAME")
     parser.add_argument("--heads", type=parse_heads, metavar="L1H0,...", help="heads to take away on the text")
     parser.add_argument("--top", type=int, metavar="K", help="take away the K heads with the largest lift on the first half")
     parser.add_argument("--mode", choices=MODES, default="mean", help="what stands in for an ablated head's output")

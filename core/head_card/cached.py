@@ -17,7 +17,7 @@ from core.ablation.baselines import DEFAULT_BASELINES
 from core.ablation.cached import ablate, random_baselines
 from core.ablation.cached_map import known_causal_map
 from core.ablation.outcomes import Baselines
-from core.ablation.subjects import PRUNING_MODES
+from core.ablation.subjects import pruning_mode
 from core.attention.cached import head_pattern, row_patterns, score_heads, sensitivity
 from core.attention.head_scores import HeadScores
 from core.attention.rows import TokenRow, probe_row
@@ -29,7 +29,6 @@ from core.heads import Head, HeadSet, check_head, heads_above
 from core.runtime.cache import if_cached
 from core.runtime.jobs import current_control
 from core.settings.cost import PASSES_OF_A_CIRCUIT, PASSES_OF_BRIEF_SENSITIVITY, PASSES_OF_ONE_SET, expected_seconds
-from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import View
 from core.text.cached import chosen_windows_of, natural_scores
@@ -156,7 +155,7 @@ def _edges(subject: Subject, view: View) -> HeadEdges:
     previous, induction = circuit_heads(subject)
     if head not in (*previous, *induction):
         previous, induction = (*previous, head), (*induction, head)
-    found = circuit(subject, _circuit_mode(view), previous=previous, induction=induction)
+    found = circuit(subject, pruning_mode(view.experiment.mode), previous=previous, induction=induction)
     return HeadEdges(
         found.mode,
         into=tuple(edge for edge in found.edges if edge.induction == head),
@@ -167,10 +166,6 @@ def _edges(subject: Subject, view: View) -> HeadEdges:
 def _on_text(subject: Subject, view: View) -> HeadOnText:
     windows = chosen_windows_of(subject, view.text)
     return HeadOnText(windows_words(windows), natural_scores(subject, windows), judged_on_text(subject, windows))
-
-
-def _circuit_mode(view: View) -> Mode:
-    return view.experiment.mode if view.experiment.mode in PRUNING_MODES else "mean"
 
 
 def _head(view: View) -> Head:
@@ -220,7 +215,7 @@ PARTS: dict[PartName, Part] = {
         "Cutting the paths into the head and out of it",
         partial(expected_seconds, passes=PASSES_OF_A_CIRCUIT),
         _edges,
-        lambda subject, view: (view.head, _circuit_mode(view)),
+        lambda subject, view: (view.head, pruning_mode(view.experiment.mode)),
     ),
     "on_text": Part(
         "Reading windows of real text",

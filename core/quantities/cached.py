@@ -15,6 +15,7 @@ from jaxtyping import Float
 from core.ablation.cached_copying import concept_copying, copying_seconds, token_copying, words_of
 from core.ablation.cached_map import causal_map, estimated_map
 from core.ablation.outcomes import CausalMap, PatchedCopying
+from core.ablation.subjects import pruning_mode
 from core.attention.cached import first_scores, score_heads, sensitivity
 from core.attention.head_scores import HeadScores
 from core.attention.sensitivity import Sensitivity
@@ -243,13 +244,8 @@ def _writers(asked: Asked) -> HeadSet:
     return tuple(sorted(head for head in ranked(means) if head.layer < reader.layer))
 
 
-def _cut(asked: Asked) -> Mode:
-    """What stands in for a head whose path is cut: zero where that is asked for, else its mean."""
-    return "zero" if asked.mode == "zero" else "mean"
-
-
 def _circuit(asked: Asked, writers: HeadSet) -> Circuit:
-    return circuit(asked.subject, _cut(asked), previous=writers, induction=(reading_head(asked),))
+    return circuit(asked.subject, pruning_mode(asked.mode), previous=writers, induction=(reading_head(asked),))
 
 
 def _read_compositions(quantity: Quantity, found: Circuit, asked: Asked) -> Axis:

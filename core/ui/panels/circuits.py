@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.ablation.cached import prune_each
 from core.ablation.outcomes import Pruning
-from core.ablation.subjects import PRUNING_MODES
+from core.ablation.subjects import PRUNING_MODES, pruning_mode
 from core.attention.head_scores import HeadScores
 from core.circuits.cached import circuit
 from core.circuits.circuit import Circuit, heads_to_prune
@@ -46,7 +46,7 @@ _RECEIVER = "circuit_receiver"
 def mode_choice(page: Page) -> Mode:
     """Zero or mean, the only two that make sense here; another page's resample or pattern becomes the mean."""
     mode: Mode = page.view.experiment.mode
-    st.session_state[_MODE] = mode if mode in PRUNING_MODES else "mean"
+    st.session_state[_MODE] = pruning_mode(mode)
     st.radio(
         "What stands in for a head",
         list(PRUNING_MODES),
