@@ -133,6 +133,50 @@ def test_small_products_give_the_full_matrices_norms(name):
     assert found[:, 2].isnan().all()
 
 
+def own_matrices(pair, head):
+    """`W_Q`, `W_K`, `W_V` and `W_O` of a head from the library's own parameters; the norm before is in the first three."""
+    layer, index = head
+    if pair.name == "gpt2":
+        block = pair.bare.transformer.h[layer]
+        d_model, size = len(block.ln_1.weight), len(block.ln_1.weight) // N_HEADS
+        centred = torch.eye(d_model).double() - 1 / d_model
+        read = centred * block.ln_1.weight.double()
+        here = slice(index * size, (index + 1) * size)
+        parts = [read @ part[:, here] for part in block.attn.c_attn.weight.double().split(d_model, dim=1)]
+        return *parts, block.attn.c_proj.weight.double()[here]
+    block = pair.bare.model.layers[layer]
+    attention, gain = block.self_attn, block.input_layernorm.weight.double()
+    if pair.name == "gemma2":
+        gain = 1 + gain
+    size = attention.head_dim
+    groups = attention.k_proj.out_features // size
+    here = slice(index * size, (index + 1) * size)
+    shared = index * groups // N_HEADS
+    there = slice(shared * size, (shared + 1) * size)
+    query, key, value = (
+        gain[:, None] * projection.weight.double()[rows].T
+        for projection, rows in ((attention.q_proj, here), (attention.k_proj, there), (attention.v_proj, there))
+    )
+    return query, key, value, attention.o_proj.weight.double().T[here]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama_grouped", "llama_multi_query", "gemma2"])
+def test_compositions_are_of_the_librarys_own_parameters(name):
+    """Nothing of ours but the number itself: gains, centring and which keys a query head shares are read from the module."""
+    pair = make_pair(name)
+    receiver = Head(2, 3)
+    query, key, value, output = own_matrices(pair, receiver)
+    read = {"k": key @ query.T, "q": query @ key.T, "v": value @ output}
+    found, _ = compositions(pair.loaded, receiver)
+    norm = torch.linalg.matrix_norm
+    for sender in (Head(0, 0), Head(1, 2), Head(1, N_HEADS - 1)):
+        _, _, value, output = own_matrices(pair, sender)
+        written = value @ output
+        for kind, values in zip(KINDS, found, strict=True):
+            expected = norm(written @ read[kind]) / (norm(written) * norm(read[kind]))
+            assert float(values[sender]) == pytest.approx(float(expected), rel=1e-5), (sender, kind)
+
+
 def test_without_matrices_of_queries_and_keys_only_their_composition_is_withheld(tmp_path, monkeypatch, capsys, empty_store):
     """Gemma 3 norms them: its paths are cut and its values compose all the same, and every form says what is not there."""
     monkeypatch.setenv("HEADSCOPE_MODELS", str(tmp_path))
@@ -396,6 +440,9 @@ def test_an_architecture_whose_keys_cannot_be_changed_is_refused():
     ablator, probe = ablator_of(model)
     with pytest.raises(BadInput, match="Path patching is not possible for gptj"):
         path_patch(ablator, probe.layout, [Head(0, 1)], [1], "zero")
+    # With no head to cut there is nothing that it cannot do, and what needs no path, as compositions, can be had.
+    nothing = path_patch(ablator, probe.layout, [], [1], "zero")
+    assert nothing.clean.isnan().all() and len(nothing.patched) == 0
 
 
 def test_the_command_keeps_its_contract(capsys):
