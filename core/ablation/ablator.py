@@ -15,7 +15,7 @@ Weights are the model's own, never folded: folding `b_V` into `b_O` would leave 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -182,9 +182,7 @@ class Ablator:
         """What `read` reads off the end of each set's run; `clean` for an empty one."""
         if mode not in MODES:
             raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
-        for head in sorted({head for heads in sets for head in heads}):
-            if head[1] >= self.model.anatomy.heads_in(head[0]):
-                raise BadInput(f"There is no head L{head[0]}H{head[1]}: that layer of {self.model.card.name} has no such head.")
+        self.check_heads(head for heads in sets for head in heads)
         self._prepare(mode, max((layer for heads in sets for layer, _ in heads), default=0))
         result = np.broadcast_to(clean, (len(sets), *clean.shape)).copy()
         # Neighbours in this order share the most.
@@ -238,6 +236,12 @@ class Ablator:
             change = (torch.zeros_like(z) if stand_in is None else stand_in.to(z.dtype)) - z.detach()
             effects[layer, : z.shape[2]] = (gradient.float() * change.float()).sum(dim=(0, 1, 3)).cpu().numpy()
         return effects
+
+    def check_heads(self, heads: Iterable[tuple[int, int]]) -> None:
+        """Raises BadInput for the first that there is not: a layer without attention has none."""
+        for layer, head in sorted(set(heads)):
+            if head >= self.model.anatomy.heads_in(layer):
+                raise BadInput(f"There is no head L{layer}H{head}: that layer of {self.model.card.name} has no such head.")
 
     def stand_in(self, mode: Mode, layer: int) -> Float[Tensor, "sequences tokens n_heads d_head"] | None:
         """What `mode` puts in the place of `z` in `layer`, by sequence or the same for all; None for nothing."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool
 
-from core.attention.cached import score_heads
+from core.attention.cached import first_scores
 from core.attention.scores import table_digest
 from core.errors import BadInput
 from core.heads import Head, HeadLike, HeadSet, head_set
@@ -43,7 +43,7 @@ def heads_of(subject: Subject) -> HeadSet:
 
 def existing_heads(subject: Subject) -> Bool[np.ndarray, "n_layers n_heads"]:
     """Which heads there are: a layer without attention has none, and its scores are NaN."""
-    found: Bool[np.ndarray, "n_layers n_heads"] = ~np.isnan(score_heads(subject).mean("induction"))
+    found: Bool[np.ndarray, "n_layers n_heads"] = ~np.isnan(first_scores(subject).mean("induction"))
     return found
 
 

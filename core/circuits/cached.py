@@ -65,6 +65,7 @@ def circuit(
 
         control = current_control()
         ablator = ablator_for(subject)
+        ablator.check_heads((*previous, *induction))
         with control.part(0, 2, "reading weights"):
             composition, withheld = all_compositions(ablator.model, induction)
         with control.part(1, 2):

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from core.ablation.cached_copying import concept_copying, copying_seconds, token_copying, words_of
 from core.ablation.cached_map import causal_map, estimated_map
 from core.ablation.outcomes import CausalMap, PatchedCopying
-from core.ablation.subjects import pruning_mode
+from core.ablation.subjects import heads_of, pruning_mode
 from core.attention.cached import first_scores, score_heads, sensitivity
 from core.attention.head_scores import HeadScores
 from core.attention.sensitivity import Sensitivity
@@ -225,11 +225,10 @@ def _read_imported(quantity: Quantity, found: Imported, asked: Asked) -> Axis:
 
 def reading_head(asked: Asked) -> Head:
     """The head whose reading is meant; raises Withheld where no head is in an earlier layer."""
-    means = first_scores(asked.subject).mean("induction")
-    first = int(np.flatnonzero(~np.isnan(means).all(axis=1))[0])
+    first = heads_of(asked.subject)[0].layer
     reader = asked.reader
     if reader is None:
-        later = [head for head in ranked(means) if head.layer > first]
+        later = [head for head in ranked(first_scores(asked.subject).mean("induction")) if head.layer > first]
         if not later:
             raise Withheld(f"{asked.subject.card.name} has one layer of heads: none reads what another wrote.")
         return later[0]
@@ -240,8 +239,8 @@ def reading_head(asked: Asked) -> Head:
 
 def _writers(asked: Asked) -> HeadSet:
     """Every head of an earlier layer than the one that reads."""
-    means, reader = first_scores(asked.subject).mean("induction"), reading_head(asked)
-    return tuple(sorted(head for head in ranked(means) if head.layer < reader.layer))
+    reader = reading_head(asked)
+    return tuple(head for head in heads_of(asked.subject) if head.layer < reader.layer)
 
 
 def _circuit(asked: Asked, writers: HeadSet) -> Circuit:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, Lfm2Config
 
+from core.ablation.cached import prune
 from core.ablation.cached_copying import token_copying
 from core.ablation.cached_map import causal_map, estimated_map
 from core.attention.cached import score_heads, sensitivity
@@ -168,3 +171,21 @@ def test_a_name_that_there_is_not_and_numbers_that_are_withheld() -> None:
         obtained("specificity", short)
     with pytest.raises(Withheld, match="at least 2 sequences"):
         obtained("effect_low", Asked(bind(Request("two-layer", length=20, sequences=1))))
+
+
+def test_a_layer_without_attention_has_no_head_to_be_cut_or_to_read(empty_store: Path) -> None:
+    torch.manual_seed(0)
+    kinds = ["full_attention", "conv", "full_attention"]
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 96}
+    config = Lfm2Config(num_hidden_layers=3, layer_types=kinds, max_position_embeddings=64, **sizes)
+    subject = bind(Request(AutoModelForCausalLM.from_config(config).eval(), length=10, sequences=2))
+    lost = obtained("path_patch_drop", Asked(subject, reader=Head(2, 1))).values
+    assert np.isfinite(lost[0]).all() and np.isnan(lost[1:]).all()
+    for ask in (
+        lambda: obtained("path_patch_drop", Asked(subject, reader=Head(1, 0))),
+        lambda: obtained("k_composition", Asked(subject, reader=Head(1, 0))),
+        lambda: circuit(subject, previous=(Head(1, 0),), induction=(Head(2, 1),)),
+        lambda: prune(subject, Head(1, 0)),
+    ):
+        with pytest.raises(BadInput, match="There is no head L1H0"):
+            ask()
