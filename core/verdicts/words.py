@@ -117,10 +117,10 @@ def _route(verdict: Verdict, judged: Judgement) -> str:
 def _impostor(verdict: Verdict, judged: Judgement) -> str:
     fresh = verdict.induction.value - verdict.contrast.value
     chance = verdict.chance["induction"]
-    where = ": it looks at a position, not at a copy" if fresh - chance > verdict.contrast.value else ""
     return (
-        f"Scores {_number(verdict.induction)} (chance {unsigned(chance)}), but {unsigned(fresh)} on fresh tokens too{where}; "
-        f"its contrast {_number(verdict.contrast)} is not surely above {min(judged.floor, IMPOSTOR_FLOOR):.2f}"
+        f"Scores {_number(verdict.induction)} (chance {unsigned(chance)}), but {unsigned(fresh)} on fresh tokens too: it looks at "
+        f"a position, not at a copy; its contrast {_number(verdict.contrast)} is not surely above "
+        f"{min(judged.floor, IMPOSTOR_FLOOR):.2f}"
     )
 
 
@@ -135,7 +135,8 @@ def _looks_elsewhere(verdict: Verdict, judged: Judgement) -> str:
 
 
 def _nothing(verdict: Verdict, judged: Judgement) -> str:
-    if verdict.contrast.low > min(judged.floor, IMPOSTOR_FLOOR):
+    above_chance = verdict.induction.value - verdict.chance["induction"]
+    if above_chance > IMPOSTOR_FLOOR or verdict.contrast.low > min(judged.floor, IMPOSTOR_FLOOR):
         return why_not_called(verdict, judged)
     return f"Does none of these: contrast {_number(verdict.contrast)}"
 
