@@ -118,8 +118,8 @@ def _impostor(verdict: Verdict, judged: Judgement) -> str:
     fresh = verdict.induction.value - verdict.contrast.value
     chance = verdict.chance["induction"]
     return (
-        f"Scores {_number(verdict.induction)} (chance {unsigned(chance)}), but {unsigned(fresh)} on fresh tokens too: it looks at "
-        f"a position, not at a copy; its contrast {_number(verdict.contrast)} is not surely above "
+        f"Scores {_number(verdict.induction)} (chance {unsigned(chance)}), but {unsigned(fresh)} on fresh tokens too: it looks "
+        f"at a position, not at a copy; its contrast {_number(verdict.contrast)} is not surely above "
         f"{min(judged.floor, IMPOSTOR_FLOOR):.2f}"
     )
 

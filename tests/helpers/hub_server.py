@@ -1,7 +1,8 @@
 """A small local server that speaks the model hub's protocol, serving repositories from a folder.
 
-Like the hub, it describes a repository under `/api/models`, answers HEAD and GET of `/{repo}/resolve/{commit}/{file}`
-with ETag and commit headers, and sends large files from another host name by a redirect. It can be told to refuse a
+Like the hub, it describes a repository under `/api/models`, or a data set's under `/api/datasets`, answers HEAD and GET of
+`/{repo}/resolve/{commit}/{file}` with ETag and commit headers, and sends large files from another host name by a redirect. A
+data set's repository is `datasets/owner/name`, as in its addresses. It can be told to refuse a
 repository, to cut a file off, or to send damaged bytes.
 """
 
@@ -10,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlparse
+from urllib.parse import parse_qs, unquote, urlparse
 
 LARGE = (".safetensors", ".bin", ".pth")
+_DATASETS = "datasets"
 
 
 class HubServer:
@@ -62,6 +65,11 @@ class HubServer:
         root = self.folder / repo_id
         return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
 
+    def children(self, repo_id: str, under: str) -> list[str]:
+        """What lies directly in a folder of a repository."""
+        root = self.folder / repo_id
+        return sorted(path.relative_to(root).as_posix() for path in (root / under).glob("*"))
+
     def fetched(self, filename: str) -> list[dict[str, str]]:
         """The headers of every GET that asked for a file's bytes."""
         return [headers for method, path, headers in self.requests if method == "GET" and path.endswith("/" + filename)]
@@ -96,6 +104,14 @@ class HubServer:
                     self.send({}, b"hub")
                 elif parts[:2] == ["api", "models"]:
                     self.describe("/".join(parts[2:4]), tree="tree" in parts[4:])
+                elif parts[:2] == ["api", _DATASETS]:
+                    repo_id, asked = "/".join(parts[1:4]), parts[4:]
+                    if asked[:1] == ["paths-info"]:
+                        self.tell_paths(repo_id)
+                    else:
+                        self.describe(repo_id, tree="tree" in asked, under="/".join(asked[2:]))
+                elif parts[0] == _DATASETS and parts[3:4] == ["resolve"]:
+                    self.resolve("/".join(parts[:3]), "/".join(parts[5:]))
                 elif parts[0] == "large":
                     self.send_file(hub.folder / "/".join(parts[1:]), {})
                 elif len(parts) >= 5 and parts[2] == "resolve":
@@ -103,7 +119,26 @@ class HubServer:
                 else:
                     self.refuse(404, "EntryNotFound")
 
-            def describe(self, repo_id: str, tree: bool) -> None:
+            def do_POST(self) -> None:
+                self.answer()
+
+            def tell_paths(self, repo_id: str) -> None:
+                """What of the asked paths is there: a file with its size, a folder, or nothing."""
+                sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                body = json.loads(sent) if sent.startswith("{") else parse_qs(sent)
+                self.send({"Content-Type": "application/json"}, json.dumps(self.entries(repo_id, body["paths"])).encode())
+
+            def entries(self, repo_id: str, names: Iterable[str]) -> list[dict[str, object]]:
+                places = ((name, hub.folder / repo_id / name) for name in names)
+                return [
+                    {"type": "directory", "path": name, "oid": "", "tree_id": ""}
+                    if place.is_dir()
+                    else {"type": "file", "path": name, "size": place.stat().st_size, "oid": etag_of(place)}
+                    for name, place in places
+                    if place.exists()
+                ]
+
+            def describe(self, repo_id: str, tree: bool, under: str = "") -> None:
                 if repo_id in hub.failing:
                     return self.refuse(500, "")
                 if not (hub.folder / repo_id).is_dir():
@@ -112,7 +147,8 @@ class HubServer:
                     {"rfilename": name, "size": (hub.folder / repo_id / name).stat().st_size} for name in hub.files(repo_id)
                 ]
                 if tree:
-                    body: object = [{"type": "file", "path": s["rfilename"], "size": s["size"], "oid": ""} for s in siblings]
+                    names = hub.files(repo_id) if "recursive=True" in self.path else hub.children(repo_id, under)
+                    body: object = self.entries(repo_id, names)
                 else:
                     body = {"id": repo_id, "modelId": repo_id, "sha": hub.commit(repo_id), "private": False, "tags": []}
                     body |= {"downloads": 0, "likes": 0, "gated": repo_id in hub.gated, "siblings": siblings}
@@ -122,6 +158,8 @@ class HubServer:
                 if repo_id in hub.gated:
                     return self.refuse(401, "GatedRepo")
                 path = hub.folder / repo_id / name
+                if not (hub.folder / repo_id).is_dir():
+                    return self.refuse(404, "RepoNotFound")
                 if not path.is_file():
                     return self.refuse(404, "EntryNotFound")
                 headers = {"X-Repo-Commit": hub.commit(repo_id), "ETag": f'"{etag_of(path)}"'}
