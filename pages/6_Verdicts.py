@@ -33,7 +33,7 @@ def verdicts(page: Page) -> None:
     st.title(f"Verdicts on {verbatim(page.name)}")
     scores = scores_of(page.subject)
     behaviour_banner(page.subject)
-    answer = st.container()
+    answer = st.container(key="floor-lags-answer")
     left, right = (st.container(), st.container()) if page.look.large else st.columns([2, 1], gap="large")
     with right:
         floor_slider()
@@ -52,13 +52,13 @@ def verdicts(page: Page) -> None:
     place = st.container()
     st.header("Matters, does not match", anchor=False)
     found = shown(page, judged, unexplained(page, judged))
-    with left:
+    with left, st.container(key="floor-lags-labels"):
         st.header("Every head's label", anchor=False)
         map_panel(page, found)
     with right:
         st.header("The contrasts that decide", anchor=False)
         interval_panel(page, found)
-    with place:
+    with place, st.container(key="floor-lags-sentences"):
         sentences(found)
         on_text(page, judged)
     nominee_panel(found)

@@ -11,9 +11,11 @@ from jaxtyping import Float
 
 from core.figures.base.head_map import frame_shapes, row_height
 from core.figures.base.head_traces import click_markers
+from core.figures.base.overlay import THRESHOLD, Overlay, threshold_line, words
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import Head, every_head
+from core.settings.view import FLOOR_SLIDER
 from core.verdicts.judge import Verdict
 from core.verdicts.labels import MATCHING, Label
 
@@ -110,8 +112,8 @@ def describe_label_map(verdicts: Sequence[Verdict]) -> str:
     return f"Map of the labels of {len(verdicts)} heads. {'; '.join(parts) or 'No head has a label'}; without label: {none}."
 
 
-def contrast_intervals(verdicts: Sequence[Verdict], floor: float, look: Look) -> go.Figure:
-    """One row a head: the mean contrast and its 95 % interval, beside the effect floor; the last trace takes clicks."""
+def contrast_intervals(verdicts: Sequence[Verdict], look: Look) -> go.Figure:
+    """One row a head: the mean contrast and its 95 % interval; the last trace takes clicks."""
     places = list(range(len(verdicts)))[::-1]
     figure = go.Figure()
     for label in dict.fromkeys(verdict.label for verdict in verdicts):
@@ -138,16 +140,6 @@ def contrast_intervals(verdicts: Sequence[Verdict], floor: float, look: Look) ->
                 hoverinfo="skip",
             )
         )
-    figure.add_vline(x=floor, line={"color": look.second, "dash": "dash", "width": look.px(2)})
-    figure.add_annotation(
-        x=floor,
-        y=1,
-        yref="paper",
-        yanchor="bottom",
-        text=f"effect floor {floor:.2f}",
-        showarrow=False,
-        font={"color": look.second},
-    )
     heads = [verdict.head for verdict in verdicts]
     contrasts = [verdict.contrast.value for verdict in verdicts]
     figure.add_trace(click_markers(contrasts, places, heads, [_hover(v) for v in verdicts], look.px(_ROW * 0.8)))
@@ -161,6 +153,15 @@ def contrast_intervals(verdicts: Sequence[Verdict], floor: float, look: Look) ->
         showgrid=False,
     )
     return figure
+
+
+def floor_overlay(floor: float, look: Look) -> Overlay:
+    """The effect floor over `contrast_intervals`, which follows its own slider."""
+    shift = (0, -look.px(8))
+    name = words(
+        "effect floor {threshold}", THRESHOLD, "top", colour=look.second, size=look.font_size, shift=shift, anchor="middle"
+    )
+    return Overlay(f"The effect floor is at {floor:.2f}.", floor, (threshold_line("x", look, look.second), name), FLOOR_SLIDER)
 
 
 def describe_intervals(verdicts: Sequence[Verdict], floor: float) -> str:

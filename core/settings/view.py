@@ -17,6 +17,9 @@ from core.settings.tour_progress import TourProgress
 from core.transformer.card import ModelIdentity
 
 DEFAULT_THRESHOLD = 0.5
+# The names of the sliders that something in a picture follows.
+THRESHOLD_SLIDER = "Threshold"
+FLOOR_SLIDER = "Effect floor"
 _MAX_NAMED = 4
 RowKind = Literal["repeated", "control", "text"]
 ROW_KINDS: tuple[RowKind, ...] = ("repeated", "control", "text")

@@ -128,7 +128,7 @@ def test_marks_follow_the_threshold_while_it_is_dragged(server: str, new_page: N
     page.mouse.down()
     page.mouse.move(x - 30, y, steps=3)
     page.mouse.move(8, y, steps=5)
-    page.wait_for_function("() => window.headscopeThreshold < 0.05")
+    page.wait_for_function("() => window.headscopeSliders.Threshold < 0.05")
     dragged = seen_of(page)
     assert dragged["rings"] == dragged["dots"] > before["rings"]
     assert dragged["said"] == before["said"] and dragged["pale"], "the server knows of nothing yet"
@@ -139,6 +139,31 @@ def test_marks_follow_the_threshold_while_it_is_dragged(server: str, new_page: N
     after = seen_of(page)
     assert (after["rings"], after["dots"], after["words"]) == (dragged["rings"], dragged["dots"], dragged["words"])
     assert after["said"].startswith(f"{int(after['rings'])} heads are above") and not after["pale"]
+
+
+def test_the_effect_floor_follows_its_own_slider_and_what_it_decides_turns_pale(server: str, new_page: NewPage) -> None:
+    page = opened(new_page(width=1400, height=1400), f"{server}/Verdicts?{SMALL}")
+    finished(page)
+    words = page.locator(".st-key-panel-intervals .headscope-overlay text")
+    expect(words).to_have_text("effect floor 0.20")
+    answer = page.locator(".st-key-floor-lags-answer")
+    expect(answer).to_have_css("opacity", "1")
+    # The sidebar's threshold decides nothing here.
+    page.evaluate("() => { document.documentElement.dataset.headscopeLags = 'Threshold'; }")
+    expect(answer).to_have_css("opacity", "1")
+    thumb = page.locator(".stMain").get_by_test_id("stSliderThumbValue").first.locator("xpath=..").bounding_box()
+    assert thumb is not None
+    x, y = thumb["x"] + thumb["width"] / 2, thumb["y"] + thumb["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 80, y, steps=4)
+    expect(words).not_to_have_text("effect floor 0.20")
+    dragged = words.text_content()
+    assert float(answer.evaluate("element => getComputedStyle(element).opacity")) < 1 and "effect_floor=" not in page.url
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("effect_floor="))
+    expect(answer).to_have_css("opacity", "1")
+    assert words.text_content() == dragged
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from core.figures.base.head_traces import CROSS_STROKES, RING_STROKES
 from core.figures.base.style import Look
 from core.heads import Head, every_head
+from core.settings.view import THRESHOLD_SLIDER
 
 Part = dict[str, Any]
 # An edge of the plot instead of a place.
@@ -34,11 +35,15 @@ Anchor = Literal["start", "middle", "end"]
 
 @dataclass(frozen=True)
 class Overlay:
-    """The overlay of one figure: its marks, the present threshold, and in words what is seen at that one."""
+    """The overlay of one figure: its marks, the present threshold, and in words what is seen at that one.
+
+    slider: the name of the slider that moves them; the effect floor is a threshold, too.
+    """
 
     said: str
     threshold: float
     marks: tuple[Part, ...]
+    slider: str = THRESHOLD_SLIDER
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -73,9 +78,9 @@ def _box(left: float, right: float, scores: Sequence[float], threshold: float) -
     return (left, right, rest if rest else "bottom", rest + count) if count else None
 
 
-def threshold_line(across: Literal["x", "y"], look: Look) -> Part:
-    """A dashed line through the whole figure where the axis `across` has the threshold."""
-    return {"kind": "line", "at": THRESHOLD, "across": across, "colour": look.accent, "width": look.px(2)}
+def threshold_line(across: Literal["x", "y"], look: Look, colour: str | None = None) -> Part:
+    """A dashed line through the whole figure where the axis `across` has the threshold, in the accent's colour or another."""
+    return {"kind": "line", "at": THRESHOLD, "across": across, "colour": colour or look.accent, "width": look.px(2)}
 
 
 def name_of_line(look: Look) -> Part:

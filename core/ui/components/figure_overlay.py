@@ -23,4 +23,5 @@ def figure_overlay(panel: str, overlay: Overlay) -> None:
     """Draw `overlay` over the figure in the container whose key is `panel`; call it inside that container."""
     # A tuple: in a list Streamlit looks for a data frame, and imports pandas for that before the first picture is there.
     _layer(data={"panel": panel, "marks": overlay.marks}, key=f"{panel}-overlay-layer", height=1)
-    _state(data={"panel": panel, "said": overlay.said, "threshold": overlay.threshold}, key=f"{panel}-overlay", height=1)
+    state = {"panel": panel, "said": overlay.said, "threshold": overlay.threshold, "slider": overlay.slider}
+    _state(data=state, key=f"{panel}-overlay", height=1)

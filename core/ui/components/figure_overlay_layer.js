@@ -13,7 +13,7 @@ export default function ({ data }) {
   // The figure may come later than its overlay, and plotly may empty it to draw it anew.
   const observer = new MutationObserver(update);
   observer.observe(panel, { childList: true, subtree: true });
-  const events = ["headscope-figure-overlay", "headscope-threshold"];
+  const events = ["headscope-figure-overlay", "headscope-sliders"];
   for (const event of events) window.addEventListener(event, update);
   update();
   return () => {
@@ -27,7 +27,7 @@ function keepDrawn(panel, name) {
   const plot = panel.querySelector(".js-plotly-plot");
   if (!given || !plot || !plot._fullLayout || !plot._fullLayout.xaxis || !plot.on) return;
   // What the slider shows now, also while it is dragged; without a slider, what the page was drawn for.
-  const threshold = window.headscopeThreshold ?? given.threshold;
+  const threshold = window.headscopeSliders?.[given.slider] ?? given.threshold;
   const drawn = plot.headscopeOverlay;
   if (!drawn || drawn.marks !== marks || drawn.threshold !== threshold) {
     // For whoever measures how long a first screen takes: the figure is there, and its overlay come with the next lines.

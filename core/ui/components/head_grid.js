@@ -4,7 +4,7 @@
 
 // In CSS pixels; names and what makes room for them grow with the page's text.
 const LEFT = 38, TOP = 20, TEXT = 12, GAP = 4, LARGEST = 140, SMALLEST = 26;
-const STATE_EVENTS = ["headscope-grid-state", "headscope-threshold"];
+const STATE_EVENTS = ["headscope-grid-state", "headscope-sliders"];
 const grids = new WeakMap();
 
 export default function ({ data, parentElement, setTriggerValue }) {
@@ -68,7 +68,7 @@ class Grid {
     if (!this.heads) return;
     this.given = { ...window.headscopeGridState };
     // Rings follow the slider while it is dragged.
-    const threshold = window.headscopeThreshold ?? this.given.threshold;
+    const threshold = window.headscopeSliders?.Threshold ?? this.given.threshold;
     this.given.ringed = (this.given.values || []).flatMap((value, i) =>
       value !== null && value > threshold ? [[Math.floor(i / this.heads), i % this.heads]] : []);
     this.drawOver();

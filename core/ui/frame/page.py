@@ -11,6 +11,7 @@ import streamlit as st
 
 from core.errors import ModelUnavailable
 from core.runtime.app_root import app_root
+from core.settings.view import FLOOR_SLIDER, THRESHOLD_SLIDER, View
 from core.ui.frame.bring_in import offer_to_bring_in
 from core.ui.frame.conformance import check_model
 from core.ui.frame.lesson import begin_anew_if_asked, take_part
@@ -28,6 +29,10 @@ __all__ = ["Page", "run_page"]
 _ICON = app_root() / "static" / "icon.svg"
 
 
+def _sliders(view: View) -> dict[str, float]:
+    return {THRESHOLD_SLIDER: view.threshold, FLOOR_SLIDER: view.experiment.effect_floor}
+
+
 def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[], None] | None = None) -> None:
     """Draw a page: the sidebar, what was corrected in its address, then `body`.
 
@@ -41,13 +46,13 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
                 begin_anew_if_asked()
                 page = draw_sidebar()
             except ModelUnavailable as error:
-                look_after_screen(None, current_look().dark)
+                look_after_screen({}, current_look().dark)
                 _show_corrections()
                 offer_to_bring_in(st.session_state["model"], error)
                 if without_model is not None:
                     without_model()
                 return
-            look_after_screen(None if page is None else page.view.threshold, current_look().dark)
+            look_after_screen({} if page is None else _sliders(page.view), current_look().dark)
             _show_corrections()
             if page is None:
                 read_model(st.session_state["model"])

@@ -5,12 +5,12 @@ export default function ({ data, parentElement, setStateValue }) {
   screen.status = parentElement.querySelector("[role=status]");
   screen.tellNarrow = (narrow) => setStateValue("narrow", narrow);
   screen.tellTheme = (words) => setStateValue("theme", words);
-  screen.threshold.shown = data.threshold;
+  screen.sliders.shown = data.sliders;
   if (screen.narrow.matches !== data.narrow) screen.tellNarrow(screen.narrow.matches);
   screen.drawnDark = data.dark;
   screen.followTheme();
   screen.lookAgain();
-  screen.threshold.follow();
+  screen.sliders.follow();
 }
 
 // How often the server is told of a theme that it does not draw in: it hears of the theme itself a little later.
@@ -20,7 +20,7 @@ class Screen {
   constructor() {
     this.narrow = window.matchMedia("(max-width: 640px)");
     this.narrow.addEventListener("change", () => this.tellNarrow(this.narrow.matches));
-    this.threshold = new Threshold();
+    this.sliders = new Sliders();
     this.restless = new Set();
     this.changed = new Set();
     this.sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => this.look(target)));
@@ -29,7 +29,7 @@ class Screen {
     this.told = 0;
     const app = document.querySelector(".stApp");
     new MutationObserver(() => this.followTheme()).observe(app, { attributes: true, attributeFilter: ["class", "style"] });
-    new MutationObserver(() => this.threshold.follow()).observe(document.body, {
+    new MutationObserver(() => this.sliders.follow()).observe(document.body, {
       subtree: true, attributes: true, attributeFilter: ["aria-valuetext"],
     });
   }

@@ -1,5 +1,5 @@
 """What only the browser knows and does: how wide the window is, words in figures that would cover each other, heads of a
-picture by keyboard, and the threshold while it is dragged.
+picture by keyboard, and sliders while they are dragged.
 
 One component for a page, which looks after every figure on it, so that figures need not know of each other or of the screen.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 _FOLDER = Path(__file__).parent
-_PARTS = ("screen_fit.js", "screen_keys.js", "screen_threshold.js", "screen.js")
+_PARTS = ("screen_fit.js", "screen_keys.js", "screen_sliders.js", "screen.js")
 _KEY = "screen"
 _screen = st.components.v2.component(
     "headscope_screen",
@@ -24,11 +24,14 @@ _screen = st.components.v2.component(
 _NOWHERE = "<style>.st-key-screen { position: absolute; width: 1px; }</style>"
 
 
-def look_after_screen(threshold: float | None, dark: bool) -> None:
-    """Have the browser look after what is on the page, whose numbers are for `threshold`, drawn for a `dark` theme or not."""
+def look_after_screen(sliders: dict[str, float], dark: bool) -> None:
+    """Have the browser look after what is on the page, drawn for a `dark` theme or not.
+
+    sliders: for which place of each its numbers are, by the slider's name; a page need not have all of them.
+    """
     st.html(_NOWHERE)
     _screen(
-        data={"threshold": threshold, "narrow": is_narrow(), "dark": dark},
+        data={"sliders": sliders, "narrow": is_narrow(), "dark": dark},
         default={"narrow": False, "theme": ""},
         key=_KEY,
         on_narrow_change=_drawn_again,

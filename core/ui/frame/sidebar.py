@@ -16,7 +16,7 @@ from core.probes.probe import MAX_LENGTH, MAX_SEQUENCES
 from core.probes.vocabulary import BOS_POLICIES
 from core.runtime.cache import if_cached
 from core.settings.subject import Subject, bind
-from core.settings.view import View
+from core.settings.view import THRESHOLD_SLIDER, View
 from core.sharing.address import MAX_SEED
 from core.transformer.card import ModelIdentity
 from core.ui.frame.conformance import conformance_badge
@@ -91,7 +91,7 @@ def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:
         help=f"{ALL_SCORES[view.score].title}: {ALL_SCORES[view.score].meaning}.",
     )
     st.slider(
-        "Threshold",
+        THRESHOLD_SLIDER,
         0.0,
         1.0,
         step=0.01,

@@ -19,6 +19,7 @@ from core.figures.verdicts import (
     describe_intervals,
     describe_label_map,
     describe_placebo,
+    floor_overlay,
     label_map,
     placebo_bars,
 )
@@ -26,6 +27,7 @@ from core.heads import Head
 from core.runtime.cache import if_cached
 from core.settings.experiment import MAX_EFFECT_FLOOR
 from core.settings.provenance import measured_on
+from core.settings.view import FLOOR_SLIDER
 from core.sharing.commands import call_command, score_command
 from core.sharing.facts import call_facts, score_facts
 from core.text.cached import chosen_windows_of
@@ -135,7 +137,7 @@ def absent_at_every_length(judged: Judgement) -> None:
 def floor_slider() -> None:
     """The effect floor; moving it computes nothing."""
     st.slider(
-        "Effect floor",
+        FLOOR_SLIDER,
         0.0,
         MAX_EFFECT_FLOOR,
         step=0.01,
@@ -195,8 +197,9 @@ def interval_panel(page: Page, found: Shown) -> None:
     listed = [*called[:_MOST_INTERVALS], *others[: max(3, _MOST_INTERVALS - len(called))]]
     floor = found.judged.floor
     figure_panel(
-        drawn(contrast_intervals, listed, floor, page.look),
+        drawn(contrast_intervals, listed, page.look),
         key="intervals",
+        overlay=drawn(floor_overlay, floor, page.look),
         alt=describe_intervals(listed, floor),
         rows=found.rows,
         source=found.source,
