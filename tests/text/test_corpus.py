@@ -18,7 +18,6 @@ from core.text.corpus import (
     built_in_corpus,
     corpus_at,
     corpus_named,
-    hub_corpus,
     offered_corpus,
     offered_texts,
     pasted_corpus,
@@ -162,10 +161,3 @@ def test_given_windows_are_used_as_they_are() -> None:
     assert given_windows(WORDS, rows.tolist()).b == 1
     with pytest.raises(BadInput, match="too short"):
         given_windows(WORDS, [[1, 2]])
-
-
-def test_a_data_set_out_of_reach_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(BadInput, match=r"data set|needs the library") as error:
-        hub_corpus("nobody/nothing-here")
-    assert "\n" not in str(error.value)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -48,16 +49,20 @@ def hub(tmp_path: Path) -> HubServer:
     return server
 
 
+def read(asked: list[str], hub: HubServer, home: Path, *, offline: bool = False) -> list[Any]:
+    """Of each: the corpus's name, how many documents, the first and the last; or the sentence that says why there is none."""
+    environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": str(int(offline))}
+    command = [sys.executable, "-c", _READ, *asked]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return [found[one] for one in asked]
+
+
 def test_a_data_set_is_streamed_bounded_and_never_runs_code(hub: HubServer, tmp_path: Path) -> None:
     asked = ["notes text", "notes title", "notes missing", "table text", "code text", "nothing text"]
     asked = [f"hub:somebody/{name}" for name in asked]
     with hub:
-        environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-        done = subprocess.run(
-            [sys.executable, "-c", _READ, *asked], env=environment, capture_output=True, text=True, timeout=300, check=True
-        )
-    found = dict(zip(asked, json.loads(done.stdout).values(), strict=True))
-    [notes, titles, missing, table, code, nothing] = found.values()
+        notes, titles, missing, table, code, nothing = read(asked, hub, tmp_path)
     last = HUB_ROWS - 1
     assert notes == [f"somebody/notes (train, first {HUB_ROWS} rows)", HUB_ROWS, "note 0", f"note {last}"]
     assert titles[2:] == ["title 0", f"title {last}"]
@@ -69,3 +74,9 @@ def test_a_data_set_is_streamed_bounded_and_never_runs_code(hub: HubServer, tmp_
         assert "\n" not in said and hub.url not in said
     # The library reads a file twice each time a data set is opened, and no more.
     assert len(hub.fetched("train.jsonl")) <= 6
+
+
+def test_a_data_set_out_of_reach_is_one_sentence(hub: HubServer, tmp_path: Path) -> None:
+    [said] = read(["hub:somebody/notes text"], hub, tmp_path, offline=True)
+    assert said.startswith("The data set somebody/notes cannot be read here: ") and "\n" not in said
+    assert not hub.requests
