@@ -4,7 +4,7 @@ import platform
 
 import torch
 
-from benchmarks import causal_map, cold_start, growth, memory, room, score_pass, text, threshold_tick, verdicts, weights
+from benchmarks import causal_map, cold_start, growth, memory, pages, room, score_pass, text, threshold_tick, verdicts, weights
 from benchmarks.rows import markdown
 
 if __name__ == "__main__":
@@ -18,6 +18,7 @@ if __name__ == "__main__":
         *text.main([]),
         *causal_map.main([]),
         *verdicts.main(),
+        *pages.main(),
         *growth.main([]),
         *room.main([]),
     ]
