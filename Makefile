@@ -10,6 +10,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 COMPILE := --quiet --universal --python-version 3.11 --no-annotate --no-header
+COMMA := ,
+# Puts a first line on a file that says what it is.
+headed = { echo '\# Made by `make constraints`: $(2)'; cat $(1); } > $(1).new && mv $(1).new $(1)
 TORCH := torch triton $(shell sed -n 's/^\(\(nvidia\|cuda\)[a-z0-9-]*\)==.*/\1/p' constraints.txt)
 
 .PHONY: run workshop install install-dev browser nginx models test screenshots lint bundled-results model-list zoo bench constraints audit clean
@@ -44,8 +47,10 @@ install-dev: .venv/installed-dev
 constraints: install-dev
 	$(PIP) install uv==0.13.9
 	$(BIN)/uv pip compile requirements-dev.txt $(COMPILE) -o constraints.txt
+	$(call headed,constraints.txt,every version that is installed$(COMMA) what lies below the requirements too.)
 	$(BIN)/uv pip compile requirements.txt $(COMPILE) -c constraints.txt --generate-hashes $(addprefix --no-emit-package ,$(TORCH)) \
 		-o requirements.lock
+	$(call headed,requirements.lock,what the image installs$(COMMA) by digest; torch$(COMMA) whose build differs by machine$(COMMA) is apart.)
 
 # Known weaknesses of what is installed, where the index answers.
 audit: install
