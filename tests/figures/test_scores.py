@@ -304,6 +304,17 @@ def test_the_arcs_point_from_the_second_copy_to_the_token_after_the_first(look: 
     assert all("<" not in note.text for note in figure.layout.annotations), "tokens are text, not markup"
 
 
+@pytest.mark.parametrize("narrow", [False, True])
+def test_on_a_telephone_every_token_of_the_arcs_stands_upright_in_a_box_that_holds_it(narrow: bool) -> None:
+    figure = induction_arcs(made_example(["<s>", "yesterday", "crayon", "yesterday", "crayon"]), Look(narrow=narrow))
+    words = [note for note in figure.layout.annotations if note.text in ("yesterday", "crayon")]
+    assert len(words) == 4 and all(note.textangle == (-90 if narrow else 0) for note in words)
+    box = next(shape for shape in figure.layout.shapes if shape.type == "rect")
+    low, high = figure.layout.yaxis.range
+    height = (box.y1 - box.y0) / (high - low) * (figure.layout.height - 16)
+    assert height > (9 * 0.55 * 13 if narrow else 13 * 1.2)
+
+
 def test_the_arcs_are_explained_in_words() -> None:
     example = made_example(["<s>", "one", "two", "one", "two"])
     assert "reads “one” for the second time and gives 100% of its attention to “two”" in explain_arcs(example)

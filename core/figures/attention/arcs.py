@@ -11,8 +11,8 @@ from core.figures.base.token_text import numbered_labels, visible_token
 
 # Weaker looks are left out: they would be a haze of hairlines.
 _FAINTEST = 0.15
-# Where arcs stand: on the tokens' boxes.
-_BASE = 0.32
+# Half the height of the tokens' boxes; on a narrow screen words stand upright in them.
+_HALF, _HALF_UPRIGHT = 0.3, 0.8
 
 
 def induction_arcs(example: InductionExample, look: Look) -> go.Figure:
@@ -24,11 +24,13 @@ def induction_arcs(example: InductionExample, look: Look) -> go.Figure:
         chosen = (query, key) == (example.position, example.target)
         _arc(figure, query, key, float(example.pattern[query, key]), chosen, look)
     _boxes(figure, example, look)
-    tall = _BASE + _top(max(query - key for query, key in looks)) + 0.3
-    # On a narrow screen the words are turned, so that they fit their boxes.
-    styled(figure, look, height=look.px(260), margin={"l": 8, "r": 8, "t": 8, "b": 8}, meta={"upright": True})
+    half = _half(look)
+    tall = half + _top(max(query - key for query, key in looks)) + 0.3
+    # Between narrow and wide the browser turns words that would not fit.
+    meta = {"upright": not look.narrow}
+    styled(figure, look, height=look.px(320 if look.narrow else 260), margin={"l": 8, "r": 8, "t": 8, "b": 8}, meta=meta)
     figure.update_xaxes(visible=False, range=[-0.6, len(example.tokens) - 0.4])
-    figure.update_yaxes(visible=False, range=[-1.2, tall])
+    figure.update_yaxes(visible=False, range=[-half - 0.9, tall])
     return figure
 
 
@@ -54,11 +56,12 @@ def explain_arcs(example: InductionExample) -> str:
 
 def _arc(figure: go.Figure, query: int, key: int, weight: float, chosen: bool, look: Look) -> None:
     colour = look.accent if chosen else look.second
-    # The control points of a cubic curve stand a third above its top.
-    control = _BASE + _top(query - key) * 4 / 3
+    # Arcs stand on the tokens' boxes. The control points of a cubic curve stand a third above its top.
+    base = _half(look) + 0.02
+    control = base + _top(query - key) * 4 / 3
     figure.add_shape(
         type="path",
-        path=f"M {query},{_BASE} C {query},{control} {key},{control} {key},{_BASE}",
+        path=f"M {query},{base} C {query},{control} {key},{control} {key},{base}",
         line={"color": colour, "width": look.px(1 + 5 * weight) if chosen else look.px(1 + 2 * weight)},
         opacity=1.0 if chosen else 0.35,
         layer="above" if chosen else "below",
@@ -66,9 +69,9 @@ def _arc(figure: go.Figure, query: int, key: int, weight: float, chosen: bool, l
     if chosen:
         figure.add_annotation(
             x=key,
-            y=_BASE - 0.02,
+            y=base - 0.02,
             ax=key,
-            ay=_BASE + 0.3,
+            ay=base + 0.3,
             xref="x",
             yref="y",
             axref="x",
@@ -82,6 +85,10 @@ def _arc(figure: go.Figure, query: int, key: int, weight: float, chosen: bool, l
         )
 
 
+def _half(look: Look) -> float:
+    return _HALF_UPRIGHT if look.narrow else _HALF
+
+
 def _top(distance: int) -> float:
     """How high an arc over so many tokens rises."""
     return 0.4 * distance
@@ -89,14 +96,15 @@ def _top(distance: int) -> float:
 
 def _boxes(figure: go.Figure, example: InductionExample, look: Look) -> None:
     """The tokens, and a bracket under each copy."""
+    half = _half(look)
     for position, token in enumerate(example.tokens):
         named = position in (example.position, example.target)
         figure.add_shape(
             type="rect",
             x0=position - 0.46,
             x1=position + 0.46,
-            y0=-0.3,
-            y1=0.3,
+            y0=-half,
+            y1=half,
             line={"color": look.accent if named else look.muted, "width": look.px(3 if named else 1)},
             fillcolor=look.paper,
         )
@@ -104,16 +112,16 @@ def _boxes(figure: go.Figure, example: InductionExample, look: Look) -> None:
             x=position,
             y=0,
             text=numbered_labels([token])[0].partition(": ")[2],
+            textangle=-90 if look.narrow else 0,
             showarrow=False,
             font={"size": look.px(13), "color": look.ink},
         )
     for start, words in ((example.layout.b, "first copy"), (example.layout.b + example.layout.length, "second copy")):
         end = start + example.layout.length - 1
-        figure.add_shape(
-            type="line", x0=start - 0.4, x1=end + 0.4, y0=-0.5, y1=-0.5, line={"color": look.muted, "width": look.px(2)}
-        )
+        under, line = -half - 0.2, {"color": look.muted, "width": look.px(2)}
+        figure.add_shape(type="line", x0=start - 0.4, x1=end + 0.4, y0=under, y1=under, line=line)
         figure.add_annotation(
-            x=(start + end) / 2, y=-0.8, text=words, showarrow=False, font={"size": look.px(14), "color": look.ink}
+            x=(start + end) / 2, y=-half - 0.5, text=words, showarrow=False, font={"size": look.px(14), "color": look.ink}
         )
 
 
