@@ -16,10 +16,13 @@ import torch
 
 from benchmarks.rows import Row, report
 from benchmarks.score_pass import bare_body
-from core.ablation.cached_map import causal_map, screened_map
+from core.ablation.cached_map import causal_map
+from core.ablation.outcomes import CausalMap
 from core.attention.cached import first_scores, score_heads
 from core.heads import ranked
 from core.models.load import load_model
+from core.probes.vocabulary import BosPolicy
+from core.runtime.jobs import JobControl, running
 from core.settings.request import Request
 from core.settings.subject import bind
 from core.transformer.passes.readout import token_losses
@@ -57,19 +60,32 @@ def verdict_rows() -> list[Row]:
     return [Row("SmolLM2: verdict over the bare forwards of one half", whole / floor, 4.6, beside=beside)]
 
 
-def map_rows() -> list[Row]:
+class Watcher(JobControl):
+    """Keeps when each partial map came, and which heads it had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin, self.came = time.perf_counter(), list[tuple[float, CausalMap]]()
+
+    def partial(self, value: CausalMap) -> None:
+        self.came.append((time.perf_counter() - self.begin, value))
+
+
+def map_rows(bos: BosPolicy) -> list[Row]:
     """When the ten heads that matter most are there, as a share of the time of the whole exact map."""
-    subject = bind(Request(NAME))
+    subject = bind(Request(NAME, bos=bos))
     score_heads(subject)
-    screened = seconds(lambda: screened_map(subject, "mean"))
-    early = screened_map(subject, "mean")
-    rest = seconds(lambda: causal_map(subject, "mean"))
-    exact = causal_map(subject, "mean").effect
+    watcher = Watcher()
+    with running(watcher):
+        exact = causal_map(subject, "mean").effect
     top = ranked(np.abs(exact))[:TOP]
-    there = sum(bool(np.isfinite(early.effect[head])) for head in top)
-    beside = f"{there} of the {TOP} there; {screened:.0f} s of {screened + rest:.0f} s"
-    share = screened / (screened + rest) if there == TOP else float("inf")
-    return [Row(f"SmolLM2: top {TOP} of the causal map complete, share of the whole map", share, 0.2, beside=beside)]
+    counts = [(when, sum(bool(np.isfinite(part.effect[head])) for head in top)) for when, part in watcher.came]
+    whole = watcher.came[-1][0]
+    complete = next(when for when, count in counts if count == TOP)
+    steps = ", ".join(f"{count} after {when:.0f} s" for when, count in counts[:3])
+    probe = "with a BOS" if bos == "always" else "its own BOS policy"
+    what = f"SmolLM2, {probe}: top {TOP} of the causal map complete, share of the whole"
+    return [Row(what, complete / whole, 0.2, beside=f"{steps}; {TOP} after {complete:.0f} s of {whole:.0f} s")]
 
 
 def first_rows() -> list[Row]:
@@ -88,7 +104,7 @@ def main() -> list[Row]:
         return [
             *report("First picture (SmolLM2-135M)", first_rows()),
             *report("Verdict (SmolLM2-135M)", verdict_rows()),
-            *report("Causal map (SmolLM2-135M)", map_rows()),
+            *report("Causal map (SmolLM2-135M)", [*map_rows("always"), *map_rows("auto")]),
         ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,7 @@ from core.ablation.screening import ALWAYS_EXACT_LAYERS, heads_to_measure
 from core.ablation.subjects import ablation_key, ablator_for, check_mode, existing_heads, heads_of
 from core.attention.cached import score_heads
 from core.errors import BadInput
-from core.heads import HeadSet, names
+from core.heads import Head, HeadSet, names
 from core.runtime.cache import cached, if_cached
 from core.runtime.jobs import current_control, share_of
 from core.runtime.store import Stored
@@ -22,8 +22,8 @@ from core.settings.modes import Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 
-_Screened = tuple[HeadSet, Stored | None]
-_NOTHING_SCREENED: _Screened = ((), None)
+# Steps of the screen: which heads, and what they gave.
+_Screened = list[tuple[HeadSet, Stored]]
 
 
 def causal_map(asked: Subject | Request | str, mode: Mode = "mean", layers: Sequence[int] | None = None) -> CausalMap:
@@ -47,23 +47,26 @@ def causal_map(asked: Subject | Request | str, mode: Mode = "mean", layers: Sequ
     with_heads = {head.layer for head in heads_of(subject)}
     wanted = [layer for layer in wanted if layer in with_heads]
     steps = len(wanted) + 1
-    clean, screened = _clean_losses(subject), _NOTHING_SCREENED
+    clean, measured = _clean_losses(subject), dict[int, Stored]()
+
+    def show(screened: _Screened) -> None:
+        control.partial(_map_from(subject, mode, screened, measured, clean))
+
+    screened: _Screened = []
     if layers is None and card.n_layers > ALWAYS_EXACT_LAYERS:
         with control.part(0, steps):
-            screened = _screened(subject, mode)
-        control.partial(_map_from(subject, mode, screened, {}, clean))
-    measured: dict[int, Stored] = {}
+            screened = _screened(subject, mode, show)
     for done, layer in enumerate(wanted):
         with control.part(done + 1, steps, f"layer {layer}: {len(wanted) - done} layers left"):
             measured[layer] = _causal_layer(subject, mode, layer)
-        control.partial(_map_from(subject, mode, screened, measured, clean))
+        show(screened)
     return _map_from(subject, mode, screened, measured, clean)
 
 
 def screened_map(asked: Subject | Request | str, mode: Mode = "mean") -> CausalMap:
     """The exact effects of the heads that may matter: all of them up to `ALWAYS_EXACT_LAYERS` layers, else a screen's.
 
-    The screen: the gradient's largest, and the heads whose scores say that they may be in the circuit (`heads_to_measure`).
+    The screen: the gradient's largest, then the heads whose scores say that they may be in the circuit (`heads_to_measure`).
     Where an architecture gives no gradient estimate there is no screen, and nothing is measured.
     """
     subject = bind(asked)
@@ -81,8 +84,7 @@ def known_causal_map(subject: Subject, mode: Mode) -> CausalMap | None:
         return None
     layers = {layer: if_cached(partial(_causal_layer, subject, mode, layer)) for layer in range(subject.card.n_layers)}
     measured = {layer: stored for layer, stored in layers.items() if stored is not None}
-    screened = if_cached(partial(_screened, subject, mode)) or _NOTHING_SCREENED
-    found = if_cached(partial(_map_from, subject, mode, screened, measured, clean))
+    found = if_cached(partial(_map_from, subject, mode, _known_screen(subject, mode), measured, clean))
     return found if found is not None and found.measured.any() else None
 
 
@@ -125,17 +127,39 @@ def single_effects(subject: Subject, heads: HeadSet, mode: Mode) -> Float[np.nda
     return effects
 
 
-def _screened(subject: Subject, mode: Mode) -> _Screened:
-    """The heads that the screen picks, and their losses; none where there is no estimate to screen by."""
+def _screened(subject: Subject, mode: Mode, show: Callable[[_Screened], None] | None = None) -> _Screened:
+    """The heads that the screen picks, and their losses; none where there is no estimate to screen by.
+
+    show: is told of each step that is done.
+    """
+    found: _Screened = []
+    steps, control = _screens(subject, mode), current_control()
+    for done, heads in enumerate(steps):
+        with control.part(done, len(steps)):
+            found.append((heads, _screen(subject, mode, heads)))
+        if show is not None:
+            show(found)
+    return found
+
+
+def _known_screen(subject: Subject, mode: Mode) -> _Screened:
+    """The steps of the screen that are there."""
+    steps = if_cached(partial(_screens, subject, mode)) or []
+    known = [(heads, if_cached(partial(_screen, subject, mode, heads))) for heads in steps]
+    return [(heads, stored) for heads, stored in known if stored is not None]
+
+
+def _screens(subject: Subject, mode: Mode) -> list[HeadSet]:
+    """Which heads the screen measures, in two steps."""
     estimate = screen_estimate(subject, mode)
-    if estimate is None:
-        return _NOTHING_SCREENED
-    heads = heads_to_measure(estimate, score_heads(subject))
+    return [] if estimate is None else [heads for heads in heads_to_measure(estimate, score_heads(subject)) if heads]
 
+
+def _screen(subject: Subject, mode: Mode, heads: HeadSet) -> Stored:
     def compute() -> Stored:
-        return _measured_alone(subject, mode, heads, f"the {len(heads)} heads that may matter")
+        return _measured_alone(subject, mode, heads, f"{len(heads)} heads that may matter")
 
-    return heads, cached(ablation_key(subject, "causal-screen", mode, heads=names(heads)), compute)
+    return cached(ablation_key(subject, "causal-screen", mode, heads=names(heads)), compute)
 
 
 def _causal_layer(subject: Subject, mode: Mode, layer: int) -> Stored:
@@ -143,8 +167,9 @@ def _causal_layer(subject: Subject, mode: Mode, layer: int) -> Stored:
     heads = tuple(head for head in heads_of(subject) if head.layer == layer)
 
     def compute() -> Stored:
-        screened, stored = if_cached(partial(_screened, subject, mode)) or _NOTHING_SCREENED
-        known = {} if stored is None else dict(zip(screened, stored.arrays["losses"], strict=True))
+        known: dict[Head, Float[np.ndarray, " sequences"]] = {}
+        for screened, stored in _known_screen(subject, mode):
+            known |= zip(screened, stored.arrays["losses"], strict=True)
         missing = tuple(head for head in heads if head not in known)
         measured = _measured_alone(subject, mode, missing, f"layer {layer}")
         known |= dict(zip(missing, measured.arrays["losses"], strict=True))
@@ -174,10 +199,9 @@ def _map_from(
 ) -> CausalMap:
     exists, every = existing_heads(subject), heads_of(subject)
     losses = np.full((*exists.shape, subject.probe.n_sequences), np.nan)
-    heads, stored = screened
-    if stored is not None:
+    for heads, stored in screened:
         losses[tuple(np.transpose(heads))] = stored.arrays["losses"]
     for layer, found in layers.items():
         losses[layer, [head.head for head in every if head.layer == layer]] = found.arrays["losses"]
-    engines = sorted({found.meta["engine"] for found in (*layers.values(), *([] if stored is None else [stored]))})
+    engines = sorted({found.meta["engine"] for found in (*layers.values(), *(stored for _, stored in screened))})
     return CausalMap(mode, losses, clean, " and ".join(engines), None if exists.all() else exists)

@@ -22,17 +22,18 @@ SHARE_BY_GRADIENT = 0.11
 SCORES_FROM = {"previous_token": 0.4, "contrast": 0.1, "duplicate_token": 0.3}
 
 
-def heads_to_measure(estimate: Float[np.ndarray, "n_layers n_heads"], scores: HeadScores) -> HeadSet:
-    """The heads with the largest estimated effects (nats, of either sign) and those with a score that asks for it, in order.
+def heads_to_measure(estimate: Float[np.ndarray, "n_layers n_heads"], scores: HeadScores) -> tuple[HeadSet, HeadSet]:
+    """The heads with the largest estimated effects (nats, of either sign), and the others with a score that asks for it.
 
-    Heads that do not exist (NaN) are in none.
+    The first are as a rule the ones that matter most, so they are measured first. Heads that do not exist (NaN) are in none.
     """
+    first = tuple(sorted(largest_by_gradient(estimate)))
     wanted = np.zeros(estimate.shape, dtype=bool)
-    wanted[tuple(np.transpose(largest_by_gradient(estimate)))] = True
     for name, least in SCORES_FROM.items():
         if name in scores.names:
             wanted |= scores.mean(name) > least
-    return tuple(Head(int(layer), int(head)) for layer, head in np.argwhere(wanted))
+    wanted[tuple(np.transpose(first))] = False
+    return first, tuple(Head(int(layer), int(head)) for layer, head in np.argwhere(wanted))
 
 
 def largest_by_gradient(estimate: Float[np.ndarray, "n_layers n_heads"]) -> HeadSet:

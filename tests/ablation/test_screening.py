@@ -20,6 +20,7 @@ from core.ablation.screening import ALWAYS_EXACT_LAYERS, SCORES_FROM, SHARE_BY_G
 from core.ablation.words import map_sentence
 from core.attention.cached import score_heads
 from core.heads import Head, every_head
+from core.runtime.jobs import JobControl, running
 from core.settings.request import Request
 from core.settings.subject import bind
 from core.sharing.facts import as_json, causal_facts
@@ -84,17 +85,22 @@ def test_the_largest_of_either_sign_and_those_whose_scores_ask_for_it():
         for head in real:
             if scores["previous_token"][head] > 0.4 or scores["contrast"][head] > 0.1 or scores["duplicate_token"][head] > 0.3:
                 expected.add(head)
-        assert set(heads_to_measure(estimate, Scores(**scores))) == expected
+        first, others = heads_to_measure(estimate, Scores(**scores))
+        assert set(first) | set(others) == expected and not set(first) & set(others)
+        least = min(abs(estimate[head]) for head in first)
+        assert all(abs(estimate[head]) <= least for head in real if head not in first), "the gradient's largest come first"
     # Eleven of a hundred, not ten: rounded up.
     quiet = {name: np.zeros((10, 10)) for name in ("induction", *SCORES_FROM)}
-    assert len(heads_to_measure(random.normal(size=(10, 10)), Scores(**quiet))) == 11
-    assert len(heads_to_measure(random.normal(size=(9, 10)), Scores(**{k: v[:9] for k, v in quiet.items()}))) == 10
+    for rows, expected_number in ((10, 11), (9, 10)):
+        first, others = heads_to_measure(random.normal(size=(rows, 10)), Scores(**{k: v[:rows] for k, v in quiet.items()}))
+        assert (len(first), others) == (expected_number, ())
 
 
 def test_a_screen_measures_its_heads_and_nothing_else(subject, measured):
     found = screened_map(subject, "zero")
-    heads = heads_to_measure(screen_estimate(subject, "zero"), score_heads(subject))
-    assert 0 < len(heads) < N_LAYERS * N_HEADS and sorted(measured) == list(heads)
+    first, others = heads_to_measure(screen_estimate(subject, "zero"), score_heads(subject))
+    heads = sorted((*first, *others))
+    assert 0 < len(heads) < N_LAYERS * N_HEADS and sorted(measured) == heads
     assert {Head(*map(int, place)) for place in np.argwhere(found.measured)} == set(heads) and not found.complete
     for head in heads[:3]:
         alone = ablate(subject, [head], "zero", text=None)
@@ -117,6 +123,30 @@ def test_some_layers_are_measured_without_a_screen(subject, measured):
     part = causal_map(subject, "zero", [2, 5])
     assert sorted(measured) == [head for head in every_head(N_LAYERS, N_HEADS) if head.layer in (2, 5)]
     assert np.isfinite(part.effect[[2, 5]]).all() and np.isnan(part.effect[[0, 1, 3, 4, 6]]).all()
+
+
+def test_the_gradients_heads_are_shown_before_those_with_a_score_are_measured(subject, measured, monkeypatch):
+    """And a map that is interrupted between the two is shown as far as it came, and goes on from there."""
+    monkeypatch.setitem(SCORES_FROM, "previous_token", 0.0)
+    first, others = heads_to_measure(screen_estimate(subject, "zero"), score_heads(subject))
+    assert first and others
+    shown: list[CausalMap] = []
+
+    class Watcher(JobControl):
+        def partial(self, value: CausalMap) -> None:
+            shown.append(value)
+            if len(shown) == 1:
+                raise KeyboardInterrupt
+
+    with running(Watcher()), pytest.raises(KeyboardInterrupt):
+        causal_map(subject, "zero")
+    assert sorted(measured) == list(first)
+    known = known_causal_map(subject, "zero")
+    assert np.array_equal(known.measured, shown[0].measured) and known.measured.sum() == len(first)
+    with running(Watcher()):
+        assert causal_map(subject, "zero").complete
+    assert [int(each.measured.sum()) for each in shown[1:3]] == [len(first), len(first) + len(others)]
+    assert sorted(measured) == sorted(every_head(N_LAYERS, N_HEADS)), "none twice"
 
 
 def test_up_to_six_layers_nothing_is_estimated(measured):
