@@ -119,6 +119,19 @@ def test_what_is_too_large_to_be_tried_here_is_tried_in_a_process_of_its_own_and
         load_model("large")
 
 
+def test_a_machine_that_cannot_try_a_config_blames_no_config_and_keeps_nothing(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(root / "a", "gpt2")
+    change(path, a_setting_of_somebody=200_000)
+    with monkeypatch.context() as broken:
+        broken.setattr(config_trial, "_TRIAL", "import a_module_that_is_not_there")
+        with pytest.raises(ModelUnavailable, match="could not be tried in a process of its own on this machine") as error:
+            load_model("a")
+        assert "GB" not in str(error.value)
+    assert load_model("a").card.n_layers == 2
+
+
 @pytest.mark.parametrize(
     "row,field",
     [

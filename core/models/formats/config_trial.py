@@ -40,6 +40,8 @@ LARGEST_SIZE = 10_000_000
 MOST_BUFFER_BYTES = 256_000_000
 # Parameters that a file may lack, such as a copy of the embedding; packed formats keep up to eight weights in one number.
 MOST_OF_WHAT_IS_STORED, MOST_WHERE_PACKED = 2, 8
+_OUT_OF_MEMORY = 3
+_ABOUT_MEMORY = (b"MemoryError", b"memory allocation", b"allocate memory")
 _TRIAL = """
 import json, resource, sys
 path, folder, memory = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -147,7 +149,9 @@ def _built(folder: Path, config: dict[str, Any], n_layers: int) -> Built | None:
     from core.runtime.store import Stored
 
     def make() -> Stored:
-        here = all(value <= most for value, most in _numbers(config, FEW // max(1, n_layers)))
+        small = all(value <= most for value, most in _numbers(config, FEW // max(1, n_layers)))
+        # Windows has no limits that could be set on a process.
+        here = small or sys.platform == "win32"
         return Stored({}, _built_here(folder) if here else _built_apart(folder))
 
     found = cached(result_key("config-trial", config=config, libraries=library_versions()), make).meta
@@ -167,12 +171,17 @@ def _built_apart(folder: Path) -> dict[str, Any]:
         done = run_bounded(_TRIAL, json.dumps(place), str(folder), str(MEMORY), seconds=SECONDS)
     except TookTooLong:
         return {"problem": f"makes a model that takes more than {SECONDS} s to set up or to run on a few tokens", "built": None}
-    if done.returncode != 0:
-        return {
-            "problem": f"makes a model that takes more than {gigabytes(MEMORY)} to set up, its weights apart",
-            "built": None,
-        }
-    return {"problem": "", "built": json.loads(done.stdout)}
+    if done.returncode == 0:
+        return {"problem": "", "built": json.loads(done.stdout)}
+    if done.returncode == _OUT_OF_MEMORY or done.returncode < 0 or any(said in done.stderr for said in _ABOUT_MEMORY):
+        problem = f"makes a model that takes more than {gigabytes(MEMORY)} to set up, its weights apart"
+        return {"problem": problem, "built": None}
+    # Not the config's doing: nothing is kept of it.
+    _log.error("a config could not be tried: %s", done.stderr.decode(errors="replace"))
+    raise ModelUnavailable(
+        f"The config of {shown(folder)} has large numbers, and could not be tried in a process of its own on this machine: "
+        "its owner finds the reason in the log."
+    )
 
 
 def _largest(config: dict[str, Any]) -> str:
