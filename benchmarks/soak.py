@@ -30,6 +30,11 @@ from tests.helpers.visitor import Visitor
 MINUTES = 5.0
 WINDOWS = 6
 EVERY_SECONDS = 2.0
+# Somebody opens a page so often and no oftener, whatever the machine's speed: Streamlit keeps each closed window for two minutes
+# (three descriptors and its state), so a number of windows that goes with the speed would be a level that does, too.
+PAGE_SECONDS = 9.0
+# Few enough that what is kept of them in memory is all there after the first fifth of an hour.
+SEEDS = 40
 PAGES = ("", "Heads", "Attention", "Ablation", "Sweep", "Verdicts", "Sensitivity", "Text")
 MODELS = ("two-layer", "one-layer", "bigram")
 # Of the level after the first fifth: what the last fifth may have more.
@@ -44,14 +49,15 @@ WATCHED: dict[str, tuple[str, Callable[[psutil.Process], float]]] = {
 def come_and_go(address: str, until: float, seed: int, drawn: list[str], wrong: list[str]) -> None:
     """One person who opens windows until the time is over; every third is closed as soon as it is drawn."""
     chance = random.Random(seed)
-    while time.monotonic() < until:
-        asked = {"model": chance.choice(MODELS), "length": "16", "sequences": "2", "seed": str(chance.randrange(200))}
+    while (begun := time.monotonic()) < until:
+        asked = {"model": chance.choice(MODELS), "length": "16", "sequences": "2", "seed": str(chance.randrange(SEEDS))}
         with suppress(AssertionError), Visitor(address, chance.choice(PAGES), asked, browser=f"soak {seed}") as visitor:
             visitor.until_drawn(120)
             if chance.random() < 2 / 3:
                 visitor.until_still(120)
             wrong += visitor.errors
             drawn.append(visitor.page)
+        time.sleep(max(0.0, PAGE_SECONDS - (time.monotonic() - begun)))
 
 
 def rows_of(samples: dict[str, list[float]], minutes: float, drawn: int) -> list[Row]:
