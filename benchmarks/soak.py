@@ -30,8 +30,8 @@ from tests.helpers.visitor import Visitor
 MINUTES = 5.0
 WINDOWS = 6
 EVERY_SECONDS = 2.0
-# Somebody opens a page so often and no oftener, whatever the machine's speed: Streamlit keeps each closed window for two minutes
-# (three descriptors and its state), so a number of windows that goes with the speed would be a level that does, too.
+# Somebody opens a page so often and no oftener, whatever the machine's speed: Streamlit keeps each closed window for two
+# minutes (three descriptors and its state), so a number of windows that goes with the speed would be a level that does, too.
 PAGE_SECONDS = 9.0
 # Few enough that what is kept of them in memory is all there after the first fifth of an hour.
 SEEDS = 40
