@@ -103,7 +103,8 @@ _TERMS = (
     Term("sink", "A head that rests on the first token, as heads do that have nothing to do.", SINKS),
     Term(
         "positional impostor",
-        "A head that scores high on induction because it always looks the same distance back, copy or not.",
+        "A head that scores high on induction, and not surely because of the copy: in the clear case it always looks the same "
+        "distance back, copy or not.",
     ),
     Term(
         "total effect",

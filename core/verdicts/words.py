@@ -117,11 +117,12 @@ def _route(verdict: Verdict, judged: Judgement) -> str:
 def _impostor(verdict: Verdict, judged: Judgement) -> str:
     fresh = verdict.induction.value - verdict.contrast.value
     chance = verdict.chance["induction"]
-    where = ": it looks at a position, not at a copy" if fresh - chance > verdict.contrast.value else ""
-    return (
-        f"Scores {_number(verdict.induction)} (chance {unsigned(chance)}), but {unsigned(fresh)} on fresh tokens too{where}; "
-        f"its contrast {_number(verdict.contrast)} is not surely above {min(judged.floor, IMPOSTOR_FLOOR):.2f}"
-    )
+    scores = f"Scores {_number(verdict.induction)} (chance {unsigned(chance)})"
+    if fresh - chance > verdict.contrast.value:
+        where = f"{scores}, but {unsigned(fresh)} on fresh tokens too: it looks at a position, not at a copy"
+    else:
+        where = f"{scores}, of that {unsigned(fresh)} on fresh tokens too: most of what is above chance goes with the copy"
+    return f"{where}; its contrast {_number(verdict.contrast)} is not surely above {min(judged.floor, IMPOSTOR_FLOOR):.2f}"
 
 
 def _looks_elsewhere(verdict: Verdict, judged: Judgement) -> str:
