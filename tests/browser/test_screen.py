@@ -33,6 +33,9 @@ OVERPRINTED = """() => [...document.querySelectorAll(".js-plotly-plot")].flatMap
     return [...cut, ...covered];
 })"""
 WIDTHS = "() => [document.documentElement.scrollWidth, document.querySelector('.stMain').scrollWidth, innerWidth]"
+# Tables whose last columns lie outside their place: nobody sees that there is more.
+CUT_TABLES = """() => [...document.querySelectorAll("table.numbers")]
+    .filter((table) => table.scrollWidth > table.parentElement.clientWidth).map((table) => table.getAttribute("aria-label"))"""
 HEIGHT = "() => document.querySelector('.stMain').scrollHeight"
 
 
@@ -64,6 +67,8 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(server: str, new_page: 
     page.set_viewport_size({"width": 1280, "height": 800})
     slider = page.get_by_role("slider", name="Threshold").bounding_box()
     assert slider is not None and slider["y"] + slider["height"] < 800, "the threshold is in sight"
+    calm(page)
+    assert page.evaluate(CUT_TABLES) == []
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     page.wait_for_function("() => getComputedStyle(document.querySelector('.stApp')).backgroundColor === 'rgb(14, 17, 23)'")
     # The browser tells the server, and the page is drawn again.
