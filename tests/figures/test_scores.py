@@ -306,7 +306,7 @@ def test_the_arcs_point_from_the_second_copy_to_the_token_after_the_first(look: 
 
 def test_the_arcs_are_explained_in_words() -> None:
     example = made_example(["<s>", "one", "two", "one", "two"])
-    assert "reads “one” for the second time and gives 100% of its attention to “two”" in explain_arcs(example)
+    assert "reads “one” for the second time and gives 100 % of its attention to “two”" in explain_arcs(example)
     assert "with weight 1.00" in describe_arcs(example)
 
 

@@ -29,6 +29,7 @@ from core.figures.attention.heatmap import describe_heatmap, score_heatmap, set_
 from core.figures.base.memo import drawn
 from core.glossary import help_on
 from core.heads import Head, HeadSet, names
+from core.numbers import share
 from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
 from core.sharing.commands import ablate_command, score_command
@@ -78,7 +79,7 @@ def numbers(page: Page, result: Ablation) -> None:
     _before_after(second, "Second copy", before.second_copy, after.second_copy, f"Where induction works. {help_on('nats')}")
     fraction.metric(
         "Gain lost",
-        "none to lose" if np.isnan(result.gain_lost) else f"{result.gain_lost:.0%}",
+        "none to lose" if np.isnan(result.gain_lost) else share(result.gain_lost),
         help="The rise in second-copy loss, as a share of how much better the second "
         "copy was predicted than the first. 100 %: the second copy is now as hard as the first.",
         border=True,
