@@ -98,9 +98,13 @@ def edges_sentence(card: HeadCard) -> str:
         return f"No edge of {card.name} was found: no previous-token head lies before it and no called head after it."
     parts = []
     if into:
-        parts.append(_strongest(into[0], f"finds what it looks for through {Head(*into[0].previous).name}", card.name))
+        before = Head(*into[0].previous).name
+        parts.append(
+            _strongest(into[0], f"{card.name} finds what it looks for through {before}", "in", f"{before} → {card.name}")
+        )
     if out:
-        parts.append(_strongest(out[0], f"feeds {Head(*out[0].induction).name}", card.name))
+        after = Head(*out[0].induction).name
+        parts.append(_strongest(out[0], f"{card.name} feeds {after}", "out", f"{card.name} → {after}"))
     return " ".join(parts)
 
 
@@ -120,7 +124,8 @@ def movement_sentence(card: HeadCard, threshold: float) -> str:
     above = int((every > threshold).sum())
     side = "above it at every setting" if above == len(every) else f"above it at {above} of {len(every)} settings"
     title = ALL_SCORES[found.score].title
-    return f"{title} moves {', '.join(moved)}. With the threshold at {threshold:.2f}, {card.name} is {side}."
+    moves = f"{title}, here over {found.sequences} sequences, moves {', '.join(moved)}"
+    return f"{moves}. With the threshold at {threshold:.2f}, {card.name} is {side}."
 
 
 def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what: str) -> str:
@@ -129,12 +134,13 @@ def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what
         return ""
     low, high, _ = range_of(random)
     more, less = removal.cost > high + _SAME, removal.cost < low - _SAME
-    verdict = "more than" if more else "less than" if less else "no more than"
+    equal = removal.cost <= low + _SAME
+    verdict = "more than" if more else "less than" if less else "no more than" if equal else "within the range of"
     return f", {verdict} {what} ({signed(low)} to {signed(high)}, {len(random)} sets)"
 
 
-def _strongest(edge: Edge, does: str, name: str) -> str:
+def _strongest(edge: Edge, does: str, way: str, heads: str) -> str:
     numbers = f"prefix matching {unsigned(edge.clean)} with that path, {unsigned(edge.patched)} without it"
     if edge.drop > SMALL_DROP:
-        return f"{name} {does}: {numbers}."
-    return f"No path matters by itself; the strongest: {name} {does}, {numbers}."
+        return f"{does}: {numbers}."
+    return f"No path {way} matters by itself; the strongest is {heads}, {numbers}."

@@ -174,6 +174,15 @@ def test_costs_that_read_the_same_are_told_as_equal(trained: HeadCard, beside: f
     assert f"costs 0.00 nats, {verdict} other heads" in alone_sentence(card)
 
 
+def test_a_cost_among_others_is_within_their_range(trained: HeadCard) -> None:
+    """Sixteen of eighteen others may cost less: that is not 'no more than other heads'."""
+    layout = trained.scores.layout
+    loss = np.full((20, layout.n_tokens), trained.scores.losses().second_copy) + np.linspace(-0.1, 0.02, 20)[:, None]
+    baselines = Baselines(((Head(1, 0),),) * 20, "", loss, layout)
+    card = replace(trained, alone=Removal((Head(1, 2),), np.zeros(3)), alone_baselines=baselines)
+    assert "costs 0.00 nats, within the range of other heads (−0.10 to +0.02, 20 sets)" in alone_sentence(card)
+
+
 @pytest.mark.parametrize(
     "change,parts",
     [
@@ -280,6 +289,12 @@ def test_edges_are_those_of_the_circuit(trained: HeadCard) -> None:
     assert previous.edges is not None and not previous.edges.into
     assert previous.edges.out == tuple(edge for edge in found.edges if edge.previous == found.previous[0])
     assert previous.edges.out[0].drop > 0.3 and "feeds" in edges_sentence(previous)
+
+
+def test_a_path_that_does_not_matter_is_not_said_to_be_what_a_head_finds_its_place_through() -> None:
+    card = judged_card("positional")
+    said = edges_sentence(replace(card, edges=measured("edges", View(request=PLANTED, head=card.head))))
+    assert said.startswith("No path in matters by itself; the strongest is ") and "finds" not in said
 
 
 def test_a_head_that_is_in_no_circuit_has_its_edges_measured() -> None:
