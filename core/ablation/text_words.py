@@ -35,7 +35,8 @@ def in_context_sentence(found: TextAblation, baselines: TextBaselines | None) ->
     before, after, change = found.in_context
     first, second = found.at_lag(1)
     return (
-        f"The in-context-learning score goes from {signed(before.value)} to {signed(after.value)} nats (change "
+        "The loss in a window's last quarter less that in its first, which is the in-context-learning score, goes from "
+        f"{signed(before.value)} to {signed(after.value)} nats (change "
         f"{_change(change)}{_p(baselines, 'in_context', change.value)}); the token after the earlier copy gets "
         f"{unsigned(first.value)} before and {unsigned(second.value)} after"
         f"{_p(baselines, 'successor', first.value - second.value)}."
@@ -43,7 +44,7 @@ def in_context_sentence(found: TextAblation, baselines: TextBaselines | None) ->
 
 
 def _p(baselines: TextBaselines | None, which: str, observed: float) -> str:
-    return "" if baselines is None or not baselines.sets else f", p = {baselines.p(which, observed):.3f}"
+    return "" if baselines is None or not baselines.sets else f", p = {baselines.p(which, observed):.3f} beside those sets"
 
 
 def _change(found: Number) -> str:
