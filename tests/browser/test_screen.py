@@ -30,7 +30,11 @@ OVERPRINTED = """() => [...document.querySelectorAll(".js-plotly-plot")].flatMap
     const covered = words.flatMap(([word, a], i) => words.slice(i + 1).filter(([, b]) =>
         Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1.5 &&
         Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3.5).map(([other]) => `${word} / ${other}`));
-    return [...cut, ...covered];
+    const buttons = [...plot.querySelectorAll(".modebar-btn")].map((button) => button.getBoundingClientRect());
+    const under = words.filter(([, a]) => buttons.some((b) =>
+        Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1.5 &&
+        Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3.5)).map(([word]) => `${word} / a button`);
+    return [...cut, ...covered, ...under];
 })"""
 WIDTHS = "() => [document.documentElement.scrollWidth, document.querySelector('.stMain').scrollWidth, innerWidth]"
 # Tables whose last columns lie outside their place: nobody sees that there is more.
