@@ -138,7 +138,7 @@ def _looks_elsewhere(verdict: Verdict, judged: Judgement) -> str:
 def _nothing(verdict: Verdict, judged: Judgement) -> str:
     if verdict.contrast.low > min(judged.floor, IMPOSTOR_FLOOR):
         return why_not_called(verdict, judged)
-    return f"Does none of these: contrast {_number(verdict.contrast)}"
+    return f"None of the other labels holds: contrast {_number(verdict.contrast)}"
 
 
 def why_not_called(verdict: Verdict, judged: Judgement) -> str:
