@@ -25,7 +25,7 @@ def against_sets_sentence(found: TextAblation, baselines: TextBaselines) -> str:
         p = baselines.p(which, found.change(which).value)
         said.append(f"{what} {signed(low)} to {signed(high)} (p = {p:.3f})")
     return (
-        f"{len(baselines.sets)} other sets, matched by layer, cost on {' and on '.join(said)}; p is at least "
+        f"{len(baselines.sets)} other sets of as many heads cost on {' and on '.join(said)}; p is at least "
         f"{baselines.smallest_p:.3f}."
     )
 

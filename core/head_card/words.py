@@ -40,7 +40,8 @@ def text_sentence(card: HeadCard) -> str:
     """What the head is on real text, with its numbers; empty while that is not measured."""
     if card.on_text is None:
         return ""
-    return f"{head_on_text(card.on_text.judged, card.head)} Text: {card.on_text.windows}."
+    said = head_on_text(card.on_text.judged, card.head)
+    return f"{said} That is of the half of the windows that judges, the table of all: {card.on_text.windows}."
 
 
 def interval_note(card: HeadCard) -> str:
