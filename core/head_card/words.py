@@ -14,7 +14,7 @@ from core.numbers import signed, unsigned
 from core.verdicts.labels import MATCHING
 from core.verdicts.significance import SIGNIFICANCE
 from core.verdicts.text_words import head_on_text
-from core.verdicts.words import effects_words, lengths_words, why_not_called
+from core.verdicts.words import effects_words, lengths_words, reasons_not_called
 
 # Below this many sequences a bootstrap interval of a mean is too narrow.
 FEW_SEQUENCES = 16
@@ -29,7 +29,7 @@ def call_sentence(card: HeadCard) -> str:
         return ""
     where = f"over {judged.sequences} sequences of {lengths_words(judged.lengths)}"
     if verdict.label not in MATCHING:
-        return f"{why_not_called(verdict, judged)}, {where}."
+        return f"Not called, {where}: {'; '.join(reasons_not_called(verdict, judged))}."
     return (
         f"Called, {where}: both contrasts lie wholly above the effect floor {judged.floor:.2f}, it looks at that token more "
         f"than beside it, q = {verdict.q:.4f}, below {SIGNIFICANCE}. {effects_words(judged)}"

@@ -147,7 +147,7 @@ def test_the_planted_impostor_is_called_one_although_its_score_is_the_highest() 
     assert abs(by_score["contrast"].mean) < 1e-4
     assert card.verdict is not None and card.verdict.label == "positional impostor"
     assert card.sentence is not None and "it looks at a position, not at a copy" in card.sentence
-    assert call_sentence(card).startswith("Is not called:")
+    assert call_sentence(card).startswith("Not called, over 72 sequences of lengths 25, 50 and 100: its contrast")
     assert card.alone is not None and card.alone.cost == pytest.approx(0, abs=1e-5)
 
 
