@@ -223,11 +223,13 @@ def _facts(page: Page, heads: HeadSet) -> Facts:
 
 
 def _before_after(place: st.delta_generator.DeltaGenerator, label: str, before: float, after: float, help_text: str) -> None:
+    changed = abs(after - before) >= 0.005
     place.metric(
         f"{label} (nats)",
         f"{before:.2f} → {after:.2f}",
         delta=metric_change(after - before),
-        delta_color="inverse" if abs(after - before) >= 0.005 else "off",
+        delta_color="inverse" if changed else "off",
+        delta_arrow="auto" if changed else "off",
         help=verbatim(help_text),
         border=True,
         height="stretch",
