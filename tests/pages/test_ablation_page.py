@@ -66,7 +66,7 @@ def test_before_and_after_with_other_heads_beside() -> None:
     share = total_effect(SUBJECT, heads, "mean").in_gains
     assert f"{share.value:.2f} of what the earlier copy gives it" in said and "mean ablation" in said
     assert "Put into a run without an earlier copy" in said
-    assert any(beside.note == str(caption.value) for caption in at.caption)
+    assert any(str(caption.value).endswith(f"the same layers. {beside.note}") for caption in at.caption)
     assert "Together" in said and "left in the whole model" in said
     assert len(at.get("plotly_chart")) == 4
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))

@@ -46,6 +46,7 @@ from core.ui.frame.sentences import metric_change, verbatim
 MOST_SINGLES = 12
 _NAMED = 10
 _SHOWN = "ablation_shown"
+_MARKS = "Diamond: without this set. Rings: other sets, and their range. Bar: without any head of the same layers."
 
 
 def set_map(page: Page, scores: HeadScores, above: tuple[Head, ...], source: Source) -> None:
@@ -133,7 +134,7 @@ def other_heads(page: Page, result: Ablation, baselines: Baselines | None, sourc
 def how_drawn(baselines: Baselines) -> None:
     """How the other sets were drawn."""
     if baselines.sets:
-        st.caption(baselines.note)
+        st.caption(f"{_MARKS} {baselines.note}")
 
 
 def remember_set(page: Page, result: Ablation) -> None:

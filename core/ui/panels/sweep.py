@@ -68,6 +68,8 @@ def curve(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep], source: Source
         overlay=sweep_overlay(page.view.threshold, page.look),
         on_pick=None,
     )
+    if any(row.others for row in sweep.rows):
+        st.caption("A ring is the other sets' average, the band their range.")
 
 
 def at_the_slider(page: Page, sweep: Sweep, heads: HeadSet) -> str:
