@@ -13,7 +13,7 @@ from core.attention.rows import unknown_id
 from core.heads import Head
 from core.numbers import interval, share, signed, unsigned
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
-from core.stats import Agreement
+from core.stats import Agreement, Number
 from core.transformer.card import ModelIdentity
 
 MODE_MEANINGS: dict[Mode, str] = {
@@ -74,8 +74,9 @@ def _p_words(p: float, smallest: float, count: int) -> str:
 def total_effect_sentence(effect: TotalEffect) -> str:
     """What the heads give the right token's logit, in units of the model's gain, or why that is withheld."""
     them = "this head" if len(effect.heads) == 1 else f"these {len(effect.heads)} heads"
-    count, logits, unit = len(effect.logits), effect.in_logits, effect.unit
-    said = f"**Total effect** ({effect.mode} ablation): without {them} the right token's logit loses"
+    count, unit, gains = len(effect.logits), effect.unit, effect.in_logits.value < 0
+    logits = _turned(effect.in_logits) if gains else effect.in_logits
+    said = f"**Total effect** ({effect.mode} ablation): without {them} the right token's logit {'gains' if gains else 'loses'}"
     if count < 2:
         return f"{said} {unsigned(logits.value)} on the one sequence, and one sequence has no interval: take more."
     in_logits = f"{unsigned(logits.value)} (95 % interval {interval(logits.low, logits.high)}, {count} sequences)"
@@ -86,11 +87,16 @@ def total_effect_sentence(effect: TotalEffect) -> str:
             f"{said} {in_logits}. In units of the model's own gain it is withheld: the earlier copy itself raises the logit by "
             f"{unsigned(unit.value)} ({interval(unit.low, unit.high)}), which is not surely above zero."
         )
-    gains = effect.in_gains
+    shares = _turned(effect.in_gains) if gains else effect.in_gains
+    between, of_all = interval(shares.low, shares.high), f"{unsigned(logits.value)} of {unsigned(unit.value)} logits"
     return (
-        f"{said} **{unsigned(gains.value)} of what the earlier copy gives it** (95 % interval "
-        f"{interval(gains.low, gains.high)} over {count} sequences; {unsigned(logits.value)} of {unsigned(unit.value)} logits)."
+        f"{said} **{unsigned(shares.value)} of what the earlier copy gives it** (95 % interval {between} over {count} "
+        f"sequences; {of_all})."
     )
+
+
+def _turned(number: Number) -> Number:
+    return Number(-number.value, -number.high, -number.low)
 
 
 def unknown_words(identity: ModelIdentity, text: str) -> str:

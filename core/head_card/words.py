@@ -101,11 +101,11 @@ def edges_sentence(card: HeadCard) -> str:
     if into:
         before = Head(*into[0].previous).name
         parts.append(
-            _strongest(into[0], f"{card.name} finds what it looks for through {before}", "in", f"{before} → {card.name}")
+            _strongest(into[0], f"{card.name} finds what it looks for through {before}", "into it", f"{before} → {card.name}")
         )
     if out:
         after = Head(*out[0].induction).name
-        parts.append(_strongest(out[0], f"{card.name} feeds {after}", "out", f"{card.name} → {after}"))
+        parts.append(_strongest(out[0], f"{card.name} feeds {after}", "out of it", f"{card.name} → {after}"))
     return " ".join(parts)
 
 

@@ -294,7 +294,7 @@ def test_edges_are_those_of_the_circuit(trained: HeadCard) -> None:
 def test_a_path_that_does_not_matter_is_not_said_to_be_what_a_head_finds_its_place_through() -> None:
     card = judged_card("positional")
     said = edges_sentence(replace(card, edges=measured("edges", View(request=PLANTED, head=card.head))))
-    assert said.startswith("No path in matters by itself; the strongest is ") and "finds" not in said
+    assert said.startswith("No path into it matters by itself; the strongest is ") and "finds" not in said
 
 
 def test_a_head_that_is_in_no_circuit_has_its_edges_measured() -> None:
