@@ -9,9 +9,10 @@ from core.stats import Number
 
 def change_sentence(found: TextAblation) -> str:
     """What the loss does on repeat tokens and on all others."""
+    them = "this head" if len(found.heads) == 1 else "these heads"
     return (
-        f"Without these heads a repeat token costs {_change(found.change('repeat'))} nats, any other token "
-        f"{_change(found.change('other'))}."
+        f"Without {them} the loss of a repeat token changes by {_change(found.change('repeat'))} nats, that of any other token "
+        f"by {_change(found.change('other'))}."
     )
 
 
