@@ -80,10 +80,9 @@ def in_set_sentence(card: HeadCard) -> str:
 
 def baselines_note(card: HeadCard) -> str:
     """What to know of the other heads: how they were matched, and which of them are called."""
-    said: list[str] = []
-    for baselines in (card.alone_baselines, card.in_set_baselines):
-        if baselines is not None and baselines.note not in ("", *said):
-            said.append(baselines.note)
+    both = {"Beside it alone": card.alone_baselines, "Beside its set": card.in_set_baselines}
+    notes = {what: baselines.note for what, baselines in both.items() if baselines is not None and baselines.note}
+    said = [f"{what}: {note}" for what, note in notes.items()] if len({*notes.values()}) > 1 else list(notes.values())[:1]
     if card.called_among_random:
         names = ", ".join(head.name for head in card.called_among_random)
         said.append(f"The other heads include some that are called themselves: {names}.")

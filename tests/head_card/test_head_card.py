@@ -159,6 +159,9 @@ def test_an_impostor_costs_no_more_than_others_and_none_of_them_is_called() -> N
     assert "no more than other heads" in alone_sentence(card)
     assert card.alone_baselines is not None
     assert card.alone_baselines.distinct == len(card.alone_baselines.sets) == 5 and "all 5 sets" in baselines_note(card)
+    assert "Beside" not in baselines_note(card), "there is one note"
+    two = baselines_note(replace(card, in_set_baselines=replace(card.alone_baselines, note="Another note.")))
+    assert two.startswith("Beside it alone: Layer by layer") and "Beside its set: Another note." in two
     # What random heads cost stands in one place, and it is not the verdict's.
     assert card.sentence is not None and "random" not in card.sentence and "random" not in call_sentence(card)
 
