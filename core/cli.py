@@ -100,7 +100,10 @@ def _run(words: list[str]) -> int:
         if name == chosen:
             # Only the command that runs is imported: `models` must not wait for what `train` needs.
             importlib.import_module(f"core.commands.{name}").configure(command_parser)
-    options = parser.parse_args(words)
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        # The command knows its own options; the program's help has only the commands.
+        parsers.choices.get(options.command, parser).error(f"unrecognized arguments: {' '.join(unknown)}")
     if options.command is None:
         raise BadInput(f"name a command: {', '.join(COMMANDS)}.")
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)

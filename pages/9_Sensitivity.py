@@ -32,7 +32,9 @@ def sensitivity(page: Page) -> None:
         "in the sidebar."
     )
     panels(page, found)
-    st.caption(verbatim(beside_heads_sentence(found, shown_heads(page, found)[0])))
+    shown = shown_heads(page, found)
+    head = page.view.head if page.view.head in shown else shown[0]
+    st.caption(verbatim(beside_heads_sentence(found, head)))
 
 
 run_page("Sensitivity", sensitivity)

@@ -169,6 +169,8 @@ def _note(count: int, possible: int, exact: list[_Group], groups: list[_Group]) 
         exist = "no other set exists" if not few else f"only {few} other set{'' if few == 1 else 's'} can be drawn"
         layers = " and ".join(f"layers {group.layers.start} to {group.layers.stop - 1}" for group in wider)
         said = f"Layer by layer {exist}, so heads of {layers} are let in: {which} {that_are} matched that way."
+        if possible == few:
+            said = f"Layer by layer {exist}, and heads of {layers} add none."
     else:
         said = f"{which[0].upper()}{which[1:]} with as many heads in each layer."
     return f"{said} Heads that match, heads that look at the token before, and the set itself are in none of them."

@@ -9,9 +9,10 @@ from core.stats import Number
 
 def change_sentence(found: TextAblation) -> str:
     """What the loss does on repeat tokens and on all others."""
+    them = "this head" if len(found.heads) == 1 else "these heads"
     return (
-        f"Without these heads a repeat token costs {_change(found.change('repeat'))} nats, any other token "
-        f"{_change(found.change('other'))}."
+        f"Without {them} the loss of a repeat token changes by {_change(found.change('repeat'))} nats, that of any other token "
+        f"by {_change(found.change('other'))}."
     )
 
 
@@ -25,7 +26,7 @@ def against_sets_sentence(found: TextAblation, baselines: TextBaselines) -> str:
         p = baselines.p(which, found.change(which).value)
         said.append(f"{what} {signed(low)} to {signed(high)} (p = {p:.3f})")
     return (
-        f"{len(baselines.sets)} other sets, matched by layer, cost on {' and on '.join(said)}; p is at least "
+        f"{len(baselines.sets)} other sets of as many heads cost on {' and on '.join(said)}; p is at least "
         f"{baselines.smallest_p:.3f}."
     )
 
@@ -35,7 +36,8 @@ def in_context_sentence(found: TextAblation, baselines: TextBaselines | None) ->
     before, after, change = found.in_context
     first, second = found.at_lag(1)
     return (
-        f"The in-context-learning score goes from {signed(before.value)} to {signed(after.value)} nats (change "
+        "The loss in a window's last quarter less that in its first, which is the in-context-learning score, goes from "
+        f"{signed(before.value)} to {signed(after.value)} nats (change "
         f"{_change(change)}{_p(baselines, 'in_context', change.value)}); the token after the earlier copy gets "
         f"{unsigned(first.value)} before and {unsigned(second.value)} after"
         f"{_p(baselines, 'successor', first.value - second.value)}."
@@ -43,7 +45,7 @@ def in_context_sentence(found: TextAblation, baselines: TextBaselines | None) ->
 
 
 def _p(baselines: TextBaselines | None, which: str, observed: float) -> str:
-    return "" if baselines is None or not baselines.sets else f", p = {baselines.p(which, observed):.3f}"
+    return "" if baselines is None or not baselines.sets else f", p = {baselines.p(which, observed):.3f} beside those sets"
 
 
 def _change(found: Number) -> str:

@@ -11,9 +11,9 @@ from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, To
 from core.ablation.sweep import Sweep
 from core.attention.rows import unknown_id
 from core.heads import Head
-from core.numbers import interval, signed, unsigned
+from core.numbers import interval, share, signed, unsigned
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
-from core.stats import Agreement
+from core.stats import Agreement, Number
 from core.transformer.card import ModelIdentity
 
 MODE_MEANINGS: dict[Mode, str] = {
@@ -29,6 +29,8 @@ MODE_MEANINGS: dict[Mode, str] = {
 SIGNIFICANT = 0.05
 # Effects closer than this many nats are told as equal.
 _SAME = 0.05
+# Costs that are written with the same digits are not said to differ.
+_SAME_DIGITS = 0.005
 
 
 def head_count(count: int) -> str:
@@ -44,19 +46,20 @@ def against_baselines(result: Ablation, baselines: Baselines) -> str:
         return f"Taking {them} away changes the loss by {signed(after - before)} nats. {baselines.note}"
     low, high, _ = baselines.range
     p, least, count = baselines.p(result), baselines.smallest_p, len(baselines.sets)
-    bound = signed(baselines.bound - before)
+    all_of_them = "the only other set" if count == 1 else f"each of the {count} other sets"
     if p < SIGNIFICANT:
-        verdict = f"**Taking {them} away hurts more than other heads do:**"
-    elif after > high:
-        all_of_them = "the only other set" if count == 1 else f"each of the {count} other sets"
-        verdict = f"**Taking {them} away hurts more than {all_of_them}, too few to be sure:**"
-    elif after < low:
-        verdict = f"**Taking {them} away hurts less than other heads do:**"
+        verdict = "hurts more than other heads do"
+    elif after > high + _SAME_DIGITS:
+        verdict = f"hurts more than {all_of_them}, too few to be sure"
+    elif after < low - _SAME_DIGITS:
+        verdict = "hurts less than other heads do" if least < SIGNIFICANT else f"hurts less than {all_of_them}"
     else:
-        verdict = f"**Taking {them} away hurts no more than other heads do:**"
+        verdict = "does not surely hurt more than other heads do"
+    bound = "the upper bound" if baselines.bound >= after else "no upper bound here"
     return (
-        f"{verdict} {signed(after - before)} nats, other sets {signed(low - before)} to {signed(high - before)}; "
-        f"{_p_words(p, least, count)}. Without any head of the same layers: {bound} nats, the upper bound."
+        f"**Taking {them} away {verdict}:** {signed(after - before)} nats, other sets {signed(low - before)} to "
+        f"{signed(high - before)}; {_p_words(p, least, count)}. Without any head of the same layers: "
+        f"{signed(baselines.bound - before)} nats, {bound}."
     )
 
 
@@ -71,8 +74,9 @@ def _p_words(p: float, smallest: float, count: int) -> str:
 def total_effect_sentence(effect: TotalEffect) -> str:
     """What the heads give the right token's logit, in units of the model's gain, or why that is withheld."""
     them = "this head" if len(effect.heads) == 1 else f"these {len(effect.heads)} heads"
-    count, logits, unit = len(effect.logits), effect.in_logits, effect.unit
-    said = f"**Total effect** ({effect.mode} ablation): without {them} the right token's logit loses"
+    count, unit, gains = len(effect.logits), effect.unit, effect.in_logits.value < 0
+    logits = _turned(effect.in_logits) if gains else effect.in_logits
+    said = f"**Total effect** ({effect.mode} ablation): without {them} the right token's logit {'gains' if gains else 'loses'}"
     if count < 2:
         return f"{said} {unsigned(logits.value)} on the one sequence, and one sequence has no interval: take more."
     in_logits = f"{unsigned(logits.value)} (95 % interval {interval(logits.low, logits.high)}, {count} sequences)"
@@ -83,11 +87,16 @@ def total_effect_sentence(effect: TotalEffect) -> str:
             f"{said} {in_logits}. In units of the model's own gain it is withheld: the earlier copy itself raises the logit by "
             f"{unsigned(unit.value)} ({interval(unit.low, unit.high)}), which is not surely above zero."
         )
-    share = effect.in_gains
+    shares = _turned(effect.in_gains) if gains else effect.in_gains
+    between, of_all = interval(shares.low, shares.high), f"{unsigned(logits.value)} of {unsigned(unit.value)} logits"
     return (
-        f"{said} **{unsigned(share.value)} of what the earlier copy gives it** (95 % interval "
-        f"{interval(share.low, share.high)} over {count} sequences; {unsigned(logits.value)} of {unsigned(unit.value)} logits)."
+        f"{said} **{unsigned(shares.value)} of what the earlier copy gives it** (95 % interval {between} over {count} "
+        f"sequences; {of_all})."
     )
+
+
+def _turned(number: Number) -> Number:
+    return Number(-number.value, -number.high, -number.low)
 
 
 def unknown_words(identity: ModelIdentity, text: str) -> str:
@@ -121,13 +130,14 @@ def sufficiency(kept: Ablation, n_kept: int) -> str:
     clean, left = kept.clean_losses, kept.ablated_losses.second_copy
     if clean.gain <= 0:
         return "There is no gain on the second copy that these heads could keep."
-    share = (clean.first_copy - left) / clean.gain
+    kept_gain = (clean.first_copy - left) / clean.gain
     said = f"With only {head_count(n_kept)} left in the whole model the second-copy loss is {left:.2f} nats"
-    if share >= 0.5:
-        return f"{said}: they keep {share:.0%} of the gain by themselves."
-    if share > 0:
-        return f"{said}: they keep only {share:.0%} of the gain, so they need other heads."
-    return f"{said}, worse than the first copy: by themselves they can do nothing."
+    keep, themselves, need = ("it keeps", "itself", "it needs") if n_kept == 1 else ("they keep", "themselves", "they need")
+    if kept_gain >= 0.5:
+        return f"{said}: {keep} {share(kept_gain)} of the gain by {themselves}."
+    if kept_gain > 0:
+        return f"{said}: {keep} only {share(kept_gain)} of the gain, so {need} other heads."
+    return f"{said}, no better than the first copy untouched: by {themselves} {keep} nothing of the gain."
 
 
 def patched_in_sentence(found: PatchedIn) -> str:
@@ -141,7 +151,7 @@ def patched_in_sentence(found: PatchedIn) -> str:
     )
     if possible <= 0:
         return f"{said}; the earlier copy itself does not raise it."
-    return f"{said}, of the {signed(possible)} that the earlier copy itself gives: {raised.value / possible:.0%}."
+    return f"{said}, of the {signed(possible)} that the earlier copy itself gives: {share(raised.value / possible)}."
 
 
 def beyond_baselines(sweep: Sweep) -> str:
@@ -157,9 +167,11 @@ def beyond_baselines(sweep: Sweep) -> str:
     cost = widest.second_copy - sweep.clean.second_copy
     low, high = (value - sweep.clean.second_copy for value in (widest.baseline_low, widest.baseline_high))
     smallest = min(row.p for row in known)
-    where = "every threshold" if len(above) == len(known) else f"{len(above)} of {len(known)} thresholds"
+    where = f"{len(above)} of {len(known)} thresholds the heads above it"
+    if len(above) == len(known):
+        where = "every threshold " + ("the heads above it" if len(known) == len(sweep.rows) else "with heads above it these")
     return (
-        f"**At {where} the heads above it cost more than every other set of their size.** The other sets differ most at "
+        f"**At {where} cost more than every other set that was drawn.** The other sets differ most at "
         f"threshold {widest.threshold:.2f}: {signed(low)} to {signed(high)} nats, where the heads above it cost "
         f"{signed(cost)}. The smallest p of the sweep is {smallest:.3f}."
     )
@@ -178,7 +190,7 @@ def map_sentence(found: CausalMap | None, count: int) -> str:
     return (
         f"**{best.name} matters most: without it the loss changes by {signed(found.effect[best])} nats** (95 % interval "
         f"{signed(low[best])} to {signed(high[best])} over {len(found.clean)} sequences). Intervals wholly above "
-        f"zero: {worse} of {count} heads, below: {better}. Heads that do nothing would give about {0.05 * count:.1f} of these."
+        f"zero: {worse} of {count} heads, below: {better}; if no head did anything, some {0.05 * count:.1f} would be by chance."
     )
 
 

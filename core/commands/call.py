@@ -11,6 +11,7 @@ from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import MODES
 from core.sharing.facts import call_facts
 from core.verdicts.cached import judge, nominees
+from core.verdicts.words import lengths_words
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def text(result: dict[str, Any]) -> str:
     """A sentence for each head that got a label, or that matters without one, and what they rest on."""
     state = result["behaviour"]["state"]
     lines = [
-        f"{result['model']['name']}: {result['sequences']} sequences, lengths {', '.join(map(str, result['lengths']))}, "
+        f"{result['model']['name']}: {result['sequences']} sequences of {lengths_words(result['lengths'])}, "
         f"effect floor {result['floor']}; behaviour {state_word(state).upper()}"
     ]
     if state == "absent":

@@ -138,7 +138,7 @@ def _table(rows: Sequence[Row]) -> list[Row]:
 def _costs(card: HeadCard, view: View) -> Section:
     picture = cost_picture(card, Look())
     said = [text for text in (alone_sentence(card), in_set_sentence(card)) if text] or [_why(card, "alone")]
-    note = f"{view.experiment.mode.capitalize()} ablation; other heads matched by layer. {baselines_note(card)}".strip()
+    note = f"{view.experiment.mode.capitalize()} ablation, beside other heads. {baselines_note(card)}".strip()
     pictures = () if picture is None else (picture,)
     return Section("What taking it away costs", said, _table(cost_rows(card)), pictures, (note,))
 

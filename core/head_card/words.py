@@ -14,7 +14,7 @@ from core.numbers import signed, unsigned
 from core.verdicts.labels import MATCHING
 from core.verdicts.significance import SIGNIFICANCE
 from core.verdicts.text_words import head_on_text
-from core.verdicts.words import effects_words, lengths_words, why_not_called
+from core.verdicts.words import effects_words, lengths_words, reasons_not_called
 
 # Below this many sequences a bootstrap interval of a mean is too narrow.
 FEW_SEQUENCES = 16
@@ -29,7 +29,7 @@ def call_sentence(card: HeadCard) -> str:
         return ""
     where = f"over {judged.sequences} sequences of {lengths_words(judged.lengths)}"
     if verdict.label not in MATCHING:
-        return f"{why_not_called(verdict, judged)}, {where}."
+        return f"Not called, {where}: {'; '.join(reasons_not_called(verdict, judged))}."
     return (
         f"Called, {where}: both contrasts lie wholly above the effect floor {judged.floor:.2f}, it looks at that token more "
         f"than beside it, q = {verdict.q:.4f}, below {SIGNIFICANCE}. {effects_words(judged)}"
@@ -40,7 +40,8 @@ def text_sentence(card: HeadCard) -> str:
     """What the head is on real text, with its numbers; empty while that is not measured."""
     if card.on_text is None:
         return ""
-    return f"{head_on_text(card.on_text.judged, card.head)} Text: {card.on_text.windows}."
+    said = head_on_text(card.on_text.judged, card.head)
+    return f"{said} That is of the half of the windows that judges, the table of all: {card.on_text.windows}."
 
 
 def interval_note(card: HeadCard) -> str:
@@ -79,10 +80,9 @@ def in_set_sentence(card: HeadCard) -> str:
 
 def baselines_note(card: HeadCard) -> str:
     """What to know of the other heads: how they were matched, and which of them are called."""
-    said: list[str] = []
-    for baselines in (card.alone_baselines, card.in_set_baselines):
-        if baselines is not None and baselines.note not in ("", *said):
-            said.append(baselines.note)
+    both = {"Beside it alone": card.alone_baselines, "Beside its set": card.in_set_baselines}
+    notes = {what: baselines.note for what, baselines in both.items() if baselines is not None and baselines.note}
+    said = [f"{what}: {note}" for what, note in notes.items()] if len({*notes.values()}) > 1 else list(notes.values())[:1]
     if card.called_among_random:
         names = ", ".join(head.name for head in card.called_among_random)
         said.append(f"The other heads include some that are called themselves: {names}.")
@@ -98,9 +98,13 @@ def edges_sentence(card: HeadCard) -> str:
         return f"No edge of {card.name} was found: no previous-token head lies before it and no called head after it."
     parts = []
     if into:
-        parts.append(_strongest(into[0], f"finds what it looks for through {Head(*into[0].previous).name}", card.name))
+        before = Head(*into[0].previous).name
+        parts.append(
+            _strongest(into[0], f"{card.name} finds what it looks for through {before}", "into it", f"{before} → {card.name}")
+        )
     if out:
-        parts.append(_strongest(out[0], f"feeds {Head(*out[0].induction).name}", card.name))
+        after = Head(*out[0].induction).name
+        parts.append(_strongest(out[0], f"{card.name} feeds {after}", "out of it", f"{card.name} → {after}"))
     return " ".join(parts)
 
 
@@ -120,7 +124,8 @@ def movement_sentence(card: HeadCard, threshold: float) -> str:
     above = int((every > threshold).sum())
     side = "above it at every setting" if above == len(every) else f"above it at {above} of {len(every)} settings"
     title = ALL_SCORES[found.score].title
-    return f"{title} moves {', '.join(moved)}. With the threshold at {threshold:.2f}, {card.name} is {side}."
+    moves = f"{title}, here over {found.sequences} sequences, moves {', '.join(moved)}"
+    return f"{moves}. With the threshold at {threshold:.2f}, {card.name} is {side}."
 
 
 def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what: str) -> str:
@@ -129,12 +134,13 @@ def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what
         return ""
     low, high, _ = range_of(random)
     more, less = removal.cost > high + _SAME, removal.cost < low - _SAME
-    verdict = "more than" if more else "less than" if less else "no more than"
+    equal = removal.cost <= low + _SAME
+    verdict = "more than" if more else "less than" if less else "no more than" if equal else "within the range of"
     return f", {verdict} {what} ({signed(low)} to {signed(high)}, {len(random)} sets)"
 
 
-def _strongest(edge: Edge, does: str, name: str) -> str:
+def _strongest(edge: Edge, does: str, way: str, heads: str) -> str:
     numbers = f"prefix matching {unsigned(edge.clean)} with that path, {unsigned(edge.patched)} without it"
     if edge.drop > SMALL_DROP:
-        return f"{name} {does}: {numbers}."
-    return f"No path matters by itself; the strongest: {name} {does}, {numbers}."
+        return f"{does}: {numbers}."
+    return f"No path {way} matters by itself; the strongest is {heads}, {numbers}."

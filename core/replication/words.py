@@ -13,7 +13,7 @@ from core.ablation.sweep import Sweep
 from core.ablation.words import head_count
 from core.attention.head_scores import HeadScores
 from core.heads import heads_above
-from core.numbers import short_count, signed
+from core.numbers import share, short_count, signed
 from core.replication.published import REPORT_LENGTH, REPORT_TOKEN_RANGE, reported_models, reported_table
 from core.replication.recipe import Recipe
 from core.replication.reproduction import Reproduction
@@ -90,7 +90,7 @@ def pruning_answer(pruning: TopPruning, scores: HeadScores) -> str:
         f"{name} looks at the token just before most of all ({pruning.score:.2f}). Taking it away {verdict}: second-copy loss "
         f"{found.clean.second_copy:.2f} to {found.pruned.second_copy:.2f} nats"
     )
-    said += "." if math.isnan(fraction) else f", {fraction:.0%} of the gain."
+    said += "." if math.isnan(fraction) else f", {share(fraction)} of the gain."
     low, high, _ = pruning.baselines.range
     if not math.isnan(low):
         said += f" Other heads of its layers instead: {low:.2f} to {high:.2f} nats."

@@ -12,6 +12,7 @@ from jaxtyping import Int
 
 from core.attention.rows import unknown_id
 from core.errors import BadInput
+from core.numbers import share
 from core.probes.given import checked_ids
 from core.probes.vocabulary import BosPolicy, use_bos
 from core.runtime.jobs import current_control
@@ -105,11 +106,11 @@ def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions =
             pool += [ids[at : at + options.length] for at in range(0, len(ids) - options.length + 1, options.length)]
         if len(pool) >= POOL * options.windows:
             break
-    share = strange / max(1, read)
-    if read and share > MOST_UNKNOWN:
+    unread = strange / max(1, read)
+    if read and unread > MOST_UNKNOWN:
         raise BadInput(
-            f"{share:.0%} of the tokens of {corpus.name} are words that {identity.card.name} does not know, so no number is "
-            "claimed: choose a text in its own words, such as `words` for the bundled models."
+            f"{share(unread)} of the tokens of {corpus.name} are words that {identity.card.name} does not know, so no number "
+            "is claimed: choose a text in its own words, such as `words` for the bundled models."
         )
     if not pool:
         raise BadInput(
@@ -125,8 +126,8 @@ def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions =
         int(has_bos),
         corpus.name,
         unknown,
-        share,
-        _warnings(corpus, len(picked), options.windows, share),
+        unread,
+        _warnings(corpus, len(picked), options.windows, unread),
         options.seed,
     )
 
@@ -168,10 +169,12 @@ def _pieces(document: str) -> list[str]:
     return found
 
 
-def _warnings(corpus: Corpus, found: int, wanted: int, share: float) -> tuple[str, ...]:
+def _warnings(corpus: Corpus, found: int, wanted: int, unread: float) -> tuple[str, ...]:
     said = []
     if found < wanted:
         said.append(f"{corpus.name} has only {found} windows of this length, not {wanted}.")
-    if share > 0.1:
-        said.append(f"{share:.0%} of the text's tokens are not in this model's vocabulary; they are never taken for repeats.")
+    if unread > 0.1:
+        said.append(
+            f"{share(unread)} of the text's tokens are not in this model's vocabulary; they are never taken for repeats."
+        )
     return (*corpus.warnings, *said)

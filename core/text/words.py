@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.heads import ranked
-from core.numbers import interval, signed, unsigned
+from core.numbers import interval, share, signed, unsigned
 from core.stats import Number
 from core.text.natural_scores import FEWEST_WINDOWS, LIFT_FLOOR, NaturalScores
 from core.text.windows import TextWindows
@@ -43,9 +43,9 @@ def loss_sentence(found: NaturalScores, b: int) -> str:
 
     numbers = loss_numbers(found, b)
     repeat, other, score = numbers["repeat"], numbers["other"], icl_number(found, b)
-    share = found.repeat[:, 1 + b :].mean()
+    repeats = float(found.repeat[:, 1 + b :].mean())
     return (
-        f"Tokens whose bigram was seen earlier in the window ({share:.0%} of all) cost {unsigned(repeat.value)} nats, all "
+        f"Tokens whose bigram was seen earlier in the window ({share(repeats)} of all) cost {unsigned(repeat.value)} nats, all "
         f"others {unsigned(other.value)}; the last quarter of a window costs {signed(score.value)} nats against the first "
         f"({interval(score.low, score.high)})."
     )
@@ -54,8 +54,8 @@ def loss_sentence(found: NaturalScores, b: int) -> str:
 def pairs_sentence(found: NaturalScores) -> str:
     """How many pairs had both controls, and from which lift on a head is called an induction head on text."""
     return (
-        f"{found.paired:.0%} of the pairs of a token and its earlier copy have both controls; the lift is of these. A head is "
-        f"an induction head on text where the interval of its lift lies above {unsigned(LIFT_FLOOR)}."
+        f"{share(found.paired)} of the pairs of a token and its earlier copy have both controls; the lift is of these. A head "
+        f"is an induction head on text where the interval of its lift lies above {unsigned(LIFT_FLOOR)}."
     )
 
 

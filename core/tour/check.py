@@ -71,7 +71,7 @@ def read_answer(step: Step, typed: str) -> str:
 
 def _wanted(step: Step) -> str:
     if step.kind == "head":
-        return "type a head such as L1H3, which is head 3 of layer 1."
+        return "type a head such as L1H0, which is head 0 of layer 1."
     if step.kind == "number":
         return "type a number from 0 to 1, such as 0.05."
     return f"choose one of {', '.join(step.choices)}."

@@ -22,6 +22,7 @@ from core.text.cached import chosen_windows_of
 from core.text.natural_scores import LIFT_FLOOR
 from core.tour.step import Found
 from core.verdicts.cached import judge, judged_on_text
+from core.verdicts.words import lengths_words
 
 # The two thresholds between which one head joins.
 FIRST_THRESHOLD, SECOND_THRESHOLD = 0.5, 0.3
@@ -113,7 +114,8 @@ def ablation_that_fools(subject: Subject, head: Head) -> Found:
         fools,
         reason,
         f"What shows it is the three others. {head.name} only tells other heads where to look, and this ablation holds all "
-        "looking as it was, so nobody misses it. One way of taking a head away is one question; ask it in more than one way.",
+        "looking as it was, so on the second copy nobody misses it. One way of taking a head away is one question; ask it in "
+        "more than one way.",
     )
 
 
@@ -130,7 +132,10 @@ def p_beside_others(subject: Subject, head: Head) -> Found:
             return f"{worse} of {count} other sets cost at least as much, so p is ({worse} + 1) / ({count} + 1) = {p:.3f}"
         if float(answer) < beside.smallest_p - 0.005:
             return f"{count} other sets cannot give less than 1 / ({count} + 1) = {beside.smallest_p:.3f}"
-        as_much = max(0, round(float(answer) * (count + 1)) - 1)
+        as_much = round(float(answer) * (count + 1)) - 1
+        if answer != _two_digits((as_much + 1) / (count + 1)):
+            those = f"one more than the sets that cost at least as much, over {count + 1}"
+            return f"beside {count} other sets p is {those}: never {answer}"
         return f"p is {answer} where {as_much} of {count} other sets cost at least as much, and here it is another number"
 
     return Found(
@@ -169,7 +174,8 @@ def on_text_alone(subject: Subject, text: TextChoice) -> Found:
 
 def label_of(subject: Subject, head: Head) -> Found:
     """What a head is, all things considered."""
-    verdict = judge(subject).of(head)
+    judged = judge(subject)
+    verdict, lengths = judged.of(head), lengths_words(judged.lengths)
     scores = score_heads(subject)
     score, contrast = scores.mean("induction")[head], scores.mean("contrast")[head]
     length = subject.request.length
@@ -181,7 +187,7 @@ def label_of(subject: Subject, head: Head) -> Found:
         if answer == verdict.label:
             return f"its score is {unsigned(score)} at length {length}, but {moved}, and its contrast is {unsigned(contrast)}"
         if answer in looks:
-            return f"as {answer} it scores {_with_interval(looks[answer])}"
+            return f"as {answer} it scores {_with_interval(looks[answer])} over {lengths}"
         return f"its score of {unsigned(score)} is no less on fresh tokens: its contrast is {unsigned(contrast)}"
 
     return Found(

@@ -52,9 +52,12 @@ def correlation_sentence(found: OnText) -> str:
 
 def head_on_text(found: OnText, head: Head) -> str:
     """What one head is on text, in words, with its numbers."""
-    label = found.label(head)
-    said = "neither on random tokens nor on text" if label == "neither" else label
-    return f"{said[0].upper()}{said[1:]}: lift {_lift(found, head)}, {unsigned(found.random[head])} on random tokens."
+    label, random = found.label(head), unsigned(found.random[head])
+    if label == "neither":
+        return (
+            f"Matches neither on random tokens, where its induction score is {random}, nor on text: lift {_lift(found, head)}."
+        )
+    return f"{label[0].upper()}{label[1:]}: lift {_lift(found, head)}; induction score on random tokens {random}."
 
 
 def _listed(found: OnText, heads: HeadSet) -> str:

@@ -137,11 +137,11 @@ def _looks_elsewhere(verdict: Verdict, judged: Judgement) -> str:
 def _nothing(verdict: Verdict, judged: Judgement) -> str:
     above_chance = verdict.induction.value - verdict.chance["induction"]
     if above_chance > IMPOSTOR_FLOOR or verdict.contrast.low > min(judged.floor, IMPOSTOR_FLOOR):
-        return why_not_called(verdict, judged)
-    return f"Does none of these: contrast {_number(verdict.contrast)}"
+        return f"Is not called: {'; '.join(reasons_not_called(verdict, judged))}"
+    return f"None of the other labels holds: contrast {_number(verdict.contrast)}"
 
 
-def why_not_called(verdict: Verdict, judged: Judgement) -> str:
+def reasons_not_called(verdict: Verdict, judged: Judgement) -> list[str]:
     """Which conditions a head does not meet, each with its number."""
     floor = judged.floor
     why = []
@@ -159,7 +159,7 @@ def why_not_called(verdict: Verdict, judged: Judgement) -> str:
         )
     if not verdict.q < SIGNIFICANCE:
         why.append(f"q {_p(verdict.q)} is not below {SIGNIFICANCE}")
-    return f"Is not called: {'; '.join(why)}"
+    return why
 
 
 def judged_on(judged: Judgement, subject: Subject) -> str:

@@ -71,6 +71,10 @@ def test_of_one_head_its_layer_and_then_its_neighbours():
     few = baseline_sets(head, 12, 8)
     assert set(few.sets) == {(one,) for one in every_head(12, 8) if 3 <= one.layer <= 7 and one != (5, 2)}
     assert "only 7 other sets can be drawn, so heads of layers 3 to 7 are let in: all 39 sets" in few.note
+    # Neighbours that have nobody to offer are not said to be let in.
+    nobody = frozenset(heads_named((0, 1), *((1, head) for head in range(4))))
+    none_more = baseline_sets(heads_named((0, 2)), 2, 4, excluded=nobody)
+    assert none_more.note.startswith("Layer by layer only 2 other sets can be drawn, and heads of layers 0 to 1 add none. ")
     # At the edge the neighbours are on one side.
     edge = baseline_sets(heads_named((0, 0)), 12, 8)
     assert {one.layer for (one,) in edge.sets} == {0, 1, 2, 3, 4} and len(edge.sets) == 39

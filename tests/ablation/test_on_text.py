@@ -130,6 +130,7 @@ def test_an_induction_head_costs_repeats_and_spares_the_rest_beside_other_sets()
     assert all(not lift[head] > LIFT_FLOOR for heads in beside.sets for head in heads)
     for said in (change_sentence(found), against_sets_sentence(found, beside), in_context_sentence(found, beside)):
         assert said.endswith(".") and "nan" not in said
+    assert change_sentence(found).startswith("Without this head the loss of a repeat token changes by +")
     nothing = text_baselines(subject, text, ["L1H3"], "zero", 0)
     assert nothing.sets == () and "No other head sets" in against_sets_sentence(found, nothing)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,6 +144,8 @@ def test_units_are_withheld_where_the_model_gains_nothing_and_said_to_be():
     low, high = 2 - 4.302652729911275 / np.sqrt(3), 2 + 4.302652729911275 / np.sqrt(3)
     assert sure.in_gains == pytest.approx((2 / 9, low / 9, high / 9))
     assert "these 2 heads" in total_effect_sentence(sure) and "**0.22 of what" in total_effect_sentence(sure)
+    helped = total_effect_sentence(replace(sure, logits=-sure.logits))
+    assert "logit gains **0.22 of what" in helped and "2.00 of 9.00 logits" in helped and "−0.22" not in helped
 
 
 def test_tokens_that_leave_no_others_have_no_gain():

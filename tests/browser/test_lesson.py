@@ -31,6 +31,8 @@ def test_the_tour_by_deep_link_on_a_telephone(fresh_server: str, new_page: NewPa
     page.get_by_role("link", name="Open Causal map for this task").click()
     expect(page.get_by_role("heading", name="Causal map of two-layer")).to_be_visible()
     expect(page.get_by_text("Task 3 of 7.")).to_be_visible()
+    top = page.locator(".st-key-open-task").evaluate("box => box.getBoundingClientRect().top")
+    assert top >= page.get_by_test_id("stHeader").evaluate("bar => bar.getBoundingClientRect().bottom"), "its edge is in sight"
     no_wider_than_the_screen(page)
     # The address of the page is a bookmark of the task, too.
     expect(page).to_have_url(re.compile(r"/Causal_map\?.*model=two-layer.*step=3&done=1%2C2"))

@@ -262,17 +262,25 @@ def test_sentences_tell_more_from_less():
     assert "Without any head of the same layers: +7.00 nats" in more
     few = against_baselines(made_ablation(6.0), made_baselines(2.1, count=2))
     assert "hurts more than each of the 2 other sets, too few to be sure" in few and "p = 0.333" in few
-    assert "no more than other heads" in against_baselines(made_ablation(2.1), made_baselines(2.1))
+    assert "does not surely hurt more than other heads" in against_baselines(made_ablation(2.1), made_baselines(2.1))
+    assert "does not surely hurt more" in against_baselines(made_ablation(2.099), made_baselines(2.1)), "the same digits"
     less = against_baselines(made_ablation(2.0), made_baselines(5.0))
     assert "hurts less than other heads" in less and "p = 1.000, where 39 sets can give 0.025 at best" in less
+    assert "hurts less than each of the 2 other sets:" in against_baselines(made_ablation(2.0), made_baselines(5.0, count=2))
+    assert "+7.00 nats, the upper bound." in less
+    assert "+7.00 nats, no upper bound here." in against_baselines(made_ablation(9.5), made_baselines(2.1))
     assert "are none" in against_baselines(made_ablation(6.0), Baselines((), "There are none.", np.empty((0, 21)), LAYOUT))
     assert "More than the sum" in whole_and_parts(np.array([0.1, 0.2]), 3.0)
     assert "Less than the sum" in whole_and_parts(np.array([2.0, 2.0]), 2.0)
     assert "add up" in whole_and_parts(np.array([1.0, 1.0]), 2.0)
-    assert "keep 83% of the gain" in sufficiency(made_ablation(3.0), 2)
-    assert "worse than the first copy" in sufficiency(made_ablation(9.0), 1)
+    assert "they keep 83 % of the gain by themselves" in sufficiency(made_ablation(3.0), 2)
+    assert "no better than the first copy untouched: by itself it keeps nothing" in sufficiency(made_ablation(9.0), 1)
     assert "consistent with backup heads; saturation looks the same" in whole_and_parts(np.array([0.1, 0.2]), 3.0)
-    assert "**At every threshold the heads above it cost more than every other set" in beyond_baselines(made_sweep())
+    full = made_sweep()
+    assert "**At every threshold the heads above it cost more than every other set that was drawn" in beyond_baselines(full)
+    empty = replace(full.rows[-1], threshold=0.99, heads=(), others=None, p=np.nan, baseline_low=np.nan, baseline_high=np.nan)
+    some = beyond_baselines(replace(full, rows=(*full.rows, empty)))
+    assert "**At every threshold with heads above it these cost more than every other set that was drawn" in some
     assert "other sets differ most at threshold 0.10: 0.00 to +0.40 nats" in beyond_baselines(made_sweep())
     assert "no other sets" in beyond_baselines(made_sweep(False))
     assert "strong" in agreement_sentence(rank_agreement(SCORES, SCORES), "a and a")

@@ -317,7 +317,7 @@ def test_on_a_telephone_every_token_of_the_arcs_stands_upright_in_a_box_that_hol
 
 def test_the_arcs_are_explained_in_words() -> None:
     example = made_example(["<s>", "one", "two", "one", "two"])
-    assert "reads “one” for the second time and gives 100% of its attention to “two”" in explain_arcs(example)
+    assert "reads “one” for the second time and gives 100 % of its attention to “two”" in explain_arcs(example)
     assert "with weight 1.00" in describe_arcs(example)
 
 

@@ -147,7 +147,7 @@ def test_the_planted_impostor_is_called_one_although_its_score_is_the_highest() 
     assert abs(by_score["contrast"].mean) < 1e-4
     assert card.verdict is not None and card.verdict.label == "positional impostor"
     assert card.sentence is not None and "it looks at a position, not at a copy" in card.sentence
-    assert call_sentence(card).startswith("Is not called:")
+    assert call_sentence(card).startswith("Not called, over 72 sequences of lengths 25, 50 and 100: its contrast")
     assert card.alone is not None and card.alone.cost == pytest.approx(0, abs=1e-5)
 
 
@@ -159,6 +159,9 @@ def test_an_impostor_costs_no_more_than_others_and_none_of_them_is_called() -> N
     assert "no more than other heads" in alone_sentence(card)
     assert card.alone_baselines is not None
     assert card.alone_baselines.distinct == len(card.alone_baselines.sets) == 5 and "all 5 sets" in baselines_note(card)
+    assert "Beside" not in baselines_note(card), "there is one note"
+    two = baselines_note(replace(card, in_set_baselines=replace(card.alone_baselines, note="Another note.")))
+    assert two.startswith("Beside it alone: Layer by layer") and "Beside its set: Another note." in two
     # What random heads cost stands in one place, and it is not the verdict's.
     assert card.sentence is not None and "random" not in card.sentence and "random" not in call_sentence(card)
 
@@ -172,6 +175,15 @@ def test_costs_that_read_the_same_are_told_as_equal(trained: HeadCard, beside: f
     baselines = Baselines(((Head(1, 0),),) * 20, "", loss, layout)
     card = replace(trained, alone=Removal((Head(1, 2),), np.zeros(3)), alone_baselines=baselines)
     assert f"costs 0.00 nats, {verdict} other heads" in alone_sentence(card)
+
+
+def test_a_cost_among_others_is_within_their_range(trained: HeadCard) -> None:
+    """Sixteen of eighteen others may cost less: that is not 'no more than other heads'."""
+    layout = trained.scores.layout
+    loss = np.full((20, layout.n_tokens), trained.scores.losses().second_copy) + np.linspace(-0.1, 0.02, 20)[:, None]
+    baselines = Baselines(((Head(1, 0),),) * 20, "", loss, layout)
+    card = replace(trained, alone=Removal((Head(1, 2),), np.zeros(3)), alone_baselines=baselines)
+    assert "costs 0.00 nats, within the range of other heads (−0.10 to +0.02, 20 sets)" in alone_sentence(card)
 
 
 @pytest.mark.parametrize(
@@ -280,6 +292,12 @@ def test_edges_are_those_of_the_circuit(trained: HeadCard) -> None:
     assert previous.edges is not None and not previous.edges.into
     assert previous.edges.out == tuple(edge for edge in found.edges if edge.previous == found.previous[0])
     assert previous.edges.out[0].drop > 0.3 and "feeds" in edges_sentence(previous)
+
+
+def test_a_path_that_does_not_matter_is_not_said_to_be_what_a_head_finds_its_place_through() -> None:
+    card = judged_card("positional")
+    said = edges_sentence(replace(card, edges=measured("edges", View(request=PLANTED, head=card.head))))
+    assert said.startswith("No path into it matters by itself; the strongest is ") and "finds" not in said
 
 
 def test_a_head_that_is_in_no_circuit_has_its_edges_measured() -> None:
@@ -452,7 +470,7 @@ def test_text_stands_beside_random_tokens_in_the_one_table(trained: HeadCard) ->
     controls = [found.mean(name)[1, 2] for name in ("distance_control", "key_control")]
     assert natural["control"] == f"{max(controls):.2f}" and rows["Lift"]["control"] == "–"
     said = text_sentence(trained)
-    assert said.startswith(("On text too", "Random only", "Undecided on text", "Text only", "Neither"))
-    assert "windows of 128 tokens of words" in said
+    assert said.startswith(("On text too", "Random only", "Undecided on text", "Text only", "Matches neither"))
+    assert "the half of the windows that judges, the table of all: 64 windows of 128 tokens of words" in said
     facts = as_json(card_facts(bind(TRAINED), trained, View(request=TRAINED, head=Head(1, 2))))
     assert facts["on_text"]["measures"]["natural_induction"]["value"] == pytest.approx(found.mean("natural_induction")[1, 2])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core import numbers
 from core.ablation.cached import ablate, patched_in, random_baselines, total_effect
 from core.ablation.cached_map import single_effects
 from core.attention.cached import score_heads
@@ -57,7 +58,7 @@ def test_before_and_after_with_other_heads_beside() -> None:
     shown = metrics(at)
     assert shown["Second copy (nats)"] == f"{before.second_copy:.2f} → {after.second_copy:.2f}"
     assert shown["First copy (nats)"] == f"{before.first_copy:.2f} → {after.first_copy:.2f}"
-    assert shown["Gain lost"] == f"{result.gain_lost:.0%}"
+    assert shown["Gain lost"] == numbers.share(result.gain_lost)
     assert "Text (nats)" in shown
     said = " ".join(str(markdown.value) for markdown in at.markdown)
     beside = random_baselines(SUBJECT, heads, "mean")
@@ -65,7 +66,7 @@ def test_before_and_after_with_other_heads_beside() -> None:
     share = total_effect(SUBJECT, heads, "mean").in_gains
     assert f"{share.value:.2f} of what the earlier copy gives it" in said and "mean ablation" in said
     assert "Put into a run without an earlier copy" in said
-    assert any(beside.note == str(caption.value) for caption in at.caption)
+    assert any(str(caption.value).endswith(f"the same layers. {beside.note}") for caption in at.caption)
     assert "Together" in said and "left in the whole model" in said
     assert len(at.get("plotly_chart")) == 4
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))

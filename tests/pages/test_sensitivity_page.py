@@ -76,3 +76,9 @@ def test_what_is_not_there_yet_is_measured_with_progress() -> None:
         assert not at.exception and not at.error
         at.run()
     assert len(figure(at)["data"]) >= 6
+
+
+def test_the_number_of_the_heads_page_is_of_the_picked_head() -> None:
+    for parameters, name in (({}, sensitivity(SUBJECT, "induction").top(1)[0].name), ({"head": "L0H1"}, "L0H1")):
+        said = [str(caption.value) for caption in page(**parameters).caption]
+        assert any(caption.startswith(f"{name} has ") and "on the Heads page" in caption for caption in said), said

@@ -31,7 +31,7 @@ def page(*, opened: tuple[str, ...] = (), **parameters: str) -> AppTest:
 def test_curve_range_table_and_the_reports_comparison() -> None:
     at = page(opened=("thresholds", "compared"))
     assert not at.exception and not at.error and not at.warning
-    assert "cost more than every other set of their size" in said(at)
+    assert "cost more than every other set that was drawn" in said(at)
     assert len(at.dataframe[0].value if len(at.dataframe[0].value) == len(DEFAULT_GRID) else at.dataframe[1].value) == len(
         DEFAULT_GRID
     )

@@ -48,8 +48,8 @@ def test_the_answer_stands_first_and_agrees_with_the_numbers(at: AppTest) -> Non
 
 def test_what_heads_are_worth_stands_beside_other_sets_with_p(at: AppTest) -> None:
     told = said(at)
-    assert "Without these heads a repeat token costs" in told and "other sets, matched by layer" in told and "p = 0." in told
-    assert "in-context-learning score goes from" in told.replace("‑", "-")
+    assert "the loss of a repeat token changes by" in told and "other sets of as many heads" in told and "p = 0." in told
+    assert "in-context-learning score, goes from" in told.replace("‑", "-")
     assert len(figures(at)) == 2
     assert {"Next tokens: With all heads"} <= set(tables(at))
 

@@ -29,7 +29,7 @@ def test_a_choice_is_read_by_its_name() -> None:
     "step, typed, said",
     [
         (HEAD, "", "no answer yet"),
-        (HEAD, "head 3", "'head 3' names no head: type a head such as L1H3"),
+        (HEAD, "head 3", "'head 3' names no head: type a head such as L1H0"),
         (HEAD, "<b>" * 40, "…' names no head"),
         (HEAD, "L7H0", "There is no head L7H0: this model has layers 0 to 1"),
         (NUMBER, "1.2", "'1.2' is no p: type a number from 0 to 1"),

@@ -10,12 +10,13 @@ import pytest
 from core.ablation.cached import ablate, random_baselines
 from core.attention.cached import score_heads
 from core.behaviour import Behaviour
+from core.errors import BadInput
 from core.heads import Head, heads_above, names
 from core.settings.tour_progress import STEPS as COUNT
 from core.settings.tour_progress import TourProgress
 from core.sharing.address import params_of, view_from
 from core.text.cached import chosen_windows_of
-from core.tour.check import check_answer, found_for, subject_of
+from core.tour.check import check_answer, found_for, read_answer, subject_of
 from core.tour.step import Step
 from core.tour.steps import MINUTES, STEPS
 from core.tour.tables import plain, tour_facts
@@ -100,6 +101,18 @@ def test_p_is_counted_and_not_copied() -> None:
     assert judge(subject).of(Head(1, 5)).label == "induction"
 
 
+@pytest.mark.parametrize("typed, count", [("0.05", 0), ("0.11", 1), ("0.12", None), ("0.50", None), ("0.53", 9), ("1", 18)])
+def test_what_is_said_of_a_wrong_p_is_true(typed: str, count: int | None) -> None:
+    """Of p = 0.12 beside 18 sets it was said that one of them costs as much, which gives 0.105."""
+    said = check_answer(P, typed).sentence
+    assert f"where {count} of 18 other sets" in said if count is not None else "over 19: never" in said
+
+
+def test_a_score_over_several_lengths_says_so() -> None:
+    """The card beside it has 0.03 at one length, where the check says 0.04."""
+    assert check_answer(CLAIM, "previous token").sentence.endswith("over lengths 25, 50 and 100.")
+
+
 def test_four_heads_match_and_a_fifth_does_it_on_text_alone() -> None:
     subject = subject_of(TEXT)
     judged = judged_on_text(subject, chosen_windows_of(subject, TEXT.view.text))
@@ -128,6 +141,14 @@ def test_every_wrong_answer_is_told_why_by_a_number(step: Step) -> None:
         assert checked.right == (answer == found.right)
         assert re.search(r"\d\.\d\d|\d of \d", checked.sentence), checked.sentence
         assert checked.sentence.count(".") - len(re.findall(r"\d\.\d", checked.sentence)) == 1, "one sentence"
+
+
+def test_what_is_no_answer_is_not_told_a_right_one() -> None:
+    """The example was L1H3, which is the first task's answer."""
+    for step in STEPS:
+        with pytest.raises(BadInput) as caught:
+            read_answer(step, "?")
+        assert step.kind == "choice" or found_for(step).right not in str(caught.value)
 
 
 def test_facts_hide_the_answers_unless_they_are_asked_for() -> None:

@@ -287,7 +287,7 @@ def _numbers(text: str) -> list[float]:
             ["Scores 0.95", "(chance 0.02), but 0.95 on fresh tokens too: it looks at a position, not at a copy"],
         ),
         ({"previous_token": 0.98}, 0, 0, ["Looks at the token just before: 0.98 (0.98 to 0.98), chance 0.02"]),
-        ({}, 0, 0, ["Does none of these: contrast"]),
+        ({}, 0, 0, ["None of the other labels holds: contrast"]),
     ],
 )
 def test_every_clause_has_its_number_and_agrees_with_it(

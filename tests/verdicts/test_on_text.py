@@ -41,7 +41,9 @@ def test_sentences_agree_with_the_labels() -> None:
     assert "as far as so few windows say" in answer_sentence(judged(windows=20))
     said = " ".join(outlier_sentences(judged()))
     assert "On text too: L0H0 0.30 (0.29 to 0.31)" in said and "Text only: L0H3" in said and "L0H1 0.02" in said
-    assert head_on_text(judged(), Head(0, 1)) == "Random only: lift 0.02 (0.01 to 0.03), 0.80 on random tokens."
+    assert head_on_text(judged(), Head(0, 1)) == "Random only: lift 0.02 (0.01 to 0.03); induction score on random tokens 0.80."
+    neither = head_on_text(judged(), Head(0, 4))
+    assert neither.startswith("Matches neither on random tokens, where its induction score is 0.10, nor on text: lift"), neither
     nothing = OnText(np.zeros((1, 6), bool), judged().random, judged().random, judged().chosen, judged().judged)
     assert answer_sentence(nothing).startswith("No head matches on random tokens")
 

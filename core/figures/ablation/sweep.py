@@ -148,9 +148,9 @@ def _finish(figure: go.Figure, sweep: Sweep, threshold: float | None, others: Ma
     styled(
         figure,
         look,
-        height=look.px(560),
+        height=look.px(560) + look.buttons,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"color": look.ink}},
-        margin={"t": look.px(64 if not look.large else 84)},
+        margin={"t": look.px(64 if not look.large else 84) + look.buttons},
     )
     figure.update_layout(showlegend=True)
     x = [row.threshold for row in sweep.rows]
@@ -184,12 +184,15 @@ def _recovered_axis(figure: go.Figure, sweep: Sweep, top: float) -> None:
 
 def _mark_knee(figure: go.Figure, sweep: Sweep, look: Look) -> None:
     [row] = [row for row in sweep.rows if row.threshold == sweep.knee]
+    # To the right of the point, unless a telephone has no room there but the right axis' own words.
+    beyond = look.narrow and row.threshold > (sweep.rows[0].threshold + sweep.rows[-1].threshold) / 2
     figure.add_annotation(
         x=row.threshold,
         y=row.second_copy,
         text=f"<b>knee {row.threshold:.2f}</b>",
-        ax=look.px(58),
+        ax=0 if beyond else look.px(58),
         ay=-look.px(30),
+        xanchor="right" if beyond else "auto",
         arrowcolor=look.ink,
         arrowwidth=look.px(1.5),
         bgcolor=look.paper,

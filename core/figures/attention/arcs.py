@@ -8,6 +8,7 @@ from core.attention.example import InductionExample
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.figures.base.token_text import numbered_labels, visible_token
+from core.numbers import share
 
 # Weaker looks are left out: they would be a haze of hairlines.
 _FAINTEST = 0.15
@@ -49,8 +50,8 @@ def explain_arcs(example: InductionExample) -> str:
     weight = example.pattern[example.position, example.target]
     return (
         f"Head {example.head.name} of {example.model} reads “{_word(example, example.position)}” for the second time "
-        f"and gives {weight:.0%} of its attention to “{_word(example, example.target)}”, the word that came after it the "
-        "first time, and so the word to predict."
+        f"and gives {share(float(weight))} of its attention to “{_word(example, example.target)}”, the word that came after it "
+        "the first time, and so the word to predict."
     )
 
 

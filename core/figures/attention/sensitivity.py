@@ -36,7 +36,8 @@ def sensitivity_panels(found: Sensitivity, heads: Sequence[Head], picked: Head |
             figure.add_trace(points, row=row, col=column)
             figure.update_xaxes(range=[-0.5, len(points.x) - 0.5], row=row, col=column)
         figure.update_yaxes(title=_TITLES[factor], row=row, col=1)
-    styled(figure, look, height=look.px(_ROW * len(FACTORS) + 60), margin={"t": look.px(36), "r": look.px(24)})
+    height, above = look.px(_ROW * len(FACTORS) + 60) + look.buttons, look.px(36) + look.buttons
+    styled(figure, look, height=height, margin={"t": above, "r": look.px(24)})
     figure.update_xaxes(type="category", showgrid=False, tickangle=0)
     pad = 0.04 * (high - low)
     figure.update_yaxes(range=[low - pad, high + pad], dtick=0.25 if low >= 0 else 0.5)

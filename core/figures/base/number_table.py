@@ -24,6 +24,11 @@ _STYLE = """<style>
 .numbers th[scope="rowgroup"] { text-align: left; padding: .5rem 0 .16rem; font-weight: 700; }
 .numbers td.meaning { text-align: left; white-space: normal; color: %(quiet)s; font-size: .85rem; }
 .numbers td.value { font-weight: 700; }
+/* Beside a picture a name and its numbers may have no room on one line: then they break, and every column is in sight. */
+.numbers.small :is(td, th[scope="row"]) { white-space: normal; }
+.numbers.small :is(th, td):last-child { padding-right: 0; }
+.numbers.small :is(th, td) { padding-left: .3rem; padding-right: .3rem; }
+.numbers.small :is(th, td):first-child { padding-left: 0; }
 /* A telephone is too narrow for names, meanings and numbers side by side: the numbers of a row stand below its words. */
 @media (max-width: 640px) {
 .numbers.grouped, .numbers.grouped :is(thead, tbody) { display: block; }
@@ -52,7 +57,7 @@ def small_table_html(
     heads = [f'<th scope="col"{_title(meanings.get(key))}>{html.escape(words)}</th>' for key, words in headings.items()]
     cells = ["".join(f"<td>{html.escape(row[key])}</td>" for key in others) for row in rows]
     lines = [f'<tr><th scope="row">{html.escape(row[name])}</th>{cell}</tr>' for row, cell in zip(rows, cells, strict=True)]
-    style, opening = _opened(label, look)
+    style, opening = _opened(label, look, "numbers small")
     parts = [
         style,
         _SCROLLS % html.escape(label),
@@ -84,7 +89,7 @@ def number_table_html(rows: Sequence[Row], columns: Mapping[str, str], label: st
     return "".join([*parts, "</table></div>"])
 
 
-def _opened(label: str, look: Look, kind: str = "numbers") -> tuple[str, str]:
+def _opened(label: str, look: Look, kind: str) -> tuple[str, str]:
     colours = {"ink": look.ink, "faint": look.faint, "quiet": look.quiet}
     return _STYLE % colours, f'<table class="{kind}" role="table" aria-label="{html.escape(label)}">'
 

@@ -80,6 +80,11 @@ class Look:
         """A length at this text size."""
         return round(pixels * self.scale)
 
+    @property
+    def buttons(self) -> int:
+        """Room for the figure's buttons above words that reach to its right edge, which on a telephone is where they are."""
+        return 28 if self.narrow else 0
+
 
 def page_layout(look: Look, *, height: int, **layout: Any) -> dict[str, Any]:
     """A figure's layout in the page's colours and font, `height` in pixels; further keywords are plotly's."""

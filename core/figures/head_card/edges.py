@@ -34,9 +34,9 @@ def edge_lines(edges: HeadEdges, look: Look) -> go.Figure:
         customdata=[[_edge_name(edge), composition_of(edge)] for _, edge in shown],
     )
     figure = go.Figure(traces)
-    height = look.px(_ROW * len(shown) + 92)
+    height = look.px(_ROW * len(shown) + 92) + look.buttons
     legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "itemclick": False, "itemdoubleclick": False}
-    styled(figure, look, height=height, margin={"t": look.px(34)})
+    styled(figure, look, height=height, margin={"t": look.px(34) + look.buttons})
     figure.data[0].showlegend = False
     figure.update_layout(showlegend=True, legend=legend | {"font": {"color": look.ink}})
     figure.update_xaxes(title="prefix matching of the later head", range=[-0.04, 1.04], dtick=0.25)

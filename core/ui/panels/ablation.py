@@ -29,6 +29,7 @@ from core.figures.attention.heatmap import describe_heatmap, score_heatmap, set_
 from core.figures.base.memo import drawn
 from core.glossary import help_on
 from core.heads import Head, HeadSet, names
+from core.numbers import share
 from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
 from core.sharing.commands import ablate_command, score_command
@@ -45,6 +46,7 @@ from core.ui.frame.sentences import metric_change, verbatim
 MOST_SINGLES = 12
 _NAMED = 10
 _SHOWN = "ablation_shown"
+_MARKS = "Diamond: without this set. Rings: other sets, and their range. Bar: without any head of the same layers."
 
 
 def set_map(page: Page, scores: HeadScores, above: tuple[Head, ...], source: Source) -> None:
@@ -78,7 +80,7 @@ def numbers(page: Page, result: Ablation) -> None:
     _before_after(second, "Second copy", before.second_copy, after.second_copy, f"Where induction works. {help_on('nats')}")
     fraction.metric(
         "Gain lost",
-        "none to lose" if np.isnan(result.gain_lost) else f"{result.gain_lost:.0%}",
+        "none to lose" if np.isnan(result.gain_lost) else share(result.gain_lost),
         help="The rise in second-copy loss, as a share of how much better the second "
         "copy was predicted than the first. 100 %: the second copy is now as hard as the first.",
         border=True,
@@ -132,7 +134,7 @@ def other_heads(page: Page, result: Ablation, baselines: Baselines | None, sourc
 def how_drawn(baselines: Baselines) -> None:
     """How the other sets were drawn."""
     if baselines.sets:
-        st.caption(baselines.note)
+        st.caption(f"{_MARKS} {baselines.note}")
 
 
 def remember_set(page: Page, result: Ablation) -> None:
@@ -222,11 +224,13 @@ def _facts(page: Page, heads: HeadSet) -> Facts:
 
 
 def _before_after(place: st.delta_generator.DeltaGenerator, label: str, before: float, after: float, help_text: str) -> None:
+    changed = abs(after - before) >= 0.005
     place.metric(
         f"{label} (nats)",
         f"{before:.2f} → {after:.2f}",
         delta=metric_change(after - before),
-        delta_color="inverse" if abs(after - before) >= 0.005 else "off",
+        delta_color="inverse" if changed else "off",
+        delta_arrow="auto" if changed else "off",
         help=verbatim(help_text),
         border=True,
         height="stretch",

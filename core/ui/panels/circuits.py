@@ -27,6 +27,7 @@ from core.figures.base.memo import drawn
 from core.figures.circuits.circuit import circuit_graph, describe_circuit, describe_pruned, pruned_matching
 from core.figures.circuits.composition import composition_maps, describe_composition
 from core.heads import Head, HeadSet, named, names
+from core.numbers import share
 from core.settings.cost import PASSES_OF_A_CIRCUIT, expected_seconds
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
 from core.settings.provenance import measured_on
@@ -224,7 +225,7 @@ def _numbers(place: st.delta_generator.DeltaGenerator, pruning: Pruning, title: 
     place.metric(
         verbatim(title),
         f"{before:.2f} → {after:.2f} nats",
-        delta=metric_change(after - before) + ("" if np.isnan(lost) else f", {max(0.0, lost):.0%} of the gain lost"),
+        delta=metric_change(after - before) + ("" if np.isnan(lost) else f", {share(max(0.0, lost))} of the gain lost"),
         delta_color="inverse" if changed else "off",
         delta_arrow="auto" if changed else "off",
         help="Loss on the second copy, where induction works. Lower is better.",

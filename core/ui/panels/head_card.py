@@ -229,10 +229,7 @@ def removal_panel(page: Page, card: HeadCard, source: Source) -> None:
         )
     mode = page.view.experiment.mode.capitalize()
     st.caption(
-        verbatim(
-            f"{mode} ablation. Diamond: without these heads. Rings: other heads matched by layer, and their range. "
-            f"{baselines_note(card)}"
-        )
+        verbatim(f"{mode} ablation. Diamond: without these heads. Rings: other heads, and their range. {baselines_note(card)}")
     )
 
 

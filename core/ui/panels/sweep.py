@@ -18,7 +18,7 @@ from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overl
 from core.figures.base.memo import drawn
 from core.figures.base.style import Look
 from core.heads import HeadSet
-from core.numbers import signed
+from core.numbers import share, signed
 from core.runtime.cache import if_cached
 from core.settings.modes import MODES, Mode
 from core.settings.provenance import measured_on
@@ -68,6 +68,8 @@ def curve(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep], source: Source
         overlay=sweep_overlay(page.view.threshold, page.look),
         on_pick=None,
     )
+    if any(row.others for row in sweep.rows):
+        st.caption("A ring is the other sets' average, the band their range.")
 
 
 def at_the_slider(page: Page, sweep: Sweep, heads: HeadSet) -> str:
@@ -150,7 +152,7 @@ def _written(row: SweepRow, knee: float | None) -> Row:
 
 
 def _fraction(row: SweepRow) -> str:
-    return "no gain" if np.isnan(row.gain_lost) else f"{row.gain_lost:.0%}"
+    return "no gain" if np.isnan(row.gain_lost) else share(row.gain_lost)
 
 
 def _p(row: SweepRow) -> str:

@@ -62,6 +62,10 @@ from core.verdicts.text_words import answer_sentence, correlation_sentence, head
 _EDGES = ":material/format_quote:"
 _ALIKE = 6
 _CHANCE = ("natural_induction", "previous_token", "duplicate_token", "distance_control", "key_control")
+_PREFIXES = (
+    "Last n tokens, less n − 1 alone: natural induction where the last n tokens came before, less where exactly n − 1 did."
+)
+_OF_ALL = "These are of all windows; what is said above is of the half that judges."
 _MODE_MEANINGS: dict[Mode, str] = {
     "zero": "Nothing.",
     "mean": "The head's average over the other half of the windows, over all positions.",
@@ -286,7 +290,8 @@ def _measures(page: Page, found: NaturalScores, head: Head) -> None:
     headings = {"what": "on this text", "value": "value", "interval": "95 % interval", "chance": "chance"}
     with st.expander(f"Every measure of {head.name} on this text", icon=":material/table:"):
         st.html(small_table_html(rows, headings, f"Measures of {head.name}", page.look, {}))
-        st.caption("  \n".join(f"{TITLES[name]}: {verbatim(MEANINGS[name])}." for name in SHOWN))
+        meanings = [f"{TITLES[name]}: {verbatim(MEANINGS[name])}." for name in SHOWN]
+        st.caption("  \n".join([*meanings, _PREFIXES, _OF_ALL]))
 
 
 def _edges(page: Page, windows: TextWindows, found: NaturalScores, head: Head) -> None:
