@@ -45,7 +45,8 @@ def _folder(entry: CatalogueEntry) -> Path:
     folder = folder_of(entry)
     if folder is None:
         raise ModelUnavailable(
-            f"{entry.name} is not on this machine yet: bring it in with `python -m core models add {entry.name}`."
+            entry.problem
+            or f"{entry.name} is not on this machine yet: bring it in with `python -m core models add {entry.name}`."
         )
     return folder
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from core.errors import ModelUnavailable
+from core.runtime.files import as_text
 
 NATIVE_FILE = "headscope.json"
 HF_FILE = "config.json"
@@ -36,8 +37,8 @@ def shown(folder: Path) -> str:
     """A model folder's name as sentences give it, and as it may be typed: `owner/model` where it came from the hub."""
     root = models_root().resolve()
     if folder.is_relative_to(root) and not folder.is_relative_to(root / ".partial"):
-        return folder.relative_to(root).as_posix().replace("--", "/", 1)
-    return folder.name.replace("--", "/", 1)
+        return as_text(folder.relative_to(root).as_posix()).replace("--", "/", 1)
+    return as_text(folder.name).replace("--", "/", 1)
 
 
 def is_model_folder(folder: Path) -> bool:

@@ -16,6 +16,16 @@ except ImportError:  # Windows
 TEMPORARY = ".tmp"
 
 
+def as_text(name: str) -> str:
+    """`name` as a browser can be sent it: a byte of a file's name that is no UTF-8, or half a letter, by its number."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def shown_name(name: str) -> str:
+    """A name for a sentence: what cannot be printed by its number, and not too long."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)[:80]
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to; when the block ends without an error, that file takes `path`'s place.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BadInput
+from core.runtime.files import shown_name
 from core.settings.text_choice import OFFERED
 from core.text.stories import stories
 
@@ -86,7 +87,7 @@ def corpus_at(path: Path, column: str = "text") -> Corpus:
 
     Raises BadInput for what cannot be read, is no text, is empty, or lacks the column.
     """
-    name = _shown(path.name)
+    name = shown_name(path.name)
     try:
         there, is_folder = path.exists(), path.is_dir()
     except (OSError, ValueError):  # a name too long, a NUL byte
@@ -130,8 +131,13 @@ def offered_texts() -> tuple[str, ...]:
     root = texts_root()
     if root is None or not root.is_dir():
         return ()
-    inside = (place for place in islice(sorted(root.iterdir()), MOST_FILES) if not place.name.startswith("."))
-    return tuple(place.name for place in inside if place.is_dir() or place.suffix.lower() in SUFFIXES)
+    try:
+        places = islice(sorted(root.iterdir()), MOST_FILES)
+        # What no address can say (`core.sharing.address`) cannot be chosen, and a name that is no text cannot even be shown.
+        inside = (place for place in places if place.name.isprintable() and not place.name.startswith("."))
+        return tuple(place.name for place in inside if place.is_dir() or place.suffix.lower() in SUFFIXES)
+    except OSError:
+        return ()
 
 
 def offered_corpus(name: str, column: str = "text") -> Corpus:
@@ -146,7 +152,7 @@ def offered_corpus(name: str, column: str = "text") -> Corpus:
     except (OSError, ValueError, RuntimeError):
         inside = False
     if not inside:
-        raise BadInput(f"The text {_shown(name)} is not in the folder of texts.")
+        raise BadInput(f"The text {shown_name(name)} is not in the folder of texts.")
     return corpus_at(place, column)
 
 
@@ -165,12 +171,12 @@ def hub_corpus(name: str, column: str = "text", *, split: str = "train") -> Corp
         rows = list(islice(datasets.load_dataset(name, split=split, streaming=True), HUB_ROWS))
     except Exception as error:  # the library raises whatever its readers raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BadInput(f"The data set {_shown(name)} cannot be read here: {first}") from None
-    return _bounded(f"{_shown(name)} ({split}, first {len(rows)} rows)", (_cell(row, column, name) for row in rows))
+        raise BadInput(f"The data set {shown_name(name)} cannot be read here: {first}") from None
+    return _bounded(f"{shown_name(name)} ({split}, first {len(rows)} rows)", (_cell(row, column, name) for row in rows))
 
 
 def _documents(path: Path, column: str) -> Iterator[str]:
-    name = _shown(path.name)
+    name = shown_name(path.name)
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
@@ -212,11 +218,13 @@ def _parquet(path: Path, column: str) -> Iterator[str]:
     import pyarrow
     import pyarrow.parquet
 
-    name = _shown(path.name)
+    name = shown_name(path.name)
     try:
         table = pyarrow.parquet.ParquetFile(path)
         if column not in table.schema_arrow.names:
-            raise BadInput(f"{name} has no column {column[:60]!r}: it has {', '.join(table.schema_arrow.names[:8])}.")
+            raise BadInput(
+                f"{name} has no column {column[:60]!r}: it has {', '.join(map(shown_name, table.schema_arrow.names[:8]))}."
+            )
         rows = 0
         for batch in table.iter_batches(batch_size=256, columns=[column]):
             for value in batch.column(0).to_pylist():
@@ -231,10 +239,10 @@ def _parquet(path: Path, column: str) -> Iterator[str]:
 
 def _cell(row: Any, column: str, where: str) -> str:
     if not isinstance(row, dict) or column not in row:
-        there = f" it has {', '.join(map(_shown, list(row)[:8]))}" if isinstance(row, dict) else " it is no object"
-        raise BadInput(f"There is no column {column[:60]!r} in {_shown(where)}:{there}.")
+        there = f" it has {', '.join(map(shown_name, list(row)[:8]))}" if isinstance(row, dict) else " it is no object"
+        raise BadInput(f"There is no column {column[:60]!r} in {shown_name(where)}:{there}.")
     if not isinstance(row[column], str):
-        raise BadInput(f"The column {column[:60]!r} of {_shown(where)} holds a {type(row[column]).__name__}, not text.")
+        raise BadInput(f"The column {column[:60]!r} of {shown_name(where)} holds a {type(row[column]).__name__}, not text.")
     return str(row[column])
 
 
@@ -255,8 +263,3 @@ def _bounded(name: str, found: Iterator[str]) -> Corpus:
         raise BadInput(f"{name} is empty: there is no text in it.")
     said = (f"Of {name} the first {MOST_CHARACTERS:,} characters are read.",) if more else ()
     return Corpus(name, tuple(documents), said)
-
-
-def _shown(name: str) -> str:
-    """A name for a sentence: what cannot be printed by its number, and not too long."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))[:80]

@@ -1,0 +1,104 @@
+"""Files that anybody may have put into a shared folder: names that are no text, links to nothing, pipes, bombs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from core.errors import ModelUnavailable
+from core.models.catalogue import DEFAULT_MODEL, catalogue, find_entry
+from core.models.formats.json_file import parse_object
+from core.models.identity import model_identity
+from core.models.load import forget_models
+from core.text.corpus import offered_texts
+from core.ui.frame.sentences import verbatim
+from tests.helpers.app import let_work_end, open_page
+from tests.models.test_loading import write_native
+
+pytestmark = pytest.mark.usefixtures("empty_store")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The model folder, which many hands may write to."""
+    forget_models()
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("HEADSCOPE_MODELS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of texts, the same."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    monkeypatch.setenv("HEADSCOPE_TEXTS", str(folder))
+    return folder
+
+
+def no_text(name: str) -> str:
+    """A file's name with a byte in it that is no UTF-8, as Python has it."""
+    return os.fsdecode(name.encode() + b"\xff")
+
+
+def test_a_folder_whose_name_is_no_text_stops_no_page(root: Path) -> None:
+    write_native(root / no_text("odd"), tokenizer=False)
+    write_native(root / no_text("folder") / "inner", tokenizer=False)
+    (root / no_text("broken")).mkdir()
+    (root / no_text("broken") / "config.json").write_text("{")
+    listed = {entry.name: entry for entry in catalogue()}
+    assert listed[DEFAULT_MODEL].available
+    for name in ("odd\\udcff", "folder\\udcff/inner", "broken\\udcff"):
+        assert "no text in UTF-8: rename" in listed[name].problem
+        for said in (name, name.replace("\\udcff", "\udcff")):
+            assert find_entry(said).problem
+            with pytest.raises(ModelUnavailable, match="no text in UTF-8: rename that folder"):
+                model_identity(said)
+    at = open_page("pages/1_Heads.py", model="two-layer", length="20", sequences="2")
+    let_work_end()
+    assert not at.error and not at.exception
+    at = open_page("pages/1_Heads.py", model="odd\\udcff")
+    assert not at.exception and "rename that folder" in at.error[0].value
+
+
+@pytest.mark.parametrize("field", ["title", "description", "family"])
+def test_half_a_letter_in_a_models_own_words_is_said_as_that(root: Path, field: str) -> None:
+    write_native(root / "half")
+    path = root / "half/headscope.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: "x\ud800"}))
+    with pytest.raises(ModelUnavailable, match="holds half a letter"):
+        model_identity("half")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: "\U0001f600"}))
+    assert model_identity("half").card.n_layers
+    for odd in (b'{"a": "\xed\xa0\x80"}', b"\xff{}"):
+        with pytest.raises(ModelUnavailable, match="not text in UTF-8"):
+            parse_object(odd, "The file")
+    with pytest.raises(ModelUnavailable, match="5,000 digits"):
+        parse_object('{"a": ' + "9" * 5000 + "}", "The file")
+    assert verbatim("a\udcff").encode()
+
+
+def test_names_of_files_are_shown_as_text(root: Path) -> None:
+    for name in ("a.gguf", "b.safetensors"):
+        folder = root / name.replace(".", "-")
+        folder.mkdir()
+        (folder / f"{no_text('x')}\n\x1b[31m{name}").write_text("")
+        with pytest.raises(ModelUnavailable) as raised:
+            model_identity(folder.name)
+        assert str(raised.value).isprintable()
+
+
+def test_a_text_whose_name_is_no_text_is_not_offered(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (texts / "fine.txt").write_text("some words")
+    (texts / no_text("odd")).with_suffix(".txt").write_text("some words")
+    (texts / f"{no_text('odd')}.txt").write_text("some words")
+    assert offered_texts() == ("fine.txt",)
+    at = open_page("pages/11_Text.py", model="two-layer")
+    let_work_end()
+    assert not at.exception and not any("defect" in error.value for error in at.error)
+    monkeypatch.setenv("HEADSCOPE_TEXTS", str(texts / "fine.txt"))
+    assert offered_texts() == ()
