@@ -26,7 +26,8 @@ def threshold_grid(start: float, stop: float, step: float) -> tuple[float, ...]:
 
     Raises BadInput for a grid that is empty, too long, or leaves 0 to 1.
     """
-    if not (0 <= start <= stop <= 1 and step > 0):
+    # A step that is next to nothing would be more thresholds than a number can say.
+    if not (0 <= start <= stop <= 1 and 1e-9 <= step <= 1):
         raise BadInput(f"Thresholds {start}:{stop}:{step} must go up from START to STOP within 0 to 1, by a positive STEP.")
     count = int(np.floor((stop - start) / step + 1e-9)) + 1
     if count > MAX_THRESHOLDS:

@@ -41,6 +41,8 @@ DEFAULT_MODEL = "mixture"
 BY_CONSTRUCTION = "by-construction"
 SMOLLM2 = "smollm2-135m"
 BUNDLED_ORDER = ("mixture", "two-layer", "solu", "one-layer", "bigram")
+# The hub has no longer ones, and a folder's name has a bound, too.
+_MOST_REPO_ID = 200
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
 
 
@@ -116,7 +118,7 @@ def find_entry(name: str) -> CatalogueEntry:
     for entry in _families():
         if entry.repo_id == repo_id or repo_id in entry.aliases:
             return _with_memory(entry, available_bytes())
-    if repo_id != wanted or _REPO_ID.fullmatch(wanted):
+    if repo_id != wanted or (len(wanted) <= _MOST_REPO_ID and _REPO_ID.fullmatch(wanted)):
         return _with_memory(_hub_entry(repo_id, "hub"), available_bytes())
     raise _unknown(name)
 

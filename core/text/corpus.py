@@ -161,6 +161,8 @@ def hub_corpus(name: str, column: str = "text", *, split: str = "train") -> Corp
 
     Raises BadInput where the `datasets` library is not installed, there is no such data set or column, or it is out of reach.
     """
+    if not name.strip():
+        raise BadInput(f"Which data set? {_HUB} is followed by its name, such as {_HUB}owner/name.")
     try:
         import datasets
     except ImportError:

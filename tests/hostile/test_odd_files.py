@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from core.cli import main
 from core.errors import ModelUnavailable
 from core.models.catalogue import DEFAULT_MODEL, catalogue, find_entry
 from core.models.formats.json_file import parse_object
 from core.models.identity import model_identity
-from core.models.load import forget_models
+from core.models.load import forget_models, load_model
+from core.settings.cost import most_minutes, spoken
 from core.text.corpus import offered_texts
 from core.ui.frame.sentences import verbatim
 from tests.helpers.app import let_work_end, open_page
-from tests.models.test_loading import write_native
+from tests.models.test_loading import write_llama, write_native
 
 pytestmark = pytest.mark.usefixtures("empty_store")
 
@@ -102,3 +104,71 @@ def test_a_text_whose_name_is_no_text_is_not_offered(texts: Path, monkeypatch: p
     assert not at.exception and not any("defect" in error.value for error in at.error)
     monkeypatch.setenv("HEADSCOPE_TEXTS", str(texts / "fine.txt"))
     assert offered_texts() == ()
+
+
+def test_a_link_to_nothing_beside_a_model_is_no_part_of_it(root: Path) -> None:
+    write_llama(root / "links")
+    for name in ("extra.json", "extra.safetensors", ".hidden.json"):
+        (root / "links" / name).symlink_to("nowhere")
+    (root / "links/loop.json").symlink_to("loop.json")
+    assert model_identity("links").card.n_layers == 2 and load_model("links").card.n_layers == 2
+
+
+@pytest.mark.parametrize("name", [5, None, 1.5, True, "x" * 300, "a\n\n# b", "..", "", "a/b", "a\0b"])
+def test_whatever_an_index_calls_a_file_is_one_sentence(root: Path, name: object) -> None:
+    write_llama(root / "index")
+    (root / "index/model.safetensors").rename(root / "index/other.safetensors")
+    (root / "index/model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    assert "no sense" not in find_entry("index").problem
+    with pytest.raises(ModelUnavailable, match=r"is missing|is not a safetensors index") as raised:
+        model_identity("index")
+    assert str(raised.value).isprintable() and len(str(raised.value)) < 300
+
+
+def test_a_model_may_be_named_with_letters_without_end(root: Path) -> None:
+    for name in (f"owner/{'r' * 290}", "r" * 299, "owner/" + "r" * 4000):
+        with pytest.raises(ModelUnavailable, match="There is no model called"):
+            model_identity(name)
+
+
+def test_how_a_model_would_generate_is_not_read(root: Path) -> None:
+    for number, text in enumerate(("[]", "[" * 60_000, '{"cache_implementation": {}}', '{"early_stopping": {"a": 1}}')):
+        write_llama(root / f"generates{number}")
+        (root / f"generates{number}/generation_config.json").write_text(text)
+        assert load_model(f"generates{number}").card.n_layers == 2
+        forget_models()
+
+
+def test_weights_of_other_sizes_are_said_with_the_sizes(root: Path) -> None:
+    write_llama(root / "sizes")
+    path = root / "sizes/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"intermediate_size": 20}))
+    with pytest.raises(ModelUnavailable, match=r"6 tensors have other sizes, .*16 x 24 in the file and 16 x 20 by the config"):
+        load_model("sizes")
+
+
+def test_a_file_is_written_neither_to_a_pipe_nor_under_a_name_without_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe.html")
+    os.mkfifo(tmp_path / "pipe.pdf")
+    for words in (
+        ["card", "--model", "two-layer", "--head", "L1H0", "--html", str(tmp_path / "pipe.html")],
+        ["report", "--model", "two-layer", "--html", str(tmp_path / ("a" * 300))],
+        ["tour", "--sheet", str(tmp_path / "pipe.pdf")],
+        ["tour", "--sheet", str(tmp_path / ("a" * 300))],
+        ["tour", "--sheet", str(tmp_path / ("a" * 300 + ".pdf"))],
+        ["sweep", "--model", "two-layer", "--thresholds", "0:1:1e-320"],
+        ["sweep", "--model", "two-layer", "--thresholds", "0:1:inf"],
+        ["models", "add", "owner/" + "r" * 300],
+        ["run", "--address", "999.1.1.1"],
+        ["text", "--corpus", "hub:"],
+    ):
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ") and said.count("\n") == 1 and said.strip()[-1] in ".:?" and len(said) > 40, said
+
+
+def test_a_bound_that_is_none_is_said_in_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSCOPE_MOST_MINUTES", "inf")
+    assert spoken(60 * most_minutes()).endswith("days")
