@@ -6,6 +6,7 @@ Whatever is wrong with a text is one sentence. Nothing of a text is ever run, an
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ PASSAGES = Path(__file__).with_name("passages")
 # Where a page looks for a person's own texts: a server's visitors see what lies there, and nothing else of its disk.
 TEXTS = "HEADSCOPE_TEXTS"
 MOST_BYTES = 1 << 26
+# Of a packed file, for a few kilobytes can stand for gigabytes.
+MOST_UNPACKED = 8 * MOST_BYTES
 MOST_FILES = 2000
 MOST_ROWS = 20_000
 MOST_CHARACTERS = 8_000_000
@@ -103,6 +106,8 @@ def corpus_at(path: Path, column: str = "text") -> Corpus:
         raise BadInput(
             f"There is no file or folder {name}: give a {', '.join(SUFFIXES)} file, a folder of them, or a built-in text."
         )
+    if not path.is_file():  # who opens a pipe waits for somebody to write to it
+        raise BadInput(f"{name} is no ordinary file or folder: give a {', '.join(SUFFIXES)} file, or a folder of them.")
     return _bounded(name, _documents(path, column))
 
 
@@ -204,7 +209,8 @@ def _decoded(found: bytes, name: str) -> str:
 
 
 def _lines(text: str, column: str, name: str) -> Iterator[str]:
-    for number, line in enumerate(islice(text.splitlines(), MOST_ROWS), start=1):
+    # By line feeds alone: other ends of lines, such as U+2028, may stand in a JSON text as they are.
+    for number, line in enumerate(islice(io.StringIO(text, newline="\n"), MOST_ROWS), start=1):
         if not line.strip():
             continue
         try:
@@ -222,20 +228,31 @@ def _parquet(path: Path, column: str) -> Iterator[str]:
 
     name = shown_name(path.name)
     try:
-        table = pyarrow.parquet.ParquetFile(path)
-        if column not in table.schema_arrow.names:
-            raise BadInput(
-                f"{name} has no column {column[:60]!r}: it has {', '.join(map(shown_name, table.schema_arrow.names[:8]))}."
-            )
-        rows = 0
-        for batch in table.iter_batches(batch_size=256, columns=[column]):
-            for value in batch.column(0).to_pylist():
-                if rows >= MOST_ROWS:
-                    return
-                rows += 1
-                if value is not None:
-                    yield _cell({column: value}, column, name)
+        about = pyarrow.parquet.read_metadata(path)
+        names = about.schema.to_arrow_schema().names
+        if column not in names:
+            raise BadInput(f"{name} has no column {column[:60]!r}: it has {', '.join(map(shown_name, names[:8]))}.")
+        for group in range(about.num_row_groups):
+            parts = [about.row_group(group).column(place) for place in range(about.num_columns)]
+            unpacked = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] == column)
+            if unpacked > MOST_UNPACKED:
+                raise BadInput(
+                    f"{name} unpacks to {unpacked / 1e6:,.0f} MB at once; at most {MOST_UNPACKED / 1e6:.0f} MB are read: "
+                    "write it in smaller row groups."
+                )
+        # A text that comes in many rows is stored once: it is not made again for each row before that row's turn.
+        once = [column] if column in {about.schema.column(place).path for place in range(about.num_columns)} else []
+        table = pyarrow.parquet.ParquetFile(path, read_dictionary=once)
+        values = (value for batch in table.iter_batches(batch_size=256, columns=[column]) for value in batch.column(0))
+        for value in islice(values, MOST_ROWS):
+            if value.is_valid:
+                yield _cell({column: value.as_py()}, column, name)
     except (pyarrow.ArrowException, UnicodeDecodeError):
+        raise BadInput(f"{name} is not a parquet file that can be read.") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # The library's own word for a file that contradicts itself.
         raise BadInput(f"{name} is not a parquet file that can be read.") from None
 
 

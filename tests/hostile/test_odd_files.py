@@ -6,16 +6,18 @@ import json
 import os
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from core.cli import main
-from core.errors import ModelUnavailable
+from core.errors import BadInput, ModelUnavailable
 from core.models.catalogue import DEFAULT_MODEL, catalogue, find_entry
 from core.models.formats.json_file import parse_object
 from core.models.identity import model_identity
 from core.models.load import forget_models, load_model
 from core.settings.cost import most_minutes, spoken
-from core.text.corpus import offered_texts
+from core.text.corpus import corpus_at, offered_texts
 from core.ui.frame.sentences import verbatim
 from tests.helpers.app import let_work_end, open_page
 from tests.models.test_loading import write_llama, write_native
@@ -172,3 +174,44 @@ def test_a_file_is_written_neither_to_a_pipe_nor_under_a_name_without_end(
 def test_a_bound_that_is_none_is_said_in_days(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSCOPE_MOST_MINUTES", "inf")
     assert spoken(60 * most_minutes()).endswith("days")
+
+
+def test_a_pipe_among_the_texts_is_not_waited_for(texts: Path) -> None:
+    os.mkfifo(texts / "pipe.txt")
+    with pytest.raises(BadInput, match="no ordinary file"):
+        corpus_at(texts / "pipe.txt")
+
+
+def test_lines_of_json_end_with_line_feeds_alone(texts: Path) -> None:
+    rows = [{"text": f"one\u2028two\u0085three\x1c {number}"} for number in range(3)]
+    (texts / "rows.jsonl").write_text("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n")
+    assert corpus_at(texts / "rows.jsonl").documents == tuple(row["text"] for row in rows)
+
+
+def test_a_table_that_is_small_when_packed_takes_no_more_memory_than_is_read(
+    texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few kilobytes that stand for 256 texts of eight megabytes."""
+    kind = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    repeated = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 256, pyarrow.int32()), ["the cat " * 1_000_000])
+    with pyarrow.parquet.ParquetWriter(texts / "many.parquet", pyarrow.schema([("text", kind)]), compression="zstd") as file:
+        file.write_table(pyarrow.table({"text": repeated}))
+    assert (texts / "many.parquet").stat().st_size < 5000
+    pool = pyarrow.default_memory_pool()
+    before = pool.max_memory()
+    assert sum(map(len, corpus_at(texts / "many.parquet").documents)) == 8_000_000
+    assert pool.max_memory() - before < 100_000_000
+    with monkeypatch.context() as tight:
+        tight.setattr("core.text.corpus.MOST_UNPACKED", 4_000_000)
+        with pytest.raises(BadInput, match="unpacks to 8 MB at once"):
+            corpus_at(texts / "many.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", None, "b"], "x": [1, 2, 3]}), texts / "fine.parquet")
+    assert corpus_at(texts / "fine.parquet").documents == ("a", "b")
+    with pytest.raises(BadInput, match="holds a int"):
+        corpus_at(texts / "fine.parquet", "x")
+    whole = bytearray((texts / "fine.parquet").read_bytes())
+    for place in range(40, len(whole) - 8, 7):
+        whole[place] ^= 0x5A
+    (texts / "damaged.parquet").write_bytes(whole)
+    with pytest.raises(BadInput, match="not a parquet file that can be read"):
+        corpus_at(texts / "damaged.parquet")
