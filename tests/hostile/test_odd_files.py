@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import threading
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 import pytest
+from tokenizers import Tokenizer
 
 from core.cli import main
 from core.errors import BadInput, ModelUnavailable
 from core.models.catalogue import DEFAULT_MODEL, catalogue, find_entry
+from core.models.formats import tokenizer_trial
 from core.models.formats.json_file import parse_object
 from core.models.identity import model_identity
 from core.models.load import forget_models, load_model
 from core.settings.cost import most_minutes, spoken
 from core.text.corpus import corpus_at, offered_texts
+from core.transformer.tokenizer import ModelTokenizer
 from core.ui.frame.sentences import verbatim
 from tests.helpers.app import let_work_end, open_page
 from tests.models.test_loading import write_llama, write_native
@@ -215,3 +220,76 @@ def test_a_table_that_is_small_when_packed_takes_no_more_memory_than_is_read(
     (texts / "damaged.parquet").write_bytes(whole)
     with pytest.raises(BadInput, match="not a parquet file that can be read"):
         corpus_at(texts / "damaged.parquet")
+
+
+def with_rules(root: Path, name: str, **rules: object) -> Path:
+    """A model whose tokenizer has other rules."""
+    write_native(root / name)
+    path = root / name / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | rules))
+    return path
+
+
+def replaces(pattern: str, content: str) -> dict[str, object]:
+    return {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        replaces(r"\x{3B1}", "a" * 5000),  # a letter that no trial has read, by its number
+        replaces("quux zork", "a" * 100_000),
+        {"type": "Sequence", "normalizers": [replaces(rf"\x{{{letter:x}}}{{7}}", "ab" * 20) for letter in range(0x3B1, 0x3BA)]},
+        {"type": "Replace", "pattern": {"String": "zq"}, "content": "a" * 9000},
+        {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(bytes(4) + b"x\0" + b"y" * 5000 + b"\0").decode()},
+    ],
+)
+def test_a_rule_for_a_text_that_no_trial_reads_cannot_make_much_of_it(root: Path, rule: dict[str, object]) -> None:
+    for where in ("normalizer", "decoder") if rule["type"] == "Replace" else ("normalizer",):
+        with_rules(root, where, **{where: rule})
+        with pytest.raises(ModelUnavailable, match="letters of one, so it is not used"):
+            model_identity(where)
+
+
+def test_ordinary_rules_grow_nothing(root: Path) -> None:
+    plain = [{"type": "Prepend", "prepend": "_"}, {"type": "Replace", "pattern": {"String": " "}, "content": "_"}]
+    plain += [{"type": "NFKD"}, {"type": "Lowercase"}, replaces(" {2,}", " "), replaces("``", '"')]
+    path = with_rules(root, "plain", normalizer={"type": "Sequence", "normalizers": plain})
+    assert tokenizer_trial._growth_by(tokenizer_trial._rules(path)) < 50
+    assert model_identity("plain").tokenizer is not None
+
+
+# So slow that a text of some thousand letters takes minutes: for letters of one script alone.
+CUBIC = {"type": "Split", "pattern": {"Regex": r"\p{Greek}*\p{Greek}*\d"}, "behavior": "Isolated", "invert": False}
+
+
+def test_a_rule_that_is_slow_for_one_script_is_found(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer_trial, "SECONDS", 6)
+    with_rules(root, "slow", pre_tokenizer=CUBIC)
+    with pytest.raises(ModelUnavailable, match="takes more than 6 s"):
+        model_identity("slow")
+
+
+def test_while_a_rule_takes_its_time_others_go_on(root: Path) -> None:
+    path = with_rules(root, "slow", pre_tokenizer=CUBIC)
+    tokenizer = ModelTokenizer(Tokenizer.from_file(str(path)))
+    ticks, ended = 0, threading.Event()
+
+    def encode() -> None:
+        tokenizer.encode("\u03b1" * 500)
+        ended.set()
+
+    threading.Thread(target=encode, daemon=True).start()
+    while not ended.wait(0.01):
+        ticks += 1
+    assert ticks > 10
+
+
+def test_merges_are_not_left_out_at_random(root: Path) -> None:
+    write_native(root / "drops")
+    path = root / "drops/tokenizer.json"
+    model = {"type": "BPE", "dropout": 0.5, "vocab": {"a": 0, "b": 1, "ab": 2, "abab": 3}, "merges": [["a", "b"], ["ab", "ab"]]}
+    plain = dict.fromkeys(("normalizer", "pre_tokenizer", "post_processor", "decoder"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | plain | {"model": model, "added_tokens": []}))
+    tokenizer = model_identity("drops").tokenizer
+    assert tokenizer is not None and {tuple(tokenizer.encode("abababab")) for _ in range(20)} == {(3, 3)}
