@@ -293,3 +293,24 @@ def test_merges_are_not_left_out_at_random(root: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | plain | {"model": model, "added_tokens": []}))
     tokenizer = model_identity("drops").tokenizer
     assert tokenizer is not None and {tuple(tokenizer.encode("abababab")) for _ in range(20)} == {(3, 3)}
+
+
+def test_what_is_wrong_in_a_models_own_file_is_said_in_words(root: Path) -> None:
+    write_native(root / "native")
+    path = root / "native/headscope.json"
+    about = json.loads(path.read_text())
+    odd: list[object] = ["x", -1, 1.5, [1], {"a": 1}, True, "relu"]
+    cases = [about | {"config": about["config"] | {size: value}} for size in ("n_layers", "d_vocab", "d_head") for value in odd]
+    cases += [about | {"bos_token_id": value} for value in odd] + [about | {"title": value} for value in odd[1:-1]]
+    cases += [about | {"special_ids": value} for value in ("0", {"a": 1}, [0.5], None, [True], 5, [[0]])]
+    cases += [about | {"format": "x" * 5000}]
+    for number, case in enumerate(cases):
+        path.write_text(json.dumps(case))
+        os.utime(path, ns=(number, number))
+        with pytest.raises(ModelUnavailable) as raised:
+            model_identity("native")
+        said = str(raised.value)
+        assert len(said) < 200 and not any(word in said for word in ("int()", "not supported", "ModelCard", "iterable")), said
+        assert find_entry("native").problem == said, "the list says the same"
+    path.write_text(json.dumps(about))
+    assert model_identity("native").card.n_layers
