@@ -26,8 +26,11 @@ def threshold_grid(start: float, stop: float, step: float) -> tuple[float, ...]:
 
     Raises BadInput for a grid that is empty, too long, or leaves 0 to 1.
     """
-    if not (0 <= start <= stop <= 1 and step > 0):
-        raise BadInput(f"Thresholds {start}:{stop}:{step} must go up from START to STOP within 0 to 1, by a positive STEP.")
+    # A step that is next to nothing would be more thresholds than a number can say.
+    if not (0 <= start <= stop <= 1 and 1e-9 <= step <= 1):
+        raise BadInput(
+            f"Thresholds {start}:{stop}:{step} must go up from START to STOP within 0 to 1, by a STEP between 0 and 1."
+        )
     count = int(np.floor((stop - start) / step + 1e-9)) + 1
     if count > MAX_THRESHOLDS:
         raise BadInput(f"{count} thresholds are more than {MAX_THRESHOLDS}: choose a larger step.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import runpy
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Any:
     """Serve the dashboard until it is interrupted.
 
-    Raises BadInput for a port that cannot be one, and where `--json` is asked of what prints none.
+    Raises BadInput for an address or a port that cannot be one, and where `--json` is asked of what prints none.
     """
     if options.json:
         raise BadInput("`run` serves a dashboard and prints no JSON: leave out --json.")
     if not 0 < options.port < 65536:
         raise BadInput(f"A port is a number from 1 to 65535, not {options.port}.")
+    _check_address(options.address)
     for name in _FOLDERS:
         if os.environ.get(name, "").strip():
             os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
@@ -54,6 +56,19 @@ def run(options: argparse.Namespace) -> Any:
     sys.argv = command
     runpy.run_module("streamlit", run_name="__main__")
     return None
+
+
+def _check_address(address: str) -> None:
+    """Raises BadInput for an address that is none of this machine's, which the web server would say in its own words."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.bind((address, 0))
+    except (OSError, UnicodeError):
+        raise BadInput(
+            f"This machine cannot listen to {address[:80]!r}: give 127.0.0.1 for itself alone, 0.0.0.0 for a whole network, "
+            "or a number that is its own."
+        ) from None
 
 
 def _addresses(base: str) -> str:

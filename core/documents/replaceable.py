@@ -28,11 +28,18 @@ class FileKind:
 
 def check_replaceable(path: Path, kind: FileKind) -> None:
     """Whether such a file may be put at `path`; raises BadInput with the reason if not."""
-    if path.is_dir():
+    try:
+        is_folder, has_folder, is_there = path.is_dir(), path.parent.is_dir(), path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise BadInput(f"The {kind.name} cannot be written there: {error.strerror}.") from None
+    if is_folder:
         raise BadInput(f"{path} is a folder: name a file, such as {path / kind.example}.")
-    if not path.parent.is_dir():
+    if not has_folder:
         raise BadInput(f"The folder {path.parent} does not exist: make it first, or choose another one.")
-    if path.exists():
+    if is_there:
+        # Whoever opens a pipe waits for somebody to write to it.
+        if not path.is_file():
+            raise BadInput(f"{path} is no ordinary file, so it is left alone: choose another name.")
         try:
             with path.open("rb") as file:
                 ours = kind.is_ours(file.read(_LOOKED_AT))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def tour_sheet(*, answers: bool = False, address: str = "") -> bytes:
 
 def check_sheet(path: Path) -> None:
     """Whether a sheet may be put at `path`; raises BadInput with the reason if not."""
-    if path.suffix.lower() != ".pdf" and not path.is_dir():
+    if path.suffix.lower() != ".pdf" and not os.path.isdir(path):
         raise BadInput(f"A sheet is a PDF: name a file that ends in .pdf, not {path.name!r}.")
     check_replaceable(path, _SHEET)
 

@@ -32,6 +32,7 @@ from core.models.paths import (
     shown,
 )
 from core.models.supported import aliases, listed_models, stated_size, supported_models
+from core.runtime.files import as_text
 from core.transformer.card import Source
 from core.transformer.memory import available_bytes, bytes_needed
 
@@ -40,6 +41,8 @@ DEFAULT_MODEL = "mixture"
 BY_CONSTRUCTION = "by-construction"
 SMOLLM2 = "smollm2-135m"
 BUNDLED_ORDER = ("mixture", "two-layer", "solu", "one-layer", "bigram")
+# The hub has no longer ones, and a folder's name has a bound, too.
+_MOST_REPO_ID = 200
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
 
 
@@ -115,7 +118,7 @@ def find_entry(name: str) -> CatalogueEntry:
     for entry in _families():
         if entry.repo_id == repo_id or repo_id in entry.aliases:
             return _with_memory(entry, available_bytes())
-    if repo_id != wanted or _REPO_ID.fullmatch(wanted):
+    if repo_id != wanted or (len(wanted) <= _MOST_REPO_ID and _REPO_ID.fullmatch(wanted)):
         return _with_memory(_hub_entry(repo_id, "hub"), available_bytes())
     raise _unknown(name)
 
@@ -289,14 +292,14 @@ def _name_of_folder(folder: Path) -> str:
     relative = folder.resolve().relative_to(models_root().resolve())
     if len(relative.parts) == 1 and "--" in relative.name and _REPO_ID.fullmatch(relative.name.replace("--", "/", 1)):
         return relative.name.replace("--", "/", 1)
-    return relative.as_posix()
+    return as_text(relative.as_posix())
 
 
 def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
     """An entry for a folder; a broken one is listed as not available, with the reason as its description."""
     repo_id, complete = name if source == "hub" else None, False
-    if not os.access(folder, os.R_OK | os.X_OK):
-        reason = f"{shown(folder)} cannot be looked into: whoever runs HeadScope may not read that folder."
+    reason = _out_of_reach(folder)
+    if reason:
         return CatalogueEntry(
             name=name, family=source, source=source, title=name, description=reason, repo_id=repo_id, problem=reason
         )
@@ -344,6 +347,16 @@ def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
         return CatalogueEntry(
             name=name, family=source, source=source, title=name, description=reason, repo_id=repo_id, problem=problem
         )
+
+
+def _out_of_reach(folder: Path) -> str:
+    """Why what is in a folder is not looked at; empty where it can be."""
+    path = str(folder)
+    if as_text(path) != path:  # no address and no page could name it
+        return f"{shown(folder)} has a name that is no text in UTF-8: rename that folder."
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return f"{shown(folder)} cannot be looked into: whoever runs HeadScope may not read that folder."
+    return ""
 
 
 def _holds_pickles(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 from core.errors import ModelUnavailable
@@ -45,7 +46,8 @@ def _folder(entry: CatalogueEntry) -> Path:
     folder = folder_of(entry)
     if folder is None:
         raise ModelUnavailable(
-            f"{entry.name} is not on this machine yet: bring it in with `python -m core models add {entry.name}`."
+            entry.problem
+            or f"{entry.name} is not on this machine yet: bring it in with `python -m core models add {entry.name}`."
         )
     return folder
 
@@ -62,5 +64,11 @@ def _read(folder: Path, entry: CatalogueEntry) -> ModelIdentity:
 
 def _state(folder: Path) -> list[tuple[str, int, int]]:
     """The folder's files with sizes and times: when any changes, the identity is read again."""
-    stats = ((path.name, path.stat()) for path in sorted(folder.iterdir()) if path.suffix in (".json", ".safetensors"))
-    return [(str(folder), 0, 0)] + [(file, stat.st_size, stat.st_mtime_ns) for file, stat in stats if file[0] != "."]
+    found = [(str(folder), 0, 0)]
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".json", ".safetensors") and path.name[0] != ".":
+            # A link to nothing, or a file that is just being replaced: what needs it says that it is missing.
+            with suppress(OSError):
+                stat = path.stat()
+                found.append((path.name, stat.st_size, stat.st_mtime_ns))
+    return found

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from core.errors import ModelUnavailable
+from core.runtime.files import as_text, is_file
 
 NATIVE_FILE = "headscope.json"
 HF_FILE = "config.json"
@@ -36,13 +37,13 @@ def shown(folder: Path) -> str:
     """A model folder's name as sentences give it, and as it may be typed: `owner/model` where it came from the hub."""
     root = models_root().resolve()
     if folder.is_relative_to(root) and not folder.is_relative_to(root / ".partial"):
-        return folder.relative_to(root).as_posix().replace("--", "/", 1)
-    return folder.name.replace("--", "/", 1)
+        return as_text(folder.relative_to(root).as_posix()).replace("--", "/", 1)
+    return as_text(folder.name).replace("--", "/", 1)
 
 
 def is_model_folder(folder: Path) -> bool:
     """Whether a folder looks like a model: the project's own format, or the Hugging Face one."""
-    return (folder / NATIVE_FILE).is_file() or (folder / HF_FILE).is_file()
+    return is_file(folder / NATIVE_FILE) or is_file(folder / HF_FILE)
 
 
 def local_folder(name: str) -> Path | None:
@@ -90,7 +91,7 @@ def model_file(folder: Path, name: str) -> Path | None:
     Raises ModelUnavailable if a symlink leads to it out of the root, so that a folder cannot smuggle other files in.
     """
     path = folder / name
-    if not path.is_file():
+    if not is_file(path):
         return None
     # The file itself may be a link, or a folder on the way to it.
     roots = (models_root().resolve(), bundled_root().resolve())

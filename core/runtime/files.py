@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,6 +15,26 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 TEMPORARY = ".tmp"
+
+
+def as_text(name: str) -> str:
+    """`name` as a browser can be sent it: a byte of a file's name that is no UTF-8, or half a letter, by its number."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False, too, for a name that is longer than any can be, of which `Path.is_file` raises."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
+def shown_name(name: str) -> str:
+    """A name for a sentence: what cannot be printed by its number, and not too long."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)[:80]
 
 
 @contextmanager

@@ -21,6 +21,7 @@ PASSES_OF_SENSITIVITY = 30.0
 PASSES_OF_BRIEF_SENSITIVITY = 15.0
 MOST_MINUTES = "HEADSCOPE_MOST_MINUTES"
 DEFAULT_MOST_MINUTES = 30.0
+_LONGEST_MINUTES = 1e8
 
 
 def expected_seconds(subject: Subject, passes: float) -> float:
@@ -46,7 +47,8 @@ def most_minutes() -> float:
         found = float(os.environ.get(MOST_MINUTES, ""))
     except ValueError:
         return DEFAULT_MOST_MINUTES
-    return found if found > 0 else DEFAULT_MOST_MINUTES
+    # `inf` is a bound, too, and is said in days.
+    return min(found, _LONGEST_MINUTES) if found > 0 else DEFAULT_MOST_MINUTES
 
 
 def spoken(seconds: float) -> str:

@@ -6,6 +6,7 @@ Whatever is wrong with a text is one sentence. Nothing of a text is ever run, an
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BadInput
+from core.runtime.files import shown_name
 from core.settings.text_choice import OFFERED
 from core.text.stories import stories
 
@@ -29,6 +31,8 @@ PASSAGES = Path(__file__).with_name("passages")
 # Where a page looks for a person's own texts: a server's visitors see what lies there, and nothing else of its disk.
 TEXTS = "HEADSCOPE_TEXTS"
 MOST_BYTES = 1 << 26
+# Of a packed file, for a few kilobytes can stand for gigabytes.
+MOST_UNPACKED = 8 * MOST_BYTES
 MOST_FILES = 2000
 MOST_ROWS = 20_000
 MOST_CHARACTERS = 8_000_000
@@ -86,7 +90,7 @@ def corpus_at(path: Path, column: str = "text") -> Corpus:
 
     Raises BadInput for what cannot be read, is no text, is empty, or lacks the column.
     """
-    name = _shown(path.name)
+    name = shown_name(path.name)
     try:
         there, is_folder = path.exists(), path.is_dir()
     except (OSError, ValueError):  # a name too long, a NUL byte
@@ -102,6 +106,8 @@ def corpus_at(path: Path, column: str = "text") -> Corpus:
         raise BadInput(
             f"There is no file or folder {name}: give a {', '.join(SUFFIXES)} file, a folder of them, or a built-in text."
         )
+    if not path.is_file():  # who opens a pipe waits for somebody to write to it
+        raise BadInput(f"{name} is no ordinary file or folder: give a {', '.join(SUFFIXES)} file, or a folder of them.")
     return _bounded(name, _documents(path, column))
 
 
@@ -130,8 +136,13 @@ def offered_texts() -> tuple[str, ...]:
     root = texts_root()
     if root is None or not root.is_dir():
         return ()
-    inside = (place for place in islice(sorted(root.iterdir()), MOST_FILES) if not place.name.startswith("."))
-    return tuple(place.name for place in inside if place.is_dir() or place.suffix.lower() in SUFFIXES)
+    try:
+        places = islice(sorted(root.iterdir()), MOST_FILES)
+        # What no address can say (`core.sharing.address`) cannot be chosen, and a name that is no text cannot even be shown.
+        inside = (place for place in places if place.name.isprintable() and not place.name.startswith("."))
+        return tuple(place.name for place in inside if place.is_dir() or place.suffix.lower() in SUFFIXES)
+    except OSError:
+        return ()
 
 
 def offered_corpus(name: str, column: str = "text") -> Corpus:
@@ -146,7 +157,7 @@ def offered_corpus(name: str, column: str = "text") -> Corpus:
     except (OSError, ValueError, RuntimeError):
         inside = False
     if not inside:
-        raise BadInput(f"The text {_shown(name)} is not in the folder of texts.")
+        raise BadInput(f"The text {shown_name(name)} is not in the folder of texts.")
     return corpus_at(place, column)
 
 
@@ -155,6 +166,8 @@ def hub_corpus(name: str, column: str = "text", *, split: str = "train") -> Corp
 
     Raises BadInput where the `datasets` library is not installed, there is no such data set or column, or it is out of reach.
     """
+    if not name.strip():
+        raise BadInput(f"Which data set? {_HUB} is followed by its name, such as {_HUB}owner/name.")
     try:
         import datasets
     except ImportError:
@@ -165,12 +178,12 @@ def hub_corpus(name: str, column: str = "text", *, split: str = "train") -> Corp
         rows = list(islice(datasets.load_dataset(name, split=split, streaming=True), HUB_ROWS))
     except Exception as error:  # the library raises whatever its readers raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BadInput(f"The data set {_shown(name)} cannot be read here: {first}") from None
-    return _bounded(f"{_shown(name)} ({split}, first {len(rows)} rows)", (_cell(row, column, name) for row in rows))
+        raise BadInput(f"The data set {shown_name(name)} cannot be read here: {first}") from None
+    return _bounded(f"{shown_name(name)} ({split}, first {len(rows)} rows)", (_cell(row, column, name) for row in rows))
 
 
 def _documents(path: Path, column: str) -> Iterator[str]:
-    name = _shown(path.name)
+    name = shown_name(path.name)
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
@@ -196,7 +209,8 @@ def _decoded(found: bytes, name: str) -> str:
 
 
 def _lines(text: str, column: str, name: str) -> Iterator[str]:
-    for number, line in enumerate(islice(text.splitlines(), MOST_ROWS), start=1):
+    # By line feeds alone: other ends of lines, such as U+2028, may stand in a JSON text as they are.
+    for number, line in enumerate(islice(io.StringIO(text, newline="\n"), MOST_ROWS), start=1):
         if not line.strip():
             continue
         try:
@@ -212,29 +226,42 @@ def _parquet(path: Path, column: str) -> Iterator[str]:
     import pyarrow
     import pyarrow.parquet
 
-    name = _shown(path.name)
+    name = shown_name(path.name)
     try:
-        table = pyarrow.parquet.ParquetFile(path)
-        if column not in table.schema_arrow.names:
-            raise BadInput(f"{name} has no column {column[:60]!r}: it has {', '.join(table.schema_arrow.names[:8])}.")
-        rows = 0
-        for batch in table.iter_batches(batch_size=256, columns=[column]):
-            for value in batch.column(0).to_pylist():
-                if rows >= MOST_ROWS:
-                    return
-                rows += 1
-                if value is not None:
-                    yield _cell({column: value}, column, name)
+        about = pyarrow.parquet.read_metadata(path)
+        names = about.schema.to_arrow_schema().names
+        if column not in names:
+            raise BadInput(f"{name} has no column {column[:60]!r}: it has {', '.join(map(shown_name, names[:8]))}.")
+        for group in range(about.num_row_groups):
+            parts = [about.row_group(group).column(place) for place in range(about.num_columns)]
+            unpacked = sum(part.total_uncompressed_size for part in parts if part.path_in_schema.split(".")[0] == column)
+            if unpacked > MOST_UNPACKED:
+                raise BadInput(
+                    f"{name} unpacks to {unpacked / 1e6:,.0f} MB at once; at most {MOST_UNPACKED / 1e6:.0f} MB are read: "
+                    "write it in smaller row groups."
+                )
+        # A text that comes in many rows is stored once: it is not made again for each row before that row's turn.
+        once = [column] if column in {about.schema.column(place).path for place in range(about.num_columns)} else []
+        table = pyarrow.parquet.ParquetFile(path, read_dictionary=once)
+        values = (value for batch in table.iter_batches(batch_size=256, columns=[column]) for value in batch.column(0))
+        for value in islice(values, MOST_ROWS):
+            if value.is_valid:
+                yield _cell({column: value.as_py()}, column, name)
     except (pyarrow.ArrowException, UnicodeDecodeError):
+        raise BadInput(f"{name} is not a parquet file that can be read.") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # The library's own word for a file that contradicts itself.
         raise BadInput(f"{name} is not a parquet file that can be read.") from None
 
 
 def _cell(row: Any, column: str, where: str) -> str:
     if not isinstance(row, dict) or column not in row:
-        there = f" it has {', '.join(map(_shown, list(row)[:8]))}" if isinstance(row, dict) else " it is no object"
-        raise BadInput(f"There is no column {column[:60]!r} in {_shown(where)}:{there}.")
+        there = f" it has {', '.join(map(shown_name, list(row)[:8]))}" if isinstance(row, dict) else " it is no object"
+        raise BadInput(f"There is no column {column[:60]!r} in {shown_name(where)}:{there}.")
     if not isinstance(row[column], str):
-        raise BadInput(f"The column {column[:60]!r} of {_shown(where)} holds a {type(row[column]).__name__}, not text.")
+        raise BadInput(f"The column {column[:60]!r} of {shown_name(where)} holds a {type(row[column]).__name__}, not text.")
     return str(row[column])
 
 
@@ -255,8 +282,3 @@ def _bounded(name: str, found: Iterator[str]) -> Corpus:
         raise BadInput(f"{name} is empty: there is no text in it.")
     said = (f"Of {name} the first {MOST_CHARACTERS:,} characters are read.",) if more else ()
     return Corpus(name, tuple(documents), said)
-
-
-def _shown(name: str) -> str:
-    """A name for a sentence: what cannot be printed by its number, and not too long."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))[:80]

@@ -29,7 +29,9 @@ class ModelTokenizer:
 
     def _encoded(self, text: str, special_tokens: bool) -> Encoding:
         try:
-            return self.backend.encode(text, add_special_tokens=special_tokens)
+            # As a batch of one: others of this process go on meanwhile, however long its rules take over the text.
+            [encoded] = self.backend.encode_batch([text], add_special_tokens=special_tokens)
+            return encoded
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a rule that panics is no Exception

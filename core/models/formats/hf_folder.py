@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,7 +148,7 @@ def unsupported(whose: str, kind: str) -> ModelUnavailable:
 
 def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
     """The model library's model from local safetensors; weights that are missing or left over are an error."""
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     from core.models.formats.load_steps import library_steps
 
@@ -161,6 +162,10 @@ def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
                 attn_implementation="eager",
                 dtype=dtype,
                 output_loading_info=True,
+                # Said below, with sizes; the library says only that it has said so elsewhere.
+                ignore_mismatched_sizes=True,
+                # Nothing is generated: a file of the folder that says how to is not read.
+                generation_config=GenerationConfig(),
             )
     except HeadScopeError:
         raise
@@ -173,6 +178,13 @@ def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
         raise ModelUnavailable(
             f"The weights of {name} are incomplete: {len(missing)} tensors are missing, the first is {missing[0]}."
         )
+    others = sorted(report.get("mismatched_keys", ()))
+    if others:
+        which, in_file, by_config = others[0]
+        raise ModelUnavailable(
+            f"The config.json of {name} does not fit its weights: {len(others)} tensors have other sizes, the first is "
+            f"{which}, {_by(in_file)} in the file and {_by(by_config)} by the config. Get the config that belongs to it."
+        )
     left_over = sorted(name for name in report.get("unexpected_keys", ()) if not BUFFERS.search(name))
     if left_over:
         raise ModelUnavailable(
@@ -180,3 +192,7 @@ def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
             f"{left_over[0]}. A smaller model than the file holds would be measured: get the config that belongs to it."
         )
     return model
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

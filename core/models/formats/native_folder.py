@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from core.models.formats.json_file import MOST_CONFIG_BYTES, read_object
 from core.models.formats.tokenizer_files import read_tokenizer
 from core.models.formats.weights_file import check_sizes, count_weights, weights_files
 from core.models.paths import NATIVE_FILE, model_file, shown
+from core.runtime.files import shown_name
 from core.transformer.card import ModelCard, ModelIdentity, Source
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ FORMAT = 1
 # Its causal mask is kept whole, tokens by tokens.
 MOST_CONTEXT = 16_384
 CHECKPOINTS = "checkpoints"
+_SIZES = ("d_vocab", "n_layers", "n_heads", "d_model", "n_ctx")
+_SIZES_IF_ANY = ("d_mlp", "d_head", "n_key_value_heads")
 # Parts of the library's config that say nothing about what the model computes.
 _NAMES_ONLY = ("model_name", "seed", "device", "dtype", "tokenizer_name")
 
@@ -41,9 +45,37 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise ModelUnavailable(f"The file {NATIVE_FILE} of {shown(folder)} is broken: it holds no object config.")
     if about.get("format") != FORMAT:
         raise ModelUnavailable(
-            f"{shown(folder)} is of format {about.get('format')!r}; this version of HeadScope reads format {FORMAT}."
+            f"{shown(folder)} is of format {_shortly(about.get('format'))}; this version of HeadScope reads format {FORMAT}."
         )
+    wrong = next((said for said in _what_is_wrong(about) if said), "")
+    if wrong:
+        raise ModelUnavailable(f"The config in {NATIVE_FILE} of {shown(folder)} is incomplete: {wrong}.")
     return about
+
+
+def _what_is_wrong(about: dict[str, Any]) -> Iterator[str]:
+    """What each part of the file must be and is not; empty for one that is right."""
+    config = about["config"]
+    for name in _SIZES:
+        yield "" if name in config else f"{name} is missing"
+        yield "" if _is_whole(config.get(name), 1) else f"{name} must be a whole number from 1 up, not {_shortly(config[name])}"
+    for name in _SIZES_IF_ANY:
+        value = config.get(name)
+        yield "" if value is None or _is_whole(value) else f"{name} must be a whole number, not {_shortly(value)}"
+    bos, special = about.get("bos_token_id"), about.get("special_ids", [])
+    yield "" if bos is None or _is_whole(bos) else f"bos_token_id must be an id, not {_shortly(bos)}"
+    is_list = isinstance(special, list) and all(map(_is_whole, special))
+    yield "" if is_list else f"special_ids must be a list of ids, not {_shortly(special)}"
+    for name in ("title", "description", "family"):
+        yield "" if isinstance(about.get(name, ""), str) else f"{name} must be text, not {_shortly(about[name])}"
+
+
+def _is_whole(value: Any, least: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _shortly(value: Any) -> str:
+    return shown_name(repr(value))[:40]
 
 
 def list_checkpoints(folder: Path) -> tuple[str, ...]:

@@ -58,6 +58,9 @@ def tokenizer_facts(backend: Tokenizer, d_vocab: int, bos_token_id: int | None) 
     """What probes must know of a tokenizer, which from here on neither cuts nor pads."""
     backend.no_truncation()
     backend.no_padding()
+    if getattr(backend.model, "dropout", None):
+        # Merges left out at random are for training: the same text has the same ids here.
+        backend.model.dropout = None
     if bos_token_id is not None and not 0 <= bos_token_id < d_vocab:
         bos_token_id = None
     special = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}

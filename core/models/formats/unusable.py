@@ -8,6 +8,7 @@ from core.errors import ModelUnavailable
 from core.models.formats.json_file import read_object
 from core.models.formats.weights_file import PICKLES
 from core.models.paths import HF_FILE, NATIVE_FILE, model_file, shown
+from core.runtime.files import shown_name
 
 ADAPTER_FILE = "adapter_config.json"
 _MERGE = "Merge it into its base model (`merge_and_unload()` of peft, then `save_pretrained()`), and put the merged model here."
@@ -29,13 +30,13 @@ def why_unusable(folder: Path) -> str | None:
         return f"{shown(folder)} is an adapter without its base model{_base(folder)}. {_MERGE}"
     if (folder / HF_FILE).is_file():
         return None
-    quantised = sorted(path.name for path in folder.glob("*.gguf"))
+    quantised = sorted(shown_name(path.name) for path in folder.glob("*.gguf"))
     if quantised:
         return (
             f"{shown(folder)} holds {quantised[0]}, a file in the GGUF format, and no {HF_FILE}: HeadScope reads {HF_FILE} "
             "with safetensors, which most models are published in, too."
         )
-    weights = sorted(path.name for kind in ("*.safetensors", *PICKLES) for path in folder.glob(kind))
+    weights = sorted(shown_name(path.name) for kind in ("*.safetensors", *PICKLES) for path in folder.glob(kind))
     if weights:
         return f"{shown(folder)} holds weights ({weights[0]}) and no {HF_FILE}: put the one that belongs to them beside them."
     return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from core.errors import ModelUnavailable
 from core.models.formats.json_file import parse_object, read_object
 from core.models.paths import model_file, shown
+from core.runtime.files import shown_name
 from core.runtime.lru import Lru
 
 PICKLES = ("*.bin", "*.pt", "*.pth")
@@ -138,6 +139,8 @@ def weights_files(folder: Path) -> list[Path]:
     if index is not None:
         try:
             names = sorted(set(read_object(index)["weight_map"].values()))
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError("a file's name is text")
         except (KeyError, AttributeError, TypeError) as error:
             raise ModelUnavailable(f"The file {index.name} of {shown(folder)} is not a safetensors index.") from error
     else:
@@ -148,7 +151,9 @@ def weights_files(folder: Path) -> list[Path]:
     for name in names:
         path = model_file(folder, name) if Path(name).name == name else None
         if path is None:
-            raise ModelUnavailable(f"The weights file {name} of {shown(folder)} is missing: bring the model in again.")
+            raise ModelUnavailable(
+                f"The weights file {shown_name(name)} of {shown(folder)} is missing: bring the model in again."
+            )
         files.append(path)
     return files
 

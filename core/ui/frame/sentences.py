@@ -12,6 +12,7 @@ import streamlit as st
 
 from core.errors import HeadScopeError
 from core.numbers import signed
+from core.runtime.files import as_text
 
 _log = logging.getLogger("headscope")
 _MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
@@ -22,6 +23,7 @@ def verbatim(text: str) -> str:
 
     Everything else that Markdown gives a meaning is escaped: an address must not bring in a picture or a link.
     """
+    text = as_text(text)
     # A line that ends a paragraph would end the code, too, and what follows would be Markdown.
     text = " ".join(text.split()) if "`" in text else text
     parts = text.split("`")
