@@ -38,6 +38,13 @@ def interval(low: float, high: float) -> str:
     return f"{unsigned(low)} to {unsigned(high)}"
 
 
+def signed_interval(low: float, high: float, digits: int = 2) -> str:
+    """`−0.10 to +0.25`; a dash for no numbers."""
+    if math.isnan(low) or math.isnan(high):
+        return NOTHING
+    return f"{signed(low, digits)} to {signed(high, digits)}"
+
+
 def share(value: float) -> str:
     """`69 %`, `−9 %`, `0 %` for what rounds to nothing, and a dash for no number."""
     return NOTHING if math.isnan(value) else f"{round(100 * float(value)) + 0} %".replace("-", "−")

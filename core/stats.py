@@ -1,4 +1,4 @@
-"""Statistics that several topics share: a bootstrap and a Student-t interval of a mean, one rank correlation.
+"""Statistics that several topics share: the interval of a mean, which is Student's t, and one rank correlation.
 
 scipy is imported where it is used: a first screen needs none of it.
 """
@@ -14,46 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-RESAMPLES = 2_000
 # The bootstrap over heads is in every tick of some pages, and its interval needs no third digit.
 AGREEMENT_RESAMPLES = 1_000
-
-
-def mean_intervals(
-    values: Float[np.ndarray, "*what sequences"], seed: int = 0
-) -> tuple[Float[np.ndarray, "*what"], Float[np.ndarray, "*what"]]:
-    """Lower and upper ends of the 95 % bootstrap interval (percentile) of each mean over the last axis.
-
-    The mean itself twice where there is nothing to resample: a single value, or equal ones. The same seed gives the same
-    resamples for every row. Efron and Tibshirani 1993.
-    """
-    exact = values.astype(np.float64)
-    mean = np.asarray(exact.mean(-1))
-    if values.shape[-1] < 2:
-        return mean, mean
-    from scipy.stats import bootstrap
-
-    with warnings.catch_warnings():
-        # Equal values have no spread, and scipy says so; their interval is the value itself, below.
-        warnings.simplefilter("ignore")
-        found = bootstrap(
-            (exact,),
-            np.mean,
-            axis=-1,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            batch=100,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    constant = np.ptp(exact, axis=-1) == 0
-    return np.where(constant, mean, found.low), np.where(constant, mean, found.high)
-
-
-def mean_interval(values: Float[np.ndarray, " sequences"], seed: int = 0) -> tuple[float, float]:
-    """`mean_intervals` of one row."""
-    low, high = mean_intervals(values, seed)
-    return float(low), float(high)
 
 
 def student_intervals(

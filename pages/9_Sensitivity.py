@@ -27,8 +27,8 @@ def sensitivity(page: Page) -> None:
         "setting? A threshold that a head crosses when the length changes says little about that head."
     )
     st.caption(
-        f"{ALL_SCORES[page.view.score].title}. Points are means, bars 95 % bootstrap intervals over sequences; a filled point "
-        "is above the threshold, which is the dashed line through all panels. Choose another score, the threshold or a head "
+        f"{ALL_SCORES[page.view.score].title}. Points are means, bars 95 % intervals over sequences (Student's t); a filled "
+        "point is above the threshold, which is the dashed line through all panels. Choose another score, the threshold or a head "
         "in the sidebar."
     )
     panels(page, found)

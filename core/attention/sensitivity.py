@@ -1,7 +1,7 @@
 """How a head's score moves with sequence length, with the seed and with the BOS, so that a threshold is chosen knowing it.
 
 One thing is varied at a time, from the person's own settings. Every setting is an ordinary scoring pass, kept like every
-other; the interval is a bootstrap over its sequences.
+other; the interval is Student's t over its sequences.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.errors import BadInput
 from core.heads import Head, heads_above, ranked
 from core.probes.vocabulary import BosPolicy, candidate_ids, longest_length, use_bos
 from core.settings.subject import Subject
-from core.stats import mean_interval
+from core.stats import estimate
 
 Factor = Literal["length", "seed", "bos"]
 FACTORS: tuple[Factor, ...] = ("length", "seed", "bos")
@@ -53,7 +53,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Spread:
-    """One head's score at one setting: its mean over sequences and the 95 % bootstrap interval of that mean."""
+    """One head's score at one setting: its mean over sequences and the 95 % interval of that mean (Student's t)."""
 
     setting: Setting
     mean: float
@@ -139,5 +139,4 @@ def assembled(score: str, base: HeadScores, settings: tuple[Setting, ...], found
 
 
 def _spread(setting: Setting, values: Float[np.ndarray, " sequences"]) -> Spread:
-    low, high = mean_interval(values)
-    return Spread(setting, float(values.mean()), low, high)
+    return Spread(setting, *estimate(values))

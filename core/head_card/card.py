@@ -20,7 +20,7 @@ from core.attention.sensitivity import Sensitivity
 from core.circuits.circuit import Edge
 from core.heads import Head, HeadSet
 from core.settings.modes import Mode
-from core.stats import mean_interval
+from core.stats import estimate
 from core.text.natural_scores import NaturalScores
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
@@ -36,7 +36,7 @@ PartName = Literal[
 
 @dataclass(frozen=True)
 class ScoreLine:
-    """One score of the head: its mean over sequences and the 95 % bootstrap interval of that mean.
+    """One score of the head: its mean over sequences and the 95 % interval of that mean (Student's t; NaN for one sequence).
 
     control: the same cells where the second half is fresh tokens; None for a score without such a control.
     chance: what attending uniformly would give. place: 1 for the highest of all heads.
@@ -75,8 +75,9 @@ class Removal:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % bootstrap interval of the cost, over sequences."""
-        return mean_interval(self.change)
+        """The 95 % interval of the cost over sequences (Student's t; NaN for one sequence)."""
+        _, low, high = estimate(self.change)
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -182,12 +183,12 @@ class HeadCard:
 
 def _score_line(scores: HeadScores, score: str, head: Head) -> ScoreLine:
     values = scores.sequences(score)
-    low, high = mean_interval(values[head])
+    mean, low, high = estimate(values[head])
     means = values.mean(-1)
     control = scores.per_sequence["induction_control"][head].mean() if score == "induction" and scores.has_control else None
     return ScoreLine(
         score=score,
-        mean=float(means[head]),
+        mean=mean,
         low=low,
         high=high,
         control=None if control is None else float(control),

@@ -12,7 +12,7 @@ from core.circuits.tables import edge_facts
 from core.circuits.tables import edge_rows as circuit_edge_rows
 from core.head_card.card import HeadCard, HeadEdges, HeadOnText, Removal, ScoreLine
 from core.heads import HeadSet, names
-from core.numbers import NOTHING, interval, signed, unsigned
+from core.numbers import NOTHING, interval, signed, signed_interval, unsigned
 from core.settings.subject import Subject
 from core.settings.view import View
 from core.sharing.facts import Facts, behaviour_facts, envelope, loss_facts, verdict_facts
@@ -116,7 +116,7 @@ def writing_rows(card: HeadCard) -> list[Row]:
         values = [getattr(other, name).value for other in card.judged.verdicts]
         row = _row(WRITES, what, meaning, _known(found.value), chance="0.000")
         if not math.isnan(found.value):
-            row |= {"interval": f"{signed(found.low, 3)} to {signed(found.high, 3)}", "place": _place(found.value, values)}
+            row |= {"interval": signed_interval(found.low, found.high, 3), "place": _place(found.value, values)}
         rows.append(row)
     copying = card.verdict.copying
     meaning = "by the weights; +1: looking at a token raises it, −1: lowers it"
@@ -220,7 +220,7 @@ def _row(group: str, what: str, meaning: str, value: str, interval: str = NOTHIN
 
 def _cost_row(card: HeadCard, what: str, meaning: str, removal: Removal, baselines: Baselines | None) -> Row:
     low, high = removal.interval
-    row = _row(COSTS, what, meaning, signed(removal.cost), f"{signed(low)} to {signed(high)}")
+    row = _row(COSTS, what, meaning, signed(removal.cost), signed_interval(low, high))
     random = card.random_costs(baselines)
     if len(random):
         least, most, _ = range_of(random)

@@ -16,7 +16,7 @@ from core.verdicts.significance import SIGNIFICANCE
 from core.verdicts.text_words import head_on_text
 from core.verdicts.words import effects_words, lengths_words, reasons_not_called
 
-# Below this many sequences a bootstrap interval of a mean is too narrow.
+# Below this many sequences an interval is wide for want of sequences, and not because they differ.
 FEW_SEQUENCES = 16
 # Costs that are written with the same digits are told as equal.
 _SAME = 0.005
@@ -47,10 +47,10 @@ def text_sentence(card: HeadCard) -> str:
 def interval_note(card: HeadCard) -> str:
     """What the columns are, and how far the intervals can be trusted."""
     count = card.scores.token_loss.shape[0]
-    said = f"Interval: 95 % bootstrap over {count} sequence{'' if count == 1 else 's'}"
-    few = f"; so few make it too narrow, {FEW_SEQUENCES} or more give a better one" if count < FEW_SEQUENCES else ""
+    few = f"; so few make it wide, {FEW_SEQUENCES} or more give a closer one" if count < FEW_SEQUENCES else ""
+    said = f"Interval: 95 % over {count} sequences (Student's t{few})" if count > 1 else "One sequence alone gives no interval"
     return (
-        f"{said}{few}. Control: the same cells on fresh tokens, or the range of other heads. Chance: attention to all "
+        f"{said}. Control: the same cells on fresh tokens, or the range of other heads. Chance: attention to all "
         "tokens equally. Place: 1 is the highest of all heads."
     )
 

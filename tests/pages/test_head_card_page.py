@@ -71,7 +71,7 @@ def test_the_whole_card_is_on_one_page() -> None:
     for reading in card.score_lines:
         assert f'<td role="cell" class="value">{reading.mean:.2f}</td>' in table(at)
     assert card.alone is not None and f'<td role="cell" class="value">{card.alone.cost:+.2f}</td>' in table(at)
-    assert "95 % bootstrap over 2 sequences; so few make it too narrow" in said(at)
+    assert "95 % over 2 sequences (Student's t; so few make it wide" in said(at)
     assert "Measured on tokens drawn from" in said(at)
 
 

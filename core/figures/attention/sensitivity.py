@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -20,7 +21,7 @@ _ROW, _POINT = 190, 9
 
 
 def sensitivity_panels(found: Sensitivity, heads: Sequence[Head], picked: Head | None, look: Look) -> go.Figure:
-    """Means with 95 % bootstrap intervals over sequences, on the score's fixed scale."""
+    """Means with 95 % intervals over sequences, on the score's fixed scale."""
     figure = make_subplots(
         rows=len(FACTORS),
         cols=len(heads),
@@ -129,9 +130,8 @@ def spread_points(found: Sensitivity, head: Head, factor: Factor, threshold: flo
         mode="lines+markers" if factor == "length" else "markers",
         line={"color": look.second, "width": look.px(1.5)},
         marker={"size": look.px(_POINT), "symbol": ["circle" if up else "circle-open" for up in above], "color": look.second},
-        customdata=[[spread.low, spread.high] for spread in spreads],
-        hovertemplate=f"{head.name}, {factor} %{{x}}: %{{y:.3f}} "
-        "(%{customdata[0]:.3f} to %{customdata[1]:.3f})<extra></extra>",
+        customdata=["" if math.isnan(s.low) else f" ({s.low:.3f} to {s.high:.3f})" for s in spreads],
+        hovertemplate=f"{head.name}, {factor} %{{x}}: %{{y:.3f}}%{{customdata}}<extra></extra>",
         name=head.name,
     )
 
