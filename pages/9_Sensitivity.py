@@ -28,8 +28,8 @@ def sensitivity(page: Page) -> None:
     )
     st.caption(
         f"{ALL_SCORES[page.view.score].title}. Points are means, bars 95 % intervals over sequences (Student's t); a filled "
-        "point is above the threshold, which is the dashed line through all panels. Choose another score, the threshold or a head "
-        "in the sidebar."
+        "point is above the threshold, which is the dashed line through all panels. Choose another score, the threshold or "
+        "a head in the sidebar."
     )
     panels(page, found)
     shown = shown_heads(page, found)
