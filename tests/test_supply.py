@@ -14,8 +14,8 @@ from tests.browser.conftest import running_server
 
 ROOT = Path(__file__).resolve().parents[1]
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([^\s;]+)", re.MULTILINE)
-# What makes the environment, and is in none of its requirements.
-TOOLS = {"pip", "setuptools", "wheel", "headscope"}
+# What makes the environment and its pins, and is in none of its requirements.
+TOOLS = {"pip", "setuptools", "wheel", "headscope", "uv"}
 
 
 def plain(name: str) -> str:

@@ -57,7 +57,8 @@ def test_in_the_circuit_the_induction_head_is_enough_and_no_other_is():
     places = {head.kind: Head(head.layer, head.head) for head in standard_spec().planted}
     induction = patched_in(subject, [places["induction"]])
     assert induction.possible > 4 and induction.raised.value == pytest.approx(induction.possible, rel=0.02)
-    assert ": 100%." in patched_in_sentence(induction) or ": 99%." in patched_in_sentence(induction)
+    said = patched_in_sentence(induction)
+    assert ": 100 %." in said or ": 99 %." in said
     for kind in ("sink", "positional", "duplicate_token"):
         assert abs(patched_in(subject, [places[kind]]).raised.value) < 1e-3
     # What it finds in the first half is what stands there now: by itself it is needed, not enough.

@@ -5,7 +5,7 @@ export default function ({ data, parentElement, setStateValue }) {
   screen.status = parentElement.querySelector("[role=status]");
   screen.tellNarrow = (narrow) => setStateValue("narrow", narrow);
   screen.tellTheme = (words) => setStateValue("theme", words);
-  screen.sliders.shown = data.sliders;
+  screen.sliders.shown = Object.fromEntries(data.sliders);
   if (screen.narrow.matches !== data.narrow) screen.tellNarrow(screen.narrow.matches);
   screen.drawnDark = data.dark;
   screen.followTheme();

@@ -31,7 +31,8 @@ def look_after_screen(sliders: dict[str, float], dark: bool) -> None:
     """
     st.html(_NOWHERE)
     _screen(
-        data={"sliders": sliders, "narrow": is_narrow(), "dark": dark},
+        # A tuple: in a mapping Streamlit looks for a data frame, and imports pandas for that before the first picture is there.
+        data={"sliders": tuple(sliders.items()), "narrow": is_narrow(), "dark": dark},
         default={"narrow": False, "theme": ""},
         key=_KEY,
         on_narrow_change=_drawn_again,
