@@ -24,6 +24,7 @@ from core.settings.experiment import EFFECT_FLOOR
 ALL_UP_TO = 200
 # With fewer no p could be below .025, so neighbouring layers are let in.
 FEWEST_SETS = 39
+LEFT_OUT = "Heads that match, heads that look at the token before, and the set itself are in none of them."
 DEFAULT_BASELINES = FEWEST_SETS
 # Heads that look at the token before by more than this may be half of the very circuit that is tested.
 PREVIOUS_TOKEN_FROM = 0.4
@@ -173,4 +174,4 @@ def _note(count: int, possible: int, exact: list[_Group], groups: list[_Group]) 
             said = f"Layer by layer {exist}, and heads of {layers} add none."
     else:
         said = f"{which[0].upper()}{which[1:]} with as many heads in each layer."
-    return f"{said} Heads that match, heads that look at the token before, and the set itself are in none of them."
+    return f"{said} {LEFT_OUT}"

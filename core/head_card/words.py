@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.ablation.baselines import range_of
+from core.ablation.baselines import LEFT_OUT, range_of
 from core.ablation.outcomes import Baselines
 from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import FACTORS, movement
@@ -82,7 +82,11 @@ def baselines_note(card: HeadCard) -> str:
     """What to know of the other heads: how they were matched, and which of them are called."""
     both = {"Beside it alone": card.alone_baselines, "Beside its set": card.in_set_baselines}
     notes = {what: baselines.note for what, baselines in both.items() if baselines is not None and baselines.note}
-    said = [f"{what}: {note}" for what, note in notes.items()] if len({*notes.values()}) > 1 else list(notes.values())[:1]
+    said = list(notes.values())[:1]
+    if len({*notes.values()}) > 1:
+        # What both say is said once.
+        said = [f"{what}: {note.removesuffix(LEFT_OUT).rstrip()}" for what, note in notes.items()]
+        said += [LEFT_OUT] if any(note.endswith(LEFT_OUT) for note in notes.values()) else []
     if card.called_among_random:
         names = ", ".join(head.name for head in card.called_among_random)
         said.append(f"The other heads include some that are called themselves: {names}.")

@@ -15,6 +15,7 @@ import pytest
 from scipy.stats import sem, t
 
 import core.head_card.cached as head_card_parts
+from core.ablation.baselines import LEFT_OUT
 from core.ablation.cached import ablate
 from core.ablation.cached_map import causal_map
 from core.ablation.outcomes import Baselines
@@ -162,6 +163,9 @@ def test_an_impostor_costs_no_more_than_others_and_none_of_them_is_called() -> N
     assert "Beside" not in baselines_note(card), "there is one note"
     two = baselines_note(replace(card, in_set_baselines=replace(card.alone_baselines, note="Another note.")))
     assert two.startswith("Beside it alone: Layer by layer") and "Beside its set: Another note." in two
+    alike = f"A sample of 39 of the 420 sets with as many heads in each layer. {LEFT_OUT}"
+    told = baselines_note(replace(card, in_set_baselines=replace(card.alone_baselines, note=alike)))
+    assert told.count(LEFT_OUT) == 1 and "Beside its set: A sample of 39 of the 420 sets with as many heads in each" in told
     # What random heads cost stands in one place, and it is not the verdict's.
     assert card.sentence is not None and "random" not in card.sentence and "random" not in call_sentence(card)
 

@@ -18,6 +18,7 @@ from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.settings.text_choice import TextChoice
 from core.text.cached import chosen_windows_of
+from core.ui.panels import verdicts as panel
 from core.verdicts.cached import judge, judged_on_text, nominees
 from core.verdicts.tables import verdict_rows
 from core.verdicts.text_words import answer_sentence, outlier_sentences
@@ -145,6 +146,21 @@ def test_heads_that_matter_and_do_not_match_are_listed() -> None:
     at = verdicts(model="two-layer", effect_floor="0.90")
     told = said(at).replace("\\", "")
     assert all(nominee_sentence(nominee).partition(". ")[2] in told for nominee in found)
+
+
+def test_of_many_sentences_the_first_stand_open_and_the_others_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = judge(subject_for("two-layer"))
+    told = [sentence(verdict, judged).partition(". ")[2] for verdict in worth_a_sentence(judged)]
+    assert len(told) > 3
+    monkeypatch.setattr(panel, "_MOST_TOLD", 3)
+    monkeypatch.setattr(panel, "_FIRST_TOLD", 2)
+    for opened, seen in (((), told[:2]), (("told",), told)):
+        at = verdicts(model="two-layer", opened=opened)
+        shown = said(at).replace("\\", "")
+        assert not at.exception and [each for each in told if each in shown] == seen
+        assert [fold.label for fold in at.expander if "a sentence each" in fold.label] == [
+            f"{len(told) - 2} more heads with a label, a sentence each"
+        ]
 
 
 def test_every_sentence_is_told_with_what_it_rests_on() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ from core.sharing.commands import call_command, score_command
 from core.sharing.facts import call_facts, score_facts
 from core.text.cached import chosen_windows_of
 from core.ui.components.figure_panel import Source, figure_panel
+from core.ui.components.folded import folded
 from core.ui.components.results import nominees_of
 from core.ui.frame.navigation import see_real_text
 from core.ui.frame.page import Page
@@ -56,6 +58,8 @@ from core.verdicts.words import (
 )
 
 _MOST_INTERVALS = 16
+# So many sentences stand open; of more, the first few.
+_MOST_TOLD, _MOST_NOMINEES, _FIRST_TOLD = 8, 5, 4
 _TITLES = {"contrast_low": "from", "contrast_high": "to", "total_effect_low": "from ", "total_effect_high": "to "}
 _HELP = {
     "contrast_low": "Lower end of the contrast's 95 % interval.",
@@ -158,13 +162,30 @@ def sentences(found: Shown) -> None:
     if not judged.called:
         st.info("No head is called: none meets every condition.", icon=":material/info:")
     told = worth_a_sentence(judged)
-    st.markdown("\n".join(f"- {_emphasised(sentence(verdict, judged))}" for verdict in told))
+    _told([sentence(verdict, judged) for verdict in told], _MOST_TOLD, "heads with a label", "told")
     more = sum(verdict.label != "none" for verdict in judged.verdicts) - len(told)
     if more:
         st.caption(f"{more} more labels are in the table.")
     for said in (effects_words(judged), stability_words(judged)):
         if said:
             st.caption(verbatim(said))
+
+
+def _told(said: Sequence[str], most: int, what: str, key: str) -> None:
+    """Sentences, one below the other; where there are more than `most`, the first few, and the others folded."""
+    shown = len(said) if len(said) <= most else _FIRST_TOLD
+    st.markdown(_listed(said[:shown]))
+    rest = said[shown:]
+
+    def others() -> None:
+        st.markdown(_listed(rest))
+
+    if rest:
+        folded(f"{len(rest)} more {what}, a sentence each", key, others, ":material/notes:")
+
+
+def _listed(said: Sequence[str]) -> str:
+    return "\n".join(f"- {_emphasised(sentence)}" for sentence in said)
 
 
 def on_text(page: Page, judged: Judgement) -> None:
@@ -184,7 +205,7 @@ def nominee_panel(found: Shown) -> None:
     if found.judged.behaviour != "present":
         st.caption("Asked only where the behaviour is present at some length.")
     elif found.nominees:
-        st.markdown("\n".join(f"- {_emphasised(nominee_sentence(nominee))}" for nominee in found.nominees))
+        _told([nominee_sentence(nominee) for nominee in found.nominees], _MOST_NOMINEES, "heads that matter", "nominees")
     elif found.nominees is not None:
         st.caption("No head without a label surely matters, of those that were asked.")
 
