@@ -248,8 +248,8 @@ def edges_panel(page: Page, card: HeadCard, source: Source) -> None:
         source=source,
     )
     st.caption(
-        "Prefix matching is the induction score of the head after the arrow: as it is, and with its keys read without what the "
-        "head before the arrow wrote. A long line: it needs that path."
+        "The induction score of the head after the arrow, with its keys read as they are and without what the head before it "
+        "wrote: a long line needs that path."
     )
 
 
