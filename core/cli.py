@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from core.commands.progress import PrintedProgress
 from core.errors import BadInput, HeadScopeError
+from core.runtime.files import printable
 from core.runtime.jobs import running
 
 COMMANDS = {
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except HeadScopeError as error:
-        print(f"error: {_printable(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"error: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("error: interrupted; nothing half-done was kept, run the same command again to go on.", file=sys.stderr)
@@ -67,11 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _printable(text: str) -> str:
-    """Text for a terminal, whatever is in it: what would move the cursor or change colours is shown by its number."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
-
-
 def _warn_about_the_store() -> None:
     from core.runtime.store import default_store
 
@@ -79,7 +75,7 @@ def _warn_about_the_store() -> None:
     with contextlib.suppress(BadInput):
         warning = default_store().warning
         if warning is not None:
-            print(f"warning: {_printable(warning)}", file=sys.stderr)
+            print("warning:", printable(warning, also="\n"), file=sys.stderr)
 
 
 def entry() -> NoReturn:
@@ -121,7 +117,7 @@ def _run(words: list[str]) -> int:
         json.dump(as_json(result), sys.stdout, allow_nan=False)
         sys.stdout.write("\n")
     else:
-        print(_printable(command.text(result)))
+        print(printable(command.text(result), also="\n"))
     sys.stdout.flush()
     _warn_about_the_store()
     return 1 if isinstance(result, dict) and result.get("ok") is False else 0

@@ -37,6 +37,11 @@ class Number(NamedTuple):
     low: float
     high: float
 
+    @property
+    def turned(self) -> Number:
+        """The same with the sign the other way round: what is lost as what is gained."""
+        return Number(-self.value, -self.high, -self.low)
+
 
 UNKNOWN = Number(math.nan, math.nan, math.nan)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.ablation.on_text import TextAblation, TextBaselines
-from core.numbers import interval, signed, unsigned
+from core.numbers import interval, signed, signed_interval, unsigned
 from core.stats import Number
 
 
@@ -24,7 +24,7 @@ def against_sets_sentence(found: TextAblation, baselines: TextBaselines) -> str:
     for which, what in (("repeat", "repeat tokens"), ("other", "all others")):
         low, high, _ = baselines.range(which)
         p = baselines.p(which, found.change(which).value)
-        said.append(f"{what} {signed(low)} to {signed(high)} (p = {p:.3f})")
+        said.append(f"{what} {signed_interval(low, high)} (p = {p:.3f})")
     return (
         f"{len(baselines.sets)} other sets of as many heads cost on {' and on '.join(said)}; p is at least "
         f"{baselines.smallest_p:.3f}."

@@ -11,9 +11,9 @@ from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, To
 from core.ablation.sweep import Sweep
 from core.attention.rows import unknown_id
 from core.heads import Head
-from core.numbers import interval, share, signed, unsigned
+from core.numbers import interval, share, signed, signed_interval, unsigned
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
-from core.stats import Agreement, Number
+from core.stats import Agreement
 from core.transformer.card import ModelIdentity
 
 MODE_MEANINGS: dict[Mode, str] = {
@@ -75,7 +75,7 @@ def total_effect_sentence(effect: TotalEffect) -> str:
     """What the heads give the right token's logit, in units of the model's gain, or why that is withheld."""
     them = "this head" if len(effect.heads) == 1 else f"these {len(effect.heads)} heads"
     count, unit, gains = len(effect.logits), effect.unit, effect.in_logits.value < 0
-    logits = _turned(effect.in_logits) if gains else effect.in_logits
+    logits = effect.in_logits.turned if gains else effect.in_logits
     said = f"**Total effect** ({effect.mode} ablation): without {them} the right token's logit {'gains' if gains else 'loses'}"
     if count < 2:
         return f"{said} {unsigned(logits.value)} on the one sequence, and one sequence has no interval: take more."
@@ -87,16 +87,12 @@ def total_effect_sentence(effect: TotalEffect) -> str:
             f"{said} {in_logits}. In units of the model's own gain it is withheld: the earlier copy itself raises the logit by "
             f"{unsigned(unit.value)} ({interval(unit.low, unit.high)}), which is not surely above zero."
         )
-    shares = _turned(effect.in_gains) if gains else effect.in_gains
+    shares = effect.in_gains.turned if gains else effect.in_gains
     between, of_all = interval(shares.low, shares.high), f"{unsigned(logits.value)} of {unsigned(unit.value)} logits"
     return (
         f"{said} **{unsigned(shares.value)} of what the earlier copy gives it** (95 % interval {between} over {count} "
         f"sequences; {of_all})."
     )
-
-
-def _turned(number: Number) -> Number:
-    return Number(-number.value, -number.high, -number.low)
 
 
 def unknown_words(identity: ModelIdentity, text: str) -> str:
@@ -144,7 +140,7 @@ def patched_in_sentence(found: PatchedIn) -> str:
     """How much the heads by themselves make the right token likelier, of what the earlier copy does."""
     raised, possible = found.raised, found.possible
     them = "this head's" if len(found.heads) == 1 else f"these {len(found.heads)} heads'"
-    sure = "" if math.isnan(raised.low) else f" (95 % interval {signed(raised.low)} to {signed(raised.high)})"
+    sure = "" if math.isnan(raised.low) else f" (95 % interval {signed_interval(raised.low, raised.high)})"
     said = (
         f"Put into a run without an earlier copy, {them} own outputs change the right token's log-probability by "
         f"{signed(raised.value)} nats{sure}"
@@ -172,7 +168,7 @@ def beyond_baselines(sweep: Sweep) -> str:
         where = "every threshold " + ("the heads above it" if len(known) == len(sweep.rows) else "with heads above it these")
     return (
         f"**At {where} cost more than every other set that was drawn.** The other sets differ most at "
-        f"threshold {widest.threshold:.2f}: {signed(low)} to {signed(high)} nats, where the heads above it cost "
+        f"threshold {widest.threshold:.2f}: {signed_interval(low, high)} nats, where the heads above it cost "
         f"{signed(cost)}. The smallest p of the sweep is {smallest:.3f}."
     )
 
@@ -189,7 +185,7 @@ def map_sentence(found: CausalMap | None, count: int) -> str:
     worse, better = int((low > 0).sum()), int((high < 0).sum())
     return (
         f"**{best.name} matters most: without it the loss changes by {signed(found.effect[best])} nats** (95 % interval "
-        f"{signed(low[best])} to {signed(high[best])} over {len(found.clean)} sequences). Intervals wholly above "
+        f"{signed_interval(low[best], high[best])} over {len(found.clean)} sequences). Intervals wholly above "
         f"zero: {worse} of {count} heads, below: {better}; if no head did anything, some {0.05 * count:.1f} would be by chance."
     )
 

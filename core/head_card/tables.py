@@ -224,7 +224,7 @@ def _cost_row(card: HeadCard, what: str, meaning: str, removal: Removal, baselin
     random = card.random_costs(baselines)
     if len(random):
         least, most, _ = range_of(random)
-        row["control"] = f"{signed(least)} to {signed(most)}"
+        row["control"] = signed_interval(least, most)
     return row
 
 

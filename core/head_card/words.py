@@ -10,7 +10,7 @@ from core.circuits.circuit import Edge
 from core.circuits.words import SMALL_DROP
 from core.head_card.card import HeadCard, Removal
 from core.heads import Head
-from core.numbers import signed, unsigned
+from core.numbers import signed, signed_interval, unsigned
 from core.verdicts.labels import MATCHING
 from core.verdicts.significance import SIGNIFICANCE
 from core.verdicts.text_words import head_on_text
@@ -140,7 +140,7 @@ def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what
     more, less = removal.cost > high + _SAME, removal.cost < low - _SAME
     equal = removal.cost <= low + _SAME
     verdict = "more than" if more else "less than" if less else "no more than" if equal else "within the range of"
-    return f", {verdict} {what} ({signed(low)} to {signed(high)}, {len(random)} sets)"
+    return f", {verdict} {what} ({signed_interval(low, high)}, {len(random)} sets)"
 
 
 def _strongest(edge: Edge, does: str, way: str, heads: str) -> str:

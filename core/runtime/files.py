@@ -32,9 +32,17 @@ def is_file(path: Path) -> bool:
         raise
 
 
+def printable(text: str, also: str = "") -> str:
+    """`text` for a terminal or a sentence: what cannot be printed, and would move the cursor or change colours, by its number.
+
+    also: letters that stay as they are.
+    """
+    return "".join(letter if letter.isprintable() or letter in also else repr(letter)[1:-1] for letter in text)
+
+
 def shown_name(name: str) -> str:
-    """A name for a sentence: what cannot be printed by its number, and not too long."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)[:80]
+    """A name for a sentence: printable, and not too long."""
+    return printable(name)[:80]
 
 
 @contextmanager

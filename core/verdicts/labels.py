@@ -24,8 +24,8 @@ OWN_SCORES: dict[Label, str] = {"previous token": "previous_token", "duplicate t
 MATCHING: tuple[Label, ...] = ("induction", "anti-induction", "matching, no effect", "undecided")
 # How far above chance a score must be.
 IMPOSTOR_FLOOR = 0.2
-# Of what an impostor has above chance, how much is not the copy's doing: it must surely be there on fresh tokens too.
-_FROM_POSITION = 0.5
+# Of what an impostor scores above chance, surely less than this share goes with the copy.
+_OWED_TO_THE_COPY = 0.5
 OTHER_LABEL_FLOORS: dict[Label, float] = {"previous token": 0.4, "duplicate token": 0.4, "sink": 0.6}
 
 
@@ -38,7 +38,7 @@ def label_without_match(above_chance: dict[str, float], contrast: Number, floor:
     """
     above = above_chance["induction"]
     misses = not contrast.low > min(floor, IMPOSTOR_FLOOR)
-    if above > IMPOSTOR_FLOOR and misses and contrast.high < (1 - _FROM_POSITION) * above:
+    if above > IMPOSTOR_FLOOR and misses and contrast.high < _OWED_TO_THE_COPY * above:
         return "positional impostor"
     margins = {label: above_chance[OWN_SCORES[label]] - needed for label, needed in OTHER_LABEL_FLOORS.items()}
     label = max(margins, key=lambda name: margins[name])

@@ -94,8 +94,7 @@ def _role(verdict: Verdict, judged: Judgement) -> str:
 def _effect(effect: Number) -> str:
     """What taking the head away does, with its sign in words."""
     if effect.value < 0:
-        gained = Number(-effect.value, -effect.high, -effect.low)
-        return f"Without it the right token gains {_share(gained)} of what the repeat is worth to the model"
+        return f"Without it the right token gains {_share(effect.turned)} of what the repeat is worth to the model"
     return f"Without it the right token loses {_share(effect)} of what the repeat is worth to the model"
 
 

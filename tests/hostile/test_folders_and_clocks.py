@@ -19,24 +19,13 @@ from core.errors import ModelUnavailable
 from core.models.catalogue import catalogue
 from core.models.formats.native_folder import read_native
 from core.models.identity import model_identity
-from core.models.load import forget_models, load_model
+from core.models.load import load_model
 from core.runtime.files import TEMPORARY
 from core.runtime.keys import result_key
 from core.runtime.store import Store, Stored
 from tests.browser.conftest import running_server
 from tests.helpers.visitor import Visitor
 from tests.models.test_loading import write_llama, write_native
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The model folder, which many hands may write to."""
-    forget_models()
-    folder = tmp_path / "models"
-    folder.mkdir()
-    monkeypatch.setenv("HEADSCOPE_MODELS", str(folder))
-    return folder
-
 
 FILES = (
     "config.json",

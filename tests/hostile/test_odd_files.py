@@ -31,16 +31,6 @@ pytestmark = pytest.mark.usefixtures("empty_store")
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The model folder, which many hands may write to."""
-    forget_models()
-    folder = tmp_path / "models"
-    folder.mkdir()
-    monkeypatch.setenv("HEADSCOPE_MODELS", str(folder))
-    return folder
-
-
-@pytest.fixture
 def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of texts, the same."""
     folder = tmp_path / "texts"

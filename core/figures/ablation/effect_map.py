@@ -12,7 +12,7 @@ from core.figures.base.head_map import HEADS_TO_WRITE_IN_HALF, Cells, head_map
 from core.figures.base.overlay import Overlay, rings
 from core.figures.base.style import DIVERGING_SCALE, Look
 from core.heads import Head, every_head, heads_above
-from core.numbers import signed
+from core.numbers import signed, signed_interval
 
 TITLE = "Change in second-copy loss (nats)"
 # The scale never narrows below this many nats: noise must not fill it with colour.
@@ -85,7 +85,7 @@ def effect_text(head: Head, found: Effects, scores: Float[np.ndarray, "n_layers 
 
 def _interval(found: Effects, head: Head) -> str:
     low, high = found.low[head], found.high[head]
-    return "" if np.isnan(low) else f" ({signed(low)} to {signed(high)})"
+    return "" if np.isnan(low) else f" ({signed_interval(low, high)})"
 
 
 def _short(score: str) -> str:

@@ -20,7 +20,7 @@ from core.figures.ablation.effect_map import describe_effect_map, effect_map, ef
 from core.figures.ablation.score_effect import describe_score_effect, score_effect, score_effect_overlay
 from core.figures.base.memo import drawn
 from core.figures.base.number_table import small_table_html
-from core.numbers import signed
+from core.numbers import signed, signed_interval
 from core.settings.provenance import measured_on
 from core.sharing.commands import causal_command
 from core.sharing.facts import causal_facts
@@ -80,7 +80,7 @@ def picked_head(page: Page, scores: HeadScores, found: CausalMap | None, estimat
     if effects.measured[head]:
         rows.append({"what": "effect, measured", "value": f"{signed(effects.effect[head])} nats"})
         low, high = effects.low[head], effects.high[head]
-        rows.append({"what": "its 95 % interval", "value": "–" if np.isnan(low) else f"{signed(low)} to {signed(high)}"})
+        rows.append({"what": "its 95 % interval", "value": signed_interval(low, high)})
     elif head in effects.estimated:
         rows.append({"what": "effect, only estimated", "value": f"{signed(effects.estimate[head])} nats"})
     if effects.complete:
