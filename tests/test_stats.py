@@ -8,7 +8,7 @@ from scipy.stats import sem, spearmanr, t
 
 from core.ablation.quadrants import QUADRANTS, quadrants
 from core.heads import Head
-from core.stats import rank_agreement, student_intervals, student_quantile
+from core.stats import Number, rank_agreement, student_intervals, student_quantile
 
 
 def test_it_is_spearman_with_an_interval_around_it():
@@ -89,3 +89,8 @@ def test_the_student_interval_is_scipys_and_covers_nineteen_in_twenty():
 def test_one_value_has_no_student_interval():
     low, high = student_intervals(np.ones((2, 1)))
     assert np.isnan(low).all() and np.isnan(high).all()
+
+
+def test_a_number_turned_round_has_its_ends_turned_round_too() -> None:
+    turned = Number(-0.2, -0.5, -0.1).turned
+    assert turned == (0.2, 0.1, 0.5) and turned.turned == (-0.2, -0.5, -0.1)
