@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -61,6 +62,23 @@ def until_there(diary: Path, sign: Path) -> int:
         current_control().checkpoint()
         time.sleep(0.02)
     return os.getpid()
+
+
+def halted_once(work: Callable[[], object], diary: Path, checkpoint: int) -> object:
+    """`work`, whose process stands still at that checkpoint, in the middle of it: once, as the diary says which it was."""
+    control, seen = current_control(), 0
+    go_on = control.checkpoint
+
+    def count_and_go_on() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == checkpoint and not diary.exists():
+            _note(diary, f"halted {os.getpid()}")
+            time.sleep(3600)
+        go_on()
+
+    control.checkpoint = count_and_go_on  # type: ignore[method-assign]
+    return work()
 
 
 def deadly(diary: Path) -> NoReturn:

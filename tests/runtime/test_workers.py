@@ -32,7 +32,7 @@ from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.verdicts.cached import judge
 from tests.browser.conftest import free_port, running_server
-from tests.helpers.errands import deadly, endless, place, refused, steps, until_there
+from tests.helpers.errands import deadly, endless, halted_once, place, refused, steps, until_there
 from tests.helpers.visitor import Visitor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -277,14 +277,13 @@ def test_a_real_job_whose_worker_is_killed_has_the_bits_of_a_quiet_one(
     asked = bind(Request("two-layer", length=60, sequences=120, seed=21))
     before = kept(shared)
     work = partial(sensitivity, asked, "induction")
-    job = send(pool, cluster, work)
-    # Early, and once it is seen at work: on a machine that is busy and then is not, the rest is soon done.
-    wait_for(lambda: job.fraction > 0.05)
-    wait_for(lambda: computing(shared) or job.finished)
-    victims = computing(shared)
-    assert victims and not job.finished, "it was killed in the middle"
-    for pid in victims:
-        os.kill(pid, signal.SIGKILL)
+    diary = tmp_path / "diary"
+    # A result is kept by then, and another begun, whose lock it holds.
+    job = send(pool, cluster, partial(halted_once, work, diary, 60))
+    wait_for(lambda: diary_of(diary))
+    [[_, victim]] = diary_of(diary)
+    assert set(kept(shared)) - set(before) and not job.finished, "it is killed in the middle"
+    os.kill(int(victim), signal.SIGKILL)
     job.result(SOON)
     assert cluster.warning is None, "a worker finished it"
     sent = {key: result for key, result in kept(shared).items() if key not in before}
