@@ -58,18 +58,10 @@ def score_heads(asked: Subject | Request | str) -> HeadScores:
 def scores_and_behaviour(asked: Subject | Request | str) -> HeadScores:
     """`score_heads` for whoever needs no score of whole rows (`OF_WHOLE_ROWS`): those may be left for later. Raises as it."""
     subject, control = bind(asked), current_control()
-
-    def compute() -> Stored:
-        from core.attention.score_pass import measure_other_halves
-
-        other = measure_other_halves(subject.load(), subject.probe)
-        return Stored({} if other is None else {field.name: getattr(other, field.name) for field in fields(other)}, {})
-
     with control.part(0, 2, "measuring every head"):
         first = first_scores(subject)
     with control.part(1, 2, "measuring the behaviour"):
-        arrays = cached(behaviour_key(subject), compute).arrays
-    return first.completed(OtherHalves(**arrays) if arrays else None)
+        return _with_behaviour(subject, first)
 
 
 def first_scores(asked: Subject | Request | str) -> HeadScores:
@@ -99,10 +91,23 @@ def scores_having(asked: Subject | Request | str, name: str) -> HeadScores:
 def known_scores(subject: Subject, name: str) -> HeadScores | None:
     """All that is at hand without measuring anything; None where the score `name` is not. Raises as `score_heads`."""
     found = if_cached(partial(scores_having, subject, name))
-    if found is None:
-        return None
-    found = if_cached(partial(scores_and_behaviour, subject)) or found
-    return if_cached(partial(_with_whole_rows, subject, found)) or found
+    if found is not None:
+        for complete in (_with_behaviour, _with_whole_rows):
+            found = if_cached(partial(complete, subject, found)) or found
+    return found
+
+
+def _with_behaviour(subject: Subject, scores: HeadScores) -> HeadScores:
+    """The scores with what other orders of the tokens give."""
+
+    def compute() -> Stored:
+        from core.attention.score_pass import measure_other_halves
+
+        other = measure_other_halves(subject.load(), subject.probe)
+        return Stored({} if other is None else {field.name: getattr(other, field.name) for field in fields(other)}, {})
+
+    arrays = cached(behaviour_key(subject), compute).arrays
+    return scores.completed(OtherHalves(**arrays) if arrays else None)
 
 
 def _with_whole_rows(subject: Subject, scores: HeadScores) -> HeadScores:
