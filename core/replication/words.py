@@ -119,7 +119,7 @@ def detector_answer(judged: Judgement) -> str:
     return (
         "Compare every head with itself on fresh tokens at the same positions, test the difference over sequences, correct for "
         f"the number of heads, and ask for an effect above {judged.floor:.2f}: {judged.sequences} sequences, lengths "
-        f"{lengths}. {found or 'No head got a label'}.{absent}"
+        f"{lengths}. {f'Here that gives {found}' if found else 'No head got a label'}.{absent}"
     )
 
 
