@@ -99,7 +99,8 @@ def find_entry(name: str) -> CatalogueEntry:
     wanted = name.strip()
     if not wanted:
         raise _unknown(name)
-    folder = local_folder(wanted)
+    # As it was said first: a folder's name may begin with a blank, which its entry then says.
+    folder = local_folder(name) or local_folder(wanted)
     if folder is not None:
         wanted = _name_of_folder(folder)
         # The very folder that was named, and not one whose name differs by capitals.
@@ -114,6 +115,9 @@ def find_entry(name: str) -> CatalogueEntry:
     for entry in chain.from_iterable(kind() for kind in others):
         if wanted.lower() in {entry.name.lower(), (entry.repo_id or "").lower(), *entry.aliases}:
             return _with_memory(entry, available_bytes())
+    misnamed = _misnamed(wanted)
+    if misnamed is not None:
+        return misnamed
     repo_id = {alias.lower(): repo for alias, repo in aliases().items()}.get(wanted.lower(), wanted)
     for entry in _families():
         if entry.repo_id == repo_id or repo_id in entry.aliases:
@@ -128,7 +132,7 @@ def folder_of(entry: CatalogueEntry) -> Path | None:
     if entry.source == "bundled":
         folder = bundled_root() / entry.name
     elif entry.source == "local":
-        return local_folder(entry.name)
+        return local_folder(entry.name) if _without_blanks(entry.name) == entry.name else None
     else:
         folder = models_root() / folder_name(entry.name)
         if folder.is_symlink():
@@ -249,6 +253,22 @@ def _local_entry(folder: Path) -> CatalogueEntry | None:
     return _folder_entry(folder, name, "hub" if hub else "local")
 
 
+def _misnamed(wanted: str) -> CatalogueEntry | None:
+    """The folder that is meant by a name which says it as well as an address can: without blanks at its ends, and with a sign
+    in the place of a byte that is no text. Its entry says how to rename it."""
+    for folder in _model_folders(models_root()):
+        name = folder.relative_to(models_root()).as_posix()
+        said = os.fsencode(name).decode("utf-8", "replace")
+        if wanted != name and wanted in (said, _without_blanks(said)):
+            return _local_entry(folder)
+    return None
+
+
+def _without_blanks(name: str) -> str:
+    """A folder's name without blanks at its ends, nor at those of a folder on the way to it."""
+    return "/".join(part.strip() for part in name.split("/"))
+
+
 @lru_cache(maxsize=1)
 def _folders_of_families() -> frozenset[str]:
     return frozenset({SMOLLM2, *(folder_name(entry.name) for entry in _family_table())})
@@ -354,6 +374,10 @@ def _out_of_reach(folder: Path) -> str:
     path = str(folder)
     if as_text(path) != path:  # no address and no page could name it
         return f"{shown(folder)} has a name that is no text in UTF-8: rename that folder."
+    place, root = folder.resolve(), models_root().resolve()
+    name = place.relative_to(root).as_posix() if place.is_relative_to(root) else ""
+    if _without_blanks(name) != name:  # which addresses and controls leave out
+        return f"The folder {name!r} has a name that begins or ends with a blank: rename it to {_without_blanks(name)!r}."
     if not os.access(folder, os.R_OK | os.X_OK):
         return f"{shown(folder)} cannot be looked into: whoever runs HeadScope may not read that folder."
     return ""

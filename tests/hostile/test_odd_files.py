@@ -53,7 +53,8 @@ def test_a_folder_whose_name_is_no_text_stops_no_page(root: Path) -> None:
     assert listed[DEFAULT_MODEL].available
     for name in ("odd\\udcff", "folder\\udcff/inner", "broken\\udcff"):
         assert "no text in UTF-8: rename" in listed[name].problem
-        for said in (name, name.replace("\\udcff", "\udcff")):
+        # As it is listed, as a command has its bytes, and as an address has them.
+        for said in (name, name.replace("\\udcff", "\udcff"), name.replace("\\udcff", "\ufffd")):
             assert find_entry(said).problem
             with pytest.raises(ModelUnavailable, match="no text in UTF-8: rename that folder"):
                 model_identity(said)
@@ -62,6 +63,23 @@ def test_a_folder_whose_name_is_no_text_stops_no_page(root: Path) -> None:
     assert not at.error and not at.exception
     at = open_page("pages/1_Heads.py", model="odd\\udcff")
     assert not at.exception and "rename that folder" in at.error[0].value
+
+
+@pytest.mark.parametrize("name", [" first", "last ", "\u3000wide", "folder / inner", "owner--model "])
+def test_a_folder_whose_name_begins_or_ends_with_a_blank_says_how_to_rename_it(root: Path, name: str) -> None:
+    write_native(root / name, tokenizer=False)
+    right = "/".join(part.strip() for part in name.split("/"))
+    [listed] = [entry for entry in catalogue() if entry.source == "local"]
+    assert listed.name == name and not listed.available
+    for said in (name, right):
+        assert find_entry(said).problem == listed.problem
+        with pytest.raises(ModelUnavailable, match="begins or ends with a blank: rename it to") as raised:
+            model_identity(said)
+        assert str(raised.value).endswith(f"rename it to {right!r}.")
+    (root / name).rename(root / "renamed")
+    assert find_entry("renamed").available
+    with pytest.raises(ModelUnavailable, match="no model called"):
+        find_entry("first ")
 
 
 @pytest.mark.parametrize("field", ["title", "description", "family"])
