@@ -7,6 +7,7 @@ from typing import Any
 
 from core.errors import ModelUnavailable
 from core.models.formats.json_file import MOST_CONFIG_BYTES, read_object
+from core.models.formats.packed import check_packing
 from core.models.paths import HF_FILE, model_file, shown
 
 # A decoder that was cut out of an encoder with a decoder states the encoder's sizes, too: its own come first.
@@ -22,6 +23,7 @@ _NAMES = {
 _LAYER_KINDS = ("layers_block_type", "hybrid_override_pattern", "layer_types")
 # Keys at which the model library loads something else than the files whose digest is taken.
 _REDIRECTS = {"transformers_weights"}
+_TEXT = "text_config"
 # The library makes a name for each when it reads a config, in time that grows with them.
 MOST_LABELS = 100_000
 _ROTARY = ("gpt_neox", "gptj", "codegen", "falcon", "persimmon", "stablelm")
@@ -45,6 +47,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if isinstance(labels := config.get("num_labels", 0), int) and labels > MOST_LABELS:
         raise ModelUnavailable(f"The {HF_FILE} of {shown(folder)} states {labels:,} labels, which no language model has.")
+    if not isinstance(config.get(_TEXT), dict | None):
+        raise ModelUnavailable(
+            f"The {HF_FILE} of {shown(folder)} has a `{_TEXT}` that is no object: it holds the settings of the language model "
+            "where that is part of a larger one; elsewhere take it out."
+        )
+    check_packing(config, shown(folder))
     return config
 
 
@@ -65,7 +73,7 @@ def encoder_with_decoder(whose: str, kind: str) -> ModelUnavailable:
 
 def text_config(config: dict[str, Any]) -> dict[str, Any]:
     """The language model's part of a config, where it is nested in a larger one."""
-    inner = config.get("text_config")
+    inner = config.get(_TEXT)
     return config | inner if isinstance(inner, dict) else config
 
 

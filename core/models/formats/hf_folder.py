@@ -11,6 +11,7 @@ from core.errors import HeadScopeError, ModelUnavailable
 from core.models.formats import hf_config
 from core.models.formats.config_trial import check_built_size
 from core.models.formats.digest import weights_digest
+from core.models.formats.packed import not_unpacked, packing
 from core.models.formats.tokenizer_files import TokenizerFacts, read_tokenizer
 from core.models.formats.unusable import check_usable
 from core.models.formats.weights_file import BUFFERS, check_sizes, count_weights, weights_files
@@ -128,6 +129,11 @@ def check_supported(folder: Path) -> None:
             ) from error
         raise unsupported(shown(folder), raw.get("model_type", "unknown")) from error
     check_kind(config, shown(folder))
+    if isinstance(getattr(config, "text_config", None), dict):  # a kind that has one makes it a config of its own
+        raise ModelUnavailable(
+            f"The config.json of {shown(folder)} has a `text_config`, which a model of type {config.model_type!r} does not "
+            "have: put its settings beside the others, or take it out."
+        )
     hf_config.size(hf_config.text_config(raw), "n_heads", shown(folder))
 
 
@@ -149,9 +155,11 @@ def unsupported(whose: str, kind: str) -> ModelUnavailable:
 def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
     """The model library's model from local safetensors; weights that are missing or left over are an error."""
     from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
     from core.models.formats.load_steps import library_steps
 
+    method = packing(hf_config.read_config(folder))
     try:
         with library_steps(f"loading {name}"):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -170,9 +178,15 @@ def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
     except HeadScopeError:
         raise
     except Exception as error:  # the library raises many kinds for one thing: files it cannot use
+        if method:
+            raise not_unpacked(method, name, installed=not isinstance(error, ImportError)) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelUnavailable(f"{name} could not be loaded: {reason.rstrip('.')}.") from error
     model, report = loaded
+    unlike = any(report.get(f"{kind}_keys") for kind in ("missing", "mismatched", "unexpected"))
+    if unlike and method and not any(known.startswith(method) for known in AUTO_QUANTIZER_MAPPING):
+        # The library leaves alone what is packed in a way that it does not know.
+        raise not_unpacked(method, name, known=False)
     missing = sorted(report.get("missing_keys", ()))
     if missing:
         raise ModelUnavailable(
