@@ -2,8 +2,8 @@
 #   docker build -t headscope --build-arg TORCH_INDEX=<PyTorch's CPU index> .
 #   docker run -p 8501:8501 -v headscope-models:/data/models -v headscope-results:/data/results headscope
 # Several of them behind nginx, which is an image of its own: deploy/compose.yaml.
-#   --build-arg BASE=python:3.11-slim@sha256:... for the very same base again (docs/deployment.md).
-ARG BASE=python:3.11-slim
+# The base by its digest, 3.11.16 of its kind: the same image builds the same. For a newer one: docs/deployment.md.
+ARG BASE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 FROM ${BASE}
 
 # The index to take torch from; empty is the ordinary one, whose Linux build brings CUDA along.

@@ -56,6 +56,16 @@ def test_the_images_health_check_tells_a_server_from_none(tmp_path: Path) -> Non
     assert subprocess.run(here, timeout=5, check=False, stderr=subprocess.DEVNULL).returncode != 0
 
 
+def test_the_image_is_built_on_bases_that_are_named_by_digest() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    defaults = dict(re.findall(r"^ARG (\w+)=(\S*)", text, re.MULTILINE))
+    bases = re.findall(r"^FROM (?:--\S+ )*(\S+)", text, re.MULTILINE)
+    assert bases
+    for base in bases:
+        named = re.sub(r"\$\{(\w+)\}", lambda found: defaults[found[1]], base)
+        assert re.fullmatch(r"[\w./:-]+@sha256:[0-9a-f]{64}", named), named
+
+
 @pytest.mark.parametrize("what", [".venv", "tests", "models", "results", ".git"])
 def test_the_image_leaves_out_what_it_does_not_need(what: str) -> None:
     assert what in (ROOT / ".dockerignore").read_text().splitlines()
