@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Any
+from typing import Any, NoReturn
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.runtime.media_file_storage import MediaFileStorageError
@@ -56,7 +56,7 @@ def bound_messages() -> None:
                 await _close(self, _UNREADABLE, "sent what is no message of a page")
 
     receive_bytes.bounded = True  # type: ignore[attr-defined]
-    WebSocket.receive_bytes = receive_bytes  # type: ignore[method-assign]
+    WebSocket.receive_bytes = receive_bytes  # type: ignore[assignment,method-assign]
     _refuse_odd_origins()
     for name in _LOGS:
         logging.getLogger(name).addFilter(_in_one_line)
@@ -108,7 +108,7 @@ def _kind(data: bytes) -> str | None:
     return message.WhichOneof("type") or ""
 
 
-async def _close(window: WebSocket, code: int, why: str) -> None:
+async def _close(window: WebSocket, code: int, why: str) -> NoReturn:
     """Close the window with one line in the log.
 
     Raises WebSocketDisconnect, always, which ends what reads from it.
