@@ -199,9 +199,10 @@ class Visitor:
 
     def _read(self, message: ForwardMsg) -> None:
         drawn = message.delta.add_block if message.delta.WhichOneof("type") == "add_block" else message.delta.new_element
-        part = getattr(drawn, drawn.WhichOneof("type") or "", None)
-        if getattr(part, "id", ""):
-            self.controls[part.id] = drawn.WhichOneof("type")
+        what = drawn.WhichOneof("type") or ""
+        name = getattr(getattr(drawn, what, None), "id", "")
+        if name:
+            self.controls[name] = what
         element = message.delta.new_element
         kind = element.WhichOneof("type")
         if kind == "markdown":

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from core.runtime.pace import Pace
 from core.settings.view import THRESHOLD_SLIDER
@@ -81,6 +82,15 @@ def test_values_that_no_control_can_hold_are_left_out_or_said_in_a_sentence(serv
     with Visitor(server.address, page, SMALL) as window, lines_at_most(server, 1):
         window.say([odd(name) for name, odd in zip(controls, reversed(ODD_VALUES), strict=False)])
         assert not after(window).errors
+
+
+@pytest.mark.parametrize("field", ["int_value", "double_value"])
+def test_a_number_is_taken_as_a_browser_says_it(server: Server, field: str) -> None:
+    with Visitor(server.address, "Heads", SMALL) as window, lines_at_most(server, 0):
+        window.until_still()
+        [seed] = [name for name in window.controls if name.endswith("-seed")]
+        window.say([WidgetState(id=seed, **{field: 11})])
+        assert "seed 11" in after(window).until_still().shown
 
 
 def operation(session: str, file: str) -> bytes:

@@ -20,6 +20,8 @@ from core.runtime.lru import Lru
 _log = logging.getLogger("headscope")
 # How the ids begin that Streamlit gives to controls.
 _OF_CONTROLS = "$$"
+# Of a whole number the browser says the one, and Streamlit expects the other.
+_NUMBERS = {"int_value", "double_value"}
 _told: Lru[str, bool] = Lru(4096)
 _JSON = ("json_value", "json_trigger_value")
 
@@ -76,7 +78,7 @@ def _fits(state: WidgetState, metadata: WidgetMetadata[Any] | None) -> bool:
     if metadata is None:
         return True
     field = state.WhichOneof("value")
-    if field != metadata.value_type:
+    if field != metadata.value_type and not {field, metadata.value_type} <= _NUMBERS:
         return False
     try:
         # A component writes what it cannot read to the log, whole, and goes on.
