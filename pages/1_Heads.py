@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import bin_rows, head_rows
-from core.attention.words import chance_words, withheld_sentence
+from core.attention.words import chance_words, later_words, withheld_sentence
 from core.figures.attention.distribution import describe_distribution, distribution_overlay, score_distribution
 from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
 from core.figures.attention.ranked import describe_ranked, ranked_overlay, ranked_scores
@@ -20,12 +20,15 @@ from core.settings.provenance import measured_on
 from core.sharing.commands import score_command
 from core.sharing.facts import score_facts
 from core.ui.components.behaviour import behaviour_banner, behaviour_line
-from core.ui.components.figure_panel import Rows, Source, figure_panel
-from core.ui.components.folded import TABLE, folded
+from core.ui.components.figure_panel import Rows, Source, figure_panel, is_looked_into
+from core.ui.components.folded import TABLE, folded, is_open
 from core.ui.components.head_table import heads_above_table, picked_head_panel
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
-from core.ui.frame.waiting import scores_of
+from core.ui.frame.waiting import awaited_scores, scores_of
+
+ABOVE = "above"
+PANELS = ("heatmap", "ranked", "distribution")
 
 
 def heads(page: Page) -> None:
@@ -33,12 +36,14 @@ def heads(page: Page) -> None:
     view, look = page.view, page.look
     st.title(f"Heads of {verbatim(page.name)}")
     scores = scores_of(page.subject, page.view.score)
-    facts = partial(score_facts, page.subject, scores)
-    source = Source(measured_on(page.subject), score_command(view), facts, page.stem)
     behaviour_banner(page.subject)
     answer = st.container(key="lags-answer")
     for warning in page.subject.probe.warnings:
         st.caption(verbatim(warning))
+    if scores.later and (is_open(ABOVE) or any(map(is_looked_into, PANELS))):
+        # One place for all tables: somebody looks at every score.
+        scores = awaited_scores(page.subject, scores.later[0]) or scores
+    source = Source(measured_on(page.subject), score_command(view), partial(score_facts, page.subject, scores), page.stem)
 
     if view.score not in scores.names:
         st.caption(behaviour_line(scores))
@@ -67,9 +72,11 @@ def heads(page: Page) -> None:
         )
     with right:
         picked_head_panel(scores, view, look)
+        if view.head is not None and scores.later:
+            st.caption(verbatim(later_words(scores)))
     st.caption(behaviour_line(scores))
 
-    folded("Heads above the threshold, with every score", "above", partial(heads_above_table, scores, view, look), TABLE)
+    folded("Heads above the threshold, with every score", ABOVE, partial(heads_above_table, scores, view, look), TABLE)
     st.header("All heads, highest first", anchor=False)
     panel(
         "ranked",

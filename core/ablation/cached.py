@@ -15,7 +15,7 @@ from jaxtyping import Float
 from core.ablation.baselines import DEFAULT_BASELINES, BaselineSets, baseline_sets, never_drawn
 from core.ablation.outcomes import Ablation, Baselines, PatchedIn, Pruning, TotalEffect
 from core.ablation.subjects import ablation_key, ablator_for, check_mode, check_pruning_mode, checked_heads, heads_of
-from core.attention.cached import score_heads
+from core.attention.cached import scores_and_behaviour
 from core.errors import BadInput
 from core.heads import Head, HeadLike, HeadSet, names
 from core.probes.losses import losses_of
@@ -115,7 +115,7 @@ def patched_in(subject: Subject, heads: Sequence[HeadLike]) -> PatchedIn:
         return Stored(dict(zip(("corrupted", "patched"), found, strict=True)), {})
 
     arrays = cached(ablation_key(subject, "patched-in", "mean", heads=names(wanted)), compute).arrays
-    clean = score_heads(subject).token_loss[:, subject.layout.second_copy_targets].mean(-1, dtype=np.float64)
+    clean = scores_and_behaviour(subject).token_loss[:, subject.layout.second_copy_targets].mean(-1, dtype=np.float64)
     return PatchedIn(wanted, clean, arrays["corrupted"], arrays["patched"])
 
 
@@ -151,7 +151,7 @@ def prune(subject: Subject, head: Head, mode: Mode = "mean") -> Pruning:
     """
     check_pruning_mode(mode)
     [place] = checked_heads(subject, [head])
-    scores = score_heads(subject)
+    scores = scores_and_behaviour(subject)
 
     def compute() -> Stored:
         from core.ablation.pruning import scores_without
@@ -172,7 +172,7 @@ def prune_each(subject: Subject, heads: HeadSet, mode: Mode = "mean") -> list[Pr
 def _sets(subject: Subject, heads: HeadSet, count: int, seed: int) -> BaselineSets:
     if not 0 <= count <= MAX_BASELINES:
         raise BadInput(f"The number of baselines must be from 0 to {MAX_BASELINES}, not {count}.")
-    scores = score_heads(subject)
+    scores = scores_and_behaviour(subject)
     matching = scores.mean("contrast" if scores.has_control else "induction")
     excluded = never_drawn(matching, scores.mean("previous_token"))
     n_layers, n_heads = matching.shape

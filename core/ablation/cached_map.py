@@ -12,7 +12,7 @@ from core.ablation.cached import ablate_all
 from core.ablation.outcomes import CausalMap
 from core.ablation.screening import ALWAYS_EXACT_LAYERS, heads_to_measure
 from core.ablation.subjects import ablation_key, ablator_for, check_mode, existing_heads, heads_of
-from core.attention.cached import score_heads
+from core.attention.cached import scores_and_behaviour
 from core.errors import BadInput
 from core.heads import Head, HeadSet, names
 from core.runtime.cache import cached, if_cached
@@ -152,7 +152,7 @@ def _known_screen(subject: Subject, mode: Mode) -> _Screened:
 def _screens(subject: Subject, mode: Mode) -> list[HeadSet]:
     """Which heads the screen measures, in two steps."""
     estimate = screen_estimate(subject, mode)
-    return [] if estimate is None else [heads for heads in heads_to_measure(estimate, score_heads(subject)) if heads]
+    return [] if estimate is None else [heads for heads in heads_to_measure(estimate, scores_and_behaviour(subject)) if heads]
 
 
 def _screen(subject: Subject, mode: Mode, heads: HeadSet) -> Stored:

@@ -12,7 +12,7 @@ from core.ablation.baselines import DEFAULT_BASELINES
 from core.ablation.cached import ablate, ablate_all, random_baselines
 from core.ablation.subjects import check_mode
 from core.ablation.sweep import Sweep, assemble_sweep, sets_by_threshold
-from core.attention.cached import score_heads
+from core.attention.cached import scores_and_behaviour
 from core.attention.head_scores import HeadScores
 from core.errors import BadInput
 from core.heads import HeadSet
@@ -90,7 +90,7 @@ def _sweep_sets(
     subject: Subject, thresholds: Sequence[float], mode: Mode, score: str
 ) -> tuple[HeadScores, tuple[HeadSet, ...]]:
     check_mode(subject, mode)
-    scores = score_heads(subject)
+    scores = scores_and_behaviour(subject)
     if score not in scores.names:
         raise BadInput(f"The sweep needs a score that was measured: {', '.join(scores.names)}.")
     return scores, sets_by_threshold(scores.mean(score), thresholds)

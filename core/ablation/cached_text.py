@@ -14,7 +14,7 @@ from core.ablation.baselines import DEFAULT_BASELINES, baseline_sets, never_draw
 from core.ablation.cached import MAX_BASELINES
 from core.ablation.on_text import TextAblation, TextBaselines, TextOutcome, mean_where, other_targets, repeats_of
 from core.ablation.subjects import ABLATION_VERSION, check_mode, checked_heads
-from core.attention.cached import score_heads
+from core.attention.cached import scores_and_behaviour
 from core.errors import BadInput
 from core.heads import HeadLike, HeadSet, heads_above, names
 from core.runtime.cache import cached
@@ -59,7 +59,7 @@ def text_baselines(
     if not 0 <= count <= MAX_BASELINES:
         raise BadInput(f"The number of baselines must be from 0 to {MAX_BASELINES}, not {count}.")
     wanted = _checked(subject, windows, heads, mode)
-    scores = score_heads(subject)
+    scores = scores_and_behaviour(subject)
     matching = scores.mean("contrast" if scores.has_control else "induction")
     excluded = never_drawn(matching, scores.mean("previous_token"))
     excluded |= frozenset(heads_above(natural_scores(subject, windows).lift.value, LIFT_FLOOR))

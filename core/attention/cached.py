@@ -6,6 +6,7 @@ Nothing here imports torch until something must really be computed.
 from __future__ import annotations
 
 from dataclasses import asdict, fields
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -14,12 +15,12 @@ from core.attention.example import SEQUENCES, WORDS, InductionExample
 from core.attention.head_scores import HeadScores, OtherHalves
 from core.attention.patterns import RowPatterns, grid_limit
 from core.attention.rows import TokenRow, probe_row
-from core.attention.scores import SECOND_STEP, table_digest
+from core.attention.scores import OF_WHOLE_ROWS, SECOND_STEP, table_digest
 from core.attention.sensitivity import WHOLE, Extent, Sensitivity, assembled, sensitivity_settings
 from core.heads import Head, check_head, ranked
 from core.models.catalogue import DEFAULT_MODEL
 from core.probes.layout import Layout
-from core.runtime.cache import cached
+from core.runtime.cache import cached, if_cached
 from core.runtime.jobs import current_control
 from core.runtime.store import Stored
 from core.settings.request import Request
@@ -33,7 +34,8 @@ def score_heads(asked: Subject | Request | str) -> HeadScores:
     """Every score of every head on repeated random tokens, every token's loss (nats), and whether the behaviour is there.
 
     Scores are shares of attention, of shape `[n_layers, n_heads]` each (Olsson et al. 2022); beside each its chance level, and
-    induction also on fresh tokens, its control. Kept in two steps: `first_scores`, and what other orders of the tokens add.
+    induction also on fresh tokens, its control. Kept in steps: `first_scores`, what other orders of the tokens
+    add, and on long sequences what needs whole rows.
 
     >>> from core import Head, Request, score_heads
     >>> scores = score_heads(Request("by-construction", length=50))
@@ -47,22 +49,26 @@ def score_heads(asked: Subject | Request | str) -> HeadScores:
     Raises BadInput or ModelUnavailable with one clear sentence.
     """
     subject, control = bind(asked), current_control()
+    with control.part(0, 2, "measuring every head"):
+        found = scores_and_behaviour(subject)
+    with control.part(1, 2, "measuring whole rows of attention"):
+        return _with_whole_rows(subject, found)
 
-    def compute() -> Stored:
-        from core.attention.score_pass import measure_other_halves
 
-        other = measure_other_halves(subject.load(), subject.probe)
-        return Stored({} if other is None else {field.name: getattr(other, field.name) for field in fields(other)}, {})
-
+def scores_and_behaviour(asked: Subject | Request | str) -> HeadScores:
+    """`score_heads` for whoever needs no score of whole rows (`OF_WHOLE_ROWS`): those may be left for later. Raises as it."""
+    subject, control = bind(asked), current_control()
     with control.part(0, 2, "measuring every head"):
         first = first_scores(subject)
     with control.part(1, 2, "measuring the behaviour"):
-        arrays = cached(behaviour_key(subject), compute).arrays
-    return first.completed(OtherHalves(**arrays) if arrays else None)
+        return _with_behaviour(subject, first)
 
 
 def first_scores(asked: Subject | Request | str) -> HeadScores:
-    """The first step of `score_heads`: what the probe and its control give, without the behaviour. Raises as `score_heads`."""
+    """The first step of `score_heads`: what the probe and its control give, without the behaviour. Raises as `score_heads`.
+
+    Scores of whole rows are among them on short sequences only (`HeadScores.later`).
+    """
     subject = bind(asked)
 
     def compute() -> Stored:
@@ -74,8 +80,47 @@ def first_scores(asked: Subject | Request | str) -> HeadScores:
 
 
 def scores_having(asked: Subject | Request | str, name: str) -> HeadScores:
-    """The scores in as few steps as give the score `name`: the second one only where it must be. Raises as `score_heads`."""
-    return score_heads(asked) if name in SECOND_STEP else first_scores(asked)
+    """The scores in as few steps as give the score `name`. Raises as `score_heads`."""
+    if name in SECOND_STEP:
+        return scores_and_behaviour(asked)
+    subject = bind(asked)
+    first = first_scores(subject)
+    return _with_whole_rows(subject, first) if name in OF_WHOLE_ROWS else first
+
+
+def known_scores(subject: Subject, name: str) -> HeadScores | None:
+    """All that is at hand without measuring anything; None where the score `name` is not. Raises as `score_heads`."""
+    found = if_cached(partial(scores_having, subject, name))
+    if found is not None:
+        for complete in (_with_behaviour, _with_whole_rows):
+            found = if_cached(partial(complete, subject, found)) or found
+    return found
+
+
+def _with_behaviour(subject: Subject, scores: HeadScores) -> HeadScores:
+    """The scores with what other orders of the tokens give."""
+
+    def compute() -> Stored:
+        from core.attention.score_pass import measure_other_halves
+
+        other = measure_other_halves(subject.load(), subject.probe)
+        return Stored({} if other is None else {field.name: getattr(other, field.name) for field in fields(other)}, {})
+
+    arrays = cached(behaviour_key(subject), compute).arrays
+    return scores.completed(OtherHalves(**arrays) if arrays else None)
+
+
+def _with_whole_rows(subject: Subject, scores: HeadScores) -> HeadScores:
+    """The scores with those that were left for later."""
+    if not scores.later:
+        return scores
+
+    def compute() -> Stored:
+        from core.attention.score_pass import measure_whole_rows
+
+        return Stored(dict(measure_whole_rows(subject.load(), subject.probe)), {})
+
+    return scores.with_whole_rows(cached(subject.key("whole-rows", table=table_digest()), compute).arrays)
 
 
 def score_key(subject: Subject) -> str:

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from core.attention.scores import ALL_SCORES, DIFFERENCES, PLACEBO_SHIFTS, SPECIFICITY_OFFSETS, SUCCESSOR_SHIFTS
+from core.attention.scores import (
+    ALL_SCORES,
+    DIFFERENCES,
+    OF_WHOLE_ROWS,
+    PLACEBO_SHIFTS,
+    SPECIFICITY_OFFSETS,
+    SUCCESSOR_SHIFTS,
+)
 from core.behaviour import Behaviour, Losses, behaviour_of
 from core.probes.layout import Layout
 from core.probes.losses import losses_of
@@ -34,7 +41,8 @@ class OtherHalves:
 class HeadScores:
     """Scores of every head on every sequence, and the loss of every token, of one model on one probe.
 
-    per_sequence: name to `[n_layers, n_heads, sequences]`; also `induction_control` where the probe has a control.
+    per_sequence: name to `[n_layers, n_heads, sequences]`; also `induction_control` where the probe has a control, and without
+        those of whole rows where they are left for later.
     placebo: `[shifts, n_layers, n_heads, sequences]`: the induction cells shifted by `PLACEBO_SHIFTS`.
     token_loss: `[sequences, tokens]` in nats, by target position; the first is NaN, for nothing predicts it.
     top1: by sequence, the share of the second copy's targets that the model ranks first; None where nobody looked.
@@ -86,6 +94,11 @@ class HeadScores:
     def names(self) -> tuple[str, ...]:
         """The scores at hand, in the table's order; not those that were not measured, or withheld for every head."""
         return tuple(name for name in ALL_SCORES if self._has(name))
+
+    @property
+    def later(self) -> tuple[str, ...]:
+        """The scores that were left for later and are not measured yet."""
+        return tuple(name for name in OF_WHOLE_ROWS if name not in self.per_sequence)
 
     @property
     def has_control(self) -> bool:
@@ -155,6 +168,10 @@ class HeadScores:
             top1=unknown if self.top1 is None else self.top1,
             length=self.layout.length,
         )
+
+    def with_whole_rows(self, found: Mapping[str, PerSequence]) -> HeadScores:
+        """The same with the scores of whole rows."""
+        return replace(self, per_sequence={**self.per_sequence, **found})
 
     def completed(self, other: OtherHalves | None) -> HeadScores:
         """The same with what the second step measured."""

@@ -7,6 +7,7 @@ rotated sequences. Whoever needs both at once has all four in one go, in which t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.attention.half_passes import Half, Read, ReadEnd, run_halves
-from core.attention.head_scores import HeadScores, OtherHalves, Successor
+from core.attention.head_scores import HeadScores, OtherHalves, PerSequence, Successor
 from core.attention.reduce import FusedReducer, PatternReducer, Reduced, placebo_name
 from core.attention.rotated import SuccessorReader, successor_name
-from core.attention.scores import PLACEBO_SHIFTS, SCORES, SUCCESSOR_SHIFTS
+from core.attention.scores import OF_WHOLE_ROWS, PLACEBO_SHIFTS, SCORES, SUCCESSOR_SHIFTS, WHOLE_ROWS_WITHIN_TOKENS
 from core.attention.second_copy import losses_and_hits
 from core.probes.layout import Layout
 from core.probes.probe import Probe
@@ -34,20 +35,33 @@ def measure_heads(model: LoadedModel, probe: Probe, *, engine: Engine | None = N
     engine: "fused" makes no pattern and needs memory linear in tokens; "hooks" is right for every architecture and is what
     the fast path is held to. By default the fast one where it was found to agree, which the result says; inside `attached`
     always the other, for only that one sees what the hooks do. whole_rows: without it, what needs whole rows of attention or
-    the loss of every token is left out, as NaN: entropy, value-weighted matching, and losses before the second copy.
+    the loss of every token is left out: entropy, value-weighted matching, and losses before the second copy, which are NaN.
     """
     chosen = way_of(model, probe.layout.n_tokens, engine).engine
-    halves = [_repeated(model, probe, whole_rows=whole_rows), *_control(model, probe), *_other_orders(model, probe)]
+    repeated = _repeated(model, probe, whole_rows=whole_rows, every_loss=whole_rows)
+    halves = [repeated, *_control(model, probe), *_other_orders(model, probe)]
     read = {half.name: found for half, found in zip(halves, run_halves(model, halves, chosen), strict=True)}
     return _first_scores(model, probe, chosen, read).completed(_other_halves(probe, read))
 
 
 def measure_first(model: LoadedModel, probe: Probe, *, engine: Engine | None = None) -> HeadScores:
-    """The first step of `measure_heads`: what the probe and its control give."""
+    """The first step of `measure_heads`: what the probe and its control give.
+
+    On sequences of more than `WHOLE_ROWS_WITHIN_TOKENS` without the scores of whole rows, which are left for later.
+    """
     chosen = way_of(model, probe.layout.n_tokens, engine).engine
-    halves = [_repeated(model, probe, whole_rows=True), *_control(model, probe)]
+    by_the_way = probe.layout.n_tokens <= WHOLE_ROWS_WITHIN_TOKENS
+    halves = [_repeated(model, probe, whole_rows=by_the_way, every_loss=True), *_control(model, probe)]
     read = {half.name: found for half, found in zip(halves, run_halves(model, halves, chosen), strict=True)}
     return _first_scores(model, probe, chosen, read)
+
+
+def measure_whole_rows(model: LoadedModel, probe: Probe, *, engine: Engine | None = None) -> dict[str, PerSequence]:
+    """The scores that `measure_first` leaves for later, by name: a pass of their own, whose end nobody reads."""
+    chosen = way_of(model, probe.layout.n_tokens, engine).engine
+    half = replace(_repeated(model, probe, whole_rows=True, every_loss=False), end=lambda final, tokens, rows: {})
+    [read] = run_halves(model, [half], chosen)
+    return {name: read.attention[name] for name in OF_WHOLE_ROWS}
 
 
 def measure_other_halves(model: LoadedModel, probe: Probe, *, engine: Engine | None = None) -> OtherHalves | None:
@@ -63,7 +77,7 @@ def measure_other_halves(model: LoadedModel, probe: Probe, *, engine: Engine | N
 _PROBE, _FRESH, _SHUFFLED, _ROTATED = "the probe", "the control", "the same tokens shuffled", "the same tokens rotated"
 
 
-def _repeated(model: LoadedModel, probe: Probe, *, whole_rows: bool) -> Half:
+def _repeated(model: LoadedModel, probe: Probe, *, whole_rows: bool, every_loss: bool) -> Half:
     layout = probe.layout
     fused, pattern = FusedReducer(layout, whole_rows=whole_rows), PatternReducer(layout, whole_rows=whole_rows)
     second = torch.from_numpy(layout.second_copy_targets)
@@ -72,7 +86,7 @@ def _repeated(model: LoadedModel, probe: Probe, *, whole_rows: bool) -> Half:
 
     def end(final: Tensor, tokens: Tensor, rows: slice) -> dict[str, Tensor]:
         late, hits = losses_and_hits(model, final, tokens, second)
-        early = token_losses(model, final, tokens, before) if whole_rows else late.new_full((len(late), len(before)), torch.nan)
+        early = token_losses(model, final, tokens, before) if every_loss else late.new_full((len(late), len(before)), torch.nan)
         loss = torch.nn.functional.pad(torch.cat([early, late], dim=-1), (1, 0), value=float("nan"))
         return {"loss": loss, "hits": hits}
 
@@ -119,8 +133,7 @@ def _second_losses(model: LoadedModel, layout: Layout) -> ReadEnd:
 
 def _first_scores(model: LoadedModel, probe: Probe, engine: Engine, read: Mapping[str, Read]) -> HeadScores:
     layout, scores, fresh = probe.layout, read[_PROBE].attention, read.get(_FRESH)
-    unread = np.full_like(scores["induction"], np.nan)
-    per_sequence = {name: scores.get(name, unread) for name in SCORES}
+    per_sequence = {name: scores[name] for name in SCORES if name in scores}
     if fresh is not None:
         per_sequence["induction_control"] = fresh.attention["induction"]
     return HeadScores(

@@ -155,6 +155,10 @@ DIFFERENCES: dict[str, Score] = {
 ALL_SCORES: dict[str, Score] = {**SCORES, **DIFFERENCES}
 # What the probe and its control alone do not give.
 SECOND_STEP = ("rotation_contrast", "specificity")
+# What a fused pass does not give by the way: all of a row must be made for it.
+OF_WHOLE_ROWS = tuple(score.name for score in SCORES.values() if score.rows is not None or score.by_value)
+# On sequences of more tokens these cost more than the rest of the scores together, and are measured when somebody looks.
+WHOLE_ROWS_WITHIN_TOKENS = 256
 
 
 @lru_cache

@@ -60,6 +60,15 @@ def withheld_sentence(scores: HeadScores, name: str) -> str:
     return f"{title} is withheld: these tokens leave no fresh second half, or have no order without their own neighbours."
 
 
+def later_words(scores: HeadScores) -> str:
+    """What is measured only when somebody looks."""
+    titles = [ALL_SCORES[name].title for name in scores.later]
+    return (
+        f"{' and '.join(titles)} take longer than all others on sequences this long: they are measured once you choose one as "
+        "the score, or open a table."
+    )
+
+
 def _why_not_known(found: Behaviour) -> str:
     if found.length < LEAST_LENGTH:
         return f"sequences of {found.length} tokens have no other order to compare with; it takes {LEAST_LENGTH} or more"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.ablation.subjects import ablation_key, ablator_for, check_pruning_mode, checked_heads
-from core.attention.cached import score_heads
+from core.attention.cached import scores_and_behaviour
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR, Circuit
 from core.heads import HeadSet, heads_above, named
 from core.runtime.cache import cached
@@ -21,7 +21,7 @@ MOST_HEADS = 8
 def circuit_heads(subject: Subject) -> tuple[HeadSet, HeadSet]:
     """Previous-token heads (score above .4) and called induction heads, at most 8 each, the strongest first."""
     called = tuple(verdict.head for verdict in judge(subject).called)[:MOST_HEADS]
-    scores = score_heads(subject).mean("previous_token")
+    scores = scores_and_behaviour(subject).mean("previous_token")
     previous = [head for head in heads_above(scores, PREVIOUS_TOKEN_FLOOR) if head not in called]
     return tuple(previous[:MOST_HEADS]), called
 

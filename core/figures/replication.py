@@ -19,6 +19,8 @@ from core.replication.words import row_name, step_labels
 
 Matrix = Float[np.ndarray, "n_layers n_heads"]
 _SYMBOLS = ("circle", "diamond", "square")
+# Two maps are compared at a glance, and the report's answers stand below them.
+_TALL = 0.75
 # How far beside a step, in steps, its random sets stand.
 _BESIDE = 0.2
 # What is left free between two axes, as a share of the width.
@@ -40,6 +42,7 @@ def value_map(values: Matrix, title: str, threshold: float | None, look: Look, p
         ringed=() if threshold is None else heads_above(values, threshold),
         picked=picked,
         write_up_to=HEADS_TO_WRITE_IN_HALF,
+        tall=_TALL,
     )
 
 

@@ -16,7 +16,7 @@ from core.ablation.cached_copying import concept_copying, copying_seconds, token
 from core.ablation.cached_map import causal_map, estimated_map
 from core.ablation.outcomes import CausalMap, PatchedCopying
 from core.ablation.subjects import heads_of, pruning_mode
-from core.attention.cached import first_scores, score_heads, sensitivity
+from core.attention.cached import first_scores, scores_and_behaviour, scores_having, sensitivity
 from core.attention.head_scores import HeadScores
 from core.attention.sensitivity import Sensitivity
 from core.attention.words import withheld_sentence
@@ -277,7 +277,14 @@ SOURCES: dict[str, Source] = {
         lambda asked: first_scores(asked.subject), _read_scores, "Measuring every head", _passes(1.8), offered=False
     ),
     "scores": Source(
-        lambda asked: score_heads(asked.subject), _read_scores, "Measuring every head", _passes(3.5), offered=False
+        lambda asked: scores_and_behaviour(asked.subject), _read_scores, "Measuring every head", _passes(3.5), offered=False
+    ),
+    "whole_rows": Source(
+        lambda asked: scores_having(asked.subject, "entropy"),
+        _read_scores,
+        "Measuring every head",
+        _passes(3.5),
+        offered=False,
     ),
     "place": Source(
         lambda asked: first_scores(asked.subject), _read_place, "Measuring every head", _passes(1.8), offered=False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.attention.scores import ALL_SCORES, SECOND_STEP
+from core.attention.scores import ALL_SCORES, OF_WHOLE_ROWS, SECOND_STEP
 from core.text.measures import MEANINGS, TITLES
 
 # What a person brought: numbers of a paper, or of another tool.
@@ -35,7 +35,7 @@ def _scores() -> list[Quantity]:
             score.title,
             score.meaning,
             "share of attention" if score.name != "entropy" else "share of the largest entropy",
-            "scores" if score.name in SECOND_STEP else "first_scores",
+            "scores" if score.name in SECOND_STEP else "whole_rows" if score.name in OF_WHOLE_ROWS else "first_scores",
             (-1.0, 1.0) if score.signed else (0.0, 1.0),
             score.signed,
         )

@@ -15,7 +15,7 @@ from core.ablation.cached import prune, random_baselines
 from core.ablation.cached_sweep import sweep
 from core.ablation.subjects import PRUNING_MODES
 from core.ablation.sweep import DEFAULT_GRID
-from core.attention.cached import score_heads
+from core.attention.cached import scores_and_behaviour
 from core.errors import BadInput, ModelUnavailable
 from core.heads import HeadSet, heads_above, names, ranked
 from core.models.catalogue import CatalogueEntry, catalogue
@@ -69,7 +69,7 @@ def reproduce(subject: Subject, corrections: Corrections = OWN_RECIPE, *, count:
         random = np.empty(0) if sets is None else np.array([float(value(losses[found])) for found in sets.sets])
         own = losses[heads] if heads else measured.token_loss.mean(0)
         rows.append(ReproducedRow(threshold, heads, float(value(own)), random, "" if sets is None else sets.note))
-    return Reproduction(corrections, recipe, measured, tuple(rows), score_heads(recipe.subject).behaviour)
+    return Reproduction(corrections, recipe, measured, tuple(rows), scores_and_behaviour(recipe.subject).behaviour)
 
 
 def step_by_step(subject: Subject, *, count: int = DEFAULT_BASELINES) -> tuple[Reproduction, ...]:
@@ -92,7 +92,7 @@ def run_report(subject: Subject, mode: Mode = REPORT_MODE, *, count: int = DEFAU
     """
     control, parts = current_control(), 5
     with control.part(0, parts, "scoring every head"):
-        scores = score_heads(subject)
+        scores = scores_and_behaviour(subject)
     with control.part(1, parts, "running the report's recipe"):
         steps = step_by_step(subject, count=count)
     with control.part(2, parts, "sweeping the threshold"):
@@ -110,7 +110,7 @@ def prune_top(subject: Subject, mode: Mode = REPORT_MODE, *, count: int = DEFAUL
     A mode that pruning does not have is replaced by the report's own.
     """
     mode = mode if mode in PRUNING_MODES else REPORT_MODE
-    values = score_heads(subject).mean("previous_token")
+    values = scores_and_behaviour(subject).mean("previous_token")
     head = ranked(values)[0]
     result = prune(subject, head, mode)
     return TopPruning(float(values[head]), result, random_baselines(subject, [head], mode, count))
@@ -137,7 +137,7 @@ def measure_models(wanted: Sequence[str]) -> dict[str, str]:
     for done, name in enumerate(wanted):
         with control.part(done, len(wanted), f"{name}, {done + 1} of {len(wanted)}"):
             try:
-                score_heads(size_request(name))
+                scores_and_behaviour(size_request(name))
             except (BadInput, ModelUnavailable) as error:
                 problems[name] = str(error)
         control.partial(done + 1)
@@ -150,7 +150,7 @@ def _sized(entry: CatalogueEntry) -> SizedModel:
     try:
         # Files that were never read are not read for a table of what is known.
         subject = if_cached(lambda: bind(size_request(entry.name)))
-        scores = None if subject is None else if_cached(lambda: score_heads(subject))
+        scores = None if subject is None else if_cached(lambda: scores_and_behaviour(subject))
     except (BadInput, ModelUnavailable) as error:
         return SizedModel(*stated, problem=str(error))
     if subject is None:

@@ -134,6 +134,7 @@ def score_facts(subject: Subject, scores: HeadScores) -> Facts:
         "loss": loss_facts(losses),
         "behaviour": behaviour_facts(scores.behaviour),
         "scores": {name: scores.mean(name) if name in scores.names else None for name in ALL_SCORES},
+        "not_measured": list(scores.later),
         "chance": {name: _of_all(levels) for name, levels in chance.items()},
         "chance_by_layer": chance,
         "control": {"induction": scores.per_sequence["induction_control"].mean(-1) if scores.has_control else None},

@@ -168,7 +168,7 @@ def on_text_alone(subject: Subject, text: TextChoice) -> Found:
         reason,
         f"Random tokens are a probe, not the world. {len(both)} heads ({named(both).replace(',', ', ')}) do the same on both; "
         f"{alone.name} would have been missed. It happens the other way round, too: in SmolLM2-135M the head L18H7 scores 0.61 "
-        "on random tokens and 0.05 on text, and nothing is lost on text when it is taken away.",
+        "on random tokens and 0.05 on eight windows of text of 255 tokens, and nothing is lost there when it is taken away.",
     )
 
 

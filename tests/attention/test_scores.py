@@ -12,18 +12,28 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.attention.cached import score_key
+from core.attention.cached import (
+    first_scores,
+    known_scores,
+    score_heads,
+    score_key,
+    scores_and_behaviour,
+    scores_having,
+)
 from core.attention.cells import induction_cells, previous_token_cells
 from core.attention.score_pass import measure_heads
-from core.attention.scores import ALL_SCORES, PLACEBO_SHIFTS, SCORES, Score, table_digest
+from core.attention.scores import ALL_SCORES, OF_WHOLE_ROWS, PLACEBO_SHIFTS, SCORES, Score, table_digest
 from core.heads import heads_above
 from core.models.built_in.circuit_spec import expected_prefix_matching, expected_second_copy_loss, standard_spec
 from core.models.built_in.construction import build
+from core.models.load import load_model
 from core.probes.layout import Layout
 from core.probes.losses import losses_of
 from core.probes.probe import Probe, ProbeOptions
 from core.probes.repeated import repeated_probe
+from core.settings.request import Request
 from core.settings.subject import bind
+from core.sharing.facts import score_facts
 from core.transformer.passes.hooks import attached, z_hook
 from tests.helpers.architectures import ARCHITECTURES, Pair, make_pair
 
@@ -389,3 +399,30 @@ def test_scores_are_shares_of_attention_and_do_not_depend_on_the_batch(name, len
 
 ORDERS = ("shuffled", "rotated", "rotation")
 _PAIRS: dict[str, Pair] = {}
+
+
+def test_what_needs_whole_rows_of_long_sequences_is_measured_when_somebody_looks(
+    own_store: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Request("two-layer", length=20, sequences=3, seed=77)
+    whole = measure_heads(load_model("two-layer"), bind(asked).probe)
+    monkeypatch.setattr("core.attention.score_pass.WHOLE_ROWS_WITHIN_TOKENS", 40)
+    first = first_scores(asked)
+    assert first.later == OF_WHOLE_ROWS == ("entropy", "value_weighted") and not {*OF_WHOLE_ROWS} & {*first.names}
+    assert np.isnan(first.mean("entropy")).all() and np.isfinite(first.token_loss[:, 1:]).all()
+    assert scores_and_behaviour(asked).later == OF_WHOLE_ROWS
+    assert known_scores(bind(asked), "entropy") is None and known_scores(bind(asked), "contrast") is not None
+    for found in (scores_having(asked, "value_weighted"), score_heads(asked), known_scores(bind(asked), "induction")):
+        assert found is not None and not found.later
+        for name in OF_WHOLE_ROWS:
+            np.testing.assert_allclose(found.sequences(name), whole.sequences(name), atol=1e-6)
+        np.testing.assert_allclose(found.sequences("induction"), whole.sequences("induction"), atol=1e-6)
+        np.testing.assert_allclose(found.token_loss, whole.token_loss, atol=1e-5)
+    assert score_facts(bind(asked), first)["not_measured"] == list(OF_WHOLE_ROWS)
+    assert score_facts(bind(asked), score_heads(asked))["not_measured"] == []
+
+
+def test_short_sequences_give_every_score_by_the_way(own_store: None) -> None:
+    asked = Request("two-layer", length=20, sequences=3, seed=78)
+    found = first_scores(asked)
+    assert not found.later and known_scores(bind(asked), "entropy") is not None

@@ -236,7 +236,9 @@ def test_the_sweep_marks_threshold_knee_and_range():
     assert {shape.x0 for shape in figure.layout.shapes if shape.x0 == shape.x1} == {0.42}
     lines = sweep_curve(sweep, "mean", None, Look()).layout.shapes
     assert not [shape for shape in lines if shape.x0 == shape.x1], "the line is its overlay's to draw"
-    assert [part["at"] for part in sweep_overlay(0.42, Look()).parts if part["kind"] == "line"] == [0.42]
+    [line] = [part for part in sweep_overlay(0.42, Look()).parts if part["kind"] == "line"]
+    assert line["at"] == 0.42
+    assert line["begins"] == pytest.approx(figure.layout.yaxis.domain[0]), "no number of the bars below is struck out"
     if sweep.knee is not None:
         assert any(f"knee {sweep.knee:.2f}" in note.text for note in figure.layout.annotations)
     [others] = [trace for trace in figure.data if "as many other heads (range)" in (trace.name or "")]

@@ -15,7 +15,7 @@ from core.errors import BadInput
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
 from core.runtime.keys import result_key
-from core.runtime.store import Stored
+from core.runtime.store import Stored, default_store
 
 
 def place() -> tuple[int, str]:
@@ -64,20 +64,18 @@ def until_there(diary: Path, sign: Path) -> int:
     return os.getpid()
 
 
-def halted_once(work: Callable[[], object], diary: Path, checkpoint: int) -> object:
-    """`work`, whose process stands still at that checkpoint, in the middle of it: once, as the diary says which it was."""
-    control, seen = current_control(), 0
+def halted_once(work: Callable[[], object], diary: Path, results: int) -> object:
+    """`work`, whose process stands still once the store holds so many results: one process, and the diary says which."""
+    control, root = current_control(), default_store().root
     go_on = control.checkpoint
 
-    def count_and_go_on() -> None:
-        nonlocal seen
-        seen += 1
-        if seen == checkpoint and not diary.exists():
+    def halt_or_go_on() -> None:
+        if not diary.exists() and sum(1 for _ in root.rglob("*.safetensors")) >= results:
             _note(diary, f"halted {os.getpid()}")
             time.sleep(3600)
         go_on()
 
-    control.checkpoint = count_and_go_on  # type: ignore[method-assign]
+    control.checkpoint = halt_or_go_on  # type: ignore[method-assign]
     return work()
 
 

@@ -12,7 +12,7 @@ from core.attention.cached import first_scores, score_heads
 from core.attention.score_pass import measure_other_halves
 from core.attention.scores import ALL_SCORES
 from core.heads import heads_above
-from core.numbers import share
+from core.numbers import share, unsigned
 from core.settings.request import Request
 from tests.helpers.app import SHORT, figures, open_page, overlays, sent, settled, tables
 
@@ -198,3 +198,21 @@ def _matrix(z: Any, shape: tuple[int, ...]) -> np.ndarray:
         kind = {"f4": np.float32, "f8": np.float64}[z["dtype"]]
         return np.frombuffer(base64.b64decode(z["bdata"]), kind).reshape(shape)
     return np.asarray(z)
+
+
+def test_on_long_sequences_scores_of_whole_rows_are_measured_once_somebody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.attention.score_pass.WHOLE_ROWS_WITHIN_TOKENS", 40)
+    asked = Request("two-layer", length=20, sequences=2, seed=5)
+    at = settled(heads(model="two-layer", seed="5", head="L1H0", threshold="0"))
+    said = [str(caption.value) for caption in at.caption]
+    assert any("take longer than all others" in each for each in said)
+    assert first_scores(asked).later, "nobody has looked"
+    at = settled(heads(model="two-layer", seed="5", head="L1H0", threshold="0", opened=("above",)))
+    assert not at.exception and not any("take longer" in str(caption.value) for caption in at.caption)
+    values = score_heads(asked).mean("entropy")
+    table = tables(at)["Heads above 0.00"]
+    [row] = [row for row in table if row[0] == "L1H0"]
+    assert row[table[0].index("Entropy")] == unsigned(values[1, 0])
+    at = settled(heads(model="two-layer", seed="6", score="value_weighted"))
+    found = score_heads(Request("two-layer", length=20, sequences=2, seed=6)).mean("value_weighted")
+    np.testing.assert_allclose(_matrix(figures(at)[0]["data"][0]["z"], found.shape), found, atol=1e-6)

@@ -129,6 +129,7 @@ def test_a_model_that_is_not_here_can_be_brought_in(monkeypatch: pytest.MonkeyPa
     at = heads(model="solu-8l-old")
     assert not at.exception and not at.error
     assert "solu-8l-old is not on this machine yet" in warnings(at)
+    assert [str(title.value) for title in at.title] == ["Heads"], "a page has a heading, whatever it has to say"
     assert [button.label for button in at.button] == ["Bring in solu-8l-old now"]
 
 
@@ -188,7 +189,7 @@ def test_an_unexpected_error_is_one_sentence_with_a_reference(
     def broken(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("core.ui.frame.waiting.score_heads", broken)
+    monkeypatch.setattr("core.ui.frame.waiting.known_scores", broken)
     at = heads()
     assert not at.exception
     [error] = at.error

@@ -278,11 +278,11 @@ def test_a_real_job_whose_worker_is_killed_has_the_bits_of_a_quiet_one(
     before = kept(shared)
     work = partial(sensitivity, asked, "induction")
     diary = tmp_path / "diary"
-    # A result is kept by then, and another begun, whose lock it holds.
-    job = send(pool, cluster, partial(halted_once, work, diary, 60))
+    # However work is cut into steps: some results are kept by then, and others are not.
+    job = send(pool, cluster, partial(halted_once, work, diary, len(before) + 2))
     wait_for(lambda: diary_of(diary))
     [[_, victim]] = diary_of(diary)
-    assert set(kept(shared)) - set(before) and not job.finished, "it is killed in the middle"
+    assert len(kept(shared).keys() - before.keys()) == 2 and not job.finished, "it is killed in the middle"
     os.kill(int(victim), signal.SIGKILL)
     job.result(SOON)
     assert cluster.warning is None, "a worker finished it"
@@ -322,15 +322,22 @@ def test_a_worker_that_differs_computes_nothing(
         (same, tmp_path / "another", "is another folder than the server's: HEADSCOPE_STORE must be one for all"),
         (other_sources, default_store().root, "HeadScope's sources of the worker on"),
     ]
+    monkeypatch.setattr(workers_module, "AGAIN_SECONDS", 1.0)
     for home, store, reason in cases:
         monkeypatch.setenv("HEADSCOPE_STORE", str(store))
         monkeypatch.setattr(workers_module, "_home", home)
         workers = Workers(nodes.address)
         try:
-            assert send(pool, workers, os.getpid, reason).result(SOON) == os.getpid()
-            assert workers.warning is not None and reason in workers.warning
+            # A cluster on a busy machine does not always answer a new connection in time; then it is asked again.
+            wait_for(partial(_is_told, workers, pool, reason))
         finally:
             workers.close()
+
+
+def _is_told(workers: Workers, pool: JobPool, reason: str) -> bool:
+    """Whether the server, which computes by itself in any case, says why."""
+    assert send(pool, workers, os.getpid, f"{reason} {time.monotonic()}").result(SOON) == os.getpid()
+    return workers.warning is not None and reason in workers.warning
 
 
 @needs_ray

@@ -15,13 +15,19 @@ from core.figures.base.style import Look, see_through
 from core.figures.base.styled import styled
 from core.settings.modes import Mode
 
+# Shares of the figure's height.
+_UPPER, _BETWEEN = 0.74, 0.05
+# Smaller numbers are not written: hovering says them.
+_LEAST_FONT = 9
+# Further to the right a telephone has no room for a name beside its point.
+_ROOM_FOR_A_NAME = 0.65
 _DASHES: dict[Mode, str] = {"zero": "dash", "mean": "solid", "resample": "dot", "pattern": "dashdot"}
 
 
 def sweep_curve(
     sweep: Sweep, mode: Mode, threshold: float | None, look: Look, others: Mapping[Mode, Sweep] | None = None
 ) -> go.Figure:
-    """Second-copy loss (nats) by threshold above, heads taken away below; `threshold` is a line through both.
+    """Second-copy loss (nats) by threshold above, heads taken away below; `threshold` is a line through the loss.
 
     threshold: None where the line is drawn by `sweep_overlay` and moves by itself.
     `others`: sweeps of other modes over the same thresholds, as thin lines.
@@ -30,8 +36,8 @@ def sweep_curve(
         rows=2,
         cols=1,
         shared_xaxes=True,
-        row_heights=[0.74, 0.26],
-        vertical_spacing=0.05,
+        row_heights=[_UPPER, 1 - _UPPER],
+        vertical_spacing=_BETWEEN,
         specs=[[{"secondary_y": True}], [{}]],
     )
     x = [row.threshold for row in sweep.rows]
@@ -131,13 +137,14 @@ def _add_baselines(figure: go.Figure, sweep: Sweep, look: Look) -> None:
 
 
 def sweep_overlay(threshold: float, look: Look) -> Overlay:
-    """The threshold as a line through both parts."""
-    return Overlay(f"The line is at {threshold:.2f}.", threshold, (threshold_line("x", look), name_of_line(look)))
+    """The threshold as a line through the loss; through the bars it would strike out their numbers."""
+    line = threshold_line("x", look, begins=1 - _UPPER * (1 - _BETWEEN))
+    return Overlay(f"The line is at {threshold:.2f}.", threshold, (line, name_of_line(look)))
 
 
 def _finish(figure: go.Figure, sweep: Sweep, threshold: float | None, others: Mapping[Mode, Sweep], look: Look) -> None:
     if threshold is not None:
-        figure.add_vline(x=threshold, line={"color": look.accent, "dash": "dash", "width": look.px(2)}, row="all", col=1)
+        figure.add_vline(x=threshold, line={"color": look.accent, "dash": "dash", "width": look.px(2)}, row=1, col=1)
     figure.add_hline(y=sweep.clean.second_copy, line={"color": look.ink, "dash": "dot", "width": look.px(1.5)}, row=1, col=1)
     if sweep.knee is not None:
         _mark_knee(figure, sweep, look)
@@ -152,7 +159,7 @@ def _finish(figure: go.Figure, sweep: Sweep, threshold: float | None, others: Ma
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"color": look.ink}},
         margin={"t": look.px(64 if not look.large else 84) + look.buttons},
     )
-    figure.update_layout(showlegend=True)
+    figure.update_layout(showlegend=True, uniformtext={"minsize": _LEAST_FONT, "mode": "hide"})
     x = [row.threshold for row in sweep.rows]
     figure.update_xaxes(range=[min(x) - 0.04, max(x) + 0.04], showgrid=False)
     dashed = "the slider's" if threshold is None else f"{threshold:.2f}"
@@ -185,12 +192,13 @@ def _recovered_axis(figure: go.Figure, sweep: Sweep, top: float) -> None:
 def _mark_knee(figure: go.Figure, sweep: Sweep, look: Look) -> None:
     [row] = [row for row in sweep.rows if row.threshold == sweep.knee]
     # To the right of the point, unless a telephone has no room there but the right axis' own words.
-    beyond = look.narrow and row.threshold > (sweep.rows[0].threshold + sweep.rows[-1].threshold) / 2
+    first, last = sweep.rows[0].threshold, sweep.rows[-1].threshold
+    beyond = look.narrow and row.threshold > first + _ROOM_FOR_A_NAME * (last - first)
     figure.add_annotation(
         x=row.threshold,
         y=row.second_copy,
         text=f"<b>knee {row.threshold:.2f}</b>",
-        ax=0 if beyond else look.px(58),
+        ax=0 if beyond else look.px(44 if look.narrow else 58),
         ay=-look.px(30),
         xanchor="right" if beyond else "auto",
         arrowcolor=look.ink,

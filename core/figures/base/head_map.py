@@ -53,15 +53,17 @@ def head_map(
     estimated: Sequence[Head] = (),
     picked: Head | None = None,
     write_up_to: int = HEADS_TO_WRITE_IN,
+    tall: float = 1.0,
 ) -> go.Figure:
     """The map; a click is reported by the last trace, whose points carry `customdata` the head's name.
 
     estimated: heads whose value is not measured; a sign in their corner says so.
     write_up_to: with more heads in a layer, the cells are too narrow for their numbers.
+    tall: share of a map's usual height, for one that is compared and not worked in.
     """
     values = cells.values
     n_layers, n_heads = values.shape
-    row = row_height(n_layers, look)
+    row = tall * row_height(n_layers, look)
     traces: list[Trace] = [
         {
             "type": "heatmap",

@@ -78,9 +78,13 @@ def _box(left: float, right: float, scores: Sequence[float], threshold: float) -
     return (left, right, rest if rest else "bottom", rest + count) if count else None
 
 
-def threshold_line(across: Literal["x", "y"], look: Look, colour: str | None = None) -> Part:
-    """A dashed line through the whole figure where the axis `across` has the threshold, in the accent's colour or another."""
-    return {"kind": "line", "at": THRESHOLD, "across": across, "colour": colour or look.accent, "width": look.px(2)}
+def threshold_line(across: Literal["x", "y"], look: Look, colour: str | None = None, *, begins: float = 0.0) -> Part:
+    """A dashed line through the whole figure where the axis `across` has the threshold, in the accent's colour or another.
+
+    begins: where, as a share of the figure's height or width.
+    """
+    line = {"at": THRESHOLD, "across": across, "begins": begins, "colour": colour or look.accent, "width": look.px(2)}
+    return {"kind": "line", **line}
 
 
 def name_of_line(look: Look) -> Part:

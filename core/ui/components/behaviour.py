@@ -7,7 +7,7 @@ from functools import partial
 
 import streamlit as st
 
-from core.attention.cached import score_heads
+from core.attention.cached import scores_and_behaviour
 from core.attention.head_scores import HeadScores
 from core.attention.words import behaviour_sentence, losses_sentence, set_remark
 from core.behaviour import Behaviour
@@ -99,7 +99,7 @@ def behaviour_numbers(subject: Subject, scores: HeadScores) -> None:
 
 def _whole_scores(subject: Subject) -> HeadScores | None:
     """Both steps of the scores; None, with progress in this place, while the second is not there."""
-    work = partial(score_heads, subject)
+    work = partial(scores_and_behaviour, subject)
     return await_result(
         job_key(subject, "behaviour"), work, _DOING, background=True, seconds=partial(expected_seconds, subject, 3.5)
     )

@@ -136,8 +136,8 @@ const DRAWN = {
     const place = at[part.across](part.at);
     const ends =
       part.across === "x"
-        ? { x1: place, x2: place, y1: at.top, y2: at.bottom }
-        : { x1: at.left, x2: at.right, y1: place, y2: place };
+        ? { x1: place, x2: place, y1: at.top, y2: at.bottom - part.begins * (at.bottom - at.top) }
+        : { x1: at.left + part.begins * (at.right - at.left), x2: at.right, y1: place, y2: place };
     add(layer, "line", { ...ends, stroke: part.colour, "stroke-width": part.width, "stroke-dasharray": "9 9" });
   },
   discs(part, at, layer) {
@@ -205,7 +205,7 @@ const ANCHORS = { start: "left", middle: "center", end: "right" };
 const SAVED = {
   line(part, at, { x, y }) {
     const other = part.across === "x" ? "y" : "x", own = { x, y }[part.across];
-    const ends = { [`${part.across}0`]: part.at, [`${part.across}1`]: part.at, [`${other}0`]: 0, [`${other}1`]: 1 };
+    const ends = { [`${part.across}0`]: part.at, [`${part.across}1`]: part.at, [`${other}0`]: part.begins, [`${other}1`]: 1 };
     const line = { color: part.colour, dash: "dash", width: part.width };
     return { shapes: [{ type: "line", [`${part.across}ref`]: own, [`${other}ref`]: "paper", ...ends, line }] };
   },

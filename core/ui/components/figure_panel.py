@@ -111,6 +111,11 @@ def figure_panel(
                     _downloads(key, filename, rows, source)
 
 
+def is_looked_into(key: str) -> bool:
+    """Whether the table or the downloads of the panel `key` are open, known before it is drawn."""
+    return any(st.session_state.get(f"{key}-{part}") for part in ("table", "files"))
+
+
 def _table(rows: Rows) -> None:
     shown = rows_of(rows)
     st.dataframe(shown, hide_index=True, height="content" if len(shown) <= 10 else 380)

@@ -47,6 +47,8 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
                 page = draw_sidebar()
             except ModelUnavailable as error:
                 look_after_screen({}, current_look().dark)
+                if without_model is None:
+                    st.title(title, anchor=False)
                 _show_corrections()
                 offer_to_bring_in(st.session_state["model"], error)
                 if without_model is not None:
@@ -55,6 +57,7 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
             look_after_screen({} if page is None else _sliders(page.view), current_look().dark)
             _show_corrections()
             if page is None:
+                st.title(title, anchor=False)
                 read_model(st.session_state["model"])
                 return
             take_part(title, page.view)

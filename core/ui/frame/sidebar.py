@@ -26,7 +26,7 @@ from core.ui.frame.sentences import verbatim
 from core.ui.frame.state import current_view, fitted_view, write_address
 from core.ui.frame.theme import LARGE_TEXT, current_look
 
-_BOS_LABELS = {"auto": "as the model's tokenizer does", "always": "always", "never": "never"}
+_BOS_LABELS = {"auto": "as its tokenizer does", "always": "always", "never": "never"}
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import streamlit as st
 
-from core.attention.cached import first_scores, score_heads
+from core.attention.cached import first_scores, known_scores, scores_and_behaviour, scores_having
 from core.attention.head_scores import HeadScores
-from core.attention.scores import SECOND_STEP
+from core.attention.scores import OF_WHOLE_ROWS, SECOND_STEP
 from core.runtime.cache import if_cached
 from core.runtime.jobs import Job, default_pool
 from core.runtime.store import default_store
@@ -49,16 +49,19 @@ def scores_of(subject: Subject, name: str = "induction") -> HeadScores:
 def awaited_scores(subject: Subject, name: str = "induction") -> HeadScores | None:
     """The scores of every head: cached ones at once; otherwise None, with progress shown in this place.
 
-    All that are there; what only the second step gives is waited for where the score `name` is of it, for a first picture
+    All that are there; what only a later step gives is waited for where the score `name` is of it, for a first picture
     of the others does not need it. Raises BadInput or ModelUnavailable with one clear sentence.
     """
     doing = "Measuring every head; this happens once for these settings"
-    whole = if_cached(partial(score_heads, subject))
-    if whole is not None:
-        return whole
+    known = known_scores(subject, name)
+    if known is not None:
+        return known
     if name in SECOND_STEP:
-        work, seconds = partial(score_heads, subject), partial(expected_seconds, subject, 3.5)
+        work, seconds = partial(scores_and_behaviour, subject), partial(expected_seconds, subject, 3.5)
         return await_result(job_key(subject, "behaviour"), work, doing, seconds=seconds)
+    if name in OF_WHOLE_ROWS:
+        work, seconds = partial(scores_having, subject, name), partial(expected_seconds, subject, 3.5)
+        return await_result(job_key(subject, "whole rows"), work, doing, seconds=seconds)
     work, seconds = partial(first_scores, subject), partial(expected_seconds, subject, 1.8)
     return await_result(job_key(subject, "scores"), work, doing, seconds=seconds)
 

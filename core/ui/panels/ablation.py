@@ -19,7 +19,7 @@ from core.ablation.words import (
     unknown_words,
     whole_and_parts,
 )
-from core.attention.cached import score_heads
+from core.attention.cached import known_scores, score_heads
 from core.attention.head_scores import HeadScores
 from core.attention.tables import head_rows
 from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
@@ -210,7 +210,12 @@ def source_of(page: Page, heads: HeadSet) -> Source:
     """What the files of this page say; where no head is taken away yet, the scores that are shown."""
     about, subject = measured_on(page.subject), page.subject
     if not heads:
-        return Source(about, score_command(page.view), lambda: score_facts(subject, score_heads(subject)), page.stem)
+        return Source(
+            about,
+            score_command(page.view),
+            lambda: score_facts(subject, known_scores(subject, "induction") or score_heads(subject)),
+            page.stem,
+        )
     return Source(about, ablate_command(page.view, heads), partial(_facts, page, heads), f"{page.stem}-ablation")
 
 

@@ -36,7 +36,7 @@ from core.ui.frame.waiting import await_result, awaited_scores, job_key
 _PASTED = "pasted_numbers"
 _WANTED, _CLICKED = "quantities_wanted", "card_wanted"
 # What is measured with every head anyway, and is waited for as on other pages.
-_OF_SCORES = ("first_scores", "scores", "place")
+_OF_SCORES = ("first_scores", "scores", "whole_rows", "place")
 # These depend on what stands in for a head that is taken away.
 _OF_REMOVAL = ("causal_map", "estimate", "verdicts", "path_patching")
 _EXAMPLE = "layer,head,value\n5,7,0.56\n6,0,0.91"

@@ -94,10 +94,8 @@ def heat_maps(page: Page, recorded: ReportedModel, live: Reproduction | None, ki
     with right:
         values = live.scores if kind == "induction" else live.measured.previous
         _map(values, f"{name}, {title}, live", f"{kind}-live", threshold, page.view.head)
-    note = _PREVIOUS_NOTE if kind == "previous_token" else ""
-    st.caption(verbatim(f"Live: measured on {recipe_words(live.recipe)}. {note}"))
-    for said in live.recipe.notes:
-        st.caption(verbatim(said))
+    notes = [_PREVIOUS_NOTE] if kind == "previous_token" else []
+    st.caption(verbatim(" ".join([f"Live: measured on {recipe_words(live.recipe)}.", *notes, *live.recipe.notes])))
 
 
 def recorded_maps(recorded: ReportedModel, threshold: float) -> None:
