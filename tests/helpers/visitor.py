@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 from urllib.parse import urlencode
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -23,7 +26,7 @@ class Visitor:
     headers: more that the window's connection says, a password for example.
     resume: a session that the window says is its own; patience: seconds until it gives up a connection.
     buttons: by their labels, the ids that pressing them is said with; sliders: the same of what is moved.
-    downloads: addresses of files that the page offers.
+    downloads: addresses of files that the page offers; controls: of all that has a value, what it is, by its id.
     """
 
     address: str
@@ -36,6 +39,7 @@ class Visitor:
     buttons: dict[str, tuple[str, str]] = field(default_factory=dict)
     sliders: dict[str, str] = field(default_factory=dict)
     downloads: list[str] = field(default_factory=list)
+    controls: dict[str, str] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     progress: list[str] = field(default_factory=list)
@@ -107,6 +111,19 @@ class Visitor:
         """Press a button of the page."""
         self._ask(*self.buttons[label])
 
+    def send(self, data: bytes | str) -> None:
+        """Send anything, whatever a browser would send."""
+        self._socket.send(data)
+
+    def say(self, states: Iterable[WidgetState], **asked: Any) -> None:
+        """Say what controls hold, and ask for the page; `asked` are fields of that message in the place of a browser's."""
+        message = self._rerun()
+        message.rerun_script.widget_states.widgets.extend(states)
+        for name, value in asked.items():
+            setattr(message.rerun_script, name, value)
+        self._socket.send(message.SerializeToString())
+        self._waiting, self._polling = True, False
+
     def move(self, label: str, value: float, seconds: float = 60.0) -> Visitor:
         """Move a slider, and wait until the page has been drawn with it."""
         before, deadline = self.finished_runs, time.monotonic() + seconds
@@ -122,19 +139,24 @@ class Visitor:
         return "\n".join(self.texts)
 
     def _ask(self, pressed: str = "", fragment: str = "", moved: tuple[str, float] | None = None) -> None:
-        message = BackMsg()
+        message = self._rerun()
         state = message.rerun_script
         if pressed:
             state.widget_states.widgets.add(id=pressed, trigger_value=True)
         if moved is not None:
             state.widget_states.widgets.add(id=moved[0]).double_array_value.data.append(moved[1])
-        state.query_string = urlencode(self.parameters)
-        state.page_name, state.page_script_hash = self.page, self._page_hash
         if fragment:
             state.fragment_id = fragment
             state.is_auto_rerun = not pressed
         self._socket.send(message.SerializeToString())
         self._waiting, self._polling = True, bool(fragment) and not pressed
+
+    def _rerun(self) -> BackMsg:
+        message = BackMsg()
+        state = message.rerun_script
+        state.query_string = urlencode(self.parameters)
+        state.page_name, state.page_script_hash = self.page, self._page_hash
+        return message
 
     def _listen(self, seconds: float) -> bool:
         """Take one message, if there is one, and ask for what is due; whether anything was shown."""
@@ -176,6 +198,11 @@ class Visitor:
         return kind == "delta"
 
     def _read(self, message: ForwardMsg) -> None:
+        drawn = message.delta.add_block if message.delta.WhichOneof("type") == "add_block" else message.delta.new_element
+        what = drawn.WhichOneof("type") or ""
+        name = getattr(getattr(drawn, what, None), "id", "")
+        if name:
+            self.controls[name] = what
         element = message.delta.new_element
         kind = element.WhichOneof("type")
         if kind == "markdown":

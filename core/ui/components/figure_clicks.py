@@ -7,7 +7,7 @@ click undoes the first, it would.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
@@ -18,11 +18,18 @@ OnPick = Callable[[Head], None]
 
 def clicked_head(chart: str) -> Head | None:
     """The head selected in the chart whose key is `chart`; none after a click beside the heads, or one that deselects."""
-    for point in st.session_state[chart].selection.points:
-        head = Head.parse(str(point.get("customdata")))
+    for point in _selected(st.session_state.get(chart)):
+        head = Head.parse(str(point.get("customdata"))) if isinstance(point, Mapping) else None
         if head is not None:
             return head
     return None
+
+
+def _selected(said: object) -> Sequence[object]:
+    """The points that a browser says are selected; none where what it says is no selection."""
+    selection = said.get("selection") if isinstance(said, Mapping) else None
+    points = selection.get("points") if isinstance(selection, Mapping) else None
+    return points if isinstance(points, list | tuple) else ()
 
 
 def tell_pick(chart: str, on_pick: OnPick) -> None:
