@@ -32,7 +32,7 @@ from core.settings.modes import MODES, Mode
 from core.transformer.conformance import check_removal
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_in_memory, rows_per_pass, runs_side_by_side, tokens_per_pass
-from core.transformer.passes.blocks import Blocks, LayerEdit
+from core.transformer.passes.blocks import Blocks, LayerEdit, Through
 from core.transformer.passes.fused import Engine, first_half, way_of
 from core.transformer.passes.hooks import Hidden, can_resume
 from core.transformer.passes.prefix import Prefix
@@ -64,12 +64,14 @@ class Ablator:
         mean_over_positions: bool = False,
         engine: Engine | None = None,
         keep_first_half: bool = False,
+        through: Through | None = None,
     ) -> None:
         """`tokens` `[sequences, tokens]`; `reference`, for mode `mean`, has rows of the same length, or longer ones that serve.
 
         With `mean_over_positions` the mean is over the reference's positions too, and its rows may have any length.
         engine: as for `measure_heads`; by default the fast one where it was found to agree with the other.
         keep_first_half: whether the clean pass keeps what `centred_logit_after` needs, so that it need not begin anew.
+        through: as for `Blocks`.
 
         Raises ModelUnavailable if memory does not suffice, BadInput for a model of which no head can be taken away whole.
         """
@@ -87,7 +89,7 @@ class Ablator:
             reference = ReferenceMeans(model, reference, over_positions=mean_over_positions, engine=way.engine)
         self._reference = reference
         self._first_half = Prefix(first_half(n_tokens)) if keep_first_half and way.continues else None
-        self._blocks = Blocks(model, self.tokens, way.engine, self._first_half)
+        self._blocks = Blocks(model, self.tokens, way.engine, self._first_half, through=through)
 
     @cached_property
     def clean(self) -> Float[np.ndarray, "sequences tokens"]:

@@ -62,7 +62,8 @@ def run_halves(model: LoadedModel, halves: Sequence[Half], engine: Engine) -> li
     found = agreement(model, n_tokens) if engine == "fused" else None
     first = first_half(n_tokens)
     kept = found.kept_bytes if found is not None and len(halves) > 1 else 0
-    step = rows_per_pass(model, n_tokens, patterns=found is None or found.explicit, kept=kept * first)
+    patterns = found is None or found.explicit
+    step = rows_per_pass(model, n_tokens, patterns=patterns, kept=kept * first, makes_way=True)
     batches: list[list[Read]] = [[] for _ in halves]
     starts = range(0, len(halves[0].tokens), step)
     for done, start in enumerate(starts):

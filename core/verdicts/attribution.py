@@ -19,14 +19,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from core.errors import Withheld
-from core.probes.probe import Probe
-from core.runtime.jobs import current_control
 from core.transformer.anatomy import is_linear, is_norm
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_per_pass
-from core.transformer.passes.hooks import run_body
+from core.transformer.passes.hooks import Body, run_body
 from core.transformer.passes.norms import Norm
-from core.transformer.passes.readout import centred_logits, logit_multiplier, logits_from
+from core.transformer.passes.readout import centred_logits, logit_multiplier, logits_from, mean_row
 from core.transformer.passes.weights import norm_of, unembedding
 
 # Share of the logits' size by which the parts may miss the whole, by rounding.
@@ -43,23 +40,45 @@ class _Parts:
     constants: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
 
-def direct_effect(model: LoadedModel, probe: Probe) -> Float[np.ndarray, "n_layers n_heads sequences"]:
+class DirectEffects:
     """What each head adds directly to the right token's logit over the mean token's, before any soft cap, in logits.
 
-    Means over the second copy's targets, for each sequence of the repeats; NaN for heads that there are not.
-
-    Raises Withheld, with the reason, where the parts do not add up to the logit.
+    Read off a clean pass that is made anyway, which it leaves as it is to the bit (`Through`): a pass of its own would cost as
+    much again, for a hundredth of it in gradients.
     """
-    targets = torch.from_numpy(np.array(probe.layout.second_copy_targets))
-    tokens = torch.from_numpy(np.array(probe.tokens))
-    found = np.full((model.card.n_layers, model.card.n_heads, len(tokens)), np.nan)
-    size = rows_per_pass(model, tokens.shape[1])
-    for start in range(0, len(tokens), size):
-        current_control().checkpoint()
-        rows = slice(start, start + size)
-        for layer, added in attributed(model, tokens[rows], targets)[0].items():
-            found[layer, : added.shape[1], rows] = added.T.cpu().numpy()
-    return found
+
+    def __init__(self, model: LoadedModel, targets: Int[np.ndarray, " targets"]) -> None:
+        self._model, self._targets = model, torch.from_numpy(np.array(targets))
+        self._parts: list[dict[int, Tensor]] = []
+        self._withheld: Withheld | None = None
+
+    def __call__(self, tokens: Int[Tensor, "batch tokens"], module: nn.Module, run: Callable[[], Body]) -> Body:
+        """The clean pass over `tokens`, followed unless that failed before."""
+        if self._withheld is None:
+            try:
+                found, _, body = _followed(self._model, module, tokens, self._targets, run)
+                self._parts.append(found)
+                return body
+            except Withheld as error:
+                self._withheld = error
+        with torch.no_grad():
+            return run()
+
+    @property
+    def found(self) -> Float[np.ndarray, "n_layers n_heads sequences"]:
+        """Means over the targets, for each sequence of all passes in their order; NaN for heads that there are not.
+
+        Raises Withheld, with the reason, where the parts do not add up to the logit.
+        """
+        if self._withheld is not None:
+            raise self._withheld
+        card = self._model.card
+        sequences = sum(len(next(iter(part.values()))) for part in self._parts)
+        effects = np.full((card.n_layers, card.n_heads, sequences), np.nan)
+        for layer in self._model.anatomy.attention:
+            added = torch.cat([part[layer] for part in self._parts])
+            effects[layer, : added.shape[1]] = added.T.cpu().numpy()
+        return effects
 
 
 def attributed(
@@ -69,17 +88,29 @@ def attributed(
 
     Raises Withheld where that share is above the tolerance, or the path cannot be followed.
     """
+    found, missed, _ = _followed(model, model.module, tokens, targets, lambda: run_body(model, tokens))
+    return found, missed
+
+
+def _followed(
+    model: LoadedModel,
+    module: nn.Module,
+    tokens: Int[Tensor, "batch tokens"],
+    targets: Int[Tensor, " targets"],
+    run: Callable[[], Body],
+) -> tuple[dict[int, Float[Tensor, "batch _heads"]], float, Body]:
+    """`attributed` in the pass over `module` that `run` makes, and that pass, without its graph."""
     parts, direction = _Parts(), _direction(model, tokens[:, targets.to(tokens.device)])
     with model.lock, ExitStack() as stack:
         try:
-            _prepare(model, parts, stack)
+            _prepare(model, module, parts, stack)
             with torch.enable_grad():
-                final = run_body(model, tokens).final
+                body = run()
         except (RuntimeError, TypeError, AttributeError, ValueError, IndexError) as error:
             raise Withheld(f"What a head adds to the logit cannot be followed through {model.card.name}.") from error
-        end = final.detach()
-        final = final[:, (targets - 1).to(final.device)].float()
+        end = body.final.detach()
         with torch.enable_grad():
+            final = body.final[:, (targets - 1).to(end.device)].float()
             logit = (final * direction).sum(-1)
             leaves = [*parts.z.values(), *parts.others, *(output for output, _ in parts.constants)]
             if not logit.requires_grad:
@@ -103,7 +134,8 @@ def attributed(
     loose = TOLERANCE if model.dtype == torch.float32 else 2e-2
     if not missed <= loose:
         raise Withheld(f"The parts of {model.card.name} do not add up to its logits (they miss {missed:.1%}).")
-    return {layer: added.sum(1) / len(targets) for layer, added in found.items()}, missed
+    means = {layer: added.sum(1) / len(targets) for layer, added in found.items()}
+    return means, missed, Body(end, tuple(stream.detach() for stream in body.inputs), body.calls)
 
 
 @torch.no_grad()
@@ -121,13 +153,13 @@ def _own_logits(
 
 def _direction(model: LoadedModel, right: Int[Tensor, "batch targets"]) -> Float[Tensor, "batch targets d_model"]:
     matrix = unembedding(model)
-    wanted = matrix.T[right.to(matrix.device)] - matrix.mean(1)
+    wanted = matrix.T[right.to(matrix.device)] - mean_row(model, matrix.T)
     return wanted * logit_multiplier(model)
 
 
-def _prepare(model: LoadedModel, parts: _Parts, stack: ExitStack) -> None:
+def _prepare(model: LoadedModel, module: nn.Module, parts: _Parts, stack: ExitStack) -> None:
     """Hang on the module what makes its one path linear: everything else is held at its value."""
-    module, anatomy = model.module, model.anatomy
+    anatomy = model.anatomy
 
     def put(handle: Any) -> None:
         stack.callback(handle.remove)
@@ -140,7 +172,7 @@ def _prepare(model: LoadedModel, parts: _Parts, stack: ExitStack) -> None:
         put(projection.register_forward_hook(_constant(parts, bias.detach())))
     names = {attention.name for attention in anatomy.attention.values()}
     for block in anatomy.blocks:
-        _follow(model, block, names, parts, put)
+        _follow(model, module, block, names, parts, put)
     for name in anatomy.ending:
         part = module.get_submodule(name)
         if is_linear(part):
@@ -150,17 +182,31 @@ def _prepare(model: LoadedModel, parts: _Parts, stack: ExitStack) -> None:
             put(part.register_forward_hook(_frozen(parts, norm_of(model, name))))
 
 
-def _follow(model: LoadedModel, name: str, attention: set[str], parts: _Parts, put: Callable[[Any], None]) -> None:
-    for child, part in model.module.get_submodule(name).named_children():
+def _follow(
+    model: LoadedModel, module: nn.Module, name: str, attention: set[str], parts: _Parts, put: Callable[[Any], None]
+) -> None:
+    for child, part in module.get_submodule(name).named_children():
         whole = f"{name}.{child}"
         if whole in attention or isinstance(part, (nn.Dropout, nn.Identity)):
             continue
         if any(other.startswith(f"{whole}.") for other in attention):
-            _follow(model, whole, attention, parts, put)
+            _follow(model, module, whole, attention, parts, put)
         elif is_norm(part):
             put(part.register_forward_hook(_frozen(parts, norm_of(model, whole))))
         else:
             put(part.register_forward_hook(_leaf_output(parts), with_kwargs=True))
+
+
+class _ValueOf(torch.autograd.Function):
+    """The second to the bit, with the gradient of the first: rounding in a frozen norm must not move the pass."""
+
+    @staticmethod
+    def forward(context: Any, followed: Tensor, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
 
 
 def _leaf(value: Tensor) -> Tensor:
@@ -220,6 +266,7 @@ def _frozen(parts: _Parts, norm: Norm) -> Callable[..., Any]:
             return None
         frozen = norm.frozen(given.float(), output.float()).to(output.dtype)
         parts.constants.append((frozen, norm.bias.to(output.dtype).expand_as(output)))
-        return frozen
+        passed: Tensor = _ValueOf.apply(frozen, output)  # type: ignore[no-untyped-call]
+        return passed
 
     return hook

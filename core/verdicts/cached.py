@@ -47,7 +47,7 @@ from core.verdicts.stability import stability
 if TYPE_CHECKING:
     from core.verdicts.gather import Bench
 
-VERDICT_VERSION = 5
+VERDICT_VERSION = 6
 COPYING_VERSION = 1
 
 

@@ -20,7 +20,7 @@ from core.probes.probe import Probe
 from core.runtime.jobs import current_control, share_of
 from core.settings.modes import Mode
 from core.transformer.loaded import LoadedModel
-from core.verdicts.attribution import direct_effect
+from core.verdicts.attribution import DirectEffects
 from core.verdicts.evidence import LOOKS, Evidence, joined
 
 
@@ -49,7 +49,9 @@ def gather_evidence(
 
 
 class Bench:
-    """A model on the probes that heads are judged on: one ablator for each, whose clean pass is made once.
+    """A model on the probes that heads are judged on: one ablator for each, whose clean pass is made once and serves for all.
+
+    What heads write is read off it whoever asks first, so that no number depends on what was at hand.
 
     references: for each probe, rows as long, whose mean stands in for a head. Those of the longest probe are used for all
     for which they serve.
@@ -57,17 +59,18 @@ class Bench:
 
     def __init__(self, model: LoadedModel, probes: Sequence[Probe], references: Sequence[np.ndarray]) -> None:
         self.model, self.probes, self._references = model, tuple(probes), tuple(references)
+        self.writing = tuple(DirectEffects(model, probe.layout.second_copy_targets) for probe in probes)
 
     @cached_property
     def ablators(self) -> tuple[Ablator, ...]:
         """One for each probe."""
         longest = ReferenceMeans(self.model, max(self._references, key=lambda rows: rows.shape[1]))
 
-        def ablator(probe: Probe, rows: np.ndarray) -> Ablator:
+        def ablator(probe: Probe, rows: np.ndarray, writing: DirectEffects) -> Ablator:
             means = longest if longest.serves(probe.n_tokens) else rows
-            return Ablator(self.model, probe.tokens, means, seed=probe.options.seed, keep_first_half=True)
+            return Ablator(self.model, probe.tokens, means, seed=probe.options.seed, keep_first_half=True, through=writing)
 
-        return tuple(ablator(probe, rows) for probe, rows in zip(self.probes, self._references, strict=True))
+        return tuple(map(ablator, self.probes, self._references, self.writing))
 
 
 def gather_writing(
@@ -77,7 +80,7 @@ def gather_writing(
     model, probes = bench.model, bench.probes
     gain = np.concatenate([gain_in_logits(ablator, probe) for ablator, probe in zip(bench.ablators, probes, strict=True)])
     try:
-        direct = np.concatenate([direct_effect(model, probe) for probe in probes], axis=-1)
+        direct = np.concatenate([writing.found for writing in bench.writing], axis=-1)
     except Withheld as error:
         return gain, np.full((model.card.n_layers, model.card.n_heads, len(gain)), np.nan), str(error)
     return gain, direct.astype(np.float64), ""

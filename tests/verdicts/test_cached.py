@@ -109,7 +109,7 @@ def test_direct_effects_that_are_withheld_are_null_and_say_why(
     def refuse(*_: object) -> None:
         raise Withheld("The parts do not add up to the logit.")
 
-    monkeypatch.setattr("core.verdicts.gather.direct_effect", refuse)
+    monkeypatch.setattr("core.verdicts.attribution._followed", refuse)
     assert main(["call", "--model", "by-construction", "--length", "9", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["withheld"] == {"direct_effect": "The parts do not add up to the logit."}

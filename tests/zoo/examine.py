@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from core.cli import COMMANDS
 from core.models.load import forget_models, load_model
+from core.probes.probe import Probe
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.transformer.loaded import LoadedModel
+from core.transformer.passes.hooks import run_body
+from core.verdicts.attribution import DirectEffects
 from tests.zoo.direct import Writing
 from tests.zoo.oracle import Oracle
 from tests.zoo.product import LENGTH, PROBE, SEQUENCES, Said, command
@@ -148,11 +153,9 @@ class _Row:
     def _direct_effect(self) -> Verdict:
         """By the function: a random model has no gain, so the command has nothing to give a share of."""
         assert self.oracle is not None
-        module = importlib.import_module("core.verdicts.attribution")
-        measure = getattr(module, "direct_effect", None) or module.direct_logit_attribution
         probe = bind(Request(model=self.name, length=LENGTH, sequences=SEQUENCES)).probe
         try:
-            found = np.asarray(measure(load_model(self.name), probe), dtype=np.float64)
+            found = _direct_effects(load_model(self.name), probe)
         except Exception as error:
             if type(error).__name__ == "Withheld":
                 return Verdict("withheld", str(error))
@@ -198,6 +201,14 @@ class _Row:
         assert self.oracle is not None
         whole = self.oracle.can_ablate(self.first) and self.oracle.can_ablate(self.last)
         return [(self.first, 1), (self.last, 2)] if whole else None
+
+
+def _direct_effects(model: LoadedModel, probe: Probe) -> np.ndarray:
+    """`[n_layers, n_heads, sequences]`, in a pass over the model library's own module; raises as `DirectEffects.found`."""
+    tokens = torch.from_numpy(np.array(probe.tokens))
+    effects = DirectEffects(model, probe.layout.second_copy_targets)
+    effects(tokens, model.module, partial(run_body, model, tokens))
+    return effects.found
 
 
 def _reason(facts: dict[str, Any], what: str) -> str:

@@ -18,6 +18,9 @@ WORKING_MEMORY = 1 << 30
 # processor is not faster for each of them.
 CPU_FLOPS_PER_PASS = 5e10
 GPU_FLOPS_PER_PASS = 2e13
+# How many times that a pass may take which makes way between its blocks, so that none of its steps is longer. What comes after
+# a probe's first half is few tokens a sequence, and matrix products of a hundred rows are a sixth slower than of more.
+TIMES_MAKING_WAY = 3
 # Rows beyond this many tokens make no matrix product faster, and cost memory.
 CPU_TOKENS_PER_PASS = 2048
 GPU_TOKENS_PER_PASS = 1 << 16
@@ -36,12 +39,16 @@ def bytes_per_row(model: LoadedModel, n_tokens: int, *, patterns: bool) -> int:
     return activations + (4 * 4 * model.card.n_heads * n_tokens**2 if patterns else 0)
 
 
-def rows_per_pass(model: LoadedModel, n_tokens: int, *, patterns: bool = True, kept: int = 0) -> int:
-    """How many sequences one pass takes, by memory and by time. kept: what each leaves behind for other passes, in bytes.
+def rows_per_pass(model: LoadedModel, n_tokens: int, *, patterns: bool = True, kept: int = 0, makes_way: bool = False) -> int:
+    """How many sequences one pass takes, by memory and by time.
+
+    kept: what each leaves behind for other passes, in bytes. makes_way: whether its steps are blocks, as for `run_body`.
 
     Raises as `rows_in_memory`.
     """
     budget = GPU_FLOPS_PER_PASS if model.device.type == "cuda" else CPU_FLOPS_PER_PASS
+    if makes_way:
+        budget *= min(TIMES_MAKING_WAY, model.card.n_layers)
     by_time = max(1, int(budget / flops_of_pass(model.card, n_tokens)))
     return min(by_time, rows_in_memory(model, n_tokens, patterns=patterns, kept=kept))
 

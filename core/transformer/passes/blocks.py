@@ -34,6 +34,9 @@ from core.transformer.passes.hooks import (
 from core.transformer.passes.prefix import Prefix, continuing, remembering
 
 Z = Float[Tensor, "batch tokens n_heads d_head"]
+# Makes the clean pass over some sequences: shown them, the module, and what runs it, whose outcome it returns. It may run it
+# again, holds the model meanwhile, and decides about gradients.
+Through = Callable[[Int[Tensor, "batch tokens"], nn.Module, Callable[[], Body]], Body]
 
 
 @dataclass(frozen=True)
@@ -86,17 +89,21 @@ class Blocks:
         engine: Engine,
         keep: Prefix | None = None,
         after: Prefix | None = None,
+        through: Through | None = None,
     ) -> None:
-        """keep: where the clean pass leaves its first tokens for passes that begin alike. after: what `tokens` come after."""
+        """keep: where the clean pass leaves its first tokens for passes that begin alike. after: what `tokens` come after.
+
+        through: what else is read of the clean pass, which must stay as it is to the bit.
+        """
         self.engine = engine
         self._model, self._tokens, self._after = model, tokens, after
         self._module: nn.Module = model.bare if engine == "fused" else model.module
         self._blocks = model.blocks(self._module)
         self._clean: list[Seen] = []
         self._patterns: dict[int, Tensor] = {}
-        self.body: Body = self._clean_pass(keep)
+        self.body: Body = self._clean_pass(keep, through)
 
-    def _clean_pass(self, keep: Prefix | None) -> Body:
+    def _clean_pass(self, keep: Prefix | None, through: Through | None) -> Body:
         """Some sequences at a time: the job that this is a part of can stop, or make way, in between."""
         size = rows_per_pass(self._model, self._tokens.shape[1], patterns=self.engine == "hooks")
         bodies: list[Body] = []
@@ -105,13 +112,27 @@ class Blocks:
         for start in range(0, len(self._tokens), size):
             current_control().checkpoint()
             rows = self._tokens[start : start + size]
-            prefix = None if keep is None else Prefix(keep.n_tokens)
             after = None if self._after is None else self._after.of(slice(start, start + size))
-            with torch.no_grad(), remembering(prefix), continuing(after):
-                body = run_body(self._model, rows, keep_inputs=True, module=self._module, first_position=first, makes_way=True)
+            made: list[Prefix] = []
+
+            def run(rows: Tensor = rows, after: Prefix | None = after, made: list[Prefix] = made) -> Body:
+                prefix = None if keep is None else Prefix(keep.n_tokens)
+                made[:] = [] if prefix is None else [prefix]
+                with remembering(prefix), continuing(after):
+                    return run_body(
+                        self._model,
+                        rows,
+                        keep_inputs=True,
+                        module=self._module,
+                        first_position=first,
+                        makes_way=through is None,
+                    )
+
+            with torch.no_grad():
+                body = run() if through is None else through(rows, self._module, run)
             bodies.append(body)
             check_finite(self._model, bodies[-1].final, rows)
-            prefixes += [] if prefix is None else [prefix]
+            prefixes += made
         if keep is not None:
             keep.join(prefixes)
         inputs = tuple(torch.cat(layer) for layer in zip(*(body.inputs for body in bodies), strict=True))

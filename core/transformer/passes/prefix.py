@@ -27,8 +27,9 @@ class Prefix:
     layers: list[tuple[Shared, Shared]] = field(default_factory=list)
 
     def keep(self, key: Shared, value: Shared) -> None:
-        """Keep one more layer's; copies, so that the rest of the pass is not kept with them."""
-        self.layers.append((key[:, :, : self.n_tokens].clone(), value[:, :, : self.n_tokens].clone()))
+        """Keep one more layer's; copies, so that the rest of the pass, or its graph, is not kept with them."""
+        key, value = (part[:, :, : self.n_tokens].detach().clone() for part in (key, value))
+        self.layers.append((key, value))
 
     def join(self, parts: Sequence[Prefix]) -> None:
         """Take what was kept of the sequences in several parts."""

@@ -33,6 +33,8 @@ class Readout(NamedTuple):
 
 
 _READOUT: weakref.WeakKeyDictionary[LoadedModel, Readout] = weakref.WeakKeyDictionary()
+# The unembedding's mean row, with which version of the weights it is of: to go through all rows takes as long as a layer.
+_MEAN_ROW: weakref.WeakKeyDictionary[LoadedModel, tuple[int, int, Tensor]] = weakref.WeakKeyDictionary()
 
 
 def logits_from(
@@ -92,7 +94,7 @@ def centred_logits(
         weight, bias = plain
         rows = tokens[:, targets.to(tokens.device)].to(final.device)
         ends = final[:, (targets - 1).to(final.device)]
-        found = (ends * weight[rows]).sum(-1) - ends @ weight.mean(0)
+        found = (ends * weight[rows]).sum(-1) - ends @ mean_row(model, weight)
         if bias is not None:
             found = found + bias[rows] - bias.mean()
         return found * _READOUT[model].multiplier
@@ -101,6 +103,15 @@ def centred_logits(
         return logits.gather(-1, right[:, None])[:, 0] - logits.mean(-1)
 
     return over_targets(model, final, tokens, targets, centred, capped=False)
+
+
+def mean_row(model: LoadedModel, weight: Float[Tensor, "d_vocab d_unembedded"]) -> Float[Tensor, " d_unembedded"]:
+    """The mean over the vocabulary of the rows of the model's unembedding `weight`, in its number format."""
+    version = weight._version
+    known = _MEAN_ROW.get(model)
+    if known is None or known[:2] != (weight.data_ptr(), version):
+        known = _MEAN_ROW[model] = (weight.data_ptr(), version, weight.mean(0))
+    return known[2]
 
 
 def _plain_unembedding(model: LoadedModel) -> tuple[Tensor, Tensor | None] | None:
