@@ -50,17 +50,18 @@ class DirectEffects:
     def __init__(self, model: LoadedModel, targets: Int[np.ndarray, " targets"]) -> None:
         self._model, self._targets = model, torch.from_numpy(np.array(targets))
         self._parts: list[dict[int, Tensor]] = []
-        self._withheld: Withheld | None = None
+        self._withheld = ""
 
     def __call__(self, tokens: Int[Tensor, "batch tokens"], module: nn.Module, run: Callable[[], Body]) -> Body:
         """The clean pass over `tokens`, followed unless that failed before."""
-        if self._withheld is None:
+        if not self._withheld:
             try:
                 found, _, body = _followed(self._model, module, tokens, self._targets, run)
                 self._parts.append(found)
                 return body
             except Withheld as error:
-                self._withheld = error
+                # Its words alone: the error itself would hold the whole graph.
+                self._withheld = str(error)
         with torch.no_grad():
             return run()
 
@@ -70,8 +71,8 @@ class DirectEffects:
 
         Raises Withheld, with the reason, where the parts do not add up to the logit.
         """
-        if self._withheld is not None:
-            raise self._withheld
+        if self._withheld:
+            raise Withheld(self._withheld)
         card = self._model.card
         sequences = sum(len(next(iter(part.values()))) for part in self._parts)
         effects = np.full((card.n_layers, card.n_heads, sequences), np.nan)

@@ -8,6 +8,7 @@ import torch
 
 from core.ablation.ablator import Ablator
 from core.ablation.total_effect import gain_in_logits, total_effects
+from core.errors import Withheld
 from core.heads import Head
 from core.probes.probe import ProbeOptions
 from core.probes.repeated import repeated_probe
@@ -16,7 +17,7 @@ from core.transformer.passes.readout import centred_logits
 from core.verdicts.attribution import DirectEffects, attributed
 from tests.helpers.architectures import make_pair
 
-FAMILIES = ("gpt2", "llama_grouped", "gemma2", "bloom_alibi", "native_solu")
+FAMILIES = ("gpt2", "llama_grouped", "gemma2", "native_solu")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -27,11 +28,8 @@ def test_the_clean_pass_that_is_read_off_stays_as_it_is_to_the_bit(name: str) ->
     effects = DirectEffects(model, targets)
     alone, followed = (Ablator(model, probe.tokens, keep_first_half=True, through=through) for through in (None, effects))
     assert effects.found.shape == (model.card.n_layers, model.card.n_heads, 5)
-    for one, two in zip(
-        [alone._blocks.body.final, *alone._blocks.body.inputs],
-        [followed._blocks.body.final, *followed._blocks.body.inputs],
-        strict=True,
-    ):
+    bodies = [ablator._blocks.body for ablator in (alone, followed)]
+    for one, two in zip(*([body.final, *body.inputs] for body in bodies), strict=True):
         assert torch.equal(one, two) and not two.requires_grad
     assert np.array_equal(gain_in_logits(alone, probe), gain_in_logits(followed, probe))
     heads = [(Head(1, 0),)]
@@ -56,8 +54,6 @@ def test_it_is_what_the_model_librarys_own_module_gives(name: str, monkeypatch: 
 
 
 def test_a_pass_that_cannot_be_followed_is_made_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.errors import Withheld
-
     model = make_pair("llama_grouped").loaded
     probe = repeated_probe(model.vocabulary, ProbeOptions(11, 3))
     plain = Ablator(model, probe.tokens, keep_first_half=True)
