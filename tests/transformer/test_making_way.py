@@ -16,7 +16,10 @@ from core.heads import Head
 from core.runtime.jobs import JobControl, JobPool, current_control, running
 from core.runtime.pass_lock import PassLock, let_go
 from core.settings.modes import Mode
+from core.transformer.flops import flops_of_pass
 from core.transformer.loaded import LoadedModel
+from core.transformer.passes import batching
+from core.transformer.passes.batching import bytes_per_row, rows_per_pass
 from core.transformer.passes.hooks import Hook, attached, pattern_hook, run_body, z_hook
 from tests.helpers.architectures import D_VOCAB, make_pair
 
@@ -218,3 +221,17 @@ def test_many_passes_at_once_end_and_are_as_alone() -> None:
         thread.join(120)
     assert not wrong
     assert not any(thread.is_alive() for thread in people)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama_grouped", "native_solu"])
+def test_a_pass_that_makes_way_is_larger_and_no_step_of_it_is_longer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_pair(name).loaded
+    layers, a_row = model.card.n_layers, flops_of_pass(model.card, 30)
+    monkeypatch.setattr(batching, "CPU_FLOPS_PER_PASS", 4.5 * a_row)
+    assert rows_per_pass(model, 30) == 4
+    rows = rows_per_pass(model, 30, makes_way=True)
+    assert 4 < rows <= 13
+    assert rows * a_row / layers <= 4.5 * a_row, "between two blocks it makes way"
+    # What memory allows is no more for being done in steps.
+    monkeypatch.setattr(batching, "free_bytes", lambda _: 4.5 * bytes_per_row(model, 30, patterns=True))
+    assert rows_per_pass(model, 30, makes_way=True) == rows_per_pass(model, 30) == 2
