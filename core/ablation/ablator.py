@@ -160,7 +160,7 @@ class Ablator:
         Raises ModelUnavailable if memory does not suffice.
         """
         rows, wanted = torch.from_numpy(np.array(tokens)), torch.from_numpy(np.array(targets))
-        size = rows_per_pass(self.model, rows.shape[1], patterns=self.engine == "hooks")
+        size = rows_per_pass(self.model, rows.shape[1], patterns=self.engine == "hooks", makes_way=True)
         kept = self._first_half
         first = 0 if kept is None else kept.n_tokens
         found = []

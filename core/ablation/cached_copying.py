@@ -32,7 +32,7 @@ from core.text.uncommon_words import UNCOMMON_WORDS
 from core.transformer.flops import flops_of_pass
 from core.transformer.tokenizer import ModelTokenizer
 
-PATCHED_COPYING_VERSION = 1
+PATCHED_COPYING_VERSION = 2
 _words: Lru[tuple[ModelTokenizer, frozenset[int], bytes], tuple[Word, ...]] = Lru(8)
 # Of how many tokens is what is copied where it is no word: one to be read at once, one after it.
 _RANDOM_SIZE = 2

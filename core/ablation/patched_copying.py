@@ -116,7 +116,7 @@ def _clean_outputs(model: LoadedModel, prompts: CopyingPrompts, engine: Engine) 
     """Each layer's `z` of the clean run, at the position where it is put in."""
     tokens, places = torch.from_numpy(prompts.clean), torch.from_numpy(prompts.places)
     kept: dict[int, list[Tensor]] = {layer: [] for layer in model.anatomy.attention}
-    size = rows_per_pass(model, tokens.shape[1], patterns=engine == "hooks")
+    size = rows_per_pass(model, tokens.shape[1], patterns=engine == "hooks", makes_way=True)
     for start in range(0, len(tokens), size):
         current_control().checkpoint()
         where = places[start : start + size]
@@ -128,7 +128,7 @@ def _clean_outputs(model: LoadedModel, prompts: CopyingPrompts, engine: Engine) 
             return z_hook(layer), see
 
         module = model.bare if engine == "fused" else model.module
-        run_body(model, tokens[start : start + size], [hook(layer) for layer in kept], module=module)
+        run_body(model, tokens[start : start + size], [hook(layer) for layer in kept], module=module, makes_way=True)
     return {layer: torch.cat(parts) for layer, parts in kept.items()}
 
 

@@ -76,7 +76,8 @@ class ReferenceMeans:
         hooks = [adding(layer) for layer in self._model.anatomy.attention if layer <= last]
         until = last + 1 if last + 1 < self._model.card.n_layers else None
         with torch.no_grad():
-            for rows in self.tokens.split(rows_per_pass(self._model, self.tokens.shape[1], patterns=self._patterns)):
+            step = rows_per_pass(self._model, self.tokens.shape[1], patterns=self._patterns, makes_way=True)
+            for rows in self.tokens.split(step):
                 current_control().checkpoint()
                 run_body(self._model, rows, hooks, module=self._module, until=until, makes_way=True)
         count = self.tokens.numel() if self._over_positions else len(self.tokens)

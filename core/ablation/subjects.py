@@ -21,7 +21,7 @@ from core.settings.subject import Subject
 if TYPE_CHECKING:
     from core.ablation.ablator import Ablator
 
-ABLATION_VERSION = 5
+ABLATION_VERSION = 6
 # Far from any seed a person types, so that reference sequences are never the probe's own.
 REFERENCE_SEED_SHIFT = 1_000_003
 ABLATORS_KEPT = 2

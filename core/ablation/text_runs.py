@@ -40,7 +40,7 @@ def ablated_on_text(
     Raises BadInput as `Ablator.token_loss`.
     """
     means = ReferenceMeans(model, reference, over_positions=True)
-    size = max(MIN_BATCH, rows_per_pass(model, tokens.shape[1]))
+    size = max(MIN_BATCH, rows_per_pass(model, tokens.shape[1], makes_way=True))
     # A last window alone would have no other to be resampled from.
     starts = [start for start in range(0, len(tokens), size) if len(tokens) - start >= MIN_BATCH or not start]
     losses, lags = [], []

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from core.ablation.ablator import Ablator
 
-REPRODUCTION_VERSION = 3
+REPRODUCTION_VERSION = 4
 
 
 def reproduce(subject: Subject, corrections: Corrections = OWN_RECIPE, *, count: int = DEFAULT_BASELINES) -> Reproduction:
@@ -204,7 +204,7 @@ def _measure(drawn: Subject) -> Stored:
         "previous": lambda pattern: whole_diagonal(pattern, 1),
     }
     totals = {name: np.zeros((n_layers, drawn.card.n_heads)) for name in readings}
-    rows = rows_per_pass(ablator.model, drawn.probe.n_tokens)
+    rows = rows_per_pass(ablator.model, drawn.probe.n_tokens, makes_way=True)
 
     def reader(layer: int) -> Callable[[torch.Tensor], None]:
         def read(pattern: torch.Tensor) -> None:

@@ -25,7 +25,7 @@ from core.text.natural_scores import Edges, NaturalScores
 from core.text.windows import TextWindows, WindowOptions, windows_of
 from core.transformer.card import ModelIdentity
 
-TEXT_VERSION = 1
+TEXT_VERSION = 2
 _EDGES = ("edges", "tenths")
 _ARRAYS = ("token_loss", "repeat", "lags", "tenth_counts")
 # Windows whose patterns two heads are compared on.

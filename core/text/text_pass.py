@@ -59,7 +59,8 @@ def measure_text(
     reading = _Reading(model, n_tokens, b, unknown, way_of(model, n_tokens, engine).engine, seed)
     control = current_control()
     shown = 0
-    for rows in np.split(tokens, range(rows_per_pass(model, n_tokens), n_windows, rows_per_pass(model, n_tokens))):
+    step = rows_per_pass(model, n_tokens, makes_way=True)
+    for rows in np.split(tokens, range(step, n_windows, step)):
         control.checkpoint()
         reading.add(rows)
         control.progress(reading.windows / n_windows, "reading windows of text")

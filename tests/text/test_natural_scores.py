@@ -283,7 +283,7 @@ def test_the_circuit_by_construction_is_exact_on_text_whose_repeats_are_known() 
 def test_strongest_edges_and_samples_do_not_depend_on_how_windows_are_batched(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, tokens = adopt(made("grouped")), text_like(9, 40)
     whole = measure_text(loaded, tokens, b=1)
-    monkeypatch.setattr(text_pass, "rows_per_pass", lambda *_: 2)
+    monkeypatch.setattr(text_pass, "rows_per_pass", lambda *given, **more: 2)
     parts = measure_text(loaded, tokens, b=1)
     for name in ("strength", "window", "query", "key"):
         assert np.allclose(getattr(whole.edges, name), getattr(parts.edges, name), atol=1e-6)
@@ -311,7 +311,7 @@ def test_what_there_is_so_far_is_shown_and_work_yields_between_batches(monkeypat
         def partial(self, value: NaturalScores) -> None:
             self.shown.append(value)
 
-    monkeypatch.setattr(text_pass, "rows_per_pass", lambda *_: 2)
+    monkeypatch.setattr(text_pass, "rows_per_pass", lambda *given, **more: 2)
     control, tokens = Watching(), text_like(20, 40)
     with running(control):
         whole = measure_text(model := adopt(made("grouped")), tokens, b=1)

@@ -19,8 +19,8 @@ WORKING_MEMORY = 1 << 30
 CPU_FLOPS_PER_PASS = 5e10
 GPU_FLOPS_PER_PASS = 2e13
 # How many times that a pass may take which makes way between its blocks, so that none of its steps is longer. What comes after
-# a probe's first half is few tokens a sequence, and matrix products of a hundred rows are a sixth slower than of more.
-TIMES_MAKING_WAY = 3
+# a probe's first half is few tokens a sequence, and matrix products of a hundred rows are a quarter slower than of a thousand.
+TIMES_MAKING_WAY = 6
 # Rows beyond this many tokens make no matrix product faster, and cost memory.
 CPU_TOKENS_PER_PASS = 2048
 GPU_TOKENS_PER_PASS = 1 << 16

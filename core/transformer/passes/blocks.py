@@ -105,7 +105,8 @@ class Blocks:
 
     def _clean_pass(self, keep: Prefix | None, through: Through | None) -> Body:
         """Some sequences at a time: the job that this is a part of can stop, or make way, in between."""
-        size = rows_per_pass(self._model, self._tokens.shape[1], patterns=self.engine == "hooks")
+        patterns, makes_way = self.engine == "hooks", through is None
+        size = rows_per_pass(self._model, self._tokens.shape[1], patterns=patterns, makes_way=makes_way)
         bodies: list[Body] = []
         prefixes: list[Prefix] = []
         first = 0 if self._after is None else self._after.n_tokens
@@ -125,7 +126,7 @@ class Blocks:
                         keep_inputs=True,
                         module=self._module,
                         first_position=first,
-                        makes_way=through is None,
+                        makes_way=makes_way,
                     )
 
             with torch.no_grad():

@@ -52,18 +52,20 @@ def awaited_scores(subject: Subject, name: str = "induction") -> HeadScores | No
     All that are there; what only a later step gives is waited for where the score `name` is of it, for a first picture
     of the others does not need it. Raises BadInput or ModelUnavailable with one clear sentence.
     """
-    doing = "Measuring every head; this happens once for these settings"
+    once = "this happens once for these settings"
     known = known_scores(subject, name)
     if known is not None:
         return known
     if name in SECOND_STEP:
         work, seconds = partial(scores_and_behaviour, subject), partial(expected_seconds, subject, 3.5)
+        doing = f"Measuring every head in other orders of the tokens, too; {once}"
         return await_result(job_key(subject, "behaviour"), work, doing, seconds=seconds)
     if name in OF_WHOLE_ROWS:
         work, seconds = partial(scores_having, subject, name), partial(expected_seconds, subject, 3.5)
+        doing = f"Measuring whole rows of attention, for entropy and value-weighted matching; {once}"
         return await_result(job_key(subject, "whole rows"), work, doing, seconds=seconds)
     work, seconds = partial(first_scores, subject), partial(expected_seconds, subject, 1.8)
-    return await_result(job_key(subject, "scores"), work, doing, seconds=seconds)
+    return await_result(job_key(subject, "scores"), work, f"Measuring every head; {once}", seconds=seconds)
 
 
 def await_result(
