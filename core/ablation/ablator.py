@@ -34,7 +34,7 @@ from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_in_memory, rows_per_pass, runs_side_by_side, tokens_per_pass
 from core.transformer.passes.blocks import Blocks, LayerEdit, Through
 from core.transformer.passes.fused import Engine, first_half, way_of
-from core.transformer.passes.hooks import Hidden, can_resume
+from core.transformer.passes.hooks import Body, Hidden, can_resume
 from core.transformer.passes.prefix import Prefix
 from core.transformer.passes.readout import centred_logits, token_losses
 
@@ -95,6 +95,11 @@ class Ablator:
     def clean(self) -> Float[np.ndarray, "sequences tokens"]:
         """The untouched model's loss of every token, in nats; NaN at position 0."""
         return self._losses(self._blocks.body.final, None)
+
+    @property
+    def body(self) -> Body:
+        """The untouched pass: each block's input, and how it was called."""
+        return self._blocks.body
 
     @property
     def engine(self) -> Engine:

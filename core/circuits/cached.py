@@ -14,7 +14,7 @@ from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.verdicts.cached import judge
 
-CIRCUIT_VERSION = 3
+CIRCUIT_VERSION = 4
 MOST_HEADS = 8
 
 

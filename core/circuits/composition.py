@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float
@@ -39,17 +39,17 @@ class Factors:
     left: Float[Tensor, "d_model d_head"]
     right: Float[Tensor, "d_head d_model"]
 
-    @property
+    @cached_property
     def left_gram(self) -> Float[Tensor, "d_head d_head"]:
         """`left^T left`."""
         return self.left.T @ self.left
 
-    @property
+    @cached_property
     def right_gram(self) -> Float[Tensor, "d_head d_head"]:
         """`right right^T`."""
         return self.right @ self.right.T
 
-    @property
+    @cached_property
     def norm(self) -> Float[Tensor, ""]:
         """Frobenius norm of the whole matrix."""
         return _root((self.left_gram * self.right_gram).sum())
@@ -63,13 +63,22 @@ def composition(written: Factors, read: Factors) -> float:
     return float(product) / size if size > 0 else 0.0
 
 
-@torch.no_grad()
 def compositions(model: LoadedModel, receiver: Head) -> tuple[Float[Tensor, "kinds n_layers n_heads"], str | None]:
-    """K-, Q- and V-composition of every head in an earlier layer with `receiver`; NaN elsewhere, and where withheld.
+    """`all_compositions` of one receiver."""
+    found, reason = all_compositions(model, [receiver])
+    return found[0], reason
 
-    And the first reason why some are withheld, in one sentence, if any are.
+
+@torch.no_grad()
+def all_compositions(
+    model: LoadedModel, receivers: Sequence[Head]
+) -> tuple[Float[Tensor, "receivers kinds n_layers n_heads"], str | None]:
+    """K-, Q- and V-composition of every head in an earlier layer with each of `receivers`; NaN elsewhere, and where withheld.
+
+    And the first reason why some are withheld, in one sentence, if any are. A head's weights are read once for all of them.
     """
-    found = torch.full((len(KINDS), model.card.n_layers, model.card.n_heads), float("nan"), dtype=torch.float64)
+    shape = (len(receivers), len(KINDS), model.card.n_layers, model.card.n_heads)
+    found = torch.full(shape, float("nan"), dtype=torch.float64)
     reasons: list[str] = []
 
     def shown(make: Callable[[], Factors]) -> Factors | None:
@@ -79,13 +88,15 @@ def compositions(model: LoadedModel, receiver: Head) -> tuple[Float[Tensor, "kin
             reasons.append(str(error))
             return None
 
-    read = [shown(partial(_reader, model, receiver, kind)) for kind in KINDS]
+    read = [[shown(partial(_reader, model, receiver, kind)) for kind in KINDS] for receiver in receivers]
     for layer, part in model.anatomy.attention.items():
-        for head in (Head(layer, index) for index in range(part.n_heads if layer < receiver.layer else 0)):
-            written = shown(partial(writer, model, head))
-            for kind, matrix in enumerate(read):
-                if written is not None and matrix is not None:
-                    found[kind, head.layer, head.head] = composition(written, matrix)
+        later = [place for place, receiver in enumerate(receivers) if receiver.layer > layer]
+        for head in range(part.n_heads if later else 0):
+            written = shown(partial(writer, model, Head(layer, head)))
+            for place in later:
+                for kind, matrix in enumerate(read[place]):
+                    if written is not None and matrix is not None:
+                        found[place, kind, layer, head] = composition(written, matrix)
     return found, reasons[0] if reasons else None
 
 
@@ -123,13 +134,3 @@ def _exact(matrix: Tensor) -> Tensor:
 def _root(square: Tensor) -> Tensor:
     # Rounding can leave a square a hair below zero.
     return square.clamp(min=0).sqrt()
-
-
-def all_compositions(
-    model: LoadedModel, receivers: Sequence[Head]
-) -> tuple[Float[Tensor, "receivers kinds n_layers n_heads"], str | None]:
-    """`compositions` of several receivers."""
-    if not receivers:
-        return torch.empty(0, len(KINDS), model.card.n_layers, model.card.n_heads, dtype=torch.float64), None
-    found, reasons = zip(*(compositions(model, head) for head in receivers), strict=True)
-    return torch.stack(found), next((reason for reason in reasons if reason is not None), None)

@@ -13,6 +13,7 @@ computed again on the patched stream.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,10 @@ from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused import can_fuse
 from core.transformer.passes.fused_attention import Seen, each_layer
 from core.transformer.passes.hooks import Body, attached, can_resume, run_body, z_hook
+
+
+class _Enough(Exception):
+    """All that is to be seen of a block was seen."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,9 @@ def path_patch(ablator: Ablator, layout: Layout, senders: Sequence[Head], layers
             f"Path patching is not possible for {card.name}: its layers cannot be run one by one with their keys changed."
         )
     control = current_control()
-    body = run_body(model, ablator.tokens, keep_inputs=True, module=model.bare)
+    body = ablator.body
+    if ablator.engine != "fused":
+        body = run_body(model, ablator.tokens, keep_inputs=True, module=model.bare)
     receivers = {layer: _attention(model, body, layer, body.inputs[layer]) for layer in layers}
     for layer, own in receivers.items():
         clean[layer, : own.query.shape[1]] = _prefix_matching(own, layout)
@@ -134,9 +141,14 @@ def _give(output: Any) -> Callable[..., Any]:
 
 
 def _attention(model: LoadedModel, body: Body, layer: int, hidden: Tensor) -> Seen:
-    """A layer's attention when its block runs on `hidden`."""
+    """A layer's attention when its block runs on `hidden`: what comes after it in the block is not run."""
     seen: list[Seen] = []
-    with model.lock, each_layer(seen.append):
+
+    def see(attention: Seen) -> None:
+        seen.append(attention)
+        raise _Enough
+
+    with model.lock, each_layer(see), suppress(_Enough):
         body.calls[layer].run(model.blocks(model.bare)[layer], hidden)
     return seen[0]
 

@@ -307,6 +307,30 @@ def shown(model, tokens, layer, change):
     return seen[layer]
 
 
+def test_a_receivers_block_is_run_no_further_than_its_attention():
+    """All that is read there are its keys; and the clean pass is the ablator's own."""
+    model = make_pair("llama_grouped").loaded
+    ablator, probe = ablator_of(model)
+    assert ablator.engine == "fused"
+    run: list[int] = []
+    parts = [(layer, model.bare.get_submodule(f"{block}.mlp")) for layer, block in enumerate(model.anatomy.blocks)]
+    handles = [part.register_forward_hook(lambda *_, layer=layer: run.append(layer)) for layer, part in parts]
+    path_patch(ablator, probe.layout, [Head(0, 1), Head(0, 2)], [1, 2], "zero")
+    for handle in handles:
+        handle.remove()
+    # Whole blocks are run for what a sender writes, clean and replaced.
+    assert run == [0] * 4
+
+
+def test_several_receivers_have_what_each_has_alone():
+    model = make_pair("llama_grouped").loaded
+    receivers = [Head(2, 3), Head(1, 0), Head(0, 1)]
+    together, _ = all_compositions(model, receivers)
+    for found, receiver in zip(together, receivers, strict=True):
+        assert torch.equal(found.nan_to_num(-1), compositions(model, receiver)[0].nan_to_num(-1))
+    assert together[2].isnan().all() and all_compositions(model, [])[0].shape == (0, 3, 3, N_HEADS)
+
+
 def test_hooks_are_gone_afterwards():
     model = make_pair("native_attention_only").loaded
     ablator, probe = ablator_of(model)
