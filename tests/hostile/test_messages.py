@@ -42,7 +42,7 @@ class Server:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for all; a traceback in its log fails the last test."""
     folder = tmp_path_factory.mktemp("messages")
-    with running_server(folder) as address:
+    with running_server(folder, odd=True) as address:
         with Visitor(address, "Heads", SMALL) as first:
             first.until_still()
         yield Server(address, folder)
@@ -91,6 +91,26 @@ def test_a_number_is_taken_as_a_browser_says_it(server: Server, field: str) -> N
         [seed] = [name for name in window.controls if name.endswith("-seed")]
         window.say([WidgetState(id=seed, **{field: 11})])
         assert "seed 11" in after(window).until_still().shown
+
+
+def test_a_choice_that_is_taken_back_can_be_made_again(server: Server) -> None:
+    """A message without a value is a browser's, too; Streamlit no longer knows afterwards of what kind the control is."""
+    with Visitor(server.address, "Heads", SMALL) as window, lines_at_most(server, 0):
+        window.until_still()
+        [picked] = [name for name in window.controls if name.endswith("-head")]
+        for head in ("L1H0", "L1H1"):
+            window.say([WidgetState(id=picked)])
+            assert "No head picked" in after(window).until_still().shown
+            window.say([WidgetState(id=picked, string_value=head)])
+            assert f"{head}: layer 1" in after(window).until_still().shown
+        window.say([WidgetState(id=picked)])
+        after(window)
+    with Visitor(server.address, "Heads", SMALL) as window, lines_at_most(server, 1):
+        window.until_still()
+        window.say([WidgetState(id=picked)])
+        after(window)
+        window.say([WidgetState(id=picked, bool_value=True)])
+        assert "No head picked" in after(window).until_still().shown, "what kind it is of is known all the same"
 
 
 def operation(session: str, file: str) -> bytes:

@@ -23,6 +23,9 @@ _OF_CONTROLS = "$$"
 # Of a whole number the browser says the one, and Streamlit expects the other.
 _NUMBERS = {"int_value", "double_value"}
 _told: Lru[str, bool] = Lru(4096)
+# What kind of value each control holds, by its id, which is made from what it is. Streamlit's own record of a session forgets it
+# where a choice is taken back.
+_kinds: Lru[str, str] = Lru(16384)
 _JSON = ("json_value", "json_trigger_value")
 
 
@@ -49,6 +52,7 @@ def check_values() -> None:
 
     def register_widget(self: SessionState, metadata: WidgetMetadata[Any], user_key: str | None) -> Any:
         # A page's first message comes before its controls are known.
+        _kinds.put(metadata.id, metadata.value_type)
         waiting = self._new_widget_state.states.get(metadata.id)
         if isinstance(waiting, Serialized) and not _fits(waiting.value, metadata):
             _say()
@@ -75,10 +79,12 @@ def _say() -> None:
 
 def _fits(state: WidgetState, metadata: WidgetMetadata[Any] | None) -> bool:
     """Whether a control can hold what was sent for it; one that is not known yet is looked at when it is."""
-    if metadata is None:
+    kind = _kinds.get(state.id)
+    if metadata is None or kind is None:
         return True
     field = state.WhichOneof("value")
-    if field != metadata.value_type and not {field, metadata.value_type} <= _NUMBERS:
+    # Without a value: a choice that was taken back, or that nobody has made yet.
+    if field not in (None, kind) and not {field, kind} <= _NUMBERS:
         return False
     try:
         # A component writes what it cannot read to the log, whole, and goes on.
