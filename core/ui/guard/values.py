@@ -23,8 +23,8 @@ _OF_CONTROLS = "$$"
 # Of a whole number the browser says the one, and Streamlit expects the other.
 _NUMBERS = {"int_value", "double_value"}
 _told: Lru[str, bool] = Lru(4096)
-# What kind of value each control holds, by its id, which is made from what it is. Streamlit's own record of a session forgets it
-# where a choice is taken back.
+# What kind of value each control holds, by its id, which is made from what it is. Streamlit's own record of a session forgets
+# it where a choice is taken back.
 _kinds: Lru[str, str] = Lru(16384)
 _JSON = ("json_value", "json_trigger_value")
 
