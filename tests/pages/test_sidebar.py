@@ -253,3 +253,19 @@ def test_a_name_that_was_guessed_is_said() -> None:
     said = [[caption.value.replace("\\", "") for caption in at.sidebar.caption] for at in (asked, exact)]
     assert "“Two-Layer” is taken to mean two-layer." in said[0]
     assert not [caption for caption in said[1] if "is taken to mean" in caption]
+
+
+def test_what_is_chosen_while_controls_are_sent_again_is_confirmed_to_the_browser() -> None:
+    """Its own control, put back by what was on its way, would say so at the next click."""
+
+    def sent(at: AppTest) -> bool:
+        return bool(at.slider(key="threshold").proto.set_value)
+
+    at = heads(model="two-layer")
+    at.session_state["polled"] = True
+    assert sent(at.run()), "nobody has done anything: the browser may not have drawn it yet"
+    at.slider(key="threshold").set_value(0.7).run()
+    assert at.slider(key="threshold").value == 0.7 and sent(at)
+    assert address(at)["threshold"] == "0.70"
+    at.slider(key="threshold").set_value(0.8).run()
+    assert at.slider(key="threshold").value == 0.8 and not sent(at), "once: what is dragged on is not put back"

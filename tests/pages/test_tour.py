@@ -152,3 +152,20 @@ def test_a_room_finds_each_page_there(
     for path in (page_named(step.page).path, TOUR):
         at = open_page(path, **(params_of(step.view) | {"step": str(number)}))
         assert not at.exception and not at.error, [str(error.value) for error in at.error]
+
+
+def test_a_lesson_that_is_begun_anew_while_a_page_is_drawn_is_noticed_by_its_next_question(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.begin()
+    asked: list[int] = []
+    monkeypatch.setattr(lesson, "_ask_again", lambda number, beginning: asked.append(beginning))
+    new_to_me = lesson._new_to_me
+
+    def meanwhile() -> object:
+        room.begin_anew()
+        return new_to_me()
+
+    monkeypatch.setattr(lesson, "_new_to_me", meanwhile)
+    open_page("pages/1_Heads.py", model="two-layer", step="2", done="1")
+    assert asked[:1] == [0] and room.beginning >= 1

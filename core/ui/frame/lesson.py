@@ -73,7 +73,8 @@ def _what_the_teacher_shows(title: str, view: View) -> None:
         shown = None
     # In a place of its own: a poll that overtakes the page takes the fragment's unsent parts out of it.
     with st.container():
-        _ask_again(None if shown is None else shown.number, the_room().beginning)
+        # What this run has seen at its start: it may have been begun anew since.
+        _ask_again(None if shown is None else shown.number, st.session_state[_BEGINNING])
     if shown is None:
         return
     there = replace(shown.view, tour=replace(view.tour, step=shown.view.tour.step or view.tour.step))

@@ -25,6 +25,7 @@ _NOTED_FOR = "view_noted_for"
 _POLLED = "polled"
 _UNCONFIRMED = "controls_unconfirmed"
 _CHANGED = "controls_changed"
+_SENT_AGAIN = "controls_sent_again"
 _OFFERED = "views_offered"
 _PAGE = "page_of_the_controls"
 
@@ -40,6 +41,7 @@ def current_view() -> View:
     elif polled and state[_UNCONFIRMED]:
         view, notes = state[_VIEW], state[_NOTES]
         _set_controls(view)
+        state[_SENT_AGAIN] = True
     else:
         # Streamlit forgets the controls of a page that is left; the session's view remembers them.
         arrived = state.get(_PAGE) != _this_page()
@@ -47,8 +49,9 @@ def current_view() -> View:
         state[_UNCONFIRMED] = arrived or changed or any(name not in state for name in PARAMETERS)
         _set_controls(state[_VIEW], only_missing=True)
         view, notes = view_from(said_by_controls({name: state[name] for name in PARAMETERS}))
-        if arrived:
-            # Values that the page before has left are read, but never reach the new page's controls by themselves.
+        # Values that the page before has left are read, but never reach the new page's controls by themselves. And where
+        # controls were sent again while the person changed one, the browser has put it back: it would say so at the next click.
+        if arrived or state.pop(_SENT_AGAIN, False):
             _set_controls(view)
     _keep(view, notes)
     return view
