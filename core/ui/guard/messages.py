@@ -49,10 +49,13 @@ def bound_messages() -> None:
             await asyncio.sleep(pace.take())
             if pace.hurried() > MOST_SECONDS_TOO_FAST:
                 await _close(self, _TOO_FAST, f"sent more than {MESSAGES_A_SECOND:.0f} messages a second without a pause")
-            if len(data) > get_max_widget_state_size_bytes() or _kind(data) in KINDS:
-                # What is too long Streamlit itself closes, and says so.
+            if len(data) > get_max_widget_state_size_bytes():
+                # Streamlit itself closes the window, and says so.
                 return data
-            if _kind(data) is None:
+            kind = _kind(data)
+            if kind in KINDS:
+                return data
+            if kind is None:
                 await _close(self, _UNREADABLE, "sent what is no message of a page")
 
     receive_bytes.bounded = True  # type: ignore[attr-defined]
