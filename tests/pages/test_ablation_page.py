@@ -173,10 +173,10 @@ def test_a_click_is_not_undone_by_a_browser_that_lost_what_it_changed() -> None:
     at = page(set="picked", heads="L0H2,L1H1")
     [chart] = [chart.proto.id for chart in at.get("plotly_chart") if "set-map" in chart.proto.id]
     select(at, (chart, "L1H3"))
-    at.session_state["polled"] = True
+    at.session_state["polled"] = {"heads": "L0H2,L1H1"}
     at.text_input(key="heads").set_value("L0H2,L1H1").run()
     assert at.text_input(key="heads").value == "L0H2,L1H1,L1H3"
     at.text_input(key="heads").set_value("L0H2").run()
-    at.session_state["polled"] = True
+    at.session_state["polled"] = {"heads": "L0H2"}
     at.run()
     assert at.text_input(key="heads").value == "L0H2"

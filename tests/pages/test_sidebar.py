@@ -201,14 +201,24 @@ def test_an_unexpected_error_is_one_sentence_with_a_reference(
 def test_a_poll_before_the_browser_drew_the_controls_sends_their_values_again() -> None:
     """A slow browser that lost the first values would otherwise answer with every control at its lowest."""
     at = heads(model="two-layer", length="20")
-    at.session_state["polled"] = True
+    at.session_state["polled"] = {"length": 2}
     at.session_state["length"] = 2
     at.run()
     assert at.number_input(key="length").value == 20
     at.number_input(key="length").set_value(30).run()
-    at.session_state["polled"] = True
+    at.session_state["polled"] = {"length": 30}
     at.run()
     assert at.number_input(key="length").value == 30 and address(at)["length"] == "30"
+
+
+def test_what_is_chosen_between_a_poll_and_its_run_is_kept() -> None:
+    """The poll says that its run is nobody's doing; a choice can come before that run does."""
+    at = heads(model="two-layer", length="20")
+    at.session_state["polled"] = {"length": 2, "threshold": 0.4}
+    at.session_state["length"] = 2
+    at.slider(key="threshold").set_value(0.7).run()
+    assert at.slider(key="threshold").value == 0.7 and address(at)["threshold"] == "0.70"
+    assert at.number_input(key="length").value == 20, "what the browser lost is still sent again"
 
 
 def captions(at: AppTest) -> str:
@@ -262,7 +272,7 @@ def test_what_is_chosen_while_controls_are_sent_again_is_confirmed_to_the_browse
         return bool(at.slider(key="threshold").proto.set_value)
 
     at = heads(model="two-layer")
-    at.session_state["polled"] = True
+    at.session_state["polled"] = {}
     assert sent(at.run()), "nobody has done anything: the browser may not have drawn it yet"
     at.slider(key="threshold").set_value(0.7).run()
     assert at.slider(key="threshold").value == 0.7 and sent(at)

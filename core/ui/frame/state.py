@@ -33,13 +33,16 @@ _PAGE = "page_of_the_controls"
 def current_view() -> View:
     """The view as the controls, or at a session's start the address, say; fills the controls' session state."""
     state = st.session_state
-    polled, followed = bool(state.pop(_POLLED, False)), _followed_an_offer()
+    polled, followed = state.pop(_POLLED, None), _followed_an_offer()
     if _VIEW not in state or followed or _went_through_history():
         view, notes = view_from(st.query_params.to_dict())
         _set_controls(view)
         state[_UNCONFIRMED] = True
-    elif polled and state[_UNCONFIRMED]:
+    elif polled is not None and state[_UNCONFIRMED]:
+        chosen = {name: state[name] for name, value in polled.items() if name in state and state[name] != value}
         view, notes = state[_VIEW], state[_NOTES]
+        if chosen:
+            view, notes = view_from(said_by_controls(control_values(view) | chosen))
         _set_controls(view)
         state[_SENT_AGAIN] = True
     else:
@@ -62,9 +65,11 @@ def note_poll() -> None:
 
     The values of new controls, and those that a click on something else has changed, reach the browser once. If the next
     run comes before a slow browser has drawn them, they are lost, and it would answer with every control at its lowest
-    value or at the one before. So until the person does something, runs that follow a poll send them again.
+    value or at the one before. So until the person does something, runs that follow a poll send them again. What is changed
+    between the poll and that run is the person's: what the controls hold at the poll is remembered, to tell it from that.
     """
-    st.session_state[_POLLED] = True
+    state = st.session_state
+    state[_POLLED] = {name: state[name] for name in PARAMETERS if name in state}
 
 
 def fitted_view(view: View, identity: ModelIdentity) -> View:
