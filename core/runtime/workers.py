@@ -47,6 +47,8 @@ AGAIN_SECONDS = 30.0
 _PATIENCE_SECONDS = 10.0
 _POLL_SECONDS = 0.25
 _REACHED_SECONDS = 3.0
+# For so long a cluster may be out of reach while a job is there, then the job is done here. Ray itself waits for half a minute.
+_GONE_SECONDS = "10"
 
 
 class WorkersUnavailable(HeadScopeError):
@@ -264,6 +266,7 @@ def _check_reached(address: str) -> None:
 def _ray() -> Any:
     # Nothing leaves the machines.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_CLIENT_RECONNECT_GRACE_PERIOD", _GONE_SECONDS)
     try:
         return importlib.import_module("ray")
     except ImportError as error:
