@@ -43,13 +43,13 @@ def run(options: argparse.Namespace) -> Any:
         if os.environ.get(name, "").strip():
             os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
     command = ["streamlit", "run", "app.py", "--server.address", options.address, "--server.port", str(options.port)]
+    base = address_for_others(options.address, options.port)
+    # What is printed as the address to open.
+    command += ["--browser.serverAddress", str(urlsplit(base).hostname)]
     if options.workshop:
         # The key is given, so the page is shut to whoever comes by another server on this machine.
         os.environ[TEACHER_KEY] = teacher_key()
-        base = address_for_others(options.address, options.port)
         print(_addresses(base), file=sys.stderr, flush=True)
-        # Else Streamlit would ask a server elsewhere under which address this machine is known there.
-        command += ["--browser.serverAddress", str(urlsplit(base).hostname)]
     # Streamlit reads its settings from the folder that it is started in. It takes this process's place.
     os.chdir(app_root())
     bound_request_headers()

@@ -266,6 +266,8 @@ def _check_reached(address: str) -> None:
 def _ray() -> Any:
     # Nothing leaves the machines.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # What a cancelled job ends with over there is no error; without it a traceback comes into the server's log.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     os.environ.setdefault("RAY_CLIENT_RECONNECT_GRACE_PERIOD", _GONE_SECONDS)
     try:
         return importlib.import_module("ray")

@@ -39,10 +39,10 @@ def running_server(store: Path, *, odd: bool = False) -> Iterator[str]:
     assert odd or ("a window sent values" not in written and "a window was closed" not in written), written
 
 
-def start_server(store: Path, port: int) -> subprocess.Popen[bytes]:
+def start_server(store: Path, port: int, address: str = "127.0.0.1") -> subprocess.Popen[bytes]:
     """A server process on that port, once it answers; whoever starts it ends it."""
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    command += ["--server.address", "127.0.0.1"]
+    command += ["--server.address", address]
     environment = os.environ | {"HEADSCOPE_STORE": str(store / "results"), "HF_HUB_OFFLINE": "1"}
     log_path = log_of(store, port)
     with log_path.open("a") as log:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from streamlit import net_util
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.runtime.media_file_storage import MediaFileStorageError
 from streamlit.runtime.runtime_util import get_max_widget_state_size_bytes
@@ -66,7 +67,12 @@ def bound_messages() -> None:
 
 
 def _refuse_odd_origins() -> None:
-    """A window whose origin is no address comes from elsewhere; Streamlit fails where it is read."""
+    """A window whose origin is no address comes from elsewhere; Streamlit fails where it is read.
+
+    And of one that is another's address it asks a server elsewhere whether this machine is known there by that: everybody
+    would wait for the answer, and nothing leaves this machine.
+    """
+    net_util.get_external_ip = lambda: None
     allowed = starlette_websocket._is_origin_allowed
 
     def is_origin_allowed(origin: str | None, host: str | None) -> bool:
