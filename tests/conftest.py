@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,12 @@ from tests.helpers.shapes import check_arrays_of
 
 # Every array in a signature of ours is held to its number format and shape in every call; before anything of ours is imported.
 check_arrays_of("core")
+
+
+def pytest_collection_finish() -> None:
+    """Of what is imported by now no test makes garbage; looked through at every collection, it took a tenth of all tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
