@@ -137,8 +137,10 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
     watched = Watched()
     contexts = []
 
-    def make(color_scheme: str = "light", width: int = 1440, height: int = 1400) -> Page:
+    def make(color_scheme: str = "light", width: int = 1440, height: int = 1400, touch: bool = False) -> Page:
         context = browser.new_context(
+            has_touch=touch,
+            is_mobile=touch,
             viewport={"width": width, "height": height},
             color_scheme="dark" if color_scheme == "dark" else "light",
             accept_downloads=True,

@@ -101,6 +101,17 @@ def test_on_a_telephone_the_sidebar_is_closed_and_the_cards_numbers_are_all_in_s
     expect(threshold).to_be_in_viewport()
 
 
+def test_a_tap_means_the_head_under_the_finger(server: str, new_page: NewPage) -> None:
+    """The first one, and each after it: nothing was hovered over before."""
+    page = opened(new_page(width=390, height=844, touch=True), f"{server}/Causal_map?{SMALL}")
+    named = ""
+    for _ in range(3):
+        named, x, y = place_of_head(page, "map", named)
+        page.touchscreen.tap(x, y)
+        expect(page).to_have_url(re.compile(f"head={named}"))
+        calm(page)
+
+
 def test_large_text_leaves_the_threshold_in_sight_of_a_projector(server: str, new_page: NewPage) -> None:
     page = opened(new_page(width=1920, height=1080), f"{server}/Heads?{SMALL}")
     page.get_by_text("Large text").click()

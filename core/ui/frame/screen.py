@@ -1,5 +1,5 @@
 """What only the browser knows and does: how wide the window is, words in figures that would cover each other, heads of a
-picture by keyboard, and sliders while they are dragged.
+picture by keyboard and by a finger, and sliders while they are dragged.
 
 One component for a page, which looks after every figure on it, so that figures need not know of each other or of the screen.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 _FOLDER = Path(__file__).parent
-_PARTS = ("screen_fit.js", "screen_keys.js", "screen_sliders.js", "screen.js")
+_PARTS = ("screen_fit.js", "screen_keys.js", "screen_taps.js", "screen_sliders.js", "screen.js")
 _KEY = "screen"
 _screen = st.components.v2.component(
     "headscope_screen",
