@@ -21,6 +21,7 @@ from core.head_card.words import (
     text_sentence,
 )
 from core.heads import head_set, parse_heads
+from core.numbers import interval, unsigned
 from core.settings.experiment import EFFECT_FLOOR, Experiment
 from core.settings.view import DEFAULT_THRESHOLD, View
 
@@ -82,10 +83,10 @@ def text(result: dict[str, Any]) -> str:
         lines.append(result["sentence"])
     for name, score in result["scores"].items():
         control = "" if score["control"] is None else f", control {score['control']:.2f}"
-        lines.append(
-            f"  {ALL_SCORES[name].title:28} {score['value']:5.2f} ({score['low']:.2f} to {score['high']:.2f}){control}, chance "
-            f"{score['chance']:.2f}, place {score['place']}"
-        )
+        beside = f" ({interval(score['low'], score['high'])}){control}, chance {unsigned(score['chance'])}"
+        beside += f", place {score['place']}"
+        known = score["place"] is not None
+        lines.append(f"  {ALL_SCORES[name].title:28} {unsigned(score['value']):>5}{beside if known else ''}")
     lines += [*result["sentences"], *(f"not to be had, {part}: {why}" for part, why in result["missing"].items())]
     if result["html"] is not None:
         lines.append(f"The page is in {result['html']}")

@@ -39,7 +39,8 @@ class ScoreLine:
     """One score of the head: its mean over sequences and the 95 % interval of that mean (Student's t; NaN for one sequence).
 
     control: the same cells where the second half is fresh tokens; None for a score without such a control.
-    chance: what attending uniformly would give. place: 1 for the highest of all heads.
+    chance: what attending uniformly would give. place: 1 for the highest of the `among` heads that have a number at all; None
+    where this one has none, as where nothing that it looks at has a value.
     """
 
     score: str
@@ -48,7 +49,8 @@ class ScoreLine:
     high: float
     control: float | None
     chance: float
-    place: int
+    place: int | None
+    among: int
 
 
 @dataclass(frozen=True)
@@ -194,5 +196,6 @@ def _score_line(scores: HeadScores, score: str, head: Head) -> ScoreLine:
         control=None if control is None else float(control),
         chance=float(scores.chance(score)[head.layer]),
         # Heads that differ by rounding alone share a place.
-        place=1 + int((means > means[head] + _ROUNDING).sum()),
+        place=None if np.isnan(mean) else 1 + int((means > means[head] + _ROUNDING).sum()),
+        among=int((~np.isnan(means)).sum()),
     )

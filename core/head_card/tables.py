@@ -66,7 +66,6 @@ COLUMNS = {
 
 def score_rows(card: HeadCard) -> list[Row]:
     """The scores: what each asks, its value, interval, control, chance, and its place among all heads."""
-    count = card.scores.n_layers * card.scores.n_heads
     return [
         {
             "group": LOOKS,
@@ -76,7 +75,7 @@ def score_rows(card: HeadCard) -> list[Row]:
             "interval": interval(line.low, line.high),
             "control": NOTHING if line.control is None else unsigned(line.control),
             "chance": unsigned(line.chance),
-            "place": f"{line.place} of {count}",
+            "place": NOTHING if line.place is None else f"{line.place} of {line.among}",
         }
         for line in card.score_lines
     ]
@@ -201,6 +200,8 @@ def _known(value: float) -> str:
 
 def _place(value: float, values: list[float]) -> str:
     """`3 of 8`, of the heads of which it is known; those that differ by rounding alone share a place."""
+    if math.isnan(value):
+        return NOTHING
     known = [other for other in values if not math.isnan(other)]
     return f"{1 + sum(other > value + 1e-6 for other in known)} of {len(known)}"
 

@@ -117,18 +117,24 @@ def movement_sentence(card: HeadCard, threshold: float) -> str:
     found = card.own_movement
     if found is None:
         return ""
-    moved = []
+    moved, still = [], []
     for factor in FACTORS:
         spreads = found.of(card.head, factor)
         if len(spreads) > 1:
             means = [spread.mean for spread in spreads]
             word = "the BOS" if factor == "bos" else factor
-            moved.append(f"with {word} by {movement(spreads):.2f} ({unsigned(min(means))} to {unsigned(max(means))})")
+            if movement(spreads) < _SAME:
+                still.append(f"with {word}")
+            else:
+                moved.append(f"with {word} by {movement(spreads):.2f} ({unsigned(min(means))} to {unsigned(max(means))})")
     every = found.means()[:, card.head.layer, card.head.head]
     above = int((every > threshold).sum())
     side = "above it at every setting" if above == len(every) else f"above it at {above} of {len(every)} settings"
     title = ALL_SCORES[found.score].title
-    moves = f"{title}, here over {found.sequences} sequences, moves {', '.join(moved)}"
+    moves = f"{title}, here over {found.sequences} sequences, "
+    moves += f"moves {', '.join(moved)}" if moved else "does not move"
+    if still:
+        moves += f"{', not ' if moved else ' '}{' or '.join(still)}"
     return f"{moves}. With the threshold at {threshold:.2f}, {card.name} is {side}."
 
 

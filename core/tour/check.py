@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from core.errors import BadInput
@@ -78,9 +79,10 @@ def _wanted(step: Step) -> str:
 
 
 def _number(text: str) -> float:
-    """A number with a point or a comma; NaN for anything else."""
+    """A number with a point or a comma, alone or as pages print it, `p = 0.05`; NaN for anything else."""
+    bare = re.sub(r"^p\s*[=:]?\s*", "", text, flags=re.IGNORECASE)
     try:
-        return float(text.replace(",", ".", 1)) if len(text) <= MAX_ANSWER and text.isascii() else math.nan
+        return float(bare.replace(",", ".", 1)) if len(text) <= MAX_ANSWER and text.isascii() else math.nan
     except ValueError:
         return math.nan
 

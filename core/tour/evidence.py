@@ -136,7 +136,8 @@ def p_beside_others(subject: Subject, head: Head) -> Found:
         if answer != _two_digits((as_much + 1) / (count + 1)):
             those = f"one more than the sets that cost at least as much, over {count + 1}"
             return f"beside {count} other sets p is {those}: never {answer}"
-        return f"p is {answer} where {as_much} of {count} other sets cost at least as much, and here it is another number"
+        here = "more of them do" if worse > as_much else "fewer of them do"
+        return f"p is {answer} where {as_much} of {count} other sets cost at least as much, and here {here}"
 
     return Found(
         _two_digits(p),
@@ -195,7 +196,7 @@ def label_of(subject: Subject, head: Head) -> Found:
         reason,
         f"It looks {length - 1} tokens back, always. Where the copy happens to be that far away, that is a perfect score; one "
         "token more or less, and nothing is left. A claim about a head is its score with its control, its effect with its "
-        "baseline, at more than one length. The head card has all of them on one page.",
+        "baseline, at more than one length. The head card has these of every head, on one page.",
     )
 
 

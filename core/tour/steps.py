@@ -76,7 +76,7 @@ STEPS: tuple[Step, ...] = (
         page="Ablation",
         minutes=8,
         task="The head that you have just found is taken away here. There are four ways to do that. Which one says that the "
-        "head is not needed, and what shows that this is wrong?",
+        "head is not needed, though it is?",
         view=View(_SMALL, experiment=Experiment(mode="zero", source="picked", heads=(_PREVIOUS,))),
         kind="choice",
         hints=(
@@ -116,8 +116,8 @@ STEPS: tuple[Step, ...] = (
         title="Somebody's claim",
         page="Head card",
         minutes=7,
-        task="“L1H2 does induction: its score is 1.00.” The number is right. Open the head's card: what is this head, and "
-        "which two numbers show it?",
+        task="“L1H2 does induction: its score is 1.00.” The number is right. Open the head's card: what is this head? "
+        "Two numbers beside its score show it.",
         view=View(_PLANTED, head=_CLAIMED, text=_SHORT_TEXT),
         kind="choice",
         hints=(

@@ -115,11 +115,11 @@ def _route(verdict: Verdict, judged: Judgement) -> str:
 
 def _impostor(verdict: Verdict, judged: Judgement) -> str:
     fresh = verdict.induction.value - verdict.contrast.value
-    chance = verdict.chance["induction"]
+    chance, least = verdict.chance["induction"], min(judged.floor, IMPOSTOR_FLOOR)
+    where = "lies below" if verdict.contrast.high < least else "is not surely above"
     return (
         f"Scores {_number(verdict.induction)} (chance {unsigned(chance)}), but {unsigned(fresh)} on fresh tokens too: it looks "
-        f"at a position, not at a copy; its contrast {_number(verdict.contrast)} is not surely above "
-        f"{min(judged.floor, IMPOSTOR_FLOOR):.2f}"
+        f"at a position, not at a copy; its contrast {_number(verdict.contrast)} {where} {least:.2f}"
     )
 
 

@@ -28,7 +28,7 @@ from core.figures.base.number_table import number_table_html, small_table_html
 from core.figures.base.style import Look
 from core.head_card.cached import PARTS, head_card, its_set, known_head_card
 from core.head_card.card import HeadCard, PartName, Removal
-from core.head_card.tables import COLUMNS, TEXT, card_facts, card_rows, text_rows
+from core.head_card.tables import COLUMNS, TEXT, card_facts, card_rows, score_rows, text_rows
 from core.head_card.words import (
     alone_sentence,
     baselines_note,
@@ -36,6 +36,7 @@ from core.head_card.words import (
     edges_sentence,
     in_set_sentence,
     interval_note,
+    movement_sentence,
     text_sentence,
 )
 from core.heads import Head
@@ -146,10 +147,22 @@ def test_the_planted_impostor_is_called_one_although_its_score_is_the_highest() 
     assert by_score["induction"].place == 1 and by_score["induction"].mean > 0.9
     assert by_score["induction"].control == pytest.approx(by_score["induction"].mean, abs=1e-4)
     assert abs(by_score["contrast"].mean) < 1e-4
+    # What it looks at has no value: a mean by value is none, and has no place among the two heads' that have one.
+    assert math.isnan(by_score["value_weighted"].mean) and by_score["value_weighted"].place is None
+    row = next(row for row in score_rows(card) if row["what"] == "Value-weighted matching")
+    assert row["value"] == row["place"] == "–"
+    assert 0 < by_score["value_weighted"].among < by_score["induction"].among == 8
     assert card.verdict is not None and card.verdict.label == "positional impostor"
     assert card.sentence is not None and "it looks at a position, not at a copy" in card.sentence
+    assert re.search(r"its contrast −?0\.00 \([^)]*\) lies below 0\.20", card.sentence)
     assert call_sentence(card).startswith("Not called, over 72 sequences of lengths 25, 50 and 100: its contrast")
     assert card.alone is not None and card.alone.cost == pytest.approx(0, abs=1e-5)
+
+
+def test_a_score_that_a_factor_leaves_where_it_is_does_not_move_with_it() -> None:
+    found = head_card(bind(Request("by-construction", length=20, sequences=2)), View(head=Head(1, 2)))
+    said = movement_sentence(found, 0.5)
+    assert re.search(r"moves with length by 1\.00 \(.*\), not with seed or with the BOS\.", said), said
 
 
 def test_an_impostor_costs_no_more_than_others_and_none_of_them_is_called() -> None:

@@ -16,7 +16,7 @@ def test_a_head_is_read_in_any_case(typed: str) -> None:
     assert read_answer(HEAD, typed) == "L1H3"
 
 
-@pytest.mark.parametrize("typed", ["0.158", ".158", "0,16", "0.16", "1.6e-1"])
+@pytest.mark.parametrize("typed", ["0.158", ".158", "0,16", "0.16", "1.6e-1", "p = 0.158", "P=.158", "p: 0,16", "p 0.16"])
 def test_two_digits_of_a_number_count(typed: str) -> None:
     assert read_answer(NUMBER, typed) == "0.16"
 
@@ -35,6 +35,8 @@ def test_a_choice_is_read_by_its_name() -> None:
         (NUMBER, "1.2", "'1.2' is no p: type a number from 0 to 1"),
         (NUMBER, "nan", "is no p"),
         (NUMBER, "½", "is no p"),
+        (NUMBER, "p", "is no p"),
+        (NUMBER, "pp = 0.16", "is no p"),
         (NUMBER, "9" * 4000, "is no p"),
         (CHOICE, "all", "'all' is not among the answers: choose one of zero, mean, resample, pattern."),
     ],
