@@ -28,7 +28,9 @@ from core.transformer.loaded import LoadedModel
 from core.transformer.passes.trials import closeness, trial_tokens
 
 Hidden = Float[Tensor, "batch tokens d_model"]
+# Inside how many `attached` this thread is, and how many of these, counted from outside, are silent.
 _depth: ContextVar[int] = ContextVar("_depth", default=0)
+_silent: ContextVar[int] = ContextVar("_silent", default=0)
 
 
 class Point(NamedTuple):
@@ -74,15 +76,30 @@ def attached(model: LoadedModel, hooks: Sequence[Hook], module: nn.Module | None
 
 def hooks_attached() -> bool:
     """Whether this thread is inside `attached`: a pass over the other module would miss what was put there."""
-    return _depth.get() > 0
+    return _depth.get() > _silent.get()
+
+
+@contextmanager
+def untouched() -> Iterator[None]:
+    """Inside, what is attached so far does nothing in this thread: for what is tried once and kept for the model itself."""
+    token = _silent.set(_depth.get())
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
+def _acts(own: int, depth: int) -> bool:
+    """Whether a hook of the thread `own`, attached at that depth, acts in the pass that is made now."""
+    return threading.get_ident() == own and depth > _silent.get()
 
 
 @contextmanager
 def _on_z(model: LoadedModel, module: nn.Module, layer: int, function: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
-    part, own = model.anatomy.attention[layer], threading.get_ident()
+    part, own, depth = model.anatomy.attention[layer], threading.get_ident(), _depth.get()
 
     def hook(projection: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if threading.get_ident() != own:
+        if not _acts(own, depth):
             return None
         given: Tensor = arguments[0]
         changed = function(given.reshape(*given.shape[:2], part.n_heads, part.d_head))
@@ -100,17 +117,17 @@ def _on_pattern(
     model: LoadedModel, module: nn.Module, layer: int, function: Callable[[Tensor], Tensor | None]
 ) -> Iterator[None]:
     """Shows the pattern as it leaves the softmax, before it is used, so that a change has its effect."""
-    part, own = model.anatomy.attention[layer], threading.get_ident()
+    part, own, depth = model.anatomy.attention[layer], threading.get_ident(), _depth.get()
     place = module.get_submodule(part.name)
     modes: list[_Softmax] = []
 
     def enter(*_: Any) -> None:
-        if threading.get_ident() == own:
+        if _acts(own, depth):
             modes.append(_Softmax(part.n_heads, function))
             modes[-1].__enter__()  # type: ignore[no-untyped-call]
 
     def leave(*_: Any) -> None:
-        if threading.get_ident() == own:
+        if _acts(own, depth):
             modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     handles = [place.register_forward_pre_hook(enter), place.register_forward_hook(leave, always_call=True)]
@@ -120,7 +137,7 @@ def _on_pattern(
         for handle in handles:
             handle.remove()
         while modes:
-            leave()
+            modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
 
 class _Softmax(TorchFunctionMode):
@@ -300,7 +317,7 @@ _RESUMABLE: weakref.WeakKeyDictionary[LoadedModel, bool] = weakref.WeakKeyDictio
 def _try_resuming(model: LoadedModel) -> bool:
     tokens = trial_tokens(model)
     blocks = model.blocks(model.module)
-    with torch.no_grad():
+    with torch.no_grad(), untouched():
         try:
             body = run_body(model, tokens[:1], keep_inputs=True)
             stream = run_body(model, tokens, keep_inputs=True).inputs[0]

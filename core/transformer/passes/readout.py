@@ -14,7 +14,7 @@ from core.errors import ModelUnavailable
 from core.runtime.jobs import current_control
 from core.transformer.anatomy import run_module
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.hooks import Hidden, run_body
+from core.transformer.passes.hooks import Hidden, run_body, untouched
 from core.transformer.passes.trials import closeness, trial_tokens
 
 # How many logits may exist at once while losses are read off: 64 Mi numbers are 256 MB in float32.
@@ -168,7 +168,7 @@ def check_readout(model: LoadedModel) -> None:
     if model in _READOUT:
         return
     tokens = trial_tokens(model)
-    with torch.no_grad(), model.lock:
+    with torch.no_grad(), model.lock, untouched():
         own = run_module(model.module, tokens).float()
         plain = _logits(model, run_body(model, tokens).final, Readout(1.0, 0.0))
     config = getattr(model.module, "config", None) or getattr(model.module, "cfg", None)
