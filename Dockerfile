@@ -35,4 +35,4 @@ EXPOSE 8501
 # Starts no Python: on a busy machine that alone would take longer than the answer.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["bash", "-c", \
     "exec 3<>/dev/tcp/127.0.0.1/8501 && printf 'GET /_stcore/health HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q '^ok' <&3"]
-CMD ["python", "-m", "streamlit", "run", "app.py", "--server.address", "0.0.0.0", "--server.port", "8501"]
+CMD ["python", "-m", "core", "run", "--address", "0.0.0.0", "--port", "8501"]

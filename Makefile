@@ -18,7 +18,7 @@ TORCH := torch triton $(shell sed -n 's/^\(\(nvidia\|cuda\)[a-z0-9-]*\)==.*/\1/p
 .PHONY: run workshop install install-dev browser nginx models test screenshots lint bundled-results model-list zoo bench constraints audit clean
 
 run: install
-	$(BIN)/python -m streamlit run app.py --server.address $(ADDRESS) --server.port $(PORT)
+	$(BIN)/python -m core run --address $(ADDRESS) --port $(PORT)
 
 # A lesson for a room: models and all that the tour shows at hand first, then a server for everybody in this network. Without a
 # network SmolLM2 is left out, and the tour does not need it.

@@ -51,7 +51,7 @@ def _one_start(playwright: Playwright) -> float:
         stack.enter_context(_running([*browser, "about:blank"]))
         _answer_of(f"http://127.0.0.1:{debugging}/json/version")
         time.sleep(1)
-        server = ["-m", "streamlit", "run", "app.py", "--server.address", "127.0.0.1", "--server.port", str(port)]
+        server = ["-m", "core", "run", "--address", "127.0.0.1", "--port", str(port)]
         begin = time.time()
         stack.enter_context(_running([sys.executable, *server], HEADSCOPE_STORE=store))
         _answer_of(f"http://127.0.0.1:{port}/_stcore/health")

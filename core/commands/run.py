@@ -13,7 +13,6 @@ from urllib.parse import quote, urlsplit
 
 from core.errors import BadInput
 from core.runtime.app_root import app_root
-from core.runtime.limits import bound_request_headers
 from core.runtime.reachable import address_for_others
 from core.runtime.teacher_key import TEACHER_KEY, teacher_key
 
@@ -52,9 +51,8 @@ def run(options: argparse.Namespace) -> Any:
         print(_addresses(base), file=sys.stderr, flush=True)
     # Streamlit reads its settings from the folder that it is started in. It takes this process's place.
     os.chdir(app_root())
-    bound_request_headers()
     sys.argv = command
-    runpy.run_module("streamlit", run_name="__main__")
+    runpy.run_module("core.ui.serve", run_name="__main__")
     return None
 
 

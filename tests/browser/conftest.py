@@ -41,8 +41,7 @@ def running_server(store: Path, *, odd: bool = False) -> Iterator[str]:
 
 def start_server(store: Path, port: int, address: str = "127.0.0.1") -> subprocess.Popen[bytes]:
     """A server process on that port, once it answers; whoever starts it ends it."""
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    command += ["--server.address", address]
+    command = [sys.executable, "-m", "core", "run", "--address", address, "--port", str(port)]
     environment = os.environ | {"HEADSCOPE_STORE": str(store / "results"), "HF_HUB_OFFLINE": "1"}
     log_path = log_of(store, port)
     with log_path.open("a") as log:

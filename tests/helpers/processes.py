@@ -13,6 +13,6 @@ def server_at(address: str) -> psutil.Process:
     [found] = [
         each
         for each in psutil.process_iter(["cmdline"])
-        if port in (each.info["cmdline"] or []) and "streamlit" in (each.info["cmdline"] or [])
+        if port in (each.info["cmdline"] or []) and "core" in (each.info["cmdline"] or [])
     ]
     return found

@@ -147,6 +147,18 @@ def test_what_no_page_has_a_browser_say_is_left_out(server: Server) -> None:
         assert not after(window).errors and "HeadScope" in window.shown
 
 
+def test_the_first_window_of_a_server_is_bounded_too(tmp_path: Path) -> None:
+    """Before any page was drawn; the server's log is looked through for tracebacks at its end."""
+    with running_server(tmp_path, odd=True) as address:
+        for data in (b"\xff" * 10, "a line of text"):
+            window = Visitor(address, "Heads", SMALL)
+            window.open()
+            window.send(data)
+            with pytest.raises(AssertionError, match="the server closed the window"):
+                window.for_seconds(20)
+            window.close()
+
+
 @pytest.mark.parametrize("origin", ["http://[", "null", "http://elsewhere.example"])
 def test_a_window_of_an_odd_origin_is_refused_without_a_traceback(server: Server, origin: str) -> None:
     with lines_at_most(server, 4), pytest.raises(Exception, match="403"):

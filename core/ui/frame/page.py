@@ -24,6 +24,7 @@ from core.ui.frame.theme import apply_theme, current_look
 from core.ui.frame.waiting import server_warnings
 from core.ui.frame.warm import start_warm_up
 from core.ui.frame.words import words_of_page
+from core.ui.guard.stand import stand_guard
 
 __all__ = ["Page", "run_page"]
 _ICON = app_root() / "static" / "icon.svg"
@@ -38,6 +39,8 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
 
     without_model: what can be shown although the chosen model is not on this machine.
     """
+    # At the latest now, where Streamlit's own command started the server.
+    stand_guard()
     st.set_page_config(page_title=f"{title} · HeadScope", page_icon=_ICON, layout="wide")
     apply_theme(current_look())
     try:

@@ -20,10 +20,6 @@ from core.runtime.jobs import JobControl, default_pool
 from core.runtime.limits import bound_request_headers, raise_descriptor_limit
 from core.runtime.reachable import address_for_others, is_loopback
 from core.runtime.teacher_key import given_key, teacher_key
-from core.ui.guard.files import answer_impossible_names
-from core.ui.guard.messages import bound_messages
-from core.ui.guard.sessions import share_locks
-from core.ui.guard.values import check_values
 
 _log = logging.getLogger("headscope")
 _HEAD_START_SECONDS = 4.0
@@ -42,10 +38,6 @@ def start_warm_up() -> None:
         _started.set()
     raise_descriptor_limit()
     bound_request_headers()
-    bound_messages()
-    check_values()
-    share_locks()
-    answer_impossible_names()
     _tell_the_key()
     # The browser is still fetching the page's scripts; imports on this side would hold that up.
     timer = threading.Timer(_HEAD_START_SECONDS, _submit)
