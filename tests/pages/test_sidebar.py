@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from streamlit.runtime.scriptrunner_utils.exceptions import StopException
 from streamlit.testing.v1 import AppTest
 
 from core.attention.cached import score_heads
@@ -219,6 +220,25 @@ def test_what_is_chosen_between_a_poll_and_its_run_is_kept() -> None:
     at.slider(key="threshold").set_value(0.7).run()
     assert at.slider(key="threshold").value == 0.7 and address(at)["threshold"] == "0.70"
     assert at.number_input(key="length").value == 20, "what the browser lost is still sent again"
+
+
+@pytest.mark.parametrize("before", ["pick_model", "_threshold_controls", "_probe_controls", "write_address"])
+def test_a_choice_that_overtakes_the_run_which_follows_a_poll_is_kept(before: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That run has put what controls hold in place, and is stopped before it has drawn all of them."""
+    at = heads(model="two-layer", length="20")
+    at.slider(key="threshold").set_value(0.7)
+    message = at._tree.get_widget_states()
+    at.session_state["polled"] = {"threshold": 0.5, "length": 20}
+
+    def stopped(*_: object) -> None:
+        raise StopException
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"core.ui.frame.sidebar.{before}", stopped)
+        at._run()
+    at._run(message)
+    assert at.slider(key="threshold").value == 0.7 and address(at)["threshold"] == "0.70"
+    assert at.number_input(key="length").value == 20 and not at.exception
 
 
 def captions(at: AppTest) -> str:

@@ -18,6 +18,7 @@ from core.settings.experiment import Experiment
 from core.settings.view import View, fit_view
 from core.sharing.address import PARAMETERS, all_params_of, control_values, params_of, said_by_controls, too_long, view_from
 from core.transformer.card import ModelIdentity
+from core.ui.guard.sessions import put_in_controls
 
 _VIEW = "view"
 _NOTES = "view_notes"
@@ -33,7 +34,7 @@ _PAGE = "page_of_the_controls"
 def current_view() -> View:
     """The view as the controls, or at a session's start the address, say; fills the controls' session state."""
     state = st.session_state
-    polled, followed = state.pop(_POLLED, None), _followed_an_offer()
+    polled, followed = state.get(_POLLED), _followed_an_offer()
     if _VIEW not in state or followed or _went_through_history():
         view, notes = view_from(st.query_params.to_dict())
         _set_controls(view)
@@ -44,7 +45,6 @@ def current_view() -> View:
         if chosen:
             view, notes = view_from(said_by_controls(control_values(view) | chosen))
         _set_controls(view)
-        state[_SENT_AGAIN] = True
     else:
         # Streamlit forgets the controls of a page that is left; the session's view remembers them.
         arrived = state.get(_PAGE) != _this_page()
@@ -54,7 +54,7 @@ def current_view() -> View:
         view, notes = view_from(said_by_controls({name: state[name] for name in PARAMETERS}))
         # Values that the page before has left are read, but never reach the new page's controls by themselves. And where
         # controls were sent again while the person changed one, the browser has put it back: it would say so at the next click.
-        if arrived or state.pop(_SENT_AGAIN, False):
+        if arrived or state.get(_SENT_AGAIN, False):
             _set_controls(view)
     _keep(view, notes)
     return view
@@ -134,8 +134,11 @@ def link_to(path: str, label: str, icon: str, view: View | None = None) -> None:
 
 def write_address(view: View) -> None:
     """Make the address one that shows `view` again; parameters of others are left alone. Call it once controls are drawn."""
-    # Not sooner: a run that is interrupted before it has drawn the controls has not arrived.
-    st.session_state[_PAGE] = _this_page()
+    # Not sooner: a run that is interrupted before it has drawn the controls has not arrived, and has sent nothing again.
+    state = st.session_state
+    state[_PAGE] = _this_page()
+    state[_SENT_AGAIN] = state.get(_POLLED) is not None and state[_UNCONFIRMED]
+    state[_POLLED] = None
     wanted = params_of(view)
     if too_long(st.query_params.to_dict()):
         # Whatever else was in it: the session would keep all of it.
@@ -174,14 +177,7 @@ def _keep(view: View, notes: list[str]) -> None:
 
 def _set_controls(view: View, *, only_missing: bool = False) -> None:
     state = st.session_state
-    for name, value in control_values(view).items():
-        if only_missing and name in state:
-            continue
-        if name in state:
-            # What was written before a control was drawn lies below the control's own value, and would come up again, with
-            # all that was chosen since lost, once the control is gone.
-            del state[name]
-        state[name] = value
+    put_in_controls({name: value for name, value in control_values(view).items() if not only_missing or name not in state})
 
 
 def _this_page() -> str:
