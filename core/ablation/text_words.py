@@ -36,7 +36,8 @@ def in_context_sentence(found: TextAblation, baselines: TextBaselines | None) ->
     before, after, change = found.in_context
     first, second = found.at_lag(1)
     return (
-        "The loss in a window's last quarter less that in its first, which is the in-context-learning score, goes from "
+        f"On the {len(found.repeat)} windows on which heads are taken away, the loss in a window's last quarter less that in "
+        "its first, which is the in-context-learning score, goes from "
         f"{signed(before.value)} to {signed(after.value)} nats (change "
         f"{_change(change)}{_p(baselines, 'in_context', change.value)}); the token after the earlier copy gets "
         f"{unsigned(first.value)} before and {unsigned(second.value)} after"

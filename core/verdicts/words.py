@@ -118,8 +118,9 @@ def _impostor(verdict: Verdict, judged: Judgement) -> str:
     chance, least = verdict.chance["induction"], min(judged.floor, IMPOSTOR_FLOOR)
     where = "lies below" if verdict.contrast.high < least else "is not surely above"
     return (
-        f"Scores {_number(verdict.induction)} (chance {unsigned(chance)}), but {unsigned(fresh)} on fresh tokens too: it looks "
-        f"at a position, not at a copy; its contrast {_number(verdict.contrast)} {where} {least:.2f}"
+        f"Scores {_number(verdict.induction)} over {lengths_words(judged.lengths)} (chance {unsigned(chance)}), but "
+        f"{unsigned(fresh)} on fresh tokens too: it looks at a position, not at a copy; its contrast "
+        f"{_number(verdict.contrast)} {where} {least:.2f}"
     )
 
 

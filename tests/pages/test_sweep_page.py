@@ -35,12 +35,13 @@ def test_curve_range_table_and_the_reports_comparison() -> None:
     assert len(at.dataframe[0].value if len(at.dataframe[0].value) == len(DEFAULT_GRID) else at.dataframe[1].value) == len(
         DEFAULT_GRID
     )
-    compared = at.table[0].value
-    assert list(compared["threshold"]) == ["0.50", "0.60"]
+    table = at.table[0].value
+    assert list(table.columns) == ["threshold", "above 0.50", "above 0.60"]
+    compared = dict(zip(table["threshold"], table["above 0.50"], strict=True))
     found = sweep(SUBJECT, DEFAULT_GRID, "mean")
     [at_half] = [row for row in found.rows if row.threshold == 0.5]
-    assert compared["after (nats)"].iloc[0] == f"{at_half.second_copy:.2f}"
-    assert compared["p"].iloc[0] == f"{at_half.p:.3f}"
+    assert compared["second copy after (nats)"] == f"{at_half.second_copy:.2f}"
+    assert compared["which heads"] == ", ".join(head.name for head in at_half.heads) and compared["p"] == f"{at_half.p:.3f}"
     assert any("as many other heads (range)" in (trace.get("name") or "") for trace in figures(at)[0]["data"])
 
 

@@ -17,7 +17,7 @@ from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, 
 from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
 from core.figures.base.memo import drawn
 from core.figures.base.style import Look
-from core.heads import HeadSet
+from core.heads import HeadSet, named
 from core.numbers import share, signed
 from core.runtime.cache import if_cached
 from core.settings.modes import MODES, Mode
@@ -28,6 +28,8 @@ from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.components.results import sweep_of
 from core.ui.frame.page import Page
 
+# Of the heads that a threshold takes away, in the table of two.
+MOST_NAMED = 8
 _TITLES = {
     "threshold": "threshold",
     "heads": "heads",
@@ -85,7 +87,7 @@ def at_the_slider(page: Page, sweep: Sweep, heads: HeadSet) -> str:
 
 def sweep_table(sweep: Sweep, look: Look) -> None:
     """One row a threshold, in words and numbers; the knee is marked."""
-    rows = [_written(row, sweep.knee) for row in sweep.rows]
+    rows = [_written(row, sweep.knee, look.narrow) for row in sweep.rows]
     if look.large:
         st.table([{name: text for name, text in row.items() if name != "which heads"} for row in rows], hide_index=True)
     else:
@@ -99,7 +101,14 @@ def comparison(page: Page, sweep: Sweep, source: Source) -> None:
         BesideRow(f"{row.threshold:.2f}: {head_count(row.n_heads)}", row.second_copy, _baseline_losses(page, row))
         for row in rows
     ]
-    st.table([_compared(row, sweep) for row in rows], border="horizontal", hide_index=True)
+    # A column each: on a telephone nothing of it lies beyond the edge.
+    columns = {f"above {row.threshold:.2f}": _compared(row, sweep) for row in rows}
+    names = list(next(iter(columns.values())))
+    st.table(
+        [{"threshold": name} | {title: column[name] for title, column in columns.items()} for name in names],
+        border="horizontal",
+        hide_index=True,
+    )
     figure_panel(
         drawn(beside_baselines, beside, sweep.clean, page.look),
         key="comparison",
@@ -127,17 +136,17 @@ def _baseline_losses(page: Page, row: SweepRow) -> np.ndarray:
 
 def _compared(row: SweepRow, sweep: Sweep) -> Row:
     return {
-        "threshold": f"{row.threshold:.2f}",
-        "heads taken away": row.n_heads,
-        "before (nats)": f"{sweep.clean.second_copy:.2f}",
-        "after (nats)": f"{row.second_copy:.2f}",
+        "heads taken away": str(row.n_heads),
+        "which heads": named(row.heads[:MOST_NAMED]).replace(",", ", ") + (" and more" if len(row.heads) > MOST_NAMED else ""),
+        "second copy before (nats)": f"{sweep.clean.second_copy:.2f}",
+        "second copy after (nats)": f"{row.second_copy:.2f}",
         "gain lost": _fraction(row),
-        "as many other heads": _range(row),
+        "as many other heads (nats)": _range(row),
         "p": _p(row),
     }
 
 
-def _written(row: SweepRow, knee: float | None) -> Row:
+def _written(row: SweepRow, knee: float | None, narrow: bool) -> Row:
     values = sweep_row(row)
     knee_mark = " (knee)" if row.threshold == knee else ""
     values |= {
@@ -148,7 +157,9 @@ def _written(row: SweepRow, knee: float | None) -> Row:
         "others": _range(row),
         "p": _p(row),
     }
-    return {title: values[name] for name, title in _TITLES.items()}
+    # On a telephone the last columns are out of sight: what a threshold takes away stands beside it.
+    order = ("threshold", "names", *(name for name in _TITLES if name not in ("threshold", "names"))) if narrow else _TITLES
+    return {_TITLES[name]: values[name] for name in order}
 
 
 def _fraction(row: SweepRow) -> str:
