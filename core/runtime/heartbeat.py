@@ -8,12 +8,15 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BEAT_SECONDS = 2.0
 
+# When processes that were waited for in vain had last stirred, in the time of the files that they touched.
+_stopped: deque[int] = deque(maxlen=64)
 _beating: dict[str, int] = {}
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
@@ -56,6 +59,21 @@ class Watch:
         if now != self._seen:
             self._seen, self._since = now, time.monotonic()
         return time.monotonic() - self._since
+
+    def remember(self) -> None:
+        """This one was waited for in vain: what else its holder holds need not be, for as long."""
+        if self._seen is not None:
+            _stopped.append(self._seen)
+
+    def stopped_with_another(self) -> bool:
+        """Whether the file stands still since about when a holder stopped that was waited for in vain; no holder is as slow.
+
+        All that a process holds is touched at the same beat, so what stopped with it is another's by chance alone; and that of
+        another would have moved since.
+        """
+        seen, near = self._seen, 1.1 * BEAT_SECONDS * 1e9
+        long_enough = time.monotonic() - self._since >= 1.5 * BEAT_SECONDS
+        return seen is not None and long_enough and any(abs(seen - when) <= near for when in _stopped)
 
 
 def _beat() -> None:

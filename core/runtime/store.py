@@ -406,6 +406,9 @@ class _Stalled(Exception):
 def _give_up_on(watch: Watch) -> None:
     """Raises `_Stalled` where the file that a lock's holder touches has stood still for too long."""
     if watch.still_for() >= STALLED_SECONDS:
+        watch.remember()
+        raise _Stalled
+    if watch.stopped_with_another():
         raise _Stalled
 
 

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 
 import pytest
 
+from core.runtime import heartbeat
 from core.runtime import store as stores
 from core.runtime.files import TEMPORARY, is_being_written, whole_file
 from core.runtime.heartbeat import BEAT_SECONDS, Watch, beating
@@ -51,6 +53,35 @@ def test_a_stopped_process_is_not_waited_for_and_that_is_said(tmp_path: Path, mo
     finally:
         process.kill()
         process.wait()
+
+
+def test_what_else_a_stopped_process_holds_is_not_waited_for_as_long_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results are made of results: it holds the whole and a part, and who needs both waits once."""
+    monkeypatch.setattr(stores, "STALLED_SECONDS", 4 * BEAT_SECONDS)
+    monkeypatch.setattr(heartbeat, "_stopped", deque(maxlen=64))
+    held = [tmp_path / name for name in ("whole", "part", "another's")]
+    for path in held:
+        path.touch()
+    with beating(str(held[2])):
+        whole, part, other = map(Watch, held)
+
+        def waited(*watched: Watch) -> float:
+            """Seconds until the first of them is given up; the others are waited for all along."""
+            begin = time.monotonic()
+            try:
+                while time.monotonic() - begin < 30:
+                    for each in watched:
+                        stores._give_up_on(each)
+                    time.sleep(0.05)
+            except stores._Stalled:
+                pass
+            return time.monotonic() - begin
+
+        first, second = waited(other, whole), waited(other, part)
+    assert first >= 4 * BEAT_SECONDS and second < 2 * BEAT_SECONDS
+    assert not other.stopped_with_another(), "one that stirs is waited for"
 
 
 def test_one_that_computes_is_waited_for_however_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
