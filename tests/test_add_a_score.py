@@ -88,16 +88,12 @@ def test_a_wrong_cell_would_be_seen(followed: Path) -> None:
         path.write_text(right, encoding="utf-8")
 
 
-def test_the_command_line_has_it_although_a_result_was_stored_without_it(followed: Path) -> None:
-    found = json.loads(_run(followed, "-m", "core", "score", "--model", "two-layer", "--json"))
-    assert len(found["scores"]["two_back"]) == 2 and 0 < found["chance"]["two_back"] < 0.2
-
-
-def test_the_screen_has_it(followed: Path) -> None:
+def test_the_command_line_and_the_screen_have_it_although_a_result_was_stored_without_it(followed: Path) -> None:
+    command = json.loads(_run(followed, "-m", "core", "score", "--model", "two-layer", "--json"))
+    assert len(command["scores"]["two_back"]) == 2 and 0 < command["chance"]["two_back"] < 0.2
     seen = json.loads(_run(followed, "-c", ON_SCREEN).splitlines()[-1])
     assert seen["errors"] == []
     assert seen["chosen"] == "Two tokens back"
-    command = json.loads(_run(followed, "-m", "core", "score", "--model", "two-layer", "--json"))
     assert np.allclose(seen["heat"], command["scores"]["two_back"], atol=5e-4) or np.allclose(
         seen["heat"][::-1], command["scores"]["two_back"], atol=5e-4
     )
