@@ -16,6 +16,12 @@ from tests.helpers.shapes import check_arrays_of
 
 # Every array in a signature of ours is held to its number format and shape in every call; before anything of ours is imported.
 check_arrays_of("core")
+LONGEST = ("tests/runtime/test_workers.py", "tests/load/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes begins first: at the end, where one worker would wait for another, tests are short."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_collection_finish() -> None:

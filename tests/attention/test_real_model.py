@@ -49,7 +49,7 @@ def measured(model, token_range, seeds):
 
 @pytest.mark.parametrize("column,token_range,first,second", [(0, REPORT_RANGE, 12.8, 2.0), (1, None, 14.2, 3.05)])
 def test_the_known_heads_and_losses(model, column, token_range, first, second):
-    scores, losses = measured(model, token_range, (0, 1))
+    scores, losses = measured(model, token_range, (0, 1, 2))
     assert losses[0] == pytest.approx(first, abs=0.3) and losses[1] == pytest.approx(second, abs=0.3)
     for place, known in INDUCTION.items():
         assert scores["induction"][place] == pytest.approx(known[column], abs=TOLERANCE), place
