@@ -56,6 +56,11 @@ def named(heads: Iterable[Sequence[int]]) -> str:
     return ",".join(names(heads))
 
 
+def listed(heads: Sequence[Sequence[int]], most: int) -> str:
+    """`L1H0, L1H2 and more`: the first `most` of them, for a sentence."""
+    return ", ".join(names(heads[:most])) + (" and more" if len(heads) > most else "")
+
+
 def names(heads: Iterable[Sequence[int]]) -> list[str]:
     """The name of each head."""
     return [Head(*head).name for head in heads]

@@ -12,7 +12,7 @@ from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES, SECOND_STEP
 from core.attention.sensitivity import Sensitivity, movement
 from core.behaviour import LEAST_LENGTH, LEAST_SEQUENCES, PRESENT_ABOVE, WEAK_ABOVE, Behaviour, Losses, State
-from core.heads import Head, named
+from core.heads import Head, listed
 from core.numbers import share, unsigned
 
 
@@ -106,11 +106,10 @@ def chance_words(levels: Float[np.ndarray, " n_layers"]) -> str:
 def sensitivity_sentences(found: Sensitivity, heads: Sequence[Head], threshold: float) -> list[str]:
     """What it means for a threshold, in sentences that a person can repeat."""
     always, sometimes = found.steady(threshold)
-    listed = named(sometimes[:8]).replace(",", ", ") + (" and more" if len(sometimes) > 8 else "")
     are = "is" if len(always) == 1 else "are"
     said = f"At {threshold:.2f}, {len(always)} of {found.base.n_layers * found.base.n_heads} heads {are} above at every setting"
     said += f", {len(sometimes)} at some settings only."
-    sentences = [said, f"At some settings only: {listed or 'none'}."]
+    sentences = [said, f"At some settings only: {listed(sometimes, 8) or 'none'}."]
     lengths = {head: found.of(head, "length") for head in heads}
     head = max(heads, key=lambda place: movement(lengths[place]))
     points = lengths[head]

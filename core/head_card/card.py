@@ -188,6 +188,7 @@ def _score_line(scores: HeadScores, score: str, head: Head) -> ScoreLine:
     mean, low, high = estimate(values[head])
     means = values.mean(-1)
     control = scores.per_sequence["induction_control"][head].mean() if score == "induction" and scores.has_control else None
+    place, among = place_of(float(means[head]), means)
     return ScoreLine(
         score=score,
         mean=mean,
@@ -195,7 +196,15 @@ def _score_line(scores: HeadScores, score: str, head: Head) -> ScoreLine:
         high=high,
         control=None if control is None else float(control),
         chance=float(scores.chance(score)[head.layer]),
-        # Heads that differ by rounding alone share a place.
-        place=None if np.isnan(mean) else 1 + int((means > means[head] + _ROUNDING).sum()),
-        among=int((~np.isnan(means)).sum()),
+        place=place,
+        among=among,
     )
+
+
+def place_of(value: float, values: Float[np.ndarray, "..."]) -> tuple[int | None, int]:
+    """The place of `value`, 1 for the highest, and among how many of `values` that are numbers; no place for one that is none.
+
+    Values that differ by rounding alone share a place.
+    """
+    place = None if np.isnan(value) else 1 + int((values > value + _ROUNDING).sum())
+    return place, int((~np.isnan(values)).sum())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+
+import numpy as np
 
 from core.ablation.baselines import range_of
 from core.ablation.outcomes import Baselines
@@ -10,7 +13,7 @@ from core.attention.scores import ALL_SCORES
 from core.attention.tables import Row, spread_rows
 from core.circuits.tables import edge_facts
 from core.circuits.tables import edge_rows as circuit_edge_rows
-from core.head_card.card import HeadCard, HeadEdges, HeadOnText, Removal, ScoreLine
+from core.head_card.card import HeadCard, HeadEdges, HeadOnText, Removal, ScoreLine, place_of
 from core.heads import HeadSet, names
 from core.numbers import NOTHING, interval, signed, signed_interval, unsigned
 from core.settings.subject import Subject
@@ -75,7 +78,7 @@ def score_rows(card: HeadCard) -> list[Row]:
             "interval": interval(line.low, line.high),
             "control": NOTHING if line.control is None else unsigned(line.control),
             "chance": unsigned(line.chance),
-            "place": NOTHING if line.place is None else f"{line.place} of {line.among}",
+            "place": _written_place(line.place, line.among),
         }
         for line in card.score_lines
     ]
@@ -97,7 +100,7 @@ def text_rows(card: HeadCard) -> list[Row]:
             row["control"] = unsigned(max(controls))
         if name in found.chance:
             row["chance"] = unsigned(float(found.chance[name][card.head.layer]))
-        row["place"] = _place(number.value, [float(value) for value in measured.value.ravel()])
+        row["place"] = _place(number.value, measured.value.ravel())
         rows.append(row)
     return rows
 
@@ -113,16 +116,12 @@ def writing_rows(card: HeadCard) -> list[Row]:
     for name, (what, meaning) in _EFFECTS.items():
         found: Number = getattr(card.verdict, name)
         values = [getattr(other, name).value for other in card.judged.verdicts]
-        row = _row(WRITES, what, meaning, _known(found.value), chance="0.000")
-        if not math.isnan(found.value):
-            row |= {"interval": signed_interval(found.low, found.high, 3), "place": _place(found.value, values)}
-        rows.append(row)
+        row = _row(WRITES, what, meaning, _known(found.value), signed_interval(found.low, found.high, 3), chance="0.000")
+        rows.append(row | {"place": _place(found.value, values)})
     copying = card.verdict.copying
     meaning = "by the weights; +1: looking at a token raises it, −1: lowers it"
     row = _row(WRITES, "Copying", meaning, NOTHING if math.isnan(copying) else signed(copying), chance="0.00")
-    if not math.isnan(copying):
-        row["place"] = _place(copying, [other.copying for other in card.judged.verdicts])
-    return [*rows, row]
+    return [*rows, row | {"place": _place(copying, [other.copying for other in card.judged.verdicts])}]
 
 
 def cost_rows(card: HeadCard) -> list[Row]:
@@ -198,12 +197,13 @@ def _known(value: float) -> str:
     return NOTHING if math.isnan(value) else signed(value, 3)
 
 
-def _place(value: float, values: list[float]) -> str:
-    """`3 of 8`, of the heads of which it is known; those that differ by rounding alone share a place."""
-    if math.isnan(value):
-        return NOTHING
-    known = [other for other in values if not math.isnan(other)]
-    return f"{1 + sum(other > value + 1e-6 for other in known)} of {len(known)}"
+def _place(value: float, values: Iterable[float]) -> str:
+    return _written_place(*place_of(value, np.array(list(values))))
+
+
+def _written_place(place: int | None, among: int) -> str:
+    """`3 of 8`, of the heads of which it is known."""
+    return NOTHING if place is None else f"{place} of {among}"
 
 
 def _row(group: str, what: str, meaning: str, value: str, interval: str = NOTHING, chance: str = NOTHING) -> Row:

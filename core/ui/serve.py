@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from streamlit.web.cli import main
 
-from core.runtime.limits import bound_request_headers
 from core.ui.guard.stand import stand_guard
 
 if __name__ == "__main__":
-    bound_request_headers()
     stand_guard()
     main(prog_name="streamlit")

@@ -17,7 +17,7 @@ import streamlit as st
 from core.errors import HeadScopeError
 from core.models.catalogue import DEFAULT_MODEL
 from core.runtime.jobs import JobControl, default_pool
-from core.runtime.limits import bound_request_headers, raise_descriptor_limit
+from core.runtime.limits import raise_descriptor_limit
 from core.runtime.reachable import address_for_others, is_loopback
 from core.runtime.teacher_key import given_key, teacher_key
 
@@ -37,7 +37,6 @@ def start_warm_up() -> None:
             return
         _started.set()
     raise_descriptor_limit()
-    bound_request_headers()
     _tell_the_key()
     # The browser is still fetching the page's scripts; imports on this side would hold that up.
     timer = threading.Timer(_HEAD_START_SECONDS, _submit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.runtime.limits import bound_request_headers
 from core.ui.guard.files import answer_impossible_names
 from core.ui.guard.messages import bound_messages
 from core.ui.guard.sessions import share_locks
@@ -10,6 +11,7 @@ from core.ui.guard.values import check_values
 
 def stand_guard() -> None:
     """Put every bound in place, once in a process; to ask again costs nothing."""
+    bound_request_headers()
     bound_messages()
     check_values()
     share_locks()

@@ -17,7 +17,7 @@ from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, 
 from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
 from core.figures.base.memo import drawn
 from core.figures.base.style import Look
-from core.heads import HeadSet, named
+from core.heads import HeadSet, listed
 from core.numbers import share, signed
 from core.runtime.cache import if_cached
 from core.settings.modes import MODES, Mode
@@ -137,7 +137,7 @@ def _baseline_losses(page: Page, row: SweepRow) -> np.ndarray:
 def _compared(row: SweepRow, sweep: Sweep) -> Row:
     return {
         "heads taken away": str(row.n_heads),
-        "which heads": named(row.heads[:MOST_NAMED]).replace(",", ", ") + (" and more" if len(row.heads) > MOST_NAMED else ""),
+        "which heads": listed(row.heads, MOST_NAMED),
         "second copy before (nats)": f"{sweep.clean.second_copy:.2f}",
         "second copy after (nats)": f"{row.second_copy:.2f}",
         "gain lost": _fraction(row),
