@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
 from core.transformer.passes.fused import Engine, agreement, first_half, fused_body
 from core.transformer.passes.fused_attention import ExplicitAttention, FusedAttention, Seen
-from core.transformer.passes.hooks import Hook, check_finite, pattern_hook, run_body
+from core.transformer.passes.hooks import Hook, check_finite, pattern_hook, run_body, z_hook
 from core.transformer.passes.prefix import Prefix
 
 Tokens = Int[np.ndarray, "sequences tokens"]
@@ -28,6 +29,8 @@ Tokens = Int[np.ndarray, "sequences tokens"]
 ReadFused = Callable[[FusedAttention, slice], dict[str, Reduced]]
 # The same of a whole pattern, with the length of each head's value at each key where that is known.
 ReadPattern = Callable[[Tensor, Tensor | None, slice], dict[str, Reduced]]
+# Shown a layer's `z` `[batch, tokens, n_heads, d_head]`, of the tokens that are run.
+ReadZ = Callable[[int, Tensor], None]
 # What the unembedding's input of some sequences comes to, `[batch, anything]`, by name.
 ReadEnd = Callable[[Tensor, Tensor, slice], dict[str, Tensor]]
 
@@ -38,6 +41,7 @@ class Half:
 
     late: whether only queries of the second half are read, so that the rest need not be run where another pass has been there;
     `end` is then shown the second half alone.
+    outputs: what is shown each head's output, too.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Half:
     pattern: ReadPattern | None
     end: ReadEnd
     late: bool = True
+    outputs: ReadZ | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def run_halves(model: LoadedModel, halves: Sequence[Half], engine: Engine) -> li
         prefix = Prefix(first) if kept else None
         if prefix is not None and halves[0].late:
             # Nobody reads them from the first token on.
-            fused_body(model, torch.from_numpy(np.array(halves[0].tokens[rows, :first])), _unseen, keep=prefix, makes_way=True)
+            fused_body(model, torch.from_numpy(np.array(halves[0].tokens[rows, :first])), None, keep=prefix, makes_way=True)
         for place, half in enumerate(halves):
             job.checkpoint()
             batches[place].append(_batch(model, half, rows, engine, first, prefix))
@@ -102,10 +107,6 @@ def _batch(model: LoadedModel, half: Half, rows: slice, engine: Engine, first: i
     return Read({name: _every_layer(model, layers, name) for name in next(iter(layers.values()))}, end)
 
 
-def _unseen(attention: Seen) -> None:
-    """What shows itself in a pass that only leaves its first tokens behind."""
-
-
 def _every_layer(model: LoadedModel, layers: dict[int, dict[str, Reduced]], name: str) -> np.ndarray:
     """`[n_layers, n_heads, sequences]`; NaN for heads that there are not."""
     sequences = len(next(iter(layers.values()))[name])
@@ -124,16 +125,18 @@ def _fused_pass(
 ) -> tuple[Tensor, dict[int, dict[str, Reduced]]]:
     """The unembedding's input, and every layer's reduced attention."""
     found: list[dict[str, Reduced]] = []
+    read_fused, read_pattern = half.fused, half.pattern
 
     def see(attention: Seen) -> None:
-        if half.fused is None or half.pattern is None:
-            return
+        assert read_fused is not None
+        assert read_pattern is not None
         if isinstance(attention, ExplicitAttention):
-            found.append(half.pattern(attention.pattern, attention.value.float().norm(dim=-1), rows))
+            found.append(read_pattern(attention.pattern, attention.value.float().norm(dim=-1), rows))
         else:
-            found.append(half.fused(attention, rows))
+            found.append(read_fused(attention, rows))
 
-    final = fused_body(model, batch, see, keep=keep, after=after, makes_way=True)
+    shown = None if read_fused is None else see
+    final = fused_body(model, batch, shown, _output_hooks(model, half), keep=keep, after=after, makes_way=True)
     return final, dict(zip(model.anatomy.attention, found, strict=half.fused is not None))
 
 
@@ -150,4 +153,8 @@ def _hooked_pass(model: LoadedModel, batch: Tensor, rows: slice, half: Half) -> 
         return pattern_hook(layer), keep
 
     hooks = [] if read is None else [reading_hook(layer) for layer in model.anatomy.attention]
-    return run_body(model, batch, hooks, makes_way=True).final, found
+    return run_body(model, batch, [*hooks, *_output_hooks(model, half)], makes_way=True).final, found
+
+
+def _output_hooks(model: LoadedModel, half: Half) -> list[Hook]:
+    return [] if half.outputs is None else [(z_hook(layer), partial(half.outputs, layer)) for layer in model.anatomy.attention]

@@ -63,7 +63,10 @@ class SuccessorReader:
         found = {}
         for shift in SUCCESSOR_SHIFTS:
             keys, seen = self._shifted(shift, device)
-            scores = (query * attention.key[:, :, keys].float()).sum(-1) * attention.scale - log_sum_exp
+            # They stand in a row, so that as a rule nothing need be copied.
+            first = int(self._keys[0]) + shift
+            key = attention.key[:, :, first : first + len(keys)] if first >= 0 else attention.key[:, :, keys]
+            scores = (query * key.float()).sum(-1) * attention.scale - log_sum_exp
             # Before the exponential: what the softmax never saw may be any number.
             found[successor_name(shift)] = scores.where(seen, -torch.inf).exp().mean(-1).cpu()
         return found

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from core.attention.fresh_outputs import FreshOutputs
 from core.attention.half_passes import Half, Read, ReadEnd, run_halves
 from core.attention.head_scores import HeadScores, OtherHalves, PerSequence, Successor
 from core.attention.reduce import FusedReducer, PatternReducer, Reduced, placebo_name
@@ -29,17 +30,25 @@ from core.transformer.passes.readout import token_losses
 from core.transformer.passes.windows import layer_windows
 
 
-def measure_heads(model: LoadedModel, probe: Probe, *, engine: Engine | None = None, whole_rows: bool = True) -> HeadScores:
+def measure_heads(
+    model: LoadedModel,
+    probe: Probe,
+    *,
+    engine: Engine | None = None,
+    whole_rows: bool = True,
+    outputs: FreshOutputs | None = None,
+) -> HeadScores:
     """All scores of all heads on `probe`, the loss of each of its tokens (nats), and the behaviour.
 
     engine: "fused" makes no pattern and needs memory linear in tokens; "hooks" is right for every architecture and is what
     the fast path is held to. By default the fast one where it was found to agree, which the result says; inside `attached`
     always the other, for only that one sees what the hooks do. whole_rows: without it, what needs whole rows of attention or
     the loss of every token is left out: entropy, value-weighted matching, and losses before the second copy, which are NaN.
+    outputs: where heads' outputs on the control are left, by the way.
     """
     chosen = way_of(model, probe.layout.n_tokens, engine).engine
     repeated = _repeated(model, probe, whole_rows=whole_rows, every_loss=whole_rows)
-    halves = [repeated, *_control(model, probe), *_other_orders(model, probe)]
+    halves = [*_left_in(outputs, probe, [repeated, *_control(model, probe)]), *_other_orders(model, probe)]
     read = {half.name: found for half, found in zip(halves, run_halves(model, halves, chosen), strict=True)}
     return _first_scores(model, probe, chosen, read).completed(_other_halves(probe, read))
 
@@ -54,6 +63,17 @@ def measure_first(model: LoadedModel, probe: Probe, *, engine: Engine | None = N
     halves = [_repeated(model, probe, whole_rows=by_the_way, every_loss=True), *_control(model, probe)]
     read = {half.name: found for half, found in zip(halves, run_halves(model, halves, chosen), strict=True)}
     return _first_scores(model, probe, chosen, read)
+
+
+def measure_fresh_outputs(model: LoadedModel, probe: Probe, outputs: FreshOutputs, *, engine: Engine | None = None) -> None:
+    """Leave in `outputs` what `measure_heads` leaves there, to the bit: the same passes, of which nothing else is read."""
+    chosen = way_of(model, probe.layout.n_tokens, engine).engine
+    repeated = _repeated(model, probe, whole_rows=False, every_loss=False)
+    halves = [
+        replace(half, fused=None, pattern=None, end=lambda final, tokens, rows: {})
+        for half in _left_in(outputs, probe, [repeated, *_control(model, probe)])
+    ]
+    run_halves(model, halves, chosen)
 
 
 def measure_whole_rows(model: LoadedModel, probe: Probe, *, engine: Engine | None = None) -> dict[str, PerSequence]:
@@ -113,6 +133,15 @@ def _control(model: LoadedModel, probe: Probe) -> list[Half]:
         return pattern(found) | ({} if readers is None else readers.pattern(found, norms, rows))
 
     return [Half(_FRESH, probe.control, read_fused, read_pattern, _second_losses(model, probe.layout))]
+
+
+def _left_in(outputs: FreshOutputs | None, probe: Probe, halves: list[Half]) -> list[Half]:
+    """The probe and its control, whose heads' outputs are left there."""
+    if outputs is None or probe.control is None:
+        return halves
+    outputs.count(probe.n_sequences)
+    repeated, control = halves
+    return [replace(repeated, outputs=outputs.of_probe), replace(control, outputs=outputs.of_control)]
 
 
 def _other_orders(model: LoadedModel, probe: Probe) -> list[Half]:

@@ -22,10 +22,11 @@ def losses_and_hits(
     """
 
     def read(logits: Logits, right: Ids) -> Float[Tensor, "positions 2"]:
-        own = logits.gather(-1, right[:, None])
-        # A tie is no hit, so that logits that are all the same hit nothing.
-        hits = (logits >= own).sum(-1) == 1
-        return torch.stack([cross_entropies(logits, right), hits.float()], dim=-1)
+        losses, own = cross_entropies(logits, right), logits.gather(-1, right[:, None])
+        # A tie is no hit, so that logits that are all the same hit nothing. To count those as high would take longer than the
+        # loss itself.
+        others = logits.scatter_(-1, right[:, None], -torch.inf).amax(-1, keepdim=True)
+        return torch.cat([losses[:, None], (own > others).to(losses)], dim=-1)
 
     losses, hits = over_targets(model, final, tokens, targets, read).unbind(-1)
     return losses, hits

@@ -45,9 +45,11 @@ from core.verdicts.roles import shares_of_gain
 from core.verdicts.stability import stability
 
 if TYPE_CHECKING:
+    from core.ablation.reference import ReferenceMeans
+    from core.attention.fresh_outputs import FreshOutputs, MeanZ
     from core.verdicts.gather import Bench
 
-VERDICT_VERSION = 6
+VERDICT_VERSION = 7
 COPYING_VERSION = 1
 
 
@@ -90,6 +92,8 @@ def judge(
 
 
 _judgements: Lru[tuple[str, str], Judgement] = Lru(32)
+# By the key of what they were read with: only the latest, for they are as large as a sequence's activations.
+_outputs: Lru[str, FreshOutputs] = Lru(1)
 
 
 def _judgement(
@@ -208,15 +212,21 @@ class _Writing:
 
 def _seen(subject: Subject, plan: Plan) -> _Seen:
     probes = probes_of(plan.picking)
+    key = _seen_key(subject, probes)
 
     def compute() -> Stored:
+        from core.attention.fresh_outputs import FreshOutputs
         from core.verdicts.gather import gather_evidence
 
-        evidence, states = gather_evidence(subject.load(), probes, plan.ranges)
+        outputs = FreshOutputs(max(probe.n_tokens for probe in probes)) if plan.references else None
+        evidence, states = gather_evidence(subject.load(), probes, plan.ranges, outputs)
+        # What stands in for a head that is taken away is asked for next.
+        if outputs is not None:
+            _outputs.put(key, outputs)
         arrays = {field.name: getattr(evidence, field.name) for field in fields(Evidence)}
         return Stored(arrays | {"q": contrast_q_values(evidence.contrast)}, {"behaviours": list(states)})
 
-    stored = cached(_seen_key(subject, probes), compute)
+    stored = cached(key, compute)
     evidence = Evidence(**{field.name: stored.arrays[field.name] for field in fields(Evidence)})
     return _Seen(evidence, stored.arrays["q"], tuple(stored.meta["behaviours"]))
 
@@ -233,13 +243,30 @@ class _Bench:
         from core.verdicts.gather import Bench
 
         references = [reference_tokens(judged) for judged in self.plan.judging]
-        return Bench(self.subject.load(), probes_of(self.plan.judging), references)
+        return Bench(self.subject.load(), probes_of(self.plan.judging), references, self._longest())
+
+    def _longest(self) -> ReferenceMeans | None:
+        """The means over sequences that heads were picked on, where there are enough; None for others."""
+        if not self.plan.references:
+            return None
+        from core.ablation.reference import ReferenceMeans
+        from core.verdicts.gather import gather_outputs
+
+        model, probes = self.subject.load(), probes_of(self.plan.references)
+        key = _seen_key(self.subject, probes_of(self.plan.picking))
+        rows = np.concatenate([probe.control for probe in probes if probe.control is not None])
+
+        def at_hand() -> dict[int, MeanZ]:
+            return _outputs.get_or_make(key, lambda: gather_outputs(model, probes)).means()
+
+        return ReferenceMeans(model, rows, at_hand=at_hand)
 
     def key(self, kind: str, **parts: object) -> str:
         """The content key of something measured on it."""
         digests = [probe.digest for probe in probes_of(self.plan.judging)]
+        means = [probe.digest for probe in probes_of(self.plan.references)]
         return self.subject.model_key(
-            kind, probes=digests, ablation_version=ABLATION_VERSION, verdict_version=VERDICT_VERSION, **parts
+            kind, probes=digests, means=means, ablation_version=ABLATION_VERSION, verdict_version=VERDICT_VERSION, **parts
         )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from core.errors import Withheld
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.hooks import run_body
-from core.transformer.passes.weights import read_by_logits, reads, value_and_output
+from core.transformer.passes.weights import read_by_logits, reads, values_and_outputs
 
 # A pass over the whole vocabulary would cost more than all verdicts; more tokens than a head has dimensions suffice.
 SAMPLED_TOKENS = 512
@@ -44,15 +44,15 @@ def eigenvalue_copying(model: LoadedModel, seed: int = 0) -> Float[np.ndarray, "
     unembed = read_by_logits(model, tokens)
     scores = np.full((model.card.n_layers, model.card.n_heads), np.nan)
     for layer in range(model.card.n_layers):
-        embedded = first if layer == 0 else later
-        for head in range(model.card.n_heads):
-            if head >= model.anatomy.heads_in(layer):
-                break
-            try:
-                value, output = value_and_output(model, layer, head)
-            except Withheld:
-                break
-            product = (output @ unembed) @ (embedded @ reads(model, layer, value))
+        embedded, there = first if layer == 0 else later, model.anatomy.heads_in(layer)
+        if there == 0:
+            continue
+        try:
+            values, outputs = values_and_outputs(model, layer)
+        except Withheld:
+            continue
+        for head in range(there):
+            product = (outputs[head] @ unembed) @ (embedded @ reads(model, layer, values[:, head]))
             eigenvalues = torch.linalg.eigvals(product.cpu().double())
             size = eigenvalues.abs().sum()
             scores[layer, head] = float(eigenvalues.real.sum() / size) if size > 0 else 0.0

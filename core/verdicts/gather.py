@@ -11,8 +11,9 @@ from jaxtyping import Float
 from core.ablation.ablator import Ablator
 from core.ablation.reference import ReferenceMeans
 from core.ablation.total_effect import gain_in_logits, total_effects
+from core.attention.fresh_outputs import FreshOutputs
 from core.attention.head_scores import HeadScores
-from core.attention.score_pass import measure_heads
+from core.attention.score_pass import measure_fresh_outputs, measure_heads
 from core.behaviour import State
 from core.errors import BadInput, Withheld
 from core.heads import HeadSet
@@ -25,11 +26,12 @@ from core.verdicts.evidence import LOOKS, Evidence, joined
 
 
 def gather_evidence(
-    model: LoadedModel, probes: Sequence[Probe], ranges: Sequence[int]
+    model: LoadedModel, probes: Sequence[Probe], ranges: Sequence[int], outputs: FreshOutputs | None = None
 ) -> tuple[Evidence, tuple[State | None, ...]]:
     """Where every head looks on all probes together, and the state of the behaviour on each.
 
-    ranges: which part of the ids each probe draws from. Raises BadInput where a probe has no control or no other order.
+    ranges: which part of the ids each probe draws from. outputs: where heads' outputs on the controls of probes of that length
+    are left. Raises BadInput where a probe has no control or no other order.
     """
     control = current_control()
     parts: list[Evidence] = []
@@ -42,10 +44,19 @@ def gather_evidence(
                 "These tokens have no other order that repeats no pair of neighbours, so no head can be called on them."
             )
         with control.part(done, len(probes), f"measuring at length {probe.length}"):
-            scores = measure_heads(model, probe, whole_rows=False)
+            left = outputs if outputs is not None and outputs.n_tokens == probe.n_tokens else None
+            scores = measure_heads(model, probe, whole_rows=False, outputs=left)
         parts.append(_evidence(scores, part))
         states.append(scores.behaviour.state)
     return joined(parts), tuple(states)
+
+
+def gather_outputs(model: LoadedModel, probes: Sequence[Probe]) -> FreshOutputs:
+    """Heads' outputs on the controls of probes of one length, the same to the bit as `gather_evidence` leaves them."""
+    outputs = FreshOutputs(probes[0].n_tokens)
+    for probe in probes:
+        measure_fresh_outputs(model, probe, outputs)
+    return outputs
 
 
 class Bench:
@@ -53,18 +64,24 @@ class Bench:
 
     What heads write is read off it whoever asks first, so that no number depends on what was at hand.
 
-    references: for each probe, rows as long, whose mean stands in for a head. Those of the longest probe are used for all
-    for which they serve.
+    references: for each probe, rows as long, whose mean stands in for a head. longest: means that are used instead for all
+    probes for which they serve; by default those of the longest rows.
     """
 
-    def __init__(self, model: LoadedModel, probes: Sequence[Probe], references: Sequence[np.ndarray]) -> None:
-        self.model, self.probes, self._references = model, tuple(probes), tuple(references)
+    def __init__(
+        self,
+        model: LoadedModel,
+        probes: Sequence[Probe],
+        references: Sequence[np.ndarray],
+        longest: ReferenceMeans | None = None,
+    ) -> None:
+        self.model, self.probes, self._references, self._longest = model, tuple(probes), tuple(references), longest
         self.writing = tuple(DirectEffects(model, probe.layout.second_copy_targets) for probe in probes)
 
     @cached_property
     def ablators(self) -> tuple[Ablator, ...]:
         """One for each probe."""
-        longest = ReferenceMeans(self.model, max(self._references, key=lambda rows: rows.shape[1]))
+        longest = self._longest or ReferenceMeans(self.model, max(self._references, key=lambda rows: rows.shape[1]))
 
         def ablator(probe: Probe, rows: np.ndarray, writing: DirectEffects) -> Ablator:
             means = longest if longest.serves(probe.n_tokens) else rows

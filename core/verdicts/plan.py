@@ -11,9 +11,11 @@ from core.errors import BadInput
 from core.probes.probe import Probe, ProbeOptions
 from core.probes.repeated import repeated_probe
 from core.probes.vocabulary import Vocabulary, candidate_ids, longest_length
+from core.settings.modes import REFERENCE_SEQUENCES
 from core.settings.subject import Subject
 
 DEFAULT_LENGTHS = (25, 50, 100)
+# On the average.
 SEQUENCES_PER_LENGTH = 24
 MAX_LENGTHS = 8
 MIN_SEQUENCES = 64
@@ -44,6 +46,14 @@ class Plan:
         return self.picking[0].request.tokens is not None and self.picking[0].request.tokens == self.judging[0].request.tokens
 
     @property
+    def references(self) -> tuple[Subject, ...]:
+        """Those whose fresh halves stand in for heads that are taken away: of the longest length, where they are enough."""
+        longest = max(subject.request.length for subject in self.picking)
+        found = tuple(subject for subject in self.picking if subject.request.length == longest)
+        drawn = all(subject.request.tokens is None for subject in found)
+        return found if drawn and sum(subject.request.sequences for subject in found) >= REFERENCE_SEQUENCES else ()
+
+    @property
     def lengths(self) -> tuple[int, ...]:
         """The lengths, each once, in the order asked for."""
         return tuple(dict.fromkeys(subject.request.length for subject in self.picking))
@@ -57,12 +67,12 @@ def plan_for(subject: Subject, lengths: Sequence[int] | None = None, per_length:
     if subject.request.tokens is not None:
         return _given(subject)
     wanted = _lengths(subject, lengths)
-    each = per_length or max(SEQUENCES_PER_LENGTH, -(-MIN_SEQUENCES // len(wanted)))
+    counts = _counts(wanted, per_length)
     judged = max(EFFECT_SEQUENCES_PER_LENGTH, -(-MIN_EFFECT_SEQUENCES // len(wanted)))
-    halves = _halves(subject, max(wanted)) if each > 1 else None
+    halves = _halves(subject, max(wanted)) if min(counts) > 1 else None
     picking, ranges, judging = [], [], []
     # One seed for each length and half: the same draw at two lengths would share its first tokens.
-    for index, length in enumerate(wanted):
+    for index, (length, each) in enumerate(zip(wanted, counts, strict=True)):
         seed = subject.request.seed + index
         parts = [(WHOLE_RANGE, each, seed, subject.request.token_range)]
         if halves is not None:
@@ -77,6 +87,8 @@ def plan_for(subject: Subject, lengths: Sequence[int] | None = None, per_length:
 
 def probes_of(subjects: Sequence[Subject]) -> tuple[Probe, ...]:
     """Their probes, drawn once for everybody who asks for all of them."""
+    if not subjects:
+        return ()
     first = subjects[0]
     if first.request.tokens is not None:
         return tuple(subject.probe for subject in subjects)
@@ -106,6 +118,16 @@ def _lengths(subject: Subject, lengths: Sequence[int] | None) -> list[int]:
     for length in wanted:
         _check_length(length)
     return wanted
+
+
+def _counts(wanted: Sequence[int], per_length: int | None) -> list[int]:
+    """How many sequences of each length: of the longest enough for a mean that stands in for heads, too."""
+    if per_length is not None:
+        return [per_length] * len(wanted)
+    total = max(SEQUENCES_PER_LENGTH * len(wanted), MIN_SEQUENCES)
+    longest = max(REFERENCE_SEQUENCES, -(-total // len(wanted)))
+    others = -(-(total - longest) // max(1, len(wanted) - 1))
+    return [longest if length == max(wanted) else others for length in wanted]
 
 
 def _check_length(length: int) -> None:

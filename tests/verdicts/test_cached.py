@@ -8,15 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.ablation.subjects import reference_tokens
 from core.cli import main
 from core.errors import BadInput
 from core.heads import Head
+from core.runtime.store import default_store
+from core.settings.modes import REFERENCE_SEQUENCES
 from core.settings.request import Request
 from core.settings.subject import bind
 from core.verdicts import cached as verdicts_cached
+from core.verdicts import gather as verdicts_gather
 from core.verdicts.cached import judge, nominees
-from core.verdicts.plan import MIN_SEQUENCES, plan_for, probes_of
+from core.verdicts.plan import MIN_SEQUENCES, Plan, plan_for, probes_of
 
 pytestmark = pytest.mark.usefixtures("own_store")
 CIRCUIT = Request("by-construction")
@@ -43,8 +45,52 @@ def test_heads_are_judged_on_sequences_they_were_not_picked_on() -> None:
     judged = {tuple(row) for probe in probes_of(plan.judging) for row in probe.tokens.tolist()}
     assert len(picked) == sum(subject.request.sequences for subject in plan.picking) >= MIN_SEQUENCES
     assert not picked & judged and not plan.picked_on_the_same
-    reference = {tuple(row) for subject in plan.judging for row in reference_tokens(subject).tolist()}
-    assert not reference & (picked | judged)
+    assert not set(map(tuple, mean_over(plan).tolist())) & (picked | judged)
+
+
+def mean_over(plan: Plan) -> np.ndarray:
+    return np.concatenate([probe.control for probe in probes_of(plan.references) if probe.control is not None])
+
+
+def test_what_stands_in_for_a_head_is_a_mean_over_fresh_sequences_that_heads_were_picked_on() -> None:
+    plan = plan_for(bind(TRAINED))
+    rows = mean_over(plan)
+    assert rows.shape == (REFERENCE_SEQUENCES, max(probe.n_tokens for probe in probes_of(plan.judging)))
+    assert [subject.request.sequences for subject in plan.picking] == [10, 10, 10, 10, 16, 16]
+    # None repeats, and none begins as a judged one does.
+    length = plan.references[0].request.length
+    assert all(len(set(row[1:].tolist())) == 2 * length for row in rows)
+    begins = {tuple(row[: length + 1]) for probe in probes_of(plan.judging) for row in probe.tokens.tolist()}
+    assert not begins & {tuple(row[: length + 1]) for row in rows.tolist()}
+    # Too few, or given ones: drawn apart.
+    assert plan_for(bind(TRAINED), (12,), per_length=8).references == ()
+    given = bind(CIRCUIT).at(length=8, sequences=80)
+    assert plan_for(given.at(tokens=tuple(tuple(map(int, row)) for row in given.probe.tokens))).references == ()
+
+
+@pytest.mark.parametrize("lengths", [(9,), (9, 12), (12, 9, 10), (5, 6, 7, 8, 9, 10, 11, 12)])
+def test_sequences_are_enough_for_verdicts_and_of_the_longest_length_for_a_mean(lengths: tuple[int, ...]) -> None:
+    plan = plan_for(bind(TRAINED), lengths)
+    count = {n: sum(s.request.sequences for s in plan.picking if s.request.length == n) for n in lengths}
+    assert sum(count.values()) >= max(MIN_SEQUENCES, 24 * len(lengths)) and count[max(lengths)] >= REFERENCE_SEQUENCES
+    assert min(count.values()) >= 20
+
+
+def test_means_are_read_by_the_way_and_are_the_same_where_they_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone: list[int] = []
+    gather = verdicts_gather.gather_outputs
+    monkeypatch.setattr(verdicts_gather, "gather_outputs", lambda *given: alone.append(1) or gather(*given))
+    first = judge(TRAINED, (12, 16), 0.5)
+    assert first.called and not alone
+    verdicts_cached._outputs.clear()
+    verdicts_cached._judgements.clear()
+    # As after a restart where the effects of these heads were never asked for.
+    bench = verdicts_cached._Bench(bind(TRAINED), plan_for(bind(TRAINED), (12, 16)))
+    heads = tuple(verdict.head for verdict in first.called)
+    again = verdicts_gather.gather_total_effects(bench.ready, heads, "mean")
+    stored = [default_store().get(bench.key("total-effect", mode="mean", head=head.name)) for head in heads]
+    assert alone == [1] and all(np.array_equal(one.arrays["total"], two) for one, two in zip(stored, again, strict=True) if one)
+    assert all(stored)
 
 
 def test_sequences_are_from_both_halves_of_the_ids_where_they_hold_a_copy_and_its_control() -> None:

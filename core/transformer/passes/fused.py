@@ -7,7 +7,7 @@ patterns and the same end. Where they differ the eager module is believed, and t
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from core.transformer.anatomy import trial_ids
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused_attention import ExplicitAttention, NotFused, Seen, each_layer
-from core.transformer.passes.hooks import hooks_attached, pattern_hook, run_body
+from core.transformer.passes.hooks import Hook, hooks_attached, pattern_hook, run_body
 from core.transformer.passes.prefix import Prefix, continuing, remembering
 
 Engine = Literal["fused", "hooks"]
@@ -53,21 +53,22 @@ class Agreement:
 def fused_body(
     model: LoadedModel,
     tokens: Int[Tensor, "batch tokens"],
-    see: Callable[[Seen], Tensor | None],
+    see: Callable[[Seen], Tensor | None] | None,
+    hooks: Sequence[Hook] = (),
     *,
     keep: Prefix | None = None,
     after: Prefix | None = None,
     makes_way: bool = False,
 ) -> Float[Tensor, "batch tokens d_model"]:
-    """One pass over the fast body; `see` gets every layer's attention, first to last. Returns the unembedding's input.
+    """One pass over the fast body, of which `see` gets every layer's attention, first to last. Returns the unembedding's input.
 
-    keep: where the first tokens are left for other passes. after: what `tokens` come after; `see` then gets attention to both.
-    makes_way: as for `run_body`.
+    hooks: attached to it, as for `run_body`. keep: where the first tokens are left for other passes. after: what `tokens` come
+    after; `see` then gets attention to both. makes_way: as for `run_body`.
     """
     assert model.bare is not None
     first = 0 if after is None else after.n_tokens
     with torch.no_grad(), each_layer(see), remembering(keep), continuing(after):
-        return run_body(model, tokens, module=model.bare, first_position=first, makes_way=makes_way).final
+        return run_body(model, tokens, hooks, module=model.bare, first_position=first, makes_way=makes_way).final
 
 
 def first_half(n_tokens: int) -> int:

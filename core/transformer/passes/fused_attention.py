@@ -104,7 +104,7 @@ _layers: ContextVar[See | None] = ContextVar("_layers", default=None)
 
 
 @contextmanager
-def each_layer(see: See) -> Iterator[None]:
+def each_layer(see: See | None) -> Iterator[None]:
     """Show `see` every layer's attention of the passes made inside; what it returns takes the place of the output."""
     token = _layers.set(see)
     try:
@@ -186,17 +186,21 @@ def seen_attention(
 
     key, value = for_heads(key), for_heads(value)
     plain = mask is None and not soft_cap and sinks is None and query.shape[-1] == value.shape[-1]
+    see = _layers.get()
     attention: Seen
     if past is not None:
         if not plain:
             raise NotFused
-        attention = _after(for_heads(past[0]), for_heads(past[1]), query, key, value, scale)
+        past_key, past_value = (for_heads(part) for part in past)
+        output, log_sum_exp = _after(past_key, past_value, query, key, value, scale)
+        if see is None:
+            return output
+        attention = _whole(past_key, past_value, query, key, value, output, log_sum_exp, scale)
     elif plain:
         output, log_sum_exp = attend(query, key, value, scale)
         attention = FusedAttention(query, key, value, output, log_sum_exp, scale)
     else:
         attention = explicit(query, key, value, scale, mask, soft_cap, sinks)
-    see = _layers.get()
     changed = None if see is None else see(attention)
     found = attention.output if changed is None else changed
     return found[:, :, found.shape[2] - query.shape[2] :]
@@ -204,13 +208,26 @@ def seen_attention(
 
 def _after(
     past_key: KeysFirst, past_value: KeysFirst, query: HeadsFirst, key: HeadsFirst, value: HeadsFirst, scale: float
-) -> FusedAttention:
-    """Attention of queries that come after some keys and values: to all of those, and causally to their own."""
+) -> tuple[HeadsFirst, Float[Tensor, "batch n_heads tokens"]]:
+    """Attention of queries that come after some keys and values, to all of those, and causally to their own: as `attend`."""
     before, before_sum = attend(query, past_key, past_value, scale, causal=False)
     own, own_sum = attend(query, key, value, scale)
     log_sum_exp = torch.logaddexp(before_sum, own_sum)
     shares = ((part - log_sum_exp).exp()[..., None].to(own.dtype) for part in (before_sum, own_sum))
-    output = before * next(shares) + own * next(shares)
+    return before * next(shares) + own * next(shares), log_sum_exp
+
+
+def _whole(
+    past_key: KeysFirst,
+    past_value: KeysFirst,
+    query: HeadsFirst,
+    key: HeadsFirst,
+    value: HeadsFirst,
+    output: HeadsFirst,
+    log_sum_exp: Float[Tensor, "batch n_heads tokens"],
+    scale: float,
+) -> FusedAttention:
+    """The same as attention of the whole sequences."""
     first = past_key.shape[2]
 
     def placed(part: Tensor) -> Tensor:
