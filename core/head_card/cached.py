@@ -173,7 +173,8 @@ def _head(view: View) -> Head:
     return view.head
 
 
-# What is cheap first. Where a part rests on another one, as edges on who is called, that comes before it.
+# What is cheap first. Where a part rests on another one, as edges on who is called, that comes before it; the set before the
+# head alone, for the mean that stands in for its deepest head serves both.
 PARTS: dict[PartName, Part] = {
     "patterns": Part(
         "Reading where the head looks",
@@ -181,17 +182,17 @@ PARTS: dict[PartName, Part] = {
         _patterns,
         lambda subject, view: view.head,
     ),
-    "alone": Part(
-        "Taking the head away alone",
-        partial(expected_seconds, passes=2.0),
-        _alone,
-        lambda subject, view: (view.head, view.experiment.mode),
-    ),
     "in_set": Part(
         "Taking its set away, with it and without it",
         partial(expected_seconds, passes=3.0),
         _in_set,
         lambda subject, view: (view.head, its_set(subject, view), view.experiment.mode),
+    ),
+    "alone": Part(
+        "Taking the head away alone",
+        partial(expected_seconds, passes=2.0),
+        _alone,
+        lambda subject, view: (view.head, view.experiment.mode),
     ),
     "judged": Part(
         "Testing every head on several lengths",

@@ -12,6 +12,7 @@ from playwright.sync_api import FrameLocator, Page, expect
 
 from core.models.paths import bundled_root
 from tests.browser.conftest import NewPage, running_server
+from tests.helpers.screen import only
 
 pytestmark = pytest.mark.browser
 EVIL = ("<s>", "</script>", "<svg/onload=x=1>", "</style><s>", "<img/onerror=x>", "'\"><b>", "&lt;", "--><i>", "${x=1}")
@@ -21,9 +22,10 @@ MARKS = "canvas.over"
 def open_attention(page: Page, address: str) -> FrameLocator:
     """Open the page and wait for CircuitsVis and the grid."""
     page.goto(address)
+    only(page.locator("iframe"))
     frame = page.frame_locator("iframe")
     expect(frame.locator("#pattern canvas")).to_be_visible()
-    expect(page.locator(MARKS)).to_be_visible()
+    expect(only(page.locator(MARKS))).to_be_visible()
     return frame
 
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import click_figure, count_progress, finished, go_back
+from tests.helpers.screen import click_figure, count_progress, figure, finished, go_back
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -56,7 +56,7 @@ def test_a_head_of_the_label_map_leads_to_its_attention(server: str, new_page: N
 
 def test_a_head_of_the_circuit_is_picked_pruned_and_looked_at(server: str, new_page: NewPage) -> None:
     page = opened(new_page(), f"{server}/Circuits?{SMALL}", "Who feeds whom")
-    name, x, y = page.locator(".st-key-panel-circuit .js-plotly-plot").evaluate(
+    name, x, y = figure(page, "circuit").evaluate(
         """plot => {
             const heads = plot.data[plot.data.length - 1];
             const numbers = values => Array.from(values._inputArray ?? values);
@@ -72,7 +72,7 @@ def test_a_head_of_the_circuit_is_picked_pruned_and_looked_at(server: str, new_p
 
 def test_hovering_an_edge_tells_both_numbers(server: str, new_page: NewPage) -> None:
     page = opened(new_page(), f"{server}/Circuits?{SMALL}", "Who feeds whom")
-    x, y = page.locator(".st-key-panel-circuit .js-plotly-plot").evaluate(
+    x, y = figure(page, "circuit").evaluate(
         """plot => {
             plot.scrollIntoView({ block: "center", behavior: "instant" });
             const points = plot.data.find(trace => trace.name === "edges");

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import finished
+from tests.helpers.screen import figure, finished
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -20,9 +20,7 @@ def whole(page: Page, head: str, label: str) -> None:
     """Wait until every part of the card is there."""
     expect(page.get_by_role("heading", name=f"{head} of two-layer: {label}")).to_be_visible()
     for key in FIGURES:
-        # The figure of the head before stays for a moment, pale, below the new one.
-        expect(page.locator(f".st-key-panel-{key} .js-plotly-plot")).to_have_count(1)
-        expect(page.locator(f".st-key-panel-{key} .js-plotly-plot")).to_be_visible()
+        figure(page, key)
     finished(page)
 
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import click_figure, count_progress, finished
+from tests.helpers.screen import click_figure, count_progress, figure, finished
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -56,7 +56,7 @@ def test_a_point_of_the_scatter_leads_to_the_attention_of_its_head(server: str, 
     page.goto(f"{server}/Causal_map?{SMALL}")
     expect(page.get_by_text("L0H2 matters most")).to_be_visible()
     finished(page)
-    plot = page.locator(".st-key-panel-score-effect .js-plotly-plot")
+    plot = figure(page, "score-effect")
     x, y = plot.evaluate(
         """plot => {
             const heads = plot.data[plot.data.length - 1];

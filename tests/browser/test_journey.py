@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import calm, click_figure, go_back
+from tests.helpers.screen import calm, click_figure, go_back, only
 
 pytestmark = pytest.mark.browser
 HEAT_MAP = ".st-key-heatmap .js-plotly-plot"
@@ -28,7 +28,7 @@ def heads(server: str, new_page: NewPage) -> Page:
 
 def open_heads(page: Page, address: str) -> None:
     page.goto(address)
-    expect(page.locator(HEAT_MAP)).to_be_visible()
+    expect(only(page.locator(HEAT_MAP))).to_be_visible()
 
 
 def count_on(page: Page) -> tuple[int, int, float]:
@@ -51,7 +51,7 @@ def test_home_shows_the_live_picture_the_behaviour_and_the_self_check(server: st
     expect(page.get_by_text("Induction is present")).to_be_visible()
     expect(page.get_by_text("This machine computes the known answers")).to_be_visible()
     page.get_by_role("link", name="Heads: which heads do it?").click()
-    expect(page.locator(HEAT_MAP)).to_be_visible()
+    expect(only(page.locator(HEAT_MAP))).to_be_visible()
 
 
 def test_a_click_in_the_heat_map_picks_the_head_and_the_address_says_so(heads: Page) -> None:
@@ -110,7 +110,7 @@ def test_controls_survive_a_change_of_page_and_the_back_button(heads: Page) -> N
     expect(heads.get_by_role("spinbutton", name="Seed")).to_have_value("11")
     expect(heads).to_have_url(re.compile(r":\d+/\?.*seed=11"))
     go_back(heads)
-    expect(heads.locator(HEAT_MAP)).to_be_visible()
+    expect(only(heads.locator(HEAT_MAP))).to_be_visible()
     expect(heads.get_by_role("spinbutton", name="Seed")).to_have_value("11")
     go_back(heads)
     expect(heads.get_by_role("spinbutton", name="Seed")).to_have_value("0")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import finished
+from tests.helpers.screen import figure, finished
 
 pytestmark = pytest.mark.browser
 
@@ -58,7 +58,7 @@ def ringed(page: Page) -> set[tuple[int, int]]:
 
 def above(page: Page, threshold: float) -> set[tuple[int, int]]:
     """The heads whose drawn score is above the threshold."""
-    found = page.locator(".st-key-panel-heatmap .js-plotly-plot").evaluate(
+    found = figure(page, "heatmap").evaluate(
         """(plot, threshold) => plot.calcdata[0][0].z.flatMap((row, layer) =>
             [...row].flatMap((score, head) => (score > threshold ? [[layer, head]] : [])))""",
         threshold,

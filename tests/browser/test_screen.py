@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
 from tests.browser.screens import ADDRESS, PAGES
-from tests.helpers.screen import calm, finished, place_of_head
+from tests.helpers.screen import calm, figure, finished, place_of_head
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -202,7 +202,7 @@ def test_a_head_of_every_picture_by_keyboard_and_by_mouse(
     server: str, new_page: NewPage, name: str, panel: str, leads_to: str
 ) -> None:
     page = opened(new_page(), f"{server}/{name}?{SMALL}")
-    plot = page.locator(f".st-key-panel-{panel} .js-plotly-plot")
+    plot = figure(page, panel)
     expect(plot).to_have_attribute("tabindex", "0")
     plot.focus()
     for key in ("ArrowRight", "ArrowRight"):

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import click_figure, finished
+from tests.helpers.screen import click_figure, figure, finished
 
 pytestmark = pytest.mark.browser
 TEXT = "model=mixture&length=20&sequences=2&windows=16&window_length=48"
@@ -18,7 +18,7 @@ SMALL = "model=two-layer&length=20&sequences=2"
 
 def place_of(page: Page, panel: str, head: str) -> tuple[float, float]:
     """Where a head's point is, in the units of the picture."""
-    x, y = page.locator(f".st-key-panel-{panel} .js-plotly-plot").evaluate(
+    x, y = figure(page, panel).evaluate(
         """(plot, head) => {
             const heads = plot.data[plot.data.length - 1];
             const i = heads.customdata.indexOf(head);
@@ -32,7 +32,7 @@ def place_of(page: Page, panel: str, head: str) -> tuple[float, float]:
 
 def lonely_head(page: Page, panel: str, but: str) -> tuple[str, float, float]:
     """The head, other than `but`, whose point is farthest from every other: a click there can mean no other."""
-    name, x, y = page.locator(f".st-key-panel-{panel} .js-plotly-plot").evaluate(
+    name, x, y = figure(page, panel).evaluate(
         """(plot, but) => {
             const heads = plot.data[plot.data.length - 1];
             const [x, y] = [heads.x, heads.y].map(values => Array.from(values._inputArray ?? values));
@@ -77,14 +77,14 @@ def test_two_numbers_beside_each_other_pasted_ones_and_the_way_to_a_card(server:
     page.goto(f"{server}/Compare?{SMALL}&x=previous_token&y=k_composition&head=L1H2")
     page.get_by_role("button", name="Measure: K-composition").click()
     expect(page.get_by_text("K-composition (read by L1H2)").first).to_be_visible()
-    expect(page.locator(".st-key-panel-comparison .js-plotly-plot")).to_be_visible()
+    figure(page, "comparison")
     finished(page)
     page.goto(f"{server}/Compare?{SMALL}&x=induction&y=imported")
     expect(page.get_by_text("no address can hold them")).to_be_visible()
     page.get_by_role("textbox", name=re.compile("Paste CSV or JSON")).fill(PAPER)
     page.keyboard.press("Control+Enter")
     expect(page.get_by_text("5 of 8 heads have a number.")).to_be_visible()
-    expect(page.locator(".st-key-panel-comparison .js-plotly-plot")).to_be_visible()
+    figure(page, "comparison")
     finished(page)
     click_figure(page, "comparison", *place_of(page, "comparison", "L0H2"))
     expect(page.get_by_role("heading", name=re.compile("L0H2 of two-layer"))).to_be_visible()

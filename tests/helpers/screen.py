@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page, expect
+
+
+def only(found: Locator) -> Locator:
+    """The one that there is: while a page is drawn again, what was there before can stay beside it for a moment, pale."""
+    expect(found).to_have_count(1)
+    return found
+
+
+def figure(page: Page, key: str) -> Locator:
+    """The picture of a panel, once it is drawn."""
+    found = only(page.locator(f".st-key-panel-{key} .js-plotly-plot"))
+    expect(found).to_be_visible()
+    return found
 
 
 def click_figure(page: Page, key: str, x: float, y: float) -> None:

@@ -16,6 +16,8 @@ _STYLE = """<style>
 .stMainBlockContainer h3 { font-size: 1.15rem; padding: .3rem 0 .1rem; }
 .stSidebar [data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
 @media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 2rem; } }
+/* A box that is narrower than what it holds says so. */
+.stSelectbox input { text-overflow: ellipsis; }
 /* The usual grey of captions has 4.2:1 on white; 4.5:1 is what small letters need. */
 [data-testid="stCaptionContainer"] { color: inherit !important; opacity: .8 !important; }
 /* The page that is shown, and the link that has the focus, look the same otherwise. */
