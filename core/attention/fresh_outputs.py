@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from core.transformer.passes.blocks import Z
 from core.transformer.passes.fused import first_half
 
-Z = Float[Tensor, "batch tokens n_heads d_head"]
 MeanZ = Float[Tensor, "1 tokens n_heads d_head"]
 
 
@@ -22,7 +24,7 @@ class FreshOutputs:
         self.n_tokens = n_tokens
         self._first = first_half(n_tokens)
         self._sums: dict[tuple[int, bool], MeanZ] = {}
-        self._sequences = 0
+        self._sequences: Counter[tuple[int, bool]] = Counter()
 
     def of_probe(self, layer: int, z: Z) -> None:
         """Take in the first half of some probes."""
@@ -32,16 +34,15 @@ class FreshOutputs:
         """Take in what follows it in their controls; `z` may be of that alone."""
         self._add((layer, True), z[:, self._first - self.n_tokens :])
 
-    def count(self, sequences: int) -> None:
-        """Say how many sequences were gone through."""
-        self._sequences += sequences
-
     def means(self) -> dict[int, MeanZ]:
         """By layer."""
         layers = sorted({layer for layer, _ in self._sums})
-        halves = ((self._sums[layer, False], self._sums[layer, True]) for layer in layers)
-        return {layer: torch.cat(each, dim=1) / self._sequences for layer, each in zip(layers, halves, strict=True)}
+        return {layer: torch.cat([self._mean((layer, False)), self._mean((layer, True))], dim=1) for layer in layers}
+
+    def _mean(self, place: tuple[int, bool]) -> MeanZ:
+        return self._sums[place] / self._sequences[place]
 
     def _add(self, place: tuple[int, bool], z: Z) -> None:
         part = z.float().sum(0, keepdim=True)
         self._sums[place] = self._sums[place] + part if place in self._sums else part
+        self._sequences[place] += len(z)

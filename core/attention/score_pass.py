@@ -139,7 +139,6 @@ def _left_in(outputs: FreshOutputs | None, probe: Probe, halves: list[Half]) -> 
     """The probe and its control, whose heads' outputs are left there."""
     if outputs is None or probe.control is None:
         return halves
-    outputs.count(probe.n_sequences)
     repeated, control = halves
     return [replace(repeated, outputs=outputs.of_probe), replace(control, outputs=outputs.of_control)]
 

@@ -122,7 +122,7 @@ def _lengths(subject: Subject, lengths: Sequence[int] | None) -> list[int]:
 
 def _counts(wanted: Sequence[int], per_length: int | None) -> list[int]:
     """How many sequences of each length: of the longest enough for a mean that stands in for heads, too."""
-    if per_length is not None:
+    if per_length:
         return [per_length] * len(wanted)
     total = max(SEQUENCES_PER_LENGTH * len(wanted), MIN_SEQUENCES)
     longest = max(REFERENCE_SEQUENCES, -(-total // len(wanted)))
