@@ -1,13 +1,20 @@
-"""A run of a page that a newer one overtakes: the two never touch what the window remembers at once."""
+"""A run of a page that a newer one overtakes: the two never touch what the window remembers at once, and no choice is lost."""
 
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
+import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
+from streamlit.runtime.scriptrunner_utils.exceptions import StopException
+from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests
 from streamlit.runtime.state.safe_session_state import SafeSessionState
 from streamlit.runtime.state.session_state import SessionState
 
-from core.ui.guard.sessions import share_locks
+from core.ui.guard import sessions
+from core.ui.guard.polls import poll_without_values
+from core.ui.guard.sessions import put_in_controls, share_locks
 
 
 def two_runs_at_once(rounds: int) -> list[Exception]:
@@ -49,3 +56,65 @@ def test_windows_do_not_wait_for_one_another() -> None:
         told.start()
         told.join(timeout=5)
         assert not told.is_alive()
+
+
+def test_a_choice_that_comes_while_an_older_run_waits_to_write_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    share_locks()
+    memory = SessionState()
+    overtaken, waits = threading.Event(), threading.Event()
+
+    def stop_if_overtaken() -> None:
+        if overtaken.is_set():
+            raise StopException
+
+    older, newer = SafeSessionState(memory, stop_if_overtaken), SafeSessionState(memory, lambda: None)
+    stopped: list[bool] = []
+
+    def context() -> SimpleNamespace:
+        waits.set()
+        return SimpleNamespace(session_state=older)
+
+    monkeypatch.setattr(sessions, "get_script_run_ctx", context)
+
+    def write() -> None:
+        try:
+            put_in_controls({"set": "threshold"})
+        except StopException:
+            stopped.append(True)
+
+    # As a run begins: it holds the memory, and what was chosen is in it, before the older one writes.
+    with newer._lock:
+        writer = threading.Thread(target=write)
+        writer.start()
+        waits.wait()
+        overtaken.set()
+        newer["set"] = "picked"
+    writer.join()
+    assert stopped and newer["set"] == "picked"
+
+
+def _says(**controls: str) -> WidgetStates:
+    return WidgetStates(widgets=[WidgetState(id=name, string_value=value) for name, value in controls.items()])
+
+
+@pytest.mark.parametrize("auto", [True, False], ids=["a poll", "a click"])
+def test_only_a_person_changes_a_choice_that_no_run_has_read_yet(auto: bool) -> None:
+    """An answer from before the choice has put the browser's control back when the next message is sent."""
+    poll_without_values()
+    waiting = ScriptRequests()
+    assert waiting.request_rerun(RerunData(widget_states=_says(set="picked", threshold="0.5")))
+    assert waiting.request_rerun(
+        RerunData(widget_states=_says(set="threshold", threshold="0.6"), fragment_id="watch", is_auto_rerun=auto)
+    )
+    asked = waiting.on_scriptrunner_ready().rerun_data
+    assert asked.widget_states is not None and not asked.fragment_id_queue
+    said = {control.id: control.string_value for control in asked.widget_states.widgets}
+    assert said == ({"set": "picked", "threshold": "0.5"} if auto else {"set": "threshold", "threshold": "0.6"})
+
+
+def test_a_poll_alone_asks_for_its_own_part_of_the_page() -> None:
+    poll_without_values()
+    waiting = ScriptRequests()
+    assert waiting.request_rerun(RerunData(widget_states=_says(set="threshold"), fragment_id="watch", is_auto_rerun=True))
+    asked = waiting.on_scriptrunner_ready().rerun_data
+    assert asked.widget_states is None and asked.fragment_id_queue == ["watch"]

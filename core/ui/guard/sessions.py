@@ -40,11 +40,15 @@ def put_in_controls(values: Mapping[str, object]) -> None:
     chosen since lost, once the control is gone: it is taken away. The tie between a key and its control is not: a run that is
     overtaken before it has drawn the control leaves it to the next, which could else not read what was chosen meanwhile. For
     the same reason nothing can come in between, as it can wherever a page touches its memory by Streamlit's own ways.
+
+    Raises StopException where a newer run has overtaken this one: what it has read is kept.
     """
     context = get_script_run_ctx()
     assert context is not None, "only a page has controls"
     memory: Any = context.session_state
     with memory._lock:
+        # Once nobody else can begin: a run that waited here for the newer one to read a choice would write over that choice.
+        memory._yield_callback()
         state: SessionState = memory._state
         for name, value in values.items():
             control = state._key_id_mapper.get_id_from_key(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.runtime.limits import bound_request_headers
 from core.ui.guard.files import answer_impossible_names
 from core.ui.guard.messages import bound_messages
+from core.ui.guard.polls import poll_without_values
 from core.ui.guard.sessions import share_locks
 from core.ui.guard.values import check_values
 
@@ -15,4 +16,5 @@ def stand_guard() -> None:
     bound_messages()
     check_values()
     share_locks()
+    poll_without_values()
     answer_impossible_names()
