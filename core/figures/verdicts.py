@@ -12,7 +12,7 @@ from jaxtyping import Float
 from core.figures.base.head_map import frame_shapes, row_height
 from core.figures.base.head_traces import click_markers
 from core.figures.base.overlay import THRESHOLD, Overlay, threshold_line, words
-from core.figures.base.style import Look
+from core.figures.base.style import BUTTONS, Look
 from core.figures.base.styled import styled
 from core.heads import Head, every_head
 from core.settings.view import FLOOR_SLIDER
@@ -143,7 +143,8 @@ def contrast_intervals(verdicts: Sequence[Verdict], look: Look) -> go.Figure:
     heads = [verdict.head for verdict in verdicts]
     contrasts = [verdict.contrast.value for verdict in verdicts]
     figure.add_trace(click_markers(contrasts, places, heads, [_hover(v) for v in verdicts], look.px(_ROW * 0.8)))
-    styled(figure, look, height=look.px(_ROW * len(verdicts) + 84), margin={"t": look.px(30)})
+    # The floor's name can stand anywhere above the plot, also where the buttons are.
+    styled(figure, look, height=look.px(_ROW * len(verdicts) + 74) + BUTTONS, margin={"t": look.px(20) + BUTTONS})
     low = min(-0.1, *(verdict.contrast.low - 0.05 for verdict in verdicts))
     figure.update_xaxes(title="contrast: induction less its control", range=[low, 1.04])
     figure.update_yaxes(

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 from tests.browser.conftest import ROOT, NewPage, free_port
-from tests.helpers.screen import finished
+from tests.helpers.screen import calm
 
 pytestmark = pytest.mark.browser
 
@@ -36,7 +36,9 @@ def test_the_tour_by_deep_link_on_a_telephone(fresh_server: str, new_page: NewPa
     no_wider_than_the_screen(page)
     # The address of the page is a bookmark of the task, too.
     expect(page).to_have_url(re.compile(r"/Causal_map\?.*model=two-layer.*step=3&done=1%2C2"))
-    page.get_by_role("link", name="Answer it").click()
+    # What answers it can be far from the task: the way is below the page, too.
+    expect(page.get_by_role("link", name="Answer it")).to_be_visible()
+    page.get_by_role("link", name="Answer task 3").click()
     field = page.get_by_role("textbox", name="Your answer")
     field.fill("l0h1")
     field.press("Enter")
@@ -51,6 +53,10 @@ def test_the_tour_by_deep_link_on_a_telephone(fresh_server: str, new_page: NewPa
     no_wider_than_the_screen(page)
     page.reload()
     expect(page.get_by_text("3 of 7 done (1, 2, 3)")).to_be_visible()
+    page.goto(f"{fresh_server}/Causal_map?model=two-layer&step=3&done=1,2,3")
+    expect(page.get_by_role("link", name="Back to the tour")).to_be_visible()
+    calm(page)
+    expect(page.get_by_role("link", name="Answer task")).to_have_count(0)
 
 
 def test_the_teacher_shows_a_page_and_begins_anew(server: str, new_page: NewPage) -> None:
@@ -77,7 +83,7 @@ def test_the_teacher_shows_a_page_and_begins_anew(server: str, new_page: NewPage
     teacher.get_by_role("button", name="Forget everybody's progress").click()
     expect(student.get_by_text("Task 2 of 7.")).to_have_count(0)
     expect(student).not_to_have_url(re.compile("done="))
-    finished(student)
+    calm(student)
 
 
 def test_a_choice_is_kept_when_a_page_is_left(server: str, new_page: NewPage) -> None:

@@ -357,7 +357,7 @@ def test_the_dashboard_sends_long_work_to_the_workers(
         still = room.submit(window.until_still, 200)
         while not still.done():
             seen |= computing(shared)
-            time.sleep(0.1)
+            time.sleep(0.3)
         still.result()
         assert not window.errors and "cannot be used" not in window.shown
     assert seen, "a worker had it"

@@ -13,7 +13,7 @@ from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import BIN_WIDTH, score_bins, value_range
 from core.figures.base.overlay import THRESHOLD, Overlay, boxes, threshold_line, words
-from core.figures.base.style import Look
+from core.figures.base.style import BUTTONS, Look
 from core.figures.base.unchecked import unchecked_figure
 
 # With more heads than this in one bar, single heads would be too low to see on a linear axis.
@@ -40,8 +40,9 @@ def score_distribution(scores: HeadScores, score: str, look: Look) -> go.Figure:
     return unchecked_figure(
         [bars],
         look,
-        height=look.px(300),
-        margin={"t": look.px(36)},
+        height=look.px(286) + BUTTONS,
+        # The threshold's name can stand anywhere above the plot, also where the buttons are.
+        margin={"t": look.px(22) + BUTTONS},
         xaxis={"title": ALL_SCORES[score].title, "range": [low - 0.01, high + 0.01], "showgrid": False},
         yaxis=_count_axis(total),
         annotations=_counts_on_bars(centres, total, look),

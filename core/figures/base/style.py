@@ -12,6 +12,8 @@ from typing import Any
 SCORE_SCALE = "Viridis"
 # Blue is negative, orange positive; grey at zero in the middle.
 DIVERGING_SCALE = [[0.0, "#2166ac"], [0.25, "#92c5de"], [0.5, "#f2f2f2"], [0.75, "#fdb863"], [1.0, "#b35806"]]
+# How far down a figure its own buttons reach, in pixels.
+BUTTONS = 28
 FONT = "Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif"
 
 
@@ -83,7 +85,7 @@ class Look:
     @property
     def buttons(self) -> int:
         """Room for the figure's buttons above words that reach to its right edge, which on a telephone is where they are."""
-        return 28 if self.narrow else 0
+        return BUTTONS if self.narrow else 0
 
 
 def page_layout(look: Look, *, height: int, **layout: Any) -> dict[str, Any]:

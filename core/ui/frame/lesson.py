@@ -60,6 +60,13 @@ def take_part(title: str, view: View) -> None:
         _open_task(view.tour)
 
 
+def answer_at_the_end(title: str, view: View) -> None:
+    """Below a page on which an open task is done, the way to its answer again: what answers it may be far from the top."""
+    progress = view.tour
+    if progress.step and progress.step not in progress.done and title not in (TOUR.label, TEACHER.label, "Home"):
+        TOUR.link(f"Answer task {progress.step}")
+
+
 def not_for_me(shown: Shown) -> None:
     """This window has seen what the teacher shows, and is not told again."""
     st.session_state[_ANSWERED] = shown.number

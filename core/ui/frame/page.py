@@ -14,7 +14,7 @@ from core.runtime.app_root import app_root
 from core.settings.view import FLOOR_SLIDER, THRESHOLD_SLIDER, View
 from core.ui.frame.bring_in import offer_to_bring_in
 from core.ui.frame.conformance import check_model
-from core.ui.frame.lesson import begin_anew_if_asked, take_part
+from core.ui.frame.lesson import answer_at_the_end, begin_anew_if_asked, take_part
 from core.ui.frame.read_model import read_model
 from core.ui.frame.screen import look_after_screen
 from core.ui.frame.sentences import errors_as_sentences, verbatim
@@ -66,6 +66,7 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
             take_part(title, page.view)
             body(page)
             words_of_page(title)
+            answer_at_the_end(title, page.view)
             if page.badge is not None:
                 check_model(page.subject, page.badge)
             _warn()

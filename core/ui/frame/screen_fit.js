@@ -25,6 +25,7 @@ function fitWords(plot) {
   for (const text of [...titles, ...plot.querySelectorAll(".infolayer .annotation text, .legendtext")]) keepInside(text, box);
   for (const text of titles) place(text);
   for (const text of plot.querySelectorAll(".legendtext, .infolayer .annotation text")) place(text);
+  for (const text of plot.querySelectorAll(".headscope-overlay text")) keepInside(text, box);
   for (const text of plot.querySelectorAll(".headscope-overlay text[data-first]")) place(text);
   for (const ticks of tickGroups(plot)) thinOut(ticks, taken);
   for (const trace of plot.querySelectorAll(".scatterlayer .trace")) {
