@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser.conftest import ROOT, running_server
 from tests.helpers.browser import FLAGS, find_browser
-from tests.helpers.screen import calm
+from tests.helpers.screen import finished
 
 PAGES = ("", *sorted(path.stem.partition("_")[2] for path in (ROOT / "pages").glob("*.py")))
 # The model's best head: a card and an attention pattern with something to see.
@@ -42,7 +42,7 @@ def take(browser: Browser, address: str, folder: Path) -> None:
                 page.set_viewport_size({"width": width, "height": height})
                 page.goto(f"{address}/{name}?{ADDRESS}")
                 page.get_by_role("heading", level=1).wait_for(timeout=90_000)
-                calm(page)
+                finished(page)
                 whole(page)
                 page.screenshot(path=folder / f"{name or 'Home'}-{size}-{scheme}.png")
             context.close()

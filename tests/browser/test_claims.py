@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import calm, click_figure, count_progress, figure, go_back
+from tests.helpers.screen import click_figure, count_progress, figure, finished, go_back
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -33,7 +33,7 @@ def test_verdicts_gain_their_costs_and_the_floor_moves_the_count(server: str, ne
     expect(page.get_by_role("listitem").filter(has_text="L1H2: induction")).to_have_text(
         re.compile(r"contrast 0\.\d\d .* Without it the right token loses \d\.\d{3} \(")
     )
-    calm(page)
+    finished(page)
     count_progress(page)
     page.get_by_role("slider", name="Effect floor").focus()
     page.keyboard.press("End")
@@ -91,7 +91,7 @@ def test_hovering_an_edge_tells_both_numbers(server: str, new_page: NewPage) -> 
 
 def test_a_correction_changes_the_live_numbers_and_stays_when_the_page_is_left(server: str, new_page: NewPage) -> None:
     page = opened(new_page(), f"{server}/Report?{SMALL}", REPORT)
-    calm(page)
+    finished(page)
     expect(report_table(page)).not_to_contain_text("corrected")
     # The words beside a switch are what a person clicks; the switch itself is drawn over an input that cannot be seen.
     page.get_by_text("BOS in front", exact=True).click()
@@ -142,7 +142,7 @@ def test_the_report_is_taken_along_as_one_page(server: str, new_page: NewPage, t
 
 def test_the_threshold_of_the_sensitivity_page_measures_nothing(server: str, new_page: NewPage) -> None:
     page = opened(new_page(), f"{server}/Sensitivity?{SMALL}&threshold=0.27", re.compile(r"^At 0\.27, 4 of 8 heads"))
-    calm(page)
+    finished(page)
     count_progress(page)
     page.get_by_role("slider", name="Threshold").focus()
     page.keyboard.press("End")

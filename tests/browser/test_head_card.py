@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import calm, figure
+from tests.helpers.screen import figure, finished
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -21,7 +21,7 @@ def whole(page: Page, head: str, label: str) -> None:
     expect(page.get_by_role("heading", name=f"{head} of two-layer: {label}")).to_be_visible()
     for key in FIGURES:
         figure(page, key)
-    calm(page)
+    finished(page)
 
 
 def test_a_link_shows_the_card_and_the_card_becomes_a_file(fresh_server: str, new_page: NewPage, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import calm, click_figure, count_progress, figure
+from tests.helpers.screen import click_figure, count_progress, figure, finished
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -21,14 +21,14 @@ def test_a_link_restores_the_set_and_the_mode_and_clicks_change_the_set(server: 
     expect(page.get_by_role("radio", name="Zero")).to_be_checked()
     expect(page.get_by_text("Gain lost", exact=True)).to_be_visible()
     expect(page.get_by_text("hurts more than the only other set")).to_be_visible()
-    calm(page)
+    finished(page)
     click_figure(page, "set-map", 3, 1)
     expect(page.get_by_role("heading", name="3 heads taken away: L0H2, L1H1, L1H3")).to_be_visible()
     expect(page).to_have_url(re.compile(r"heads=L0H2(%2C|,)L1H1(%2C|,)L1H3"))
-    calm(page)
+    finished(page)
     click_figure(page, "set-map", 2, 0)
     expect(page.get_by_role("heading", name="2 heads taken away: L1H1, L1H3")).to_be_visible()
-    calm(page)
+    finished(page)
     page.reload()
     expect(page.get_by_role("heading", name="2 heads taken away: L1H1, L1H3")).to_be_visible()
     expect(page.get_by_role("radio", name="Zero")).to_be_checked()
@@ -38,7 +38,7 @@ def test_moving_the_threshold_on_the_sweep_page_starts_no_work(server: str, new_
     page = new_page()
     page.goto(f"{server}/Sweep?{SMALL}")
     expect(page.get_by_text("At the slider")).to_be_visible()
-    calm(page)
+    finished(page)
     count_progress(page)
     slider = page.get_by_role("slider", name="Threshold")
     slider.focus()
@@ -55,7 +55,7 @@ def test_a_point_of_the_scatter_leads_to_the_attention_of_its_head(server: str, 
     page = new_page()
     page.goto(f"{server}/Causal_map?{SMALL}")
     expect(page.get_by_text("L0H2 matters most")).to_be_visible()
-    calm(page)
+    finished(page)
     plot = figure(page, "score-effect")
     x, y = plot.evaluate(
         """plot => {

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 from tests.browser.conftest import ROOT, NewPage, free_port
-from tests.helpers.screen import calm
+from tests.helpers.screen import finished
 
 pytestmark = pytest.mark.browser
 
@@ -55,7 +55,7 @@ def test_the_tour_by_deep_link_on_a_telephone(fresh_server: str, new_page: NewPa
     expect(page.get_by_text("3 of 7 done (1, 2, 3)")).to_be_visible()
     page.goto(f"{fresh_server}/Causal_map?model=two-layer&step=3&done=1,2,3")
     expect(page.get_by_role("link", name="Back to the tour")).to_be_visible()
-    calm(page)
+    finished(page)
     expect(page.get_by_role("link", name="Answer task")).to_have_count(0)
 
 
@@ -83,7 +83,7 @@ def test_the_teacher_shows_a_page_and_begins_anew(server: str, new_page: NewPage
     teacher.get_by_role("button", name="Forget everybody's progress").click()
     expect(student.get_by_text("Task 2 of 7.")).to_have_count(0)
     expect(student).not_to_have_url(re.compile("done="))
-    calm(student)
+    finished(student)
 
 
 def test_a_choice_is_kept_when_a_page_is_left(server: str, new_page: NewPage) -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
 from tests.browser.screens import ADDRESS, PAGES
-from tests.helpers.screen import calm, figure, place_of_head
+from tests.helpers.screen import calm, figure, finished, place_of_head
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -90,13 +90,17 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(server: str, new_page: 
 
 def test_a_lines_name_covers_nothing_where_the_line_is_at_the_edge(server: str, new_page: NewPage) -> None:
     page = new_page(width=1400, height=900)
-    for address in (f"Heads?{SMALL}&threshold=0.97", f"Verdicts?{SMALL}&effect_floor=0.90"):
+    for address, name in (("Heads?threshold=0.97", "threshold 0.97"), ("Verdicts?effect_floor=0.90", "effect floor 0.90")):
         page.set_viewport_size({"width": 1400, "height": 900})
-        opened(page, f"{server}/{address}")
+        opened(page, f"{server}/{address}&{SMALL}")
+        finished(page)
+        names = page.locator(".headscope-overlay text").filter(has_text=name)
+        expect(names.last).to_be_visible()
         page.wait_for_function(f"() => !({OVERPRINTED})().length", timeout=5000)
         page.set_viewport_size({"width": 390, "height": 844})
         page.wait_for_function("() => window.headscopeScreen.narrow.matches")
-        calm(page)
+        finished(page)
+        expect(names.last).to_be_visible()
         page.wait_for_function(f"() => !({OVERPRINTED})().length", timeout=5000)
 
 
@@ -176,7 +180,7 @@ def test_marks_follow_the_threshold_while_it_is_dragged(server: str, new_page: N
 
 def test_the_effect_floor_follows_its_own_slider_and_what_it_decides_turns_pale(server: str, new_page: NewPage) -> None:
     page = opened(new_page(width=1400, height=1400), f"{server}/Verdicts?{SMALL}")
-    calm(page)
+    finished(page)
     words = page.locator(".st-key-panel-intervals .headscope-overlay text")
     expect(words).to_have_text("effect floor 0.20")
     answer = page.locator(".st-key-floor-lags-answer")
@@ -261,7 +265,7 @@ def test_less_motion_is_asked_for_and_given(server: str, new_page: NewPage) -> N
 @pytest.mark.parametrize("name", ["Heads", "Ablation"])
 def test_no_page_jumps_with_the_threshold(server: str, new_page: NewPage, name: str) -> None:
     page = opened(new_page(width=1400, height=900), f"{server}/{name}?{SMALL}")
-    calm(page)
+    finished(page)
     before = page.evaluate(HEIGHT)
     for key in ("End", "Home"):
         page.get_by_role("slider", name="Threshold").focus()

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import calm, click_figure, figure
+from tests.helpers.screen import click_figure, figure, finished
 
 pytestmark = pytest.mark.browser
 TEXT = "model=mixture&length=20&sequences=2&windows=16&window_length=48"
@@ -56,7 +56,7 @@ def test_a_link_shows_heads_on_text_and_a_click_what_one_looks_at(fresh_server: 
     page.get_by_text("Its strongest edges, on the text").click()
     expect(page.locator(".contexts").first).to_be_visible()
     expect(page.get_by_text("Most like it")).to_be_visible()
-    calm(page)
+    finished(page)
     other, x, y = lonely_head(page, "text-scatter", "L1H3")
     click_figure(page, "text-scatter", x, y)
     expect(page.get_by_role("heading", name=f"What {other} looks at")).to_be_visible()
@@ -78,14 +78,14 @@ def test_two_numbers_beside_each_other_pasted_ones_and_the_way_to_a_card(server:
     page.get_by_role("button", name="Measure: K-composition").click()
     expect(page.get_by_text("K-composition (read by L1H2)").first).to_be_visible()
     figure(page, "comparison")
-    calm(page)
+    finished(page)
     page.goto(f"{server}/Compare?{SMALL}&x=induction&y=imported")
     expect(page.get_by_text("no address can hold them")).to_be_visible()
     page.get_by_role("textbox", name=re.compile("Paste CSV or JSON")).fill(PAPER)
     page.keyboard.press("Control+Enter")
     expect(page.get_by_text("5 of 8 heads have a number.")).to_be_visible()
     figure(page, "comparison")
-    calm(page)
+    finished(page)
     click_figure(page, "comparison", *place_of(page, "comparison", "L0H2"))
     expect(page.get_by_role("heading", name=re.compile("L0H2 of two-layer"))).to_be_visible()
     expect(page).to_have_url(re.compile(r"/Head_card\?.*head=L0H2"))

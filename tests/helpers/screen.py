@@ -63,6 +63,18 @@ def count_progress(page: Page) -> None:
     )
 
 
+def finished(page: Page) -> None:
+    """Wait until no work is under way any more: for two seconds, as one piece of work can follow another."""
+    quiet = 0
+    for _ in range(400):
+        busy = page.get_by_role("button", name="Cancel").count() or page.get_by_test_id("stProgress").count()
+        quiet = 0 if busy else quiet + 1
+        if quiet == 8:
+            return
+        page.wait_for_timeout(250)
+    raise AssertionError("work is still under way after 100 seconds")
+
+
 def calm(page: Page) -> None:
     """Wait until no work is under way and the page has been drawn: for half a second."""
     page.wait_for_function(
