@@ -149,7 +149,7 @@ def test_the_scatter_stays_while_its_heads_change_sides(server: str, new_page: N
     page.goto(f"{server}/Causal_map?model=two-layer&length=20&sequences=2")
     expect(page.get_by_text("L0H2 matters most")).to_be_visible()
     finished(page)
-    page.evaluate("() => { document.querySelector('.st-key-panel-score-effect .js-plotly-plot').stayed = true; }")
+    figure(page, "score-effect").evaluate("plot => { plot.stayed = true; }")
     assert place_of_line(page, "score-effect", "x") == pytest.approx(0.5, abs=0.003)
     expect(layer(page, "score-effect").locator("circle[fill=none]")).to_have_count(4)
     page.get_by_role("slider", name="Threshold").focus()

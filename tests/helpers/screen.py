@@ -93,7 +93,7 @@ def calm(page: Page) -> None:
 
 def place_of_head(page: Page, key: str, apart_from: str) -> tuple[str, float, float]:
     """The name of some other head of a figure, and where it is on screen."""
-    name, x, y = page.locator(f".st-key-panel-{key} .js-plotly-plot").evaluate(
+    name, x, y = figure(page, key).evaluate(
         """(plot, other) => {
             plot.scrollIntoView({ block: "center", behavior: "instant" });
             const heads = plot._fullData.findLast((trace) => trace.name === "heads"), box = plot.getBoundingClientRect();

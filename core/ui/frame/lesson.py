@@ -15,7 +15,7 @@ from core.settings.tour_progress import TourProgress
 from core.settings.view import View
 from core.tour.room import Shown, Visit, the_room
 from core.tour.steps import STEPS
-from core.ui.frame.navigation import TEACHER, TOUR
+from core.ui.frame.navigation import HOME, TEACHER, TOUR
 from core.ui.frame.presence import viewer
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.state import change_view, link_to, note_poll, set_control, show_view
@@ -56,14 +56,14 @@ def take_part(title: str, view: View) -> None:
         # In a place of its own: a poll that overtakes the page takes the fragment's unsent parts out of it.
         with st.container():
             _what_the_teacher_shows(title, view)
-    if view.tour.step and title not in (TOUR.label, "Home"):
+    if _is_done_on(title, view.tour):
         _open_task(view.tour)
 
 
 def answer_at_the_end(title: str, view: View) -> None:
     """Below a page on which an open task is done, the way to its answer again: what answers it may be far from the top."""
     progress = view.tour
-    if progress.step and progress.step not in progress.done and title not in (TOUR.label, TEACHER.label, "Home"):
+    if _is_done_on(title, progress) and progress.step not in progress.done:
         TOUR.link(f"Answer task {progress.step}")
 
 
@@ -108,6 +108,11 @@ def _new_to_me() -> Shown | None:
     """What the teacher shows, unless this window has answered it."""
     shown = the_room().shown
     return None if shown is None or st.session_state.get(_ANSWERED, 0) >= shown.number else shown
+
+
+def _is_done_on(title: str, progress: TourProgress) -> bool:
+    """Whether a page is one on which tasks are done, and one is open."""
+    return progress.step > 0 and title not in (TOUR.label, TEACHER.label, HOME.label)
 
 
 def _open_task(progress: TourProgress) -> None:
