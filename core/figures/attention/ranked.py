@@ -61,12 +61,13 @@ def ranked_scores(scores: HeadScores, score: str, picked: Head | None, look: Loo
             "showgrid": False,
             "tickvals": [place for place in _TICKS if place <= len(heads)],
         }
+    # Names in the picture stand above their dots and need room there; the buttons then stand clear as well.
+    above = look.px(24) + look.buttons if named else look.px(64)
     return unchecked_figure(
         traces,
         look,
-        height=look.px(340) + look.buttons,
-        # Names in the picture stand above their dots and need room there.
-        margin={"t": look.px(24 if named else 64) + look.buttons, "r": look.px(16 if look.narrow else 120)},
+        height=look.px(316 if named else 276) + above,
+        margin={"t": above, "r": look.px(16 if look.narrow else 120)},
         xaxis=xaxis,
         yaxis={"title": ALL_SCORES[score].title, "range": [low - 0.02, high + 0.03]},
         **_chance_line(scores.chance(score), look),
