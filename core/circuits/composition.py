@@ -15,9 +15,11 @@ latent attention) there is no matrix: that composition is withheld, the others a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import islice
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -27,9 +29,10 @@ from core.circuits.circuit import KINDS
 from core.errors import Withheld
 from core.heads import Head
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.weights import query_and_key, reads, value_and_output
+from core.transformer.passes.weights import query_and_key, reads, values_and_outputs
 
 BASELINE_DRAWS = 16
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def all_compositions(
     found = torch.full(shape, float("nan"), dtype=torch.float64)
     reasons: list[str] = []
 
-    def shown(make: Callable[[], Factors]) -> Factors | None:
+    def shown(make: Callable[[], T]) -> T | None:
         try:
             return make()
         except Withheld as error:
@@ -89,14 +92,14 @@ def all_compositions(
             return None
 
     read = [[shown(partial(_reader, model, receiver, kind)) for kind in KINDS] for receiver in receivers]
-    for layer, part in model.anatomy.attention.items():
+    for layer in model.anatomy.attention:
         later = [place for place, receiver in enumerate(receivers) if receiver.layer > layer]
-        for head in range(part.n_heads if later else 0):
-            written = shown(partial(writer, model, Head(layer, head)))
+        written = shown(partial(writers, model, layer)) if later else None
+        for head, one in enumerate(written or ()):
             for place in later:
                 for kind, matrix in enumerate(read[place]):
-                    if written is not None and matrix is not None:
-                        found[place, kind, layer, head] = composition(written, matrix)
+                    if matrix is not None:
+                        found[place, kind, layer, head] = composition(one, matrix)
     return found, reasons[0] if reasons else None
 
 
@@ -113,9 +116,18 @@ def baseline(d_model: int, d_head: int, seed: int = 0, draws: int = BASELINE_DRA
 
 
 def writer(model: LoadedModel, head: Head) -> Factors:
-    """`W_OV` of a head, from the residual stream to the residual stream."""
-    value, output = value_and_output(model, *head)
-    return Factors(_exact(reads(model, head.layer, value)), _exact(output))
+    """`W_OV` of a head, from the residual stream to the residual stream; raises Withheld where it has none."""
+    return next(islice(writers(model, head.layer), head.head, None))
+
+
+def writers(model: LoadedModel, layer: int) -> Iterator[Factors]:
+    """The same of every head of a layer, whose weights are read once; one after the other, for they are large.
+
+    Raises Withheld at once, not on the way.
+    """
+    values, outputs = values_and_outputs(model, layer)
+    read = reads(model, layer, values.flatten(1)).view_as(values)
+    return (Factors(_exact(read[:, head]), _exact(output)) for head, output in enumerate(outputs))
 
 
 def _reader(model: LoadedModel, head: Head, kind: str) -> Factors:

@@ -23,7 +23,7 @@ from core.circuits.path_patching import path_patch
 from core.circuits.tables import composition_rows
 from core.circuits.words import composition_sentence
 from core.cli import main
-from core.errors import BadInput
+from core.errors import BadInput, Withheld
 from core.figures.base.style import Look
 from core.figures.circuits.circuit import circuit_graph, describe_circuit
 from core.figures.circuits.composition import composition_maps, describe_composition
@@ -175,6 +175,22 @@ def test_compositions_are_of_the_librarys_own_parameters(name):
         for kind, values in zip(KINDS, found, strict=True):
             expected = norm(written @ read[kind]) / (norm(written) * norm(read[kind]))
             assert float(values[sender]) == pytest.approx(float(expected), rel=1e-5), (sender, kind)
+
+
+def test_a_layer_whose_weights_cannot_be_read_leaves_the_others_as_they_are(monkeypatch):
+    """A norm of an unknown kind, as it is met after values and outputs were read."""
+    model, receiver, why = make_pair("llama_grouped").loaded, Head(2, 3), "Its norm is of no known kind."
+    whole, _ = all_compositions(model, [receiver])
+
+    def refused(model, layer, matrix):
+        if layer == 0:
+            raise Withheld(why)
+        return reads(model, layer, matrix)
+
+    monkeypatch.setattr("core.circuits.composition.reads", refused)
+    found, reason = all_compositions(model, [receiver])
+    assert reason == why and found[0, :, 0].isnan().all()
+    assert torch.equal(found[0, :, 1], whole[0, :, 1]) and not found[0, :, 1].isnan().any()
 
 
 def test_without_matrices_of_queries_and_keys_only_their_composition_is_withheld(tmp_path, monkeypatch, capsys, empty_store):

@@ -44,18 +44,10 @@ def query_and_key(
     return queries[:, head], keys[:, head]
 
 
-def value_and_output(
-    model: LoadedModel, layer: int, head: int
-) -> tuple[Float[Tensor, "d_model _d_head"], Float[Tensor, "_d_head d_model"]]:
-    """A query head's `W_V`, which it may share with its group, and its own `W_O`; raises Withheld where there are none."""
-    values, outputs = values_and_outputs(model, layer)
-    return values[:, head], outputs[head]
-
-
 def values_and_outputs(
     model: LoadedModel, layer: int
 ) -> tuple[Float[Tensor, "d_model n_heads _d_head"], Float[Tensor, "n_heads _d_head d_model"]]:
-    """The same of every head of a layer."""
+    """Every head's `W_V`, which it may share with its group, and its own `W_O`; raises Withheld where there are none."""
     _, _, values = _projections(model, layer)
     if values.numel() == 0:
         raise _withheld(model, "its values are no linear map of what its attention reads")
