@@ -32,17 +32,24 @@ class Losses:
     """Mean cross-entropy in nats, positive, lower is better (science: "behaviour first").
 
     The first token of the second copy cannot be known by induction, so it is in neither copy's mean. ln_length: what knowing
-    only which tokens occur would give; a remark, which decides nothing.
+    only which tokens occur would give; a remark, which decides nothing. gain_low: the lower end of the gain's 95 % interval
+    over sequences; NaN for one sequence.
     """
 
     first_copy: float
     second_copy: float
     ln_length: float
+    gain_low: float = math.nan
 
     @property
     def gain(self) -> float:
         """How many nats better the second copy is predicted than the first."""
         return self.first_copy - self.second_copy
+
+    @property
+    def has_gain(self) -> bool:
+        """Whether there is a gain that something can be a share of: surely above zero, where sequences can say so."""
+        return self.gain > 0 and not self.gain_low <= 0
 
 
 @dataclass(frozen=True)

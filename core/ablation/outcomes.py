@@ -98,9 +98,9 @@ class PatchedIn:
         return estimate(self.corrupted - self.patched)
 
     @property
-    def possible(self) -> float:
+    def possible(self) -> Number:
         """By how much the earlier copy itself raises it."""
-        return float((self.corrupted - self.clean).mean())
+        return estimate(self.corrupted - self.clean)
 
 
 @dataclass(frozen=True)
@@ -221,5 +221,5 @@ class Pruning:
 
 
 def gain_lost(ablated_second_copy: float, clean: Losses) -> float:
-    """`(l2_ablated - l2) / (l1 - l2)`: 0 = no damage, 1 = the second copy is as hard as the first. NaN without a gain."""
-    return (ablated_second_copy - clean.second_copy) / clean.gain if clean.gain > 0 else float("nan")
+    """`(l2_ablated - l2) / (l1 - l2)`: 0 = no damage, 1 = the second copy is as hard as the first. NaN without a sure gain."""
+    return (ablated_second_copy - clean.second_copy) / clean.gain if clean.has_gain else float("nan")

@@ -55,15 +55,15 @@ def against_baselines(result: Ablation, baselines: Baselines) -> str:
         verdict = "hurts less than other heads do" if least < SIGNIFICANT else f"hurts less than {all_of_them}"
     else:
         verdict = "does not surely hurt more than other heads do"
-    bound = "the upper bound" if baselines.bound >= after else "no upper bound here"
+    bound = "the upper bound" if baselines.bound > after - _SAME_DIGITS else "no upper bound here"
     return (
         f"**Taking {them} away {verdict}:** {signed(after - before)} nats, other sets {signed(low - before)} to "
-        f"{signed(high - before)}; {_p_words(p, least, count)}. Without any head of the same layers: "
+        f"{signed(high - before)}; {p_words(p, least, count)}. Without any head of the same layers: "
         f"{signed(baselines.bound - before)} nats, {bound}."
     )
 
 
-def _p_words(p: float, smallest: float, count: int) -> str:
+def p_words(p: float, smallest: float, count: int) -> str:
     """p beside the smallest that so many sets can give."""
     said = f"p = {p:.3f}"
     if p <= smallest:
@@ -124,8 +124,10 @@ def whole_and_parts(effects: Float[np.ndarray, " heads"], joint: float) -> str:
 def sufficiency(kept: Ablation, n_kept: int) -> str:
     """What is left of the behaviour when everything else is taken away."""
     clean, left = kept.clean_losses, kept.ablated_losses.second_copy
-    if clean.gain <= 0:
-        return "There is no gain on the second copy that these heads could keep."
+    if not clean.has_gain:
+        return "There is no gain on the second copy, or none that is sure, so there is nothing that these heads could keep."
+    if not kept.heads:
+        return "No head of this model is left to take away."
     kept_gain = (clean.first_copy - left) / clean.gain
     said = f"With only {head_count(n_kept)} left in the whole model the second-copy loss is {left:.2f} nats"
     keep, themselves, need = ("it keeps", "itself", "it needs") if n_kept == 1 else ("they keep", "themselves", "they need")
@@ -145,9 +147,11 @@ def patched_in_sentence(found: PatchedIn) -> str:
         f"Put into a run without an earlier copy, {them} own outputs change the right token's log-probability by "
         f"{signed(raised.value)} nats{sure}"
     )
-    if possible <= 0:
-        return f"{said}; the earlier copy itself does not raise it."
-    return f"{said}, of the {signed(possible)} that the earlier copy itself gives: {share(raised.value / possible)}."
+    if possible.value <= 0 or possible.low <= 0:
+        return f"{said}; the earlier copy itself does not surely raise it."
+    return (
+        f"{said}, of the {signed(possible.value)} that the earlier copy itself gives: {share(raised.value / possible.value)}."
+    )
 
 
 def beyond_baselines(sweep: Sweep) -> str:
@@ -181,13 +185,25 @@ def map_sentence(found: CausalMap | None, count: int) -> str:
     low, high = found.interval
     if np.isnan(low).all():
         return f"All {count} heads are measured, on one sequence, which gives no interval: nothing is sure."
-    best = Head(*(int(i) for i in np.unravel_index(np.nanargmax(found.effect), found.effect.shape)))
+    sure = (low > 0) | (high < 0)
     worse, better = int((low > 0).sum()), int((high < 0).sum())
+    largest = _largest(found.effect)
+    best = _largest(np.where(sure, found.effect, np.nan)) if sure.any() else largest
+    changes = f"without it the loss changes by {signed(found.effect[best])} nats"
+    said = f"**{best.name} matters most: {changes}**" if best == largest else f"**{best.name} surely matters: {changes}**"
+    if not sure.any():
+        said = f"**No head surely matters.** {best.name} changes most: {changes}"
     return (
-        f"**{best.name} matters most: without it the loss changes by {signed(found.effect[best])} nats** (95 % interval "
-        f"{signed_interval(low[best], high[best])} over {len(found.clean)} sequences). Intervals wholly above "
-        f"zero: {worse} of {count} heads, below: {better}; if no head did anything, some {0.05 * count:.1f} would be by chance."
+        f"{said} (95 % interval {signed_interval(low[best], high[best])} over {len(found.clean)} sequences). Intervals wholly "
+        f"above zero: {worse} of {count} heads, below: {better}; if no head did anything, some {0.05 * count:.1f} would be by "
+        "chance."
     )
+
+
+def _largest(effect: Float[np.ndarray, "n_layers n_heads"]) -> Head:
+    """The head whose effect is largest, of either sign."""
+    layer, head = np.unravel_index(np.nanargmax(np.abs(effect)), effect.shape)
+    return Head(int(layer), int(head))
 
 
 def agreement_sentence(agreement: Agreement, of: str) -> str:

@@ -83,6 +83,11 @@ class Sensitivity:
             if setting.factor == factor
         )
 
+    def of_factor(self, factor: Factor) -> tuple[tuple[Setting, ...], Float[np.ndarray, "settings n_layers n_heads"]]:
+        """The settings that vary one factor, and every head's score at each."""
+        chosen = [place for place, setting in enumerate(self.settings) if setting.factor == factor]
+        return tuple(self.settings[place] for place in chosen), self.means()[chosen]
+
     def means(self) -> Float[np.ndarray, "settings n_layers n_heads"]:
         """Every head's score at every setting."""
         return np.stack([scores.mean(self.score) for scores in self.scores])

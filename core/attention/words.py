@@ -10,10 +10,13 @@ from jaxtyping import Float
 
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES, SECOND_STEP
-from core.attention.sensitivity import Sensitivity, movement
+from core.attention.sensitivity import Sensitivity
 from core.behaviour import LEAST_LENGTH, LEAST_SEQUENCES, PRESENT_ABOVE, WEAK_ABOVE, Behaviour, Losses, State
 from core.heads import Head, listed
 from core.numbers import share, unsigned
+
+# Scores that are written with the same digits are not said to differ.
+_SAME_DIGITS = 0.005
 
 
 def state_word(state: State | None) -> str:
@@ -103,34 +106,43 @@ def chance_words(levels: Float[np.ndarray, " n_layers"]) -> str:
     return f"{highest:.2f}" if (levels == levels[0]).all() else f"up to {highest:.2f}"
 
 
-def sensitivity_sentences(found: Sensitivity, heads: Sequence[Head], threshold: float) -> list[str]:
-    """What it means for a threshold, in sentences that a person can repeat."""
+def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
+    """What it means for a threshold, in sentences that a person can repeat: of all heads, however many are drawn."""
     always, sometimes = found.steady(threshold)
     are = "is" if len(always) == 1 else "are"
     said = f"At {threshold:.2f}, {len(always)} of {found.base.n_layers * found.base.n_heads} heads {are} above at every setting"
     said += f", {len(sometimes)} at some settings only."
     sentences = [said, f"At some settings only: {listed(sometimes, 8) or 'none'}."]
-    lengths = {head: found.of(head, "length") for head in heads}
-    head = max(heads, key=lambda place: movement(lengths[place]))
-    points = lengths[head]
-    if len(points) > 1:
-        low, high = min(points, key=lambda spread: spread.mean), max(points, key=lambda spread: spread.mean)
+    settings, means = found.of_factor("length")
+    if len(settings) > 1:
+        head, apart = _moves_most(means)
+        low, high = (int(at(means[:, head.layer, head.head])) for at in (np.argmin, np.argmax))
         sentences.append(
-            f"With length {head.name} moves most: {high.mean:.2f} at length {high.setting.label}, "
-            f"{low.mean:.2f} at length {low.setting.label}."
+            f"With length {head.name} moves most: {means[high][head]:.2f} at length {settings[high].label}, "
+            f"{means[low][head]:.2f} at length {settings[low].label}."
+            if apart >= _SAME_DIGITS
+            else "With length no head moves."
         )
-    seeds = max(movement(found.of(place, "seed")) for place in heads)
-    sentences.append(f"Another seed moves none of these heads by more than {seeds:.2f}.")
-    bos = [(place, found.of(place, "bos")) for place in heads]
-    if all(len(points) == 2 for _, points in bos):
-        place, points = max(bos, key=lambda pair: movement(pair[1]))
-        sentences.append(
-            f"{place.name} moves most with the BOS: {points[0].mean:.2f} {points[0].setting.label} it, "
-            f"{points[1].mean:.2f} {points[1].setting.label} it."
-        )
-    else:
+    sentences.append(f"Another seed moves no head by more than {_moves_most(found.of_factor('seed')[1])[1]:.2f}.")
+    settings, means = found.of_factor("bos")
+    if len(settings) < 2:
         sentences.append("This model has no BOS token, or no room for one, so nothing is said about it.")
+        return sentences
+    head, apart = _moves_most(means)
+    numbers = ", ".join(f"{mean[head]:.2f} {setting.label} it" for setting, mean in zip(settings, means, strict=True))
+    sentences.append(
+        f"{head.name} moves most with the BOS: {numbers}."
+        if apart >= _SAME_DIGITS
+        else "With or without the BOS no head moves."
+    )
     return sentences
+
+
+def _moves_most(means: Float[np.ndarray, "settings n_layers n_heads"]) -> tuple[Head, float]:
+    """The head whose lowest and highest mean are furthest apart, and how far."""
+    apart = means.max(0) - means.min(0)
+    layer, head = np.unravel_index(np.nanargmax(apart), apart.shape)
+    return Head(int(layer), int(head)), float(apart[layer, head])
 
 
 def beside_heads_sentence(found: Sensitivity, head: Head) -> str:

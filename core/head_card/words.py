@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from core.ablation.baselines import LEFT_OUT, range_of
+from core.ablation.baselines import LEFT_OUT, p_value, range_of, smallest_p
 from core.ablation.outcomes import Baselines
+from core.ablation.words import p_words
 from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import FACTORS, movement
 from core.circuits.circuit import Edge
@@ -51,7 +52,7 @@ def interval_note(card: HeadCard) -> str:
     said = f"Interval: 95 % over {count} sequences (Student's t{few})" if count > 1 else "One sequence alone gives no interval"
     return (
         f"{said}. Control: the same cells on fresh tokens, or the range of other heads. Chance: attention to all "
-        "tokens equally. Place: 1 is the highest of all heads."
+        "tokens equally. Place: 1 is the highest of the heads that have that number."
     )
 
 
@@ -143,10 +144,13 @@ def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what
     if not len(random):
         return ""
     low, high, _ = range_of(random)
-    more, less = removal.cost > high + _SAME, removal.cost < low - _SAME
-    equal = removal.cost <= low + _SAME
+    count, p = len(random), p_value(removal.cost, random)
+    less, equal = removal.cost < low - _SAME, removal.cost <= low + _SAME
+    more = removal.cost > high + _SAME or (p < SIGNIFICANCE and not equal)
     verdict = "more than" if more else "less than" if less else "no more than" if equal else "within the range of"
-    return f", {verdict} {what} ({signed_interval(low, high)}, {len(random)} sets)"
+    unsure = ", too few to be sure" if more and p >= SIGNIFICANCE else ""
+    sets = "1 set" if count == 1 else f"{count} sets"
+    return f", {verdict} {what} ({signed_interval(low, high)}, {sets}{unsure}; {p_words(p, smallest_p(count), count)})"
 
 
 def _strongest(edge: Edge, does: str, way: str, heads: str) -> str:

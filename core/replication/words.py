@@ -33,6 +33,8 @@ QUESTIONS = {
 }
 RIVAL_FLOOR = 0.5
 _LESS = 0.05
+# Nats that are written as nothing.
+_NOTHING = 0.005
 STEP_TITLES = {
     None: "the report's recipe",
     "sign": "as a loss: sign and unit, no effect",
@@ -85,7 +87,8 @@ def pruning_answer(pruning: TopPruning, scores: HeadScores) -> str:
     found = pruning.result
     name, fraction = found.head.name, found.gain_lost
     change = found.pruned.second_copy - found.clean.second_copy
-    verdict = "breaks the repetition" if fraction > 0.5 else "costs little" if change < 0.5 else "costs something"
+    little = "costs nothing" if change < _NOTHING else "costs little" if change < 0.5 else "costs something"
+    verdict = "breaks the repetition" if fraction > 0.5 else little
     said = (
         f"{name} looks at the token just before most of all ({pruning.score:.2f}). Taking it away {verdict}: second-copy loss "
         f"{found.clean.second_copy:.2f} to {found.pruned.second_copy:.2f} nats"

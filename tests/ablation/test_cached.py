@@ -12,14 +12,16 @@ from core.ablation import subjects
 from core.ablation.cached import ablate, ablate_all, random_baselines
 from core.ablation.cached_map import causal_map, estimated_map, known_causal_map, single_effects
 from core.ablation.cached_sweep import sweep
-from core.ablation.outcomes import gain_lost
+from core.ablation.outcomes import Ablation, PatchedIn, gain_lost
 from core.ablation.sweep import knee, sets_by_threshold, threshold_grid
+from core.ablation.words import patched_in_sentence, sufficiency
 from core.attention.cached import score_heads
 from core.behaviour import Losses
 from core.cli import main
 from core.errors import BadInput, JobCancelled
 from core.heads import Head
 from core.models.built_in.circuit_spec import standard_spec
+from core.probes.layout import Layout
 from core.probes.losses import losses_of
 from core.probes.probe import ProbeOptions
 from core.runtime.cache import if_cached
@@ -295,6 +297,27 @@ def test_grid_and_knee():
     assert knee(thresholds, np.linspace(9, 1, 9)) is None
     assert gain_lost(6.0, Losses(10.0, 2.0, 4.0)) == 0.5
     assert np.isnan(gain_lost(6.0, Losses(2.0, 2.0, 4.0)))
+
+
+def test_nothing_is_a_share_of_a_gain_that_is_not_sure():
+    """As the total effect is withheld then: a gain of .04 nats that varies by as much made -1148 % of a removal."""
+    layout, random = Layout(20, 0), np.random.default_rng(0)
+
+    def measured(gain, spread):
+        losses = random.normal(7.0, 0.001, (8, layout.n_tokens))
+        losses[:, layout.second_copy_targets] -= random.normal(gain, spread, (8, 1))
+        return losses
+
+    for gain, spread, sure in ((3.0, 0.1, True), (0.04, 0.2, False), (-0.5, 0.1, False)):
+        clean = measured(gain, spread)
+        kept = Ablation((Head(0, 0),), "zero", layout, clean, clean + 0.01)
+        assert kept.clean_losses.has_gain == sure and np.isnan(kept.gain_lost) != sure
+        assert ("keep" in sufficiency(kept, 2).partition("so there is nothing")[0]) == sure
+        seconds = clean[:, layout.second_copy_targets].mean(-1)
+        put_in = PatchedIn((Head(0, 0),), clean=seconds, corrupted=seconds + random.normal(gain, spread, 8), patched=seconds)
+        assert ("%" in patched_in_sentence(put_in).replace("95 %", "")) == sure
+    one = losses_of(measured(0.04, 0.2)[:1] - np.where(np.arange(layout.n_tokens) >= 20, 1.0, 0.0), layout)
+    assert one.has_gain, "one sequence has no interval, and its share is shown as before"
 
 
 def test_the_commands_print_their_contracts(capsys):

@@ -180,6 +180,21 @@ def test_intervals_are_students_over_sequences():
     assert np.isnan(CausalMap("zero", losses[..., :1], clean[:1]).interval).all()
 
 
+def test_the_head_that_matters_most_is_the_largest_of_either_sign_and_only_where_it_is_sure():
+    """Of heads whose removal helps the least harmful one would otherwise be named."""
+    random = np.random.default_rng(4)
+    clean = random.normal(2, 0.001, 8)
+    shifts = np.array([[-0.14, -0.11, -0.02, 0.01]])
+    losses = clean + shifts[..., None] + random.normal(0, 0.001, (1, 4, 8))
+    said = map_sentence(CausalMap("zero", losses, clean), 4)
+    assert said.startswith("**L0H0 matters most: without it the loss changes by −0.14 nats**"), said
+    losses[0, 0] += random.normal(0, 1, 8) - 0.2
+    said = map_sentence(CausalMap("zero", losses, clean), 4)
+    assert said.startswith("**L0H1 surely matters: without it the loss changes by −0.11 nats**"), said
+    unsure = clean + random.normal(0, 1, (1, 4, 8)) * shifts[..., None]
+    assert map_sentence(CausalMap("zero", unsure, clean), 4).startswith("**No head surely matters.**")
+
+
 def test_nothing_is_concluded_before_every_head_is_measured():
     random = np.random.default_rng(2)
     losses = random.normal(2, 0.01, (2, 3, 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -89,8 +90,34 @@ def test_what_is_kept_is_there_at_once(found):
 def test_rows_and_sentences(found):
     rows = spread_rows(found, [PLACE], 0.5)
     assert len(rows) == len(found.settings) and {row["varied"] for row in rows} == set(FACTORS)
-    said = sensitivity_sentences(found, [PLACE], 0.5)
+    said = sensitivity_sentences(found, 0.5)
     assert "at every setting" in said[0] and said[1].startswith("At some settings only: ") and "length 100" in said[2]
+
+
+def test_what_moves_most_is_said_of_all_heads_and_of_none_where_none_moves(found):
+    """Not of those that a window has room for, nor of whichever is first of many that stay where they are."""
+    random = np.random.default_rng(0)
+    base = found.base.mean("induction")
+    values = random.uniform(0.2, 0.8, (len(found.settings), *base.shape))
+    moving = replace(found, scores=tuple(_scored(found.base, each) for each in values))
+    _, length, seed, bos = sensitivity_sentences(moving, 0.5)[1:]
+    for factor, sentence in (("length", length), ("bos", bos)):
+        chosen = [place for place, setting in enumerate(found.settings) if setting.factor == factor]
+        apart = {head: np.ptp([values[place][head] for place in chosen]) for head in every_head(*base.shape)}
+        assert max(apart, key=apart.get).name in sentence
+    seeds = [place for place, setting in enumerate(found.settings) if setting.factor == "seed"]
+    assert f"no head by more than {np.ptp(values[seeds], axis=0).max():.2f}" in seed
+    still = replace(found, scores=tuple(_scored(found.base, values[0]) for _ in found.settings))
+    said = " ".join(sensitivity_sentences(still, 0.5))
+    assert (
+        "With length no head moves." in said and "With or without the BOS no head moves." in said and "moves most" not in said
+    )
+
+
+def _scored(base, means):
+    """The same scores, but for induction, which is `means` on every sequence."""
+    of_each = np.repeat(means[..., None], base.sequences("induction").shape[-1], axis=-1)
+    return replace(base, per_sequence={**base.per_sequence, "induction": of_each})
 
 
 def test_the_number_of_the_heads_page_stands_beside_this_ones(found):

@@ -271,12 +271,14 @@ def test_sentences_tell_more_from_less():
     assert "hurts less than each of the 2 other sets:" in against_baselines(made_ablation(2.0), made_baselines(5.0, count=2))
     assert "+7.00 nats, the upper bound." in less
     assert "+7.00 nats, no upper bound here." in against_baselines(made_ablation(9.5), made_baselines(2.1))
+    assert "+7.00 nats, the upper bound." in against_baselines(made_ablation(9.0000001), made_baselines(2.1)), "the same digits"
     assert "are none" in against_baselines(made_ablation(6.0), Baselines((), "There are none.", np.empty((0, 21)), LAYOUT))
     assert "More than the sum" in whole_and_parts(np.array([0.1, 0.2]), 3.0)
     assert "Less than the sum" in whole_and_parts(np.array([2.0, 2.0]), 2.0)
     assert "add up" in whole_and_parts(np.array([1.0, 1.0]), 2.0)
     assert "they keep 83 % of the gain by themselves" in sufficiency(made_ablation(3.0), 2)
     assert "no better than the first copy untouched: by itself it keeps nothing" in sufficiency(made_ablation(9.0), 1)
+    assert sufficiency(replace(made_ablation(2.0), heads=()), 8) == "No head of this model is left to take away."
     assert "consistent with backup heads; saturation looks the same" in whole_and_parts(np.array([0.1, 0.2]), 3.0)
     full = made_sweep()
     assert "**At every threshold the heads above it cost more than every other set that was drawn" in beyond_baselines(full)

@@ -192,6 +192,9 @@ def test_costs_that_read_the_same_are_told_as_equal(trained: HeadCard, beside: f
     baselines = Baselines(((Head(1, 0),),) * 20, "", loss, layout)
     card = replace(trained, alone=Removal((Head(1, 2),), np.zeros(3)), alone_baselines=baselines)
     assert f"costs 0.00 nats, {verdict} other heads" in alone_sentence(card)
+    few = replace(card, alone_baselines=Baselines(((Head(1, 0),),), "", loss[:1], layout))
+    unsure = ", 1 set, too few to be sure; p = 0.500, the smallest that 1 set can give)" in alone_sentence(few)
+    assert unsure == (verdict == "more than")
 
 
 def test_a_cost_among_others_is_within_their_range(trained: HeadCard) -> None:
@@ -200,7 +203,7 @@ def test_a_cost_among_others_is_within_their_range(trained: HeadCard) -> None:
     loss = np.full((20, layout.n_tokens), trained.scores.losses().second_copy) + np.linspace(-0.1, 0.02, 20)[:, None]
     baselines = Baselines(((Head(1, 0),),) * 20, "", loss, layout)
     card = replace(trained, alone=Removal((Head(1, 2),), np.zeros(3)), alone_baselines=baselines)
-    assert "costs 0.00 nats, within the range of other heads (−0.10 to +0.02, 20 sets)" in alone_sentence(card)
+    assert "costs 0.00 nats, within the range of other heads (−0.10 to +0.02, 20 sets; p = " in alone_sentence(card)
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def _finish(figure: go.Figure, sweep: Sweep, threshold: float | None, others: Ma
     dashed = "the slider's" if threshold is None else f"{threshold:.2f}"
     figure.update_xaxes(title=f"threshold (dashed: {dashed})", row=2, col=1)
     figure.update_yaxes(title="loss on second copy (nats)", range=[0, 1.08 * top], row=1, col=1, secondary_y=False)
-    if sweep.clean.gain > 0:
+    if sweep.clean.has_gain:
         _recovered_axis(figure, sweep, 1.08 * top)
     figure.update_yaxes(title="heads", range=[0, 1.35 * max(1, most)], row=2, col=1)
 

@@ -80,7 +80,7 @@ def numbers(page: Page, result: Ablation) -> None:
     _before_after(second, "Second copy", before.second_copy, after.second_copy, f"Where induction works. {help_on('nats')}")
     fraction.metric(
         "Gain lost",
-        "none to lose" if np.isnan(result.gain_lost) else share(result.gain_lost),
+        "no sure gain" if np.isnan(result.gain_lost) else share(result.gain_lost),
         help="The rise in second-copy loss, as a share of how much better the second "
         "copy was predicted than the first. 100 %: the second copy is now as hard as the first.",
         border=True,

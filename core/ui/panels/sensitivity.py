@@ -41,7 +41,7 @@ def shown_heads(page: Page, found: Sensitivity) -> HeadSet:
 
 def meaning(page: Page, found: Sensitivity) -> None:
     """What it means for the threshold."""
-    first, *others = sensitivity_sentences(found, shown_heads(page, found), page.view.threshold)
+    first, *others = sensitivity_sentences(found, page.view.threshold)
     st.header(first, anchor=False)
     for sentence in others:
         st.markdown(f"- {verbatim(sentence)}")

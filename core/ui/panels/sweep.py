@@ -163,7 +163,7 @@ def _written(row: SweepRow, knee: float | None, narrow: bool) -> Row:
 
 
 def _fraction(row: SweepRow) -> str:
-    return "no gain" if np.isnan(row.gain_lost) else share(row.gain_lost)
+    return "no sure gain" if np.isnan(row.gain_lost) else share(row.gain_lost)
 
 
 def _p(row: SweepRow) -> str:
