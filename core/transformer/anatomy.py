@@ -91,6 +91,7 @@ def anatomy_of(module: nn.Module, whose: str, d_vocab: int) -> Anatomy:
     """
     device = next(module.parameters()).device
     tokens = trial_ids(d_vocab).to(device)
+    built = _kinds(module)
     try:
         seen, flagged = _Watch(module, tokens, patterns=False), False
         if not seen.patterns:
@@ -107,6 +108,11 @@ def anatomy_of(module: nn.Module, whose: str, d_vocab: int) -> Anatomy:
     ) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise ModelUnavailable(f"{whose} cannot be run on token ids alone: {reason}.") from error
+    if _kinds(module) != built:
+        raise ModelUnavailable(
+            f"{whose} puts another attention in the place of its own when it reads few tokens, and keeps it: what is measured "
+            "on few does not hold on many, so nothing is measured."
+        )
     if not seen.patterns:
         raise ModelUnavailable(
             f"{whose} has no attention that shows which token looks at which: there are no heads here to measure."
@@ -118,6 +124,11 @@ def anatomy_of(module: nn.Module, whose: str, d_vocab: int) -> Anatomy:
     found = _assemble(module, seen, whose, flagged)
     _check_causal(module, tokens, seen.logits, whose, patterns=flagged)
     return found
+
+
+def _kinds(module: nn.Module) -> dict[str, type]:
+    """What each part of a module is."""
+    return {name: type(part) for name, part in module.named_modules()}
 
 
 class _Watch:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from core.errors import BadInput, ModelUnavailable
 from core.transformer.anatomy import causal_tolerance, run_module, trial_ids
+from core.transformer.card import ModelIdentity
 from core.transformer.checks import Check, Conformance
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused import agreement, cell_tolerance
@@ -30,7 +31,7 @@ _KNOWN: weakref.WeakKeyDictionary[LoadedModel, dict[tuple[int, int], Conformance
 def conform(
     model: LoadedModel, length: int, bos_tokens: int, parts: Callable[[LoadedModel, Tensor, Tensor], float]
 ) -> Conformance:
-    """Every check at a length; made once for each model and length.
+    """Every check of a model at a length but that of its tokenizer (`bos_check`); made once for each model and length.
 
     parts: by how much all parts miss the logit, on ids and targets (`core.verdicts.attribution`); it raises BadInput, with the
     reason, where that cannot be said.
@@ -53,7 +54,6 @@ def _conform(
     if checks[-1].passed:
         checks += [_causal(model, tokens, final), _patterns(model, n_tokens), _ablation(model, tokens)]
         checks.append(_parts(model, tokens[:, :SHORT], parts))
-    checks.append(_bos(model))
     return Conformance(length, tuple(checks))
 
 
@@ -184,11 +184,9 @@ def _parts(model: LoadedModel, tokens: Tensor, parts: Callable[[LoadedModel, Ten
         return Check("parts", False, None, loose, str(error))
 
 
-def _bos(model: LoadedModel) -> Check:
-    identity = model.identity
+def bos_check(identity: ModelIdentity) -> Check:
+    """Whether what a probe is begun with is what the tokenizer puts in front of a text; of the tokenizer, not of the weights."""
     if identity.tokenizer is None:
         return Check("bos", True, None, None, "there is no tokenizer to compare with")
-    ids = identity.tokenizer.encode("a", special_tokens=True)
-    own = bool(ids) and len(ids) > 1 and ids[0] == identity.bos_token_id
-    same = own == identity.prepends_bos
+    same = identity.tokenizer.put_in_front() == ([identity.bos_token_id] if identity.prepends_bos else [])
     return Check("bos", same, None, None, "" if same else "the tokenizer's own BOS policy is another one")

@@ -22,6 +22,12 @@ class ModelTokenizer:
         """
         return list(self._encoded(text, special_tokens).ids)
 
+    def put_in_front(self) -> list[int]:
+        """The ids that its own rules put in front of every text."""
+        plain, whole = self.encode("a", special_tokens=False), self.encode("a")
+        starts = [start for start in range(len(whole)) if plain and whole[start : start + len(plain)] == plain]
+        return whole[: starts[0]] if starts else []
+
     def encode_with_places(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids of `text` without special tokens, and from which character to which each stands; raises as `encode`."""
         encoded = self._encoded(text, special_tokens=False)

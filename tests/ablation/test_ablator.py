@@ -205,6 +205,18 @@ def test_who_can_hold_patterns(name):
     assert np.isfinite(ablator.token_loss(SETS, "pattern")[..., 1:]).all()
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_no_number_depends_on_how_many_sequences_there_are(name):
+    """As many as heads, as groups, as tokens: what a block is called with may be as long as they are many by accident."""
+    model = make_pair(name).loaded
+    rows = np.random.default_rng(0).integers(1, 40, (7, 7))
+    sets = [(Head(1, 2),), (Head(2, 0), Head(2, 3))]
+    alone = np.concatenate([Ablator(model, rows[place : place + 1]).token_loss(sets, "zero") for place in range(len(rows))], 1)
+    for count in (2, 3, 4, 7):
+        together = Ablator(model, rows[:count]).token_loss(sets, "zero")
+        np.testing.assert_allclose(together[..., 1:], alone[:, :count, 1:], atol=2e-4)
+
+
 def test_a_slice_of_the_attention_output_is_no_head(material):
     """The published mistake: zero columns after `W_O`. It must give another answer, or these tests could not see it."""
     pair, tokens, ablator, _ = material

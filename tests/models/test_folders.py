@@ -6,12 +6,30 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import BartConfig, BartForCausalLM, BartForConditionalGeneration, LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    BartConfig,
+    BartForCausalLM,
+    BartForConditionalGeneration,
+    BigBirdConfig,
+    BigBirdForCausalLM,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+    RobertaConfig,
+    RobertaForCausalLM,
+)
 
+from core.attention.cached import score_heads
 from core.cli import main
 from core.errors import ModelUnavailable
 from core.models.catalogue import find_entry
@@ -20,6 +38,7 @@ from core.models.load import load_model
 from core.probes.vocabulary import use_bos
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.verdicts.conformance import conformance
 from tests.helpers.app import open_page
 
 SIZES: dict[str, Any] = dict(num_hidden_layers=2, num_attention_heads=4, hidden_size=16, intermediate_size=24, vocab_size=64)
@@ -159,3 +178,86 @@ def test_numbers_that_are_none_are_refused_where_they_begin(
     assert main(["conform", "--length", "12", "--json", "--model", "broken"]) == 0
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
     assert not checks["finite"]["passed"] and "undefined from layer 1 on" in checks["finite"]["reason"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), float("inf")])
+def test_an_unembedding_that_holds_no_numbers_is_refused(root: Path, capsys: pytest.CaptureFixture[str], value: float) -> None:
+    """The body's end is well, so only the logits show it."""
+    broken = base()
+    with torch.no_grad():
+        broken.lm_head.weight[60] = value
+    broken.save_pretrained(root / "broken")
+    capsys.readouterr()
+    for words in COMMANDS:
+        assert main([words[0], "--length", "12", *words[1:], "--model", "broken"]) == 2
+        said = capsys.readouterr().err
+        assert "undefined from the unembedding on: its weights hold values that are no numbers, the first in lm_head" in said
+        assert said.count("\n") == 1
+    assert main(["conform", "--length", "12", "--json", "--model", "broken"]) == 0
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert not checks["finite"]["passed"] and "from the unembedding on" in checks["finite"]["reason"]
+
+
+@pytest.mark.parametrize("names", ["sdpa", "flash_attention_2"])
+def test_no_config_chooses_the_attention_that_is_run(root: Path, names: str) -> None:
+    """The library lets that line of a config win over what is asked for."""
+    base().save_pretrained(root / "own")
+    whole = score_heads(Request("own", length=12, sequences=2))
+    path = root / "own/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"_attn_implementation": names}))
+    assert np.array_equal(score_heads(Request("own", length=12, sequences=2)).mean("induction"), whole.mean("induction"))
+    assert load_model("own").anatomy.n_heads == 4
+
+
+def test_positions_that_begin_after_the_padding_leave_fewer(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = SIZES | {"is_decoder": True, "pad_token_id": 5, "initializer_range": 0.2}
+    RobertaForCausalLM(RobertaConfig(**sizes)).save_pretrained(root / "roberta")
+    assert model_identity("roberta").card.n_ctx == 64 - 6
+    assert main(["score", "--length", "29", "--sequences", "1", "--bos", "never", "--model", "roberta"]) == 0
+    capsys.readouterr()
+    assert main(["score", "--length", "30", "--sequences", "1", "--bos", "never", "--model", "roberta"]) == 2
+    assert "needs 60 tokens, more than this model's context of 58" in capsys.readouterr().err
+
+
+def test_what_a_part_of_a_model_leaves_out_is_what_the_library_takes_for_it(root: Path) -> None:
+    text = {**SIZES, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 4, "sliding_window": 16}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    Gemma3ForConditionalGeneration(Gemma3Config(text_config=text, vision_config=vision)).save_pretrained(root / "part")
+    path = root / "part/config.json"
+    config = json.loads(path.read_text())
+    whole = model_identity("part").card
+    for name in ("num_attention_heads", "num_key_value_heads"):
+        del config["text_config"][name]
+    path.write_text(json.dumps(config))
+    card = model_identity("part").card
+    assert (card.n_heads, card.n_key_value_heads, card.d_head) == (whole.n_heads, whole.n_key_value_heads, whole.d_head)
+    assert card.n_heads == load_model("part").anatomy.n_heads == 8
+
+
+def test_an_attention_that_changes_with_what_is_read_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is another model on many tokens than on few, and sees later ones there."""
+    sparse = {"is_decoder": True, "attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1}
+    BigBirdForCausalLM(BigBirdConfig(**SIZES, **sparse)).save_pretrained(root / "sparse")
+    capsys.readouterr()
+    assert main(["score", "--length", "12", "--model", "sparse"]) == 2
+    said = capsys.readouterr().err
+    assert "sparse puts another attention in the place of its own when it reads few tokens" in said and said.count("\n") == 1
+    BigBirdForCausalLM(BigBirdConfig(**SIZES, **sparse | {"attention_type": "original_full"})).save_pretrained(root / "full")
+    assert main(["score", "--length", "12", "--model", "full"]) == 0
+
+
+def test_the_bos_is_what_the_tokenizer_puts_in_front_whatever_the_config_says(root: Path) -> None:
+    base().save_pretrained(root / "own")
+    words = {"<unk>": 0, "a": 1, "of": 2, "<s>": 3, "<B>": 4} | {f"word{place}": place for place in range(5, 64)}
+    backend = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    backend.pre_tokenizer = Whitespace()
+    backend.add_special_tokens(["<s>", "<B>"])
+    for front, expected, habit in (("<B> $A", 4, True), ("$A", 3, False), ("$A <B>", 3, False), ("<B> <s> $A", 3, False)):
+        backend.post_processor = TemplateProcessing(single=front, special_tokens=[("<B>", 4), ("<s>", 3)])
+        backend.save(str(root / "own/tokenizer.json"))
+        identity = model_identity("own")
+        assert (identity.bos_token_id, identity.prepends_bos) == (expected, habit), front
+        assert (bind(Request("own", length=5, sequences=2)).probe.tokens[:, 0] == expected).all() == habit
+        checks = {check.name: check for check in conformance(bind(Request("own", length=5))).checks}
+        # Two in front are no policy that a probe follows.
+        assert checks["bos"].passed == (front != "<B> <s> $A")

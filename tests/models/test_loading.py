@@ -116,9 +116,14 @@ def test_a_large_file_is_hashed_once_and_again_when_it_changes(root: Path, monke
     code += "from core.models.identity import model_identity; print(model_identity('a').weights_digest)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == first, done.stderr
+    before = (root / "a/model.safetensors").stat()
     write_native(root / "a", seed=5)
-    os.utime(root / "a/model.safetensors", ns=(1, 1))
-    assert model_identity("a").weights_digest != first
+    # As a copy does that keeps the time of what it is a copy of.
+    os.utime(root / "a/model.safetensors", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (root / "a/model.safetensors").stat().st_size == before.st_size
+    other = model_identity("a").weights_digest
+    assert other != first
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout.strip() == other
 
 
 def test_no_folder_says_what_its_weights_are(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +136,11 @@ def test_no_folder_says_what_its_weights_are(root: Path, monkeypatch: pytest.Mon
     about = (root / "evil/model.safetensors").stat()
     weights_size = str((root / "victim/model.safetensors").stat().st_size)
     note = next(path for path in (root.parent / "results" / REMEMBERED).iterdir() if weights_size in path.read_text())
-    forged = json.loads(note.read_text()) | {"size": about.st_size, "mtime_ns": about.st_mtime_ns}
+    forged = json.loads(note.read_text()) | {
+        "size": about.st_size,
+        "mtime_ns": about.st_mtime_ns,
+        "ctime_ns": about.st_ctime_ns,
+    }
     for name, entry in ((".headscope-digests.json", {"model.safetensors": forged}), (note.name, forged)):
         (root / "evil" / name).write_text(json.dumps(entry))
     assert model_identity("evil").weights_digest != victim

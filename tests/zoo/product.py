@@ -13,7 +13,8 @@ from typing import Any
 from core.cli import main
 
 LENGTH = 12
-SEQUENCES = 2
+# As many as most rows have heads: what a block is called with may then be as long along its first axis for either reason.
+SEQUENCES = 4
 PROBE = ("--length", str(LENGTH), "--sequences", str(SEQUENCES))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.cli import run_json
 from tests.zoo.build import save
 from tests.zoo.rows import ROWS
 
@@ -23,6 +24,7 @@ SAMPLE = (
     "olmo2",
     "gpt_oss",
     "bloom",
+    "mpt",
     "xglm",
     "bert",
     "zaya",
@@ -40,3 +42,15 @@ def test_a_row_is_right_or_withheld_or_refused(name: str, tmp_path: Path, monkey
     verdicts = examine(name, save(ROWS[name], tmp_path / "models"))
     bad = {quantity: verdict for quantity, verdict in verdicts.items() if verdict.kind in ("WRONG", "TRACEBACK")}
     assert not bad
+
+
+def test_what_else_an_attention_chooses_on_the_way_is_no_pattern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path
+) -> None:
+    """At 128 tokens one choice between the blocks of this family's compressed keys has as many rows as there are queries."""
+    monkeypatch.setenv("HEADSCOPE_MODELS", str(tmp_path))
+    name = save(ROWS["deepseek_v4"], tmp_path).name
+    for length in (63, 64):
+        found = run_json("score", "--model", name, "--length", str(length), "--sequences", "1")
+        scores = [value for layer in found["scores"]["induction"] for value in layer if value is not None]
+        assert scores and 0 <= min(scores) <= max(scores) <= 1

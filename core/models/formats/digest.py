@@ -31,13 +31,15 @@ REMEMBERED_FROM_BYTES = 16 * 2**20
 INLINE_BYTES = 100 * 10**6
 # Read between two looks at whether anybody still wants it.
 STEP_BYTES = 8 * 2**20
+# What is written down of a file beside its digest.
+_STATE = ("size", "mtime_ns", "ctime_ns")
 
-_known: dict[tuple[str, int, int], str] = {}
+_known: dict[tuple[str, int, int, int], str] = {}
 _lock = threading.Lock()
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file, from memory or from what was written down if size and modification time are unchanged.
+    """The sha256 of a file, from memory or from what was written down if its size and both its times are unchanged.
 
     Raises ModelUnavailable if it was written to meanwhile, JobCancelled if nobody wants it any more.
     """
@@ -98,8 +100,9 @@ class _Reading:
             control.progress(self._done / self._total, f"reading the weights once to know them again, {how_far}")
 
 
-def _state(stat: os.stat_result) -> tuple[int, int]:
-    return stat.st_size, stat.st_mtime_ns
+def _state(stat: os.stat_result) -> tuple[int, int, int]:
+    # When it was last changed in any way, too: a copy can keep the time of what it stands in the place of.
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _remembered(path: Path, stat: os.stat_result) -> str | None:
@@ -130,7 +133,7 @@ def _written_down(path: Path, stat: os.stat_result) -> str | None:
         entry = json.loads(_note(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if isinstance(entry, dict) and entry.get("size") == stat.st_size and entry.get("mtime_ns") == stat.st_mtime_ns:
+    if isinstance(entry, dict) and tuple(entry.get(name) for name in _STATE) == _state(stat):
         digest = entry.get("sha256")
         return digest if isinstance(digest, str) and len(digest) == 64 else None
     return None
@@ -140,4 +143,4 @@ def _write_down(path: Path, stat: os.stat_result, digest: str) -> None:
     note = _note(path)
     with contextlib.suppress(OSError):  # a folder that cannot be written to: it is computed again next time
         note.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(note, json.dumps({"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}))
+        write_whole(note, json.dumps(dict(zip(_STATE, _state(stat), strict=True)) | {"sha256": digest}))

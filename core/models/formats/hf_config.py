@@ -27,6 +27,8 @@ _TEXT = "text_config"
 # The library makes a name for each when it reads a config, in time that grows with them.
 MOST_LABELS = 100_000
 _ROTARY = ("gpt_neox", "gptj", "codegen", "falcon", "persimmon", "stablelm")
+# Whose positions begin after the padding's id, so that as many fewer can be had.
+_AFTER_PADDING = ("roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "data2vec-text", "roberta-prelayernorm", "xmod")
 DEFAULT_CONTEXT = 2048  # BLOOM and other ALiBi models state none; this is what they were trained with
 
 
@@ -74,7 +76,22 @@ def encoder_with_decoder(whose: str, kind: str) -> ModelUnavailable:
 def text_config(config: dict[str, Any]) -> dict[str, Any]:
     """The language model's part of a config, where it is nested in a larger one."""
     inner = config.get(_TEXT)
-    return config | inner if isinstance(inner, dict) else config
+    if not isinstance(inner, dict):
+        return config
+    whole = config | inner
+    stated = any(name in whole for name in _NAMES["n_heads"])
+    return whole if stated else _library_defaults(config) | whole
+
+
+def _library_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """What the model library takes for what a part of a larger model leaves out; nothing for a kind that it does not know."""
+    from transformers import AutoConfig
+
+    try:
+        made = AutoConfig.for_model(config["model_type"], **{_TEXT: dict(config[_TEXT])}).get_text_config()
+        return dict(made.to_dict())
+    except Exception:  # anybody's config; what is wrong with it is said where it is read
+        return {}
 
 
 def size(config: dict[str, Any], what: str, whose: str) -> int:
@@ -85,7 +102,7 @@ def size(config: dict[str, Any], what: str, whose: str) -> int:
     for name in (_DECODERS.get(what, ""), *_NAMES[what]):
         value = config.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
+            return max(1, value - _before_the_first(config)) if what == "n_ctx" else value
     if what == "n_ctx":
         return DEFAULT_CONTEXT
     kinds = next((config[name] for name in _LAYER_KINDS if isinstance(config.get(name), (list, str))), "")
@@ -96,6 +113,12 @@ def size(config: dict[str, Any], what: str, whose: str) -> int:
         f"{whose} (of type {kind}) does not state {_NAMES[what][0]} in its {HF_FILE}: "
         "HeadScope measures causal transformers with attention heads."
     )
+
+
+def _before_the_first(config: dict[str, Any]) -> int:
+    """How many positions there are before a text's first token."""
+    padding = config.get("pad_token_id", 1)
+    return padding + 1 if config.get("model_type") in _AFTER_PADDING and isinstance(padding, int) else 0
 
 
 def d_head(config: dict[str, Any], d_model: int, n_heads: int) -> int:

@@ -154,7 +154,7 @@ def unsupported(whose: str, kind: str) -> ModelUnavailable:
 
 def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
     """The model library's model from local safetensors; weights that are missing or left over are an error."""
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
     from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
     from core.models.formats.load_steps import library_steps
@@ -162,8 +162,12 @@ def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
     method = packing(hf_config.read_config(folder))
     try:
         with library_steps(f"loading {name}"):
+            config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            # A config that names another would win over what is asked for below.
+            config._attn_implementation = "eager"
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder),
+                config=config,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,

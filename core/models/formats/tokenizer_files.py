@@ -61,22 +61,21 @@ def tokenizer_facts(backend: Tokenizer, d_vocab: int, bos_token_id: int | None) 
     if getattr(backend.model, "dropout", None):
         # Merges left out at random are for training: the same text has the same ids here.
         backend.model.dropout = None
+    tokenizer = ModelTokenizer(backend)
+    front = tokenizer.put_in_front()
+    if len(front) == 1:
+        # Whatever the config says: it is what stands in front of every text that this model is given.
+        [bos_token_id] = front
     if bos_token_id is not None and not 0 <= bos_token_id < d_vocab:
         bos_token_id = None
     special = {i for i, token in backend.get_added_tokens_decoder().items() if token.special}
     special |= set(range(d_vocab)) - set(backend.get_vocab(with_added_tokens=True).values())
     return TokenizerFacts(
-        tokenizer=ModelTokenizer(backend),
+        tokenizer=tokenizer,
         special_ids=frozenset(i for i in special if 0 <= i < d_vocab),
         bos_token_id=bos_token_id,
-        prepends_bos=bos_token_id is not None and _prepends(backend, bos_token_id),
+        prepends_bos=bos_token_id is not None and front[:1] == [bos_token_id],
     )
-
-
-def _prepends(backend: Tokenizer, bos_token_id: int) -> bool:
-    """Whether the tokenizer's own post-processor puts the BOS in front of a text."""
-    ids = backend.encode("a", add_special_tokens=True).ids
-    return len(ids) > 1 and ids[0] == bos_token_id
 
 
 def _named_bos(folder: Path, backend: Tokenizer) -> int | None:

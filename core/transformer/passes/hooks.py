@@ -152,6 +152,9 @@ class _Softmax(TorchFunctionMode):
         if func not in _SOFTMAX or output.ndim < 3 or output.shape[-2] < 2:
             return output
         queries = output.shape[-2]
+        if output[..., 0, 0].numel() % self._n_heads:
+            # Not of every head: another choice that the attention makes on the way.
+            return output
         pattern = output[..., :queries].reshape(-1, self._n_heads, queries, min(queries, output.shape[-1]))
         if pattern.shape[-1] != queries:
             return output
@@ -374,7 +377,11 @@ def check_finite(
         finally:
             for handle in handles:
                 handle.remove()
-    where = f"layer {bad[0]}" if bad else "the final norm"
+    raise undefined(model, f"layer {bad[0]}" if bad else "the final norm")
+
+
+def undefined(model: LoadedModel, where: str) -> ModelUnavailable:
+    """The sentence for a model that gives infinite or undefined numbers from somewhere on, with what would help."""
     # In float16 an infinite weight is as a rule one that the file holds well.
     wrong = torch.isnan if model.dtype == torch.float16 else lambda weight: ~torch.isfinite(weight)
     broken = [name for name, weight in model.module.named_parameters() if wrong(weight).any()]
@@ -384,11 +391,15 @@ def check_finite(
         advice = "float16 cannot hold numbers that large: choose bfloat16 or float32"
     else:
         advice = "choose float32" if model.dtype != torch.float32 else "its weights make numbers larger than float32 holds"
-    raise ModelUnavailable(f"{model.card.name} gives numbers that are infinite or undefined from {where} on: {advice}.")
+    return ModelUnavailable(f"{model.card.name} gives numbers that are infinite or undefined from {where} on: {advice}.")
 
 
 def _one_sequence_call(arguments: tuple[Any, ...], keywords: dict[str, Any], batch: int, n_heads: int) -> BlockCall:
-    """A block's call cut down to one sequence: sequences are never padded, so masks and positions are the same for all."""
+    """A block's call cut down to one sequence: sequences are never padded, so masks and positions are the same for all.
+
+    What is not the same along its first axis is no matter of sequences, though it may be as long: the slopes of as many heads,
+    the positions of as many tokens.
+    """
 
     def cut(value: Any) -> Any:
         if isinstance(value, dict):
@@ -397,7 +408,7 @@ def _one_sequence_call(arguments: tuple[Any, ...], keywords: dict[str, Any], bat
             return type(value)(cut(item) for item in value)
         if not isinstance(value, Tensor) or value.ndim == 0:
             return value
-        return value[:1] if value.shape[0] == batch else value
+        return value[:1] if value.shape[0] == batch and torch.equal(value, value[:1].expand_as(value)) else value
 
     cut_keywords = {name: None if name == "hidden_states" else cut(value) for name, value in keywords.items()}
     # The one argument with batch and heads in a single axis.

@@ -14,7 +14,7 @@ from core.errors import ModelUnavailable
 from core.runtime.jobs import current_control
 from core.transformer.anatomy import run_module
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.hooks import Hidden, run_body, untouched
+from core.transformer.passes.hooks import Hidden, run_body, undefined, untouched
 from core.transformer.passes.trials import closeness, trial_tokens
 
 # How many logits may exist at once while losses are read off: 64 Mi numbers are 256 MB in float32.
@@ -163,7 +163,7 @@ def check_readout(model: LoadedModel) -> None:
     """Make sure, once for each model, that losses are read off as the model itself would.
 
     Its multiplier is found from its own logits, whatever its config calls it. Raises ModelUnavailable for an architecture whose
-    logits are not those of its unembedding, multiplied and soft-capped.
+    logits are not those of its unembedding, multiplied and soft-capped, and for an unembedding that holds no numbers.
     """
     if model in _READOUT:
         return
@@ -171,6 +171,9 @@ def check_readout(model: LoadedModel) -> None:
     with torch.no_grad(), model.lock, untouched():
         own = run_module(model.module, tokens).float()
         plain = _logits(model, run_body(model, tokens).final, Readout(1.0, 0.0))
+    door = model.module.get_submodule(model.anatomy.unembedding)
+    if not all(torch.isfinite(weight).all() for weight in door.parameters()):
+        raise undefined(model, "the unembedding")
     config = getattr(model.module, "config", None) or getattr(model.module, "cfg", None)
     caps = [float(getattr(config, name, None) or 0.0) for name in _CAPS]
     for cap in (*(cap for cap in caps if cap), 0.0):
