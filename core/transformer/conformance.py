@@ -185,7 +185,7 @@ def _parts(model: LoadedModel, tokens: Tensor, parts: Callable[[LoadedModel, Ten
 
 
 def bos_check(identity: ModelIdentity) -> Check:
-    """Whether what a probe is begun with is what the tokenizer puts in front of a text; of the tokenizer, not of the weights."""
+    """Whether a probe begins with what the tokenizer puts in front of a text; of the tokenizer, not of the weights."""
     if identity.tokenizer is None:
         return Check("bos", True, None, None, "there is no tokenizer to compare with")
     same = identity.tokenizer.put_in_front() == ([identity.bos_token_id] if identity.prepends_bos else [])
