@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 # The bootstrap over heads is in every tick of some pages, and its interval needs no third digit.
 AGREEMENT_RESAMPLES = 1_000
+_NO_WIDTH = 1e-9
 
 
 def student_intervals(
@@ -85,7 +86,10 @@ def _student_within(t: float, freedom: int) -> float:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Spearman's rank correlation over `n_heads` heads with its 95 % bootstrap interval; NaN where there is none."""
+    """Spearman's rank correlation over `n_heads` heads with its 95 % bootstrap interval; NaN where there is none.
+
+    There is no interval where every resample of the heads has the same order.
+    """
 
     rho: float
     low: float
@@ -122,6 +126,9 @@ def rank_agreement(a: Float[np.ndarray, "*heads"], b: Float[np.ndarray, "*heads"
     drawn = np.random.default_rng(seed).integers(len(x), size=(AGREEMENT_RESAMPLES, len(x)))
     resampled = _correlations(rankdata(x[drawn], axis=1), rankdata(y[drawn], axis=1))
     low, high = np.nanpercentile(resampled, [2.5, 97.5])
+    if high - low < _NO_WIDTH:
+        # So few heads that every draw of them has the same order: an interval of no width would say that rho is sure.
+        return Agreement(rho, math.nan, math.nan, len(x))
     return Agreement(rho, float(low), float(high), len(x))
 
 

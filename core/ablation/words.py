@@ -212,7 +212,13 @@ def agreement_sentence(agreement: Agreement, of: str) -> str:
         return f"{of}: no rank correlation, for one of the two is the same for all heads, or there are too few."
     size = abs(agreement.rho)
     strength = "strong" if size >= 0.7 else "moderate" if size >= 0.4 else "weak"
+    said = f"{of}: rank correlation {signed(agreement.rho)} ({strength})"
+    if math.isnan(agreement.low):
+        return (
+            f"{said} over {agreement.n_heads} heads (Spearman), without an interval: however these heads are drawn, they are "
+            "in that order."
+        )
     return (
-        f"{of}: rank correlation {signed(agreement.rho)} ({strength}), 95 % interval {signed(agreement.low)} to "
-        f"{signed(agreement.high)} over {agreement.n_heads} heads (Spearman, bootstrap over heads)."
+        f"{said}, 95 % interval {signed(agreement.low)} to {signed(agreement.high)} over {agreement.n_heads} heads (Spearman, "
+        "bootstrap over heads)."
     )

@@ -37,7 +37,7 @@ def outliers_sentence(found: Comparison) -> str:
     if found.overlap is None:
         return ""
     said = [
-        f"{_listed(heads)} {'is' if len(heads) == 1 else 'are'} high on {high.words} and in the lower half of {low.words}"
+        f"{_listed(heads)} {_are(heads)} among the highest of {high.words} and in the lower half of {low.words}"
         for heads, high, low in ((found.x_only, found.x, found.y), (found.y_only, found.y, found.x))
         if heads
     ]
@@ -62,6 +62,10 @@ def sentences(found: Comparison) -> list[str]:
     """All of them, the answer first."""
     said = [comparison_sentence(found), overlap_sentence(found), outliers_sentence(found), import_sentence((found.x, found.y))]
     return [sentence for sentence in said if sentence]
+
+
+def _are(heads: Sequence[Head]) -> str:
+    return "is" if len(heads) == 1 else "are"
 
 
 def _listed(heads: Sequence[Head]) -> str:

@@ -24,9 +24,10 @@ def too_few_sentence(windows: TextWindows) -> str:
     half = windows.n_windows // 2
     if half >= FEWEST_WINDOWS:
         return ""
+    judged_on = "one window" if half == 1 else f"{half} windows"
     return (
-        f"Heads are judged on {half} windows, and an interval over fewer than {FEWEST_WINDOWS} is not to be relied on: "
-        "ask for more windows, or shorter ones."
+        f"Heads are judged on {judged_on}, and an interval over fewer than {FEWEST_WINDOWS} is not to be relied on: ask for "
+        "more windows, or shorter ones."
     )
 
 
@@ -44,6 +45,11 @@ def loss_sentence(found: NaturalScores, b: int) -> str:
     numbers = loss_numbers(found, b)
     repeat, other, score = numbers["repeat"], numbers["other"], icl_number(found, b)
     repeats = float(found.repeat[:, 1 + b :].mean())
+    if not repeats:
+        return (
+            f"No token's bigram was seen earlier in its window, so there is no loss of repeats; all tokens cost "
+            f"{unsigned(other.value)} nats."
+        )
     return (
         f"Tokens whose bigram was seen earlier in the window ({share(repeats)} of all) cost {unsigned(repeat.value)} nats, all "
         f"others {unsigned(other.value)}; the last quarter of a window costs {signed(score.value)} nats against the first "

@@ -75,8 +75,9 @@ def _text(subject: Subject, view: View) -> None:
     windows = chosen_windows_of(subject, view.text)
     judged = judged_on_text(subject, windows)
     heads, mode, looked_at = judged.top(TAKEN_AWAY), view.experiment.mode, ranked(judged.judged.value)[0]
-    ablate_on_text(subject, windows, heads, mode)
-    text_baselines(subject, windows, heads, mode)
+    if heads:
+        ablate_on_text(subject, windows, heads, mode)
+        text_baselines(subject, windows, heads, mode)
     likeness(subject, windows, looked_at)
     copied_on_text(subject, windows, looked_at, SHOWN_EDGES.index("repeats"))
     next_tokens(subject, text_row(subject.identity, EXAMPLE_TEXT, view.request.bos), heads, mode)

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from core.heads import Head, HeadSet
+from core.heads import Head, HeadSet, heads_above
 from core.stats import Agreement, rank_agreement
 from core.text.natural_scores import LIFT_FLOOR, Measured, NaturalScores
 
@@ -54,9 +54,11 @@ class OnText:
         return tuple(Head(int(layer), int(head)) for layer, head in np.argwhere(self.matches))
 
     def top(self, count: int) -> HeadSet:
-        """The heads with the largest lift on the half that heads are picked on, in layer order."""
-        order = np.argsort(-np.nan_to_num(self.chosen.value, nan=-np.inf), axis=None)[:count]
-        return tuple(sorted(Head(*map(int, divmod(int(place), self.matches.shape[1]))) for place in order))
+        """At most `count` heads, those with the largest lift on the half that heads are picked on, in layer order.
+
+        None whose lift is not above the floor there: it would be taken away for nothing.
+        """
+        return tuple(sorted(heads_above(self.chosen.value, LIFT_FLOOR)[:count]))
 
     @cached_property
     def rank_correlation(self) -> Agreement:

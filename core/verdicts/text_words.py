@@ -27,10 +27,11 @@ def answer_sentence(found: OnText) -> str:
 def outlier_sentences(found: OnText) -> list[str]:
     """Which heads differ, by name and number."""
     said = []
+    undecided = "the interval holds {floor}" if found.judged.windows > 1 else "too few windows for an interval"
     for label, what in (
         ("on text too", "On text too"),
         ("random only", "Random only (on text the interval of the lift lies below {floor})"),
-        ("undecided on text", "Match on random tokens, undecided on text (the interval holds {floor})"),
+        ("undecided on text", f"Match on random tokens, undecided on text ({undecided})"),
         ("text only", "Text only"),
     ):
         heads = found.labelled(label)  # type: ignore[arg-type]

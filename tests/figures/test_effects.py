@@ -288,6 +288,8 @@ def test_sentences_tell_more_from_less():
     assert "other sets differ most at threshold 0.10: 0.00 to +0.40 nats" in beyond_baselines(made_sweep())
     assert "no other sets" in beyond_baselines(made_sweep(False))
     assert "strong" in agreement_sentence(rank_agreement(SCORES, SCORES), "a and a")
+    assert "(strong)" in agreement_sentence(rank_agreement(SCORES, SCORES), "a and a")
+    assert "without an interval" in agreement_sentence(rank_agreement(SCORES, SCORES), "a and a")
     assert "no rank correlation" in agreement_sentence(rank_agreement(SCORES, NOTHING), "a and b")
     assert [signed(-0.001), signed(-1.0), signed(0.5)] == ["0.00", "−1.00", "+0.50"]
 

@@ -34,6 +34,7 @@ def test_each_label_by_where_the_judged_interval_lies() -> None:
     assert labels == ["on text too", "random only", "undecided on text", "text only", "neither", "neither"]
     assert found.labelled("neither") == (Head(0, 4),)
     assert found.top(2) == (Head(0, 0), Head(0, 3)), "picked on the half that is not judged on"
+    assert found.top(5) == found.top(2), "a head whose lift is not above the floor would be taken away for nothing"
 
 
 def test_sentences_agree_with_the_labels() -> None:
@@ -44,6 +45,9 @@ def test_sentences_agree_with_the_labels() -> None:
     assert head_on_text(judged(), Head(0, 1)) == "Random only: lift 0.02 (0.01 to 0.03); induction score on random tokens 0.80."
     neither = head_on_text(judged(), Head(0, 4))
     assert neither.startswith("Matches neither on random tokens, where its induction score is 0.10, nor on text: lift"), neither
+    alone = lift([0.3] * 6, np.nan, windows=1)
+    one = OnText(judged().matches, judged().random, judged().random, alone, alone)
+    assert "undecided on text (too few windows for an interval)" in " ".join(outlier_sentences(one))
     nothing = OnText(np.zeros((1, 6), bool), judged().random, judged().random, judged().chosen, judged().judged)
     assert answer_sentence(nothing).startswith("No head matches on random tokens")
 

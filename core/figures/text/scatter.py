@@ -86,7 +86,10 @@ def _places(found: OnText, heads: HeadSet) -> tuple[list[float], list[float]]:
 
 def _range(found: OnText) -> tuple[float, float]:
     """On a fixed scale where that has room."""
-    return min(-0.1, float(np.nanmin(found.judged.low))) - 0.02, max(0.5, float(np.nanmax(found.judged.high))) + 0.05
+    lift = found.judged
+    ends = np.concatenate([lift.low.ravel(), lift.high.ravel(), lift.value.ravel()])
+    known = ends[~np.isnan(ends)]
+    return min([-0.1, *known]) - 0.02, max([0.5, *known]) + 0.05
 
 
 def _hover(found: OnText, head: Head) -> str:

@@ -117,8 +117,13 @@ def is_looked_into(key: str) -> bool:
 
 
 def _table(rows: Rows) -> None:
-    shown = rows_of(rows)
+    # What rounding leaves of nothing would be a dozen digits wide; the files have them all.
+    shown = [{name: _readable(value) for name, value in row.items()} for row in rows_of(rows)]
     st.dataframe(shown, hide_index=True, height="content" if len(shown) <= 10 else 380)
+
+
+def _readable(value: Any) -> Any:
+    return round(value, 6) + 0.0 if isinstance(value, float) else value
 
 
 def _downloads(key: str, filename: str, rows: Rows, source: Source) -> None:

@@ -44,7 +44,7 @@ from core.sharing.text_facts import text_facts
 from core.text.cached import likeness, natural_scores, text_seconds
 from core.text.corpus import BUILT_IN, TEXTS, offered_texts
 from core.text.measures import MEANINGS, TITLES
-from core.text.natural_scores import LAGS, SHOWN, NaturalScores
+from core.text.natural_scores import LAGS, LIFT_FLOOR, SHOWN, NaturalScores
 from core.text.tables import edge_rows, head_measures, natural_rows
 from core.text.windows import TextWindows
 from core.text.words import loss_sentence, pairs_sentence, so_far_sentence, too_few_sentence, windows_words
@@ -128,7 +128,7 @@ def answer(windows: TextWindows, found: NaturalScores, judged: OnText) -> None:
 
 
 def chosen_heads(page: Page, judged: OnText) -> HeadSet:
-    """The heads that are taken away: those picked by hand, else the few with the largest lift on the other half."""
+    """The heads that are taken away: those picked by hand, else the few with the largest lift on the other half; or none."""
     experiment = page.view.experiment
     if experiment.source != "threshold" and experiment.heads:
         return experiment.heads
@@ -179,8 +179,15 @@ def worth(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText
         key="heads",
         placeholder=named(judged.top(TAKEN_AWAY)),
         on_change=_take_named,
-        help=f"Names between commas; left empty, the {TAKEN_AWAY} with the largest lift on the half that is not judged on.",
+        help=f"Names between commas; left empty, at most {TAKEN_AWAY}: those with the largest lift on the half that is not "
+        "judged on.",
     )
+    if not heads:
+        st.info(
+            f"No head's lift is above {unsigned(LIFT_FLOOR)} on the half of the windows that heads are picked on, so none is "
+            "taken away. Name the heads that you want to take away."
+        )
+        return
     ablated = await_result(
         job_key(page.subject, "text-ablation", windows.digest, mode, named(heads)),
         partial(ablate_on_text, page.subject, windows, heads, mode),
@@ -258,8 +265,9 @@ def typed_text(page: Page, judged: OnText) -> None:
     )
     if found is None:
         return
-    columns = [st.container()] * 2 if page.look.large else st.columns(2, gap="large")
-    for place, (column, title) in enumerate(zip(columns, ("With all heads", f"Without {named(heads)}"), strict=True)):
+    titles = ("With all heads", *([f"Without {named(heads)}"] if heads else []))
+    columns = [st.container() for _ in titles] if page.look.large else st.columns(2, gap="large")
+    for place, (column, title) in enumerate(zip(columns, titles, strict=False)):
         with column:
             st.markdown(f"**{title}**")
             st.html(_next_table(page, found, place, title))
