@@ -25,6 +25,10 @@ _TALL = 0.75
 _BESIDE = 0.2
 # What is left free between two axes, as a share of the width.
 _BETWEEN = 0.1
+# The same on a telephone, where the second axis' title takes more of it.
+_BETWEEN_NARROW = 0.28
+# Nats that an axis shows at least: no difference below would be one of the heads'.
+_LEAST_SPAN = 0.2
 
 
 def value_map(values: Matrix, title: str, threshold: float | None, look: Look, picked: Head | None = None) -> go.Figure:
@@ -98,9 +102,9 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     figure.update_layout(showlegend=True)
-    labels, start = step_labels(steps), 0.0
+    labels, start, between = step_labels(steps), 0.0, _BETWEEN_NARROW if look.narrow else _BETWEEN
     for panel, places in enumerate(panels):
-        stop = start + (1 - _BETWEEN * (len(panels) - 1)) * len(places) / len(steps)
+        stop = start + (1 - between * (len(panels) - 1)) * len(places) / len(steps)
         # A numbered axis: random sets stand beside their step, not on its points.
         x_axis = {
             "showgrid": False,
@@ -112,10 +116,20 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
             "anchor": f"y{panel + 1}",
         }
         unit = "loss (nats)" if steps[places[0]].corrections.sign else "log-probability"
-        y_axis = {"title": f"second copy: {unit}", "anchor": f"x{panel + 1}"}
+        y_axis = {"title": f"second copy: {unit}", "anchor": f"x{panel + 1}"} | _wide_enough([steps[place] for place in places])
         figure.update_layout({f"xaxis{panel + 1}": x_axis, f"yaxis{panel + 1}": y_axis})
-        start = stop + _BETWEEN
+        start = stop + between
     return figure
+
+
+def _wide_enough(steps: Sequence[Reproduction]) -> dict[str, list[float]]:
+    """The range of an axis on which numbers that are written alike lie together; its own where they differ by more."""
+    values = [value for step in steps for row in step.rows for value in (row.value, *row.range) if not math.isnan(value)]
+    low, high = min(values), max(values)
+    if high - low >= _LEAST_SPAN:
+        return {}
+    middle = (low + high) / 2
+    return {"range": [middle - _LEAST_SPAN / 2, middle + _LEAST_SPAN / 2]}
 
 
 def _panels(steps: Sequence[Reproduction]) -> list[list[int]]:

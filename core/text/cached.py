@@ -19,10 +19,10 @@ from core.runtime.store import Stored
 from core.settings.cost import expected_seconds
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
-from core.settings.text_choice import MIN_WINDOW_LENGTH, OFFERED, PASTED, TextChoice
+from core.settings.text_choice import DEFAULT_WINDOW_LENGTH, MIN_WINDOW_LENGTH, OFFERED, PASTED, TextChoice
 from core.text.corpus import Corpus, built_in_corpus, offered_corpus, pasted_corpus
 from core.text.natural_scores import Edges, NaturalScores
-from core.text.windows import TextWindows, WindowOptions, windows_of
+from core.text.windows import TextWindows, WindowOptions, fitting_windows_of, windows_of
 from core.transformer.card import ModelIdentity
 
 TEXT_VERSION = 2
@@ -38,10 +38,7 @@ def chosen_windows_of(subject: Subject, choice: TextChoice) -> TextWindows:
 
     Raises BadInput for a text that there is not, or that cannot be measured on this model.
     """
-    # The default is as long as fits; any other length is a person's own, and is refused with the reason.
-    room = subject.card.n_ctx - 1
-    length = min(choice.length, room) if choice.length == TextChoice().length and room >= MIN_WINDOW_LENGTH else choice.length
-    return text_windows(subject, chosen_corpus(subject, choice), choice.windows, length)
+    return text_windows(subject, chosen_corpus(subject, choice), choice.windows, choice.length)
 
 
 def chosen_corpus(subject: Subject, choice: TextChoice) -> Corpus:
@@ -54,11 +51,18 @@ def chosen_corpus(subject: Subject, choice: TextChoice) -> Corpus:
 
 
 def text_windows(subject: Subject, corpus: Corpus, windows: int, length: int) -> TextWindows:
-    """`windows_of` this subject's tokenizer, seed and BOS policy; the last few stay. Raises as that."""
-    request = subject.request
+    """`windows_of` this subject's tokenizer, seed and BOS policy; the last few stay. Raises as that.
+
+    The default length is as long as the model and the text have room for, and a warning says so; any other is a person's own,
+    and is refused with the reason.
+    """
+    request, room = subject.request, subject.card.n_ctx - 1
+    by_default = length == DEFAULT_WINDOW_LENGTH
+    length = min(length, room) if by_default and room >= MIN_WINDOW_LENGTH else length
     options = WindowOptions(windows, length, request.seed, request.bos)
-    key = (subject.identity.weights_digest, corpus.name, corpus.digest, repr(options))
-    return _windows.get_or_make(key, lambda: windows_of(subject.identity, corpus, options))
+    key = (subject.identity.weights_digest, corpus.name, corpus.digest, repr(options), str(by_default))
+    make = fitting_windows_of if by_default else windows_of
+    return _windows.get_or_make(key, lambda: make(subject.identity, corpus, options))
 
 
 def own_words(identity: ModelIdentity) -> frozenset[str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -43,6 +43,10 @@ class WindowOptions:
     length: int = DEFAULT_WINDOW_LENGTH
     seed: int = 0
     bos: BosPolicy = "auto"
+
+
+class ShorterThanAWindow(BadInput):
+    """A text of which no document has the tokens of a window."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +117,7 @@ def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions =
             "is claimed: choose a text in its own words, such as `words` for the bundled models."
         )
     if not pool:
-        raise BadInput(
+        raise ShorterThanAWindow(
             f"{corpus.name} is shorter than a window: its longest document has {longest} tokens, and a window takes "
             f"{options.length}. Give more text, or a window of at most {max(MIN_WINDOW_LENGTH, longest)} tokens."
         )
@@ -130,6 +134,23 @@ def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions =
         _warnings(corpus, len(picked), options.windows, unread),
         options.seed,
     )
+
+
+def fitting_windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions) -> TextWindows:
+    """`windows_of`, half as long as asked, and half of that, where no document of the text is so long; a warning says so."""
+    length = options.length
+    while True:
+        try:
+            found = windows_of(identity, corpus, replace(options, length=length))
+        except ShorterThanAWindow:
+            length //= 2
+            if length < MIN_WINDOW_LENGTH:
+                raise
+            continue
+        if length == options.length:
+            return found
+        said = f"No document of {corpus.name} has {options.length} tokens, so windows are of {length}."
+        return replace(found, warnings=(*found.warnings, said))
 
 
 def given_windows(identity: ModelIdentity, rows: Sequence[Sequence[int]]) -> TextWindows:

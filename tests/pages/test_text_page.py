@@ -82,6 +82,9 @@ def test_a_pasted_text_and_what_is_wrong_with_it() -> None:
     assert [str(error.value).replace("\\", "") for error in at.error] == ["The pasted text is empty: paste some sentences."]
     at = page(corpus="pasted", pasted="one small rabbit look under tree . " * 4)
     assert "is shorter than a window" in str(at.error[0].value)
+    at = settled(page(corpus="pasted", pasted="one small rabbit look under tree . " * 4, window_length="128"))
+    told = " ".join(str(caption.value) for caption in at.caption).replace("\\", "")
+    assert not at.error and "has 128 tokens, so windows are of 16." in told
     at = page(corpus="topics")
     assert "so no number is claimed" in str(at.error[0].value).replace("\\", "")
 

@@ -215,6 +215,22 @@ def test_random_sets_are_boxes_beside_their_step_and_on_no_point():
     assert edges[-1][1] < figure.layout.xaxis2.range[1] and {box.yaxis for box in boxes} == {"y2"}
 
 
+def test_numbers_that_are_written_alike_lie_together():
+    """What rounding leaves of three equal losses was drawn from the bottom of the axis to its top."""
+    steps = [
+        replace(
+            step, rows=[replace(row, value=7.0 + 1e-9 * place, baselines=np.empty(0)) for place, row in enumerate(step.rows)]
+        )
+        for step in step_by_step(bind(REQUEST), count=0)
+    ]
+    layout = correction_steps(steps, Look()).layout
+    for axis in (layout.yaxis1, layout.yaxis2):
+        low, high = axis.range
+        assert low < 7.0 - 0.05 and high > 7.0 + 0.05
+    apart = [replace(step, rows=[replace(row, value=2.0 * place) for place, row in enumerate(step.rows)]) for step in steps]
+    assert correction_steps(apart, Look()).layout.yaxis1.range is None
+
+
 def test_a_sign_and_a_unit_are_no_effect_and_have_an_axis_of_their_own():
     """No line leads from a log-probability to a loss, and each panel holds one unit."""
     steps = step_by_step(bind(REQUEST), count=3)

@@ -21,6 +21,7 @@ from core.text import cells, text_pass
 from core.text.natural_scores import LAGS, NaturalScores, _measured, _smallest, in_context_score
 from core.text.text_pass import measure_text
 from core.text.words import so_far_sentence
+from core.transformer.passes.fused import can_fuse
 
 BASE: dict[str, Any] = dict(
     num_hidden_layers=3,
@@ -312,9 +313,11 @@ def test_what_there_is_so_far_is_shown_and_work_yields_between_batches(monkeypat
             self.shown.append(value)
 
     monkeypatch.setattr(text_pass, "rows_per_pass", lambda *given, **more: 2)
-    control, tokens = Watching(), text_like(20, 40)
+    control, tokens, model = Watching(), text_like(20, 40), adopt(made("grouped"))
+    # Tried once for each model and length, with steps of its own, by whoever comes first.
+    assert can_fuse(model, tokens.shape[1])
     with running(control):
-        whole = measure_text(model := adopt(made("grouped")), tokens, b=1)
+        whole = measure_text(model, tokens, b=1)
     # Ten batches: one step at the beginning of each, and one at each of its blocks.
     assert control.steps == 10 * (1 + model.card.n_layers) and [found.n_windows for found in control.shown] == [8, 16]
     for found in control.shown:

@@ -100,7 +100,7 @@ def figure_panel(
                     _downloads(key, filename, rows, source)
             return
         st.caption(measured)
-        with st.container(horizontal=True, vertical_alignment="top"):
+        with st.container(horizontal=True, vertical_alignment="top", key=f"behind-{key}"):
             table = st.expander("Table behind this picture", icon=":material/table:", key=f"{key}-table", on_change="rerun")
             if table.open:
                 with table:

@@ -29,6 +29,12 @@ _STYLE = """<style>
 [class*="st-key-stale-"] { opacity: .45; }
 /* Room for what comes and goes with the threshold, so that the page does not jump. */
 @media (min-width: 641px) { .st-key-lags-holds-answer { min-height: 3.4rem; } .st-key-holds-set { min-height: 76rem; } }
+/* On a telephone a table has the whole width, and its buttons, which always show there, lie on nothing. */
+@media (max-width: 640px) {
+[class*="st-key-behind-"] { flex-wrap: wrap; }
+[class*="st-key-behind-"] > :first-child { flex: 1 1 100%% !important; width: 100%% !important; }
+[class*="st-key-behind-"] [data-testid="stExpanderDetails"] { padding-top: 2.6rem; }
+}
 @media (prefers-reduced-motion: reduce) {
 *, *::before, *::after { animation-duration: .01ms !important; transition-duration: 0s !important; }
 * { scroll-behavior: auto !important; }
