@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from core.figures.base.head_map import HEADS_TO_WRITE_IN_HALF, Cells, head_map
 from core.figures.base.overlay import Overlay, rings
-from core.figures.base.style import SCORE_SCALE, Look, see_through
+from core.figures.base.style import SCORE_SCALE, Look, page_axis, see_through
 from core.figures.base.styled import styled
 from core.heads import Head, every_head, heads_above, ranked
 from core.replication.reproduction import ReproducedRow, Reproduction
@@ -106,17 +106,22 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
     for panel, places in enumerate(panels):
         stop = start + (1 - between * (len(panels) - 1)) * len(places) / len(steps)
         # A numbered axis: random sets stand beside their step, not on its points.
-        x_axis = {
+        x_axis = page_axis(look) | {
             "showgrid": False,
             "tickangle": 90 if look.narrow else 0,
             "tickvals": list(range(len(places))),
-            "ticktext": [labels[place] for place in places],
+            # On end two lines of a label lie in the next one's place.
+            "ticktext": [labels[place].replace("<br>", " " if look.narrow else "<br>") for place in places],
             "range": [-0.4, len(places) - 0.2],
             "domain": [start, stop],
             "anchor": f"y{panel + 1}",
         }
         unit = "loss (nats)" if steps[places[0]].corrections.sign else "log-probability"
-        y_axis = {"title": f"second copy: {unit}", "anchor": f"x{panel + 1}"} | _wide_enough([steps[place] for place in places])
+        y_axis = (
+            page_axis(look)
+            | {"title": f"second copy: {unit}", "anchor": f"x{panel + 1}"}
+            | _wide_enough([steps[place] for place in places])
+        )
         figure.update_layout({f"xaxis{panel + 1}": x_axis, f"yaxis{panel + 1}": y_axis})
         start = stop + between
     return figure
