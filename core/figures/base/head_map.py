@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ HEADS_TO_WRITE_IN_HALF = 9
 # Pixels across on a usual screen, beside other things or alone; the figure itself takes the width it is given.
 _USUAL_WIDTH = 430
 _LARGE_WIDTH = 600
+# On a telephone, in pixels: what is left of a title's line beside the buttons; and how wide a letter is, of its height.
+_TITLE_WIDTH, _LETTER = 220, 0.5
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,14 @@ def head_map(
     if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= write_up_to:
         traces.append(_numbers(cells, heads, look))
     traces.append(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, cells.texts, row * 0.9))
+    lines = _broken(title, look)
+    above = look.px(40) + (len(lines) - 1) * round(1.3 * look.font_size)
     return unchecked_figure(
         traces,
         look,
-        height=round(n_layers * row) + look.px(96),
+        height=round(n_layers * row) + look.px(56) + above,
         title={
-            "text": title,
+            "text": "<br>".join(lines),
             "font": {"size": look.font_size},
             "x": 0,
             "xref": "paper",
@@ -99,7 +104,7 @@ def head_map(
             "yanchor": "top",
             "pad": {"t": 8},
         },
-        margin={"t": look.px(40)},
+        margin={"t": above},
         shapes=[] if picked is None else frame_shapes(picked, look),
         xaxis={"title": axis_title, "range": [-0.5, n_heads - 0.5], "showgrid": False, "dtick": 1 if n_heads <= 16 else 4},
         yaxis={
@@ -109,6 +114,11 @@ def head_map(
             "dtick": 1 if row >= look.px(24) else 5,
         },
     )
+
+
+def _broken(title: str, look: Look) -> list[str]:
+    """The title in lines that end before the figure's buttons, which on a telephone lie on its own height."""
+    return textwrap.wrap(title, int(_TITLE_WIDTH / (_LETTER * look.font_size))) if look.narrow else [title]
 
 
 def row_height(n_layers: int, look: Look) -> float:
