@@ -90,7 +90,7 @@ def head_map(
         traces.append(_numbers(cells, heads, look))
     traces.append(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, cells.texts, row * 0.9))
     lines = _broken(title, look)
-    above = look.px(40) + (len(lines) - 1) * round(1.3 * look.font_size)
+    above = look.px(40) + (len(lines) - 1) * round(1.3 * look.font_size + 6)
     return unchecked_figure(
         traces,
         look,
@@ -102,7 +102,8 @@ def head_map(
             "xref": "paper",
             "y": 1,
             "yanchor": "top",
-            "pad": {"t": 8},
+            # The library puts the first line higher where there are more.
+            "pad": {"t": 8 + 12 * (len(lines) - 1)},
         },
         margin={"t": above},
         shapes=[] if picked is None else frame_shapes(picked, look),
