@@ -9,6 +9,7 @@ from core.heads import HeadSet, heads_above, named
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
 from core.runtime.store import Stored
+from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
@@ -18,9 +19,9 @@ CIRCUIT_VERSION = 4
 MOST_HEADS = 8
 
 
-def circuit_heads(subject: Subject) -> tuple[HeadSet, HeadSet]:
-    """Previous-token heads (score above .4) and called induction heads, at most 8 each, the strongest first."""
-    called = tuple(verdict.head for verdict in judge(subject).called)[:MOST_HEADS]
+def circuit_heads(subject: Subject, floor: float = EFFECT_FLOOR) -> tuple[HeadSet, HeadSet]:
+    """Previous-token heads (score above .4) and induction heads called at a floor, at most 8 each, the strongest first."""
+    called = tuple(verdict.head for verdict in judge(subject, floor=floor).called)[:MOST_HEADS]
     scores = scores_and_behaviour(subject).mean("previous_token")
     previous = [head for head in heads_above(scores, PREVIOUS_TOKEN_FLOOR) if head not in called]
     return tuple(previous[:MOST_HEADS]), called
@@ -32,8 +33,9 @@ def circuit(
     *,
     previous: HeadSet | None = None,
     induction: HeadSet | None = None,
+    floor: float = EFFECT_FLOOR,
 ) -> Circuit:
-    """The edges between `previous` and `induction`, by default those of `circuit_heads`.
+    """The edges between `previous` and `induction`, by default those of `circuit_heads` at `floor`.
 
     Each edge in two independent ways: K-composition of the weights (Elhage et al. 2021), and the prefix matching that is lost
     when the induction head's keys are read without the previous-token head (path patching; Wang et al. 2022).
@@ -49,7 +51,7 @@ def circuit(
     check_pruning_mode(mode)
     subject = bind(asked)
     if previous is None or induction is None:
-        found = circuit_heads(subject)
+        found = circuit_heads(subject, floor)
         previous, induction = found[0] if previous is None else previous, found[1] if induction is None else induction
     for heads in (previous, induction):
         checked_heads(subject, heads)

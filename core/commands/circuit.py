@@ -11,8 +11,9 @@ from core.attention.cached import score_heads
 from core.attention.words import state_word
 from core.circuits.cached import circuit
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
-from core.commands.options import add_request, subject_from
+from core.commands.options import add_request, fraction, subject_from
 from core.heads import parse_heads
+from core.settings.experiment import EFFECT_FLOOR
 from core.sharing.facts import circuit_facts, pruning_facts
 
 _LINES = 12
@@ -29,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"previous-token heads (default: score > {PREVIOUS_TOKEN_FLOOR})",
     )
     parser.add_argument("--induction", type=parse_heads, metavar="L1H0,...", help="induction heads (default: those called)")
+    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="of heads that are called: contrasts above this")
     parser.add_argument("--prune", type=parse_heads, metavar="L3H8,...", help="take each away alone and measure all others")
 
 
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     subject = subject_from(options)
     if options.prune is not None:
         return pruning_facts(subject, prune_each(subject, options.prune, options.mode))
-    found = circuit(subject, options.mode, previous=options.previous, induction=options.induction)
+    found = circuit(subject, options.mode, previous=options.previous, induction=options.induction, floor=options.floor)
     return circuit_facts(subject, found, score_heads(subject).behaviour)
 
 

@@ -6,18 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from core.commands.options import add_mode, subject_from
+from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
 from core.replication.cached import run_report
 from core.replication.tables import report_facts
 from core.replication.words import behaviour_of_the_report
-from core.settings.experiment import REPORT_THRESHOLDS
+from core.settings.experiment import EFFECT_FLOOR, REPORT_THRESHOLDS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The probe options are for the live answers; the report's recipe takes only the model and the seed."""
     add_mode(parser)
     parser.set_defaults(mode="zero")
+    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="of verdicts: contrasts must be above this")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with live figures that needs no network")
 
 
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
         # Before minutes of work, not after them.
         check_page(options.html)
-    found = run_report(subject, options.mode, count=options.baselines)
+    found = run_report(subject, options.mode, count=options.baselines, floor=options.floor)
     if options.html is not None:
         from core.documents.replication import report_page
         from core.documents.standalone import write_page

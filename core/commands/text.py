@@ -10,9 +10,10 @@ import numpy as np
 from core.ablation.baselines import ALL_UP_TO, DEFAULT_BASELINES
 from core.ablation.cached_text import ablate_on_text, text_baselines
 from core.ablation.text_words import against_sets_sentence, change_sentence, in_context_sentence
-from core.commands.options import add_request, add_text_choice, read_tokens, subject_from
+from core.commands.options import add_request, add_text_choice, fraction, read_tokens, subject_from
 from core.errors import BadInput
 from core.heads import Head, parse_heads
+from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import MODES
 from core.sharing.text_facts import text_facts
 from core.text.cached import natural_scores, own_words, text_windows
@@ -32,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_text_choice(parser, others="a .txt, .jsonl or .parquet file, a folder of them, or hub:NAME")
     parser.add_argument("--heads", type=parse_heads, metavar="L1H0,...", help="heads to take away on the text")
     parser.add_argument("--top", type=int, metavar="K", help="take away the K heads with the largest lift on the first half")
+    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="of heads that match: contrasts above this")
     parser.add_argument("--mode", choices=MODES, default="mean", help="what stands in for an ablated head's output")
     beside = f"other head sets to compare with, where there are more than {ALL_UP_TO}; all of them where not, 0 for none"
     parser.add_argument("--baselines", type=int, default=DEFAULT_BASELINES, metavar="K", help=beside)
@@ -56,7 +58,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         )
         windows = text_windows(subject, corpus, options.windows, options.window_length)
     found = natural_scores(subject, windows)
-    judged = judged_on_text(subject, windows)
+    judged = judged_on_text(subject, windows, options.floor)
     heads: tuple[Head, ...] | None = options.heads if options.top is None else judged.top(options.top)
     ablated = baselines = None
     said = [answer_sentence(judged), *outlier_sentences(judged), correlation_sentence(judged)]

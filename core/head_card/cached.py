@@ -152,7 +152,7 @@ def _baselines(subject: Subject, view: View, heads: HeadSet) -> Baselines:
 def _edges(subject: Subject, view: View) -> HeadEdges:
     """The head's edges in the model's circuit; a head that is in no circuit is measured as if it were in both places."""
     head = _head(view)
-    previous, induction = circuit_heads(subject)
+    previous, induction = circuit_heads(subject, view.experiment.effect_floor)
     if head not in (*previous, *induction):
         previous, induction = (*previous, head), (*induction, head)
     found = circuit(subject, pruning_mode(view.experiment.mode), previous=previous, induction=induction)
@@ -164,8 +164,8 @@ def _edges(subject: Subject, view: View) -> HeadEdges:
 
 
 def _on_text(subject: Subject, view: View) -> HeadOnText:
-    windows = chosen_windows_of(subject, view.text)
-    return HeadOnText(windows_words(windows), natural_scores(subject, windows), judged_on_text(subject, windows))
+    windows, floor = chosen_windows_of(subject, view.text), view.experiment.effect_floor
+    return HeadOnText(windows_words(windows), natural_scores(subject, windows), judged_on_text(subject, windows, floor))
 
 
 def _head(view: View) -> Head:
@@ -216,14 +216,14 @@ PARTS: dict[PartName, Part] = {
         "Cutting the paths into the head and out of it",
         partial(expected_seconds, passes=PASSES_OF_A_CIRCUIT),
         _edges,
-        lambda subject, view: (view.head, pruning_mode(view.experiment.mode)),
+        lambda subject, view: (view.head, pruning_mode(view.experiment.mode), view.experiment.effect_floor),
     ),
     "on_text": Part(
         "Reading windows of real text",
         lambda subject: expected_seconds(subject, PASSES_OF_TEXT),
         _on_text,
         # Which edges are drawn on another page changes no number.
-        lambda subject, view: replace(view.text, edges=View().text.edges),
+        lambda subject, view: (replace(view.text, edges=View().text.edges), view.experiment.effect_floor),
     ),
     "movement": Part(
         "Measuring at other lengths and seeds, and with the BOS changed",

@@ -27,7 +27,7 @@ from core.runtime.cache import cached, if_cached
 from core.runtime.jobs import current_control
 from core.runtime.lru import Lru
 from core.runtime.store import Stored, default_store
-from core.settings.experiment import REPORT_THRESHOLDS
+from core.settings.experiment import EFFECT_FLOOR, REPORT_THRESHOLDS
 from core.settings.modes import Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
@@ -85,7 +85,9 @@ def step_by_step(subject: Subject, *, count: int = DEFAULT_BASELINES) -> tuple[R
     return tuple(found)
 
 
-def run_report(subject: Subject, mode: Mode = REPORT_MODE, *, count: int = DEFAULT_BASELINES) -> ReportRun:
+def run_report(
+    subject: Subject, mode: Mode = REPORT_MODE, *, count: int = DEFAULT_BASELINES, floor: float = EFFECT_FLOOR
+) -> ReportRun:
     """The recipe, its corrections, and the live answers on one model; every part is kept by itself.
 
     Raises BadInput or ModelUnavailable with one clear sentence.
@@ -100,7 +102,7 @@ def run_report(subject: Subject, mode: Mode = REPORT_MODE, *, count: int = DEFAU
     with control.part(3, parts, "pruning the top previous-token head"):
         pruning = prune_top(subject, mode, count=count)
     with control.part(4, parts, "judging every head"):
-        judged = judge(subject)
+        judged = judge(subject, floor=floor)
     return ReportRun(subject, scores, steps, swept, pruning, judged, sized_models())
 
 

@@ -64,7 +64,8 @@ def call_command(view: View) -> str:
 
 def circuit_command(view: View, mode: Mode, pruned: Sequence[Head] = ()) -> str:
     """The edges, or what losing each of `pruned` does."""
-    return _line(view, "circuit", "--mode", mode, *(["--prune", named(pruned)] if pruned else []))
+    more = ["--prune", named(pruned)] if pruned else _floor(view)
+    return _line(view, "circuit", "--mode", mode, *more)
 
 
 def card_command(view: View, in_set: HeadSet | None, *more: str) -> str:
@@ -74,9 +75,7 @@ def card_command(view: View, in_set: HeadSet | None, *more: str) -> str:
     words = ["--head", view.head.name, "--mode", experiment.mode, "--threshold", f"{view.threshold:.2f}"]
     if view.score != default.score:
         words += ["--score", view.score]
-    if experiment.effect_floor != default.experiment.effect_floor:
-        words += ["--floor", f"{experiment.effect_floor:.2f}"]
-    words += _windows(view)
+    words += [*_floor(view), *_windows(view)]
     if in_set is not None and experiment.source != default.experiment.source:
         words += ["--set", named(in_set)]
     return _line(view, "card", *words, *more)
@@ -84,10 +83,9 @@ def card_command(view: View, in_set: HeadSet | None, *more: str) -> str:
 
 def compare_command(view: View, imported: str = "") -> str:
     """Two quantities of every head; `imported`: the file that a person's own numbers are in, where they are compared."""
-    axes, experiment, default = view.axes, view.experiment, View().experiment
+    axes, experiment = view.axes, view.experiment
     words = ["--x", axes.x, "--y", axes.y, *(["--colour", axes.colour] if axes.colour else []), "--mode", experiment.mode]
-    if experiment.effect_floor != default.effect_floor:
-        words += ["--floor", f"{experiment.effect_floor:.2f}"]
+    words += _floor(view)
     if view.head is not None and any(reads_of_a_head(name) for name in (axes.x, axes.y, axes.colour)):
         words += ["--head", view.head.name]
     if any(rests_on_text(name) for name in (axes.x, axes.y, axes.colour)):
@@ -97,7 +95,7 @@ def compare_command(view: View, imported: str = "") -> str:
 
 def report_command(view: View, *more: str) -> str:
     """The report beside this model."""
-    return _line(view, "report", *more)
+    return _line(view, "report", *_floor(view), *more)
 
 
 def text_command(view: View, heads: HeadSet) -> str:
@@ -106,10 +104,16 @@ def text_command(view: View, heads: HeadSet) -> str:
     words = [f"--text={text.pasted}"] if text.corpus == PASTED else ["--corpus", text.corpus]
     if text.corpus.startswith(OFFERED):
         words += ["--column", text.column]
-    words += ["--windows", str(text.windows), "--window-length", str(text.length)]
+    words += ["--windows", str(text.windows), "--window-length", str(text.length), *_floor(view)]
     if heads:
         words += ["--heads", named(heads), "--mode", view.experiment.mode]
     return _line(view, "text", *words)
+
+
+def _floor(view: View) -> list[str]:
+    """The option for the effect floor, none for the usual one."""
+    floor = view.experiment.effect_floor
+    return [] if floor == View().experiment.effect_floor else ["--floor", f"{floor:.2f}"]
 
 
 def _windows(view: View) -> list[str]:

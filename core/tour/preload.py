@@ -74,7 +74,7 @@ def _ablation(subject: Subject, view: View) -> None:
 def _text(subject: Subject, view: View) -> None:
     windows = chosen_windows_of(subject, view.text)
     judged = judged_on_text(subject, windows)
-    heads, mode, looked_at = judged.top(TAKEN_AWAY), view.experiment.mode, ranked(judged.judged.value)[0]
+    heads, mode, looked_at = judged.lifted(TAKEN_AWAY), view.experiment.mode, ranked(judged.judged.value)[0]
     if heads:
         ablate_on_text(subject, windows, heads, mode)
         text_baselines(subject, windows, heads, mode)

@@ -54,11 +54,14 @@ class OnText:
         return tuple(Head(int(layer), int(head)) for layer, head in np.argwhere(self.matches))
 
     def top(self, count: int) -> HeadSet:
-        """At most `count` heads, those with the largest lift on the half that heads are picked on, in layer order.
+        """The heads with the largest lift on the half that heads are picked on, in layer order."""
+        order = np.argsort(-np.nan_to_num(self.chosen.value, nan=-np.inf), axis=None)[:count]
+        return tuple(sorted(Head(*map(int, divmod(int(place), self.matches.shape[1]))) for place in order))
 
-        None whose lift is not above the floor there: it would be taken away for nothing.
-        """
-        return tuple(sorted(heads_above(self.chosen.value, LIFT_FLOOR)[:count]))
+    def lifted(self, count: int) -> HeadSet:
+        """Those of `top` whose lift is above the floor there: another one would be taken away for nothing."""
+        above = set(heads_above(self.chosen.value, LIFT_FLOOR))
+        return tuple(head for head in self.top(count) if head in above)
 
     @cached_property
     def rank_correlation(self) -> Agreement:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
 
+from core.circuits.cached import circuit, circuit_heads
 from core.cli import main
 from core.heads import Head
 from core.quantities.cached import Asked, obtained
 from core.settings.request import Request
 from core.settings.subject import bind
 from core.settings.text_choice import TextChoice
-from core.sharing.commands import PROGRAM
+from core.settings.view import View
+from core.sharing.commands import PROGRAM, card_command, circuit_command, report_command, text_command
+from core.text.cached import chosen_windows_of
+from core.verdicts.cached import judged_on_text
 from tests.helpers.app import SHORT, let_work_end, open_page, settled
 
 HEADS, ATTENTION, ABLATION = "pages/1_Heads.py", "pages/2_Attention.py", "pages/3_Ablation.py"
@@ -165,3 +170,19 @@ def test_the_reports_command_prints_its_steps_among_the_rest(
     assert words[0] == "report"
     assert page.pop("run").items() <= printed["run"].items()
     assert page.items() <= printed.items()
+
+
+def test_one_effect_floor_holds_wherever_called_heads_are_spoken_of() -> None:
+    """A floor that leaves no head called leaves none in the circuit, on text or in the report; and every command says it."""
+    subject = bind(Request("two-layer", length=20, sequences=2))
+    high = View(Request("two-layer"), head=Head(1, 2), experiment=replace(View().experiment, effect_floor=0.97))
+    assert circuit_heads(subject)[1] and not circuit_heads(subject, 0.97)[1]
+    assert circuit(subject, "zero").edges and not circuit(subject, "zero", floor=0.97).edges
+    windows = chosen_windows_of(subject, TextChoice(windows=8, length=32))
+    assert judged_on_text(subject, windows).matching and not judged_on_text(subject, windows, 0.97).matching
+    assert main(["circuit", "--model", "two-layer", "--length", "20", "--sequences", "2", "--floor", "0.97"]) == 0
+    for command in (circuit_command(high, "zero"), text_command(high, ()), report_command(high), card_command(high, None)):
+        assert "--floor 0.97" in command and "--floor" not in command.replace("--floor 0.97", "")
+    usual = replace(high, experiment=View().experiment)
+    for command in (circuit_command(usual, "zero"), text_command(usual, ()), report_command(usual), card_command(usual, None)):
+        assert "--floor" not in command

@@ -69,8 +69,9 @@ def circuit_of(page: Page, mode: Mode) -> Circuit | None:
     def seconds() -> float:
         return verdict_seconds(page.subject) + expected_seconds(page.subject, PASSES_OF_A_CIRCUIT)
 
-    work = partial(circuit, page.subject, mode)
-    return await_result(job_key(page.subject, "circuit", mode), work, doing, seconds=seconds)
+    floor = page.view.experiment.effect_floor
+    work = partial(circuit, page.subject, mode, floor=floor)
+    return await_result(job_key(page.subject, "circuit", mode, floor), work, doing, seconds=seconds)
 
 
 def prunings_of(page: Page, heads: HeadSet, mode: Mode) -> list[Pruning] | None:

@@ -16,7 +16,7 @@ from core.ui.frame.page import Page
 
 def download_panel(page: Page) -> None:
     """A button for the page, once everything that it holds is measured; and the command that writes the same."""
-    run = if_cached(partial(run_report, page.subject))
+    run = if_cached(partial(run_report, page.subject, floor=page.view.experiment.effect_floor))
     if run is None:
         st.caption("The page can be downloaded here as soon as everything above is measured.")
         return

@@ -112,8 +112,9 @@ def natural_of(page: Page, windows: TextWindows) -> NaturalScores | None:
 
 def judged_of(page: Page, windows: TextWindows) -> OnText | None:
     """The same heads on random tokens."""
-    work = partial(judged_on_text, page.subject, windows)
-    key = job_key(page.subject, "on-text", windows.digest)
+    floor = page.view.experiment.effect_floor
+    work = partial(judged_on_text, page.subject, windows, floor)
+    key = job_key(page.subject, "on-text", windows.digest, floor)
     return await_result(key, work, "Testing every head on random tokens", seconds=partial(verdict_seconds, page.subject))
 
 
@@ -132,7 +133,7 @@ def chosen_heads(page: Page, judged: OnText) -> HeadSet:
     experiment = page.view.experiment
     if experiment.source != "threshold" and experiment.heads:
         return experiment.heads
-    return judged.top(TAKEN_AWAY)
+    return judged.lifted(TAKEN_AWAY)
 
 
 def source_of(
@@ -177,7 +178,7 @@ def worth(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText
     st.text_input(
         "Heads to take away",
         key="heads",
-        placeholder=named(judged.top(TAKEN_AWAY)),
+        placeholder=named(judged.lifted(TAKEN_AWAY)),
         on_change=_take_named,
         help=f"Names between commas; left empty, at most {TAKEN_AWAY}: those with the largest lift on the half that is not "
         "judged on.",
