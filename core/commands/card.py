@@ -19,6 +19,7 @@ from core.head_card.words import (
     in_set_sentence,
     movement_sentence,
     text_sentence,
+    unmatched_sentence,
 )
 from core.heads import head_set, parse_heads
 from core.numbers import interval, unsigned
@@ -68,7 +69,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         from core.documents.standalone import write_page
 
         write_page(options.html, card_page(subject, card, view))
-    said = (call_sentence(card), text_sentence(card), alone_sentence(card), in_set_sentence(card), edges_sentence(card))
+    said = (
+        unmatched_sentence(card),
+        call_sentence(card),
+        text_sentence(card),
+        alone_sentence(card),
+        in_set_sentence(card),
+        edges_sentence(card),
+    )
     return (
         card_facts(subject, card, view)
         | {"sentences": [text for text in (*said, movement_sentence(card, view.threshold)) if text]}

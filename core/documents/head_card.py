@@ -26,6 +26,7 @@ from core.head_card.words import (
     interval_note,
     movement_sentence,
     text_sentence,
+    unmatched_sentence,
 )
 from core.heads import HeadSet
 from core.settings.provenance import measured_on
@@ -105,7 +106,7 @@ def _verdict(subject: Subject, card: HeadCard) -> Section:
         return Section("What it is", (_why(card, "judged"),))
     return Section(
         "What it is",
-        (card.sentence, call_sentence(card)),
+        tuple(said for said in (card.sentence, unmatched_sentence(card), call_sentence(card)) if said),
         notes=(f"Judged on {judged_on(card.judged, subject)}.",),
     )
 

@@ -33,7 +33,7 @@ from core.settings.subject import Subject
 from core.settings.view import View
 from core.text.cached import chosen_windows_of, natural_scores
 from core.text.words import windows_words
-from core.verdicts.cached import judge, judged_on_text, verdict_seconds
+from core.verdicts.cached import judge, judged_on_text, total_effect_of, verdict_seconds
 from core.verdicts.judgement import Judgement
 
 # Windows of text are as a rule this many times the tokens of a probe.
@@ -199,6 +199,12 @@ PARTS: dict[PartName, Part] = {
         verdict_seconds,
         _judged,
         lambda subject, view: view.experiment.effect_floor,
+    ),
+    "own_effect": Part(
+        "Taking the head away on the sequences of the verdict",
+        partial(expected_seconds, passes=PASSES_OF_ONE_SET),
+        lambda subject, view: total_effect_of(subject, _head(view), view.experiment.effect_floor),
+        lambda subject, view: (view.head, view.experiment.effect_floor),
     ),
     "alone_baselines": Part(
         "Taking other heads away, to compare",

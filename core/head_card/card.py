@@ -20,7 +20,7 @@ from core.attention.sensitivity import Sensitivity
 from core.circuits.circuit import Edge
 from core.heads import Head, HeadSet
 from core.settings.modes import Mode
-from core.stats import estimate
+from core.stats import Number, estimate
 from core.text.natural_scores import NaturalScores
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
@@ -30,7 +30,16 @@ from core.verdicts.words import sentence
 
 _ROUNDING = 1e-6
 PartName = Literal[
-    "judged", "patterns", "alone", "alone_baselines", "in_set", "in_set_baselines", "edges", "movement", "on_text"
+    "judged",
+    "own_effect",
+    "patterns",
+    "alone",
+    "alone_baselines",
+    "in_set",
+    "in_set_baselines",
+    "edges",
+    "movement",
+    "on_text",
 ]
 
 
@@ -121,11 +130,13 @@ class HeadCard:
     """One head and everything at hand about it.
 
     A part is None while it is not measured; `missing` says in a sentence why a part cannot be had at all.
+    own_effect: the head's total effect, as a share of the gain, on the sequences of the verdict, whatever its label.
     """
 
     head: Head
     scores: HeadScores
     judged: Judgement | None = None
+    own_effect: Number | None = None
     patterns: HeadPatterns | None = None
     alone: Removal | None = None
     alone_baselines: Baselines | None = None

@@ -115,9 +115,12 @@ def writing_rows(card: HeadCard) -> list[Row]:
     rows = []
     for name, (what, meaning) in _EFFECTS.items():
         found: Number = getattr(card.verdict, name)
+        if name == "total_effect" and math.isnan(found.value) and card.own_effect is not None:
+            # Of a head that does not match it is in no ranking.
+            found = card.own_effect
         values = [getattr(other, name).value for other in card.judged.verdicts]
         row = _row(WRITES, what, meaning, _known(found.value), signed_interval(found.low, found.high, 3), chance="0.000")
-        rows.append(row | {"place": _place(found.value, values)})
+        rows.append(row | {"place": _place(found.value, values) if found.value in values else NOTHING})
     copying = card.verdict.copying
     meaning = "by the weights; +1: looking at a token raises it, −1: lowers it"
     row = _row(WRITES, "Copying", meaning, NOTHING if math.isnan(copying) else signed(copying), chance="0.00")
@@ -167,6 +170,7 @@ def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
         "verdict": None if verdict is None or judged is None else _label_facts(verdict, judged),
         "judged_on": {"lengths": judged.lengths, "sequences": judged.sequences, "floor": judged.floor} if judged else None,
         "sentence": card.sentence,
+        "own_total_effect": None if card.own_effect is None else card.own_effect._asdict(),
         "scores": {line.score: _score_facts(line) for line in card.score_lines},
         "mode": view.experiment.mode,
         "alone": None if card.alone is None else _removal_facts(card, card.alone, card.alone_baselines),

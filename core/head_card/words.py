@@ -13,9 +13,10 @@ from core.head_card.card import HeadCard, Removal
 from core.heads import Head
 from core.numbers import signed, signed_interval, unsigned
 from core.verdicts.labels import MATCHING
+from core.verdicts.roles import DELTA
 from core.verdicts.significance import SIGNIFICANCE
 from core.verdicts.text_words import head_on_text
-from core.verdicts.words import effects_words, lengths_words, reasons_not_called
+from core.verdicts.words import effect_sentence, effects_words, lengths_words, reasons_not_called
 
 # Below this many sequences an interval is wide for want of sequences, and not because they differ.
 FEW_SEQUENCES = 16
@@ -35,6 +36,16 @@ def call_sentence(card: HeadCard) -> str:
         f"Called, {where}: both contrasts lie wholly above the effect floor {judged.floor:.2f}, it looks at that token more "
         f"than beside it, q = {verdict.q:.4f}, below {SIGNIFICANCE}. {effects_words(judged)}"
     )
+
+
+def unmatched_sentence(card: HeadCard) -> str:
+    """That a head matters which does not match, as Verdicts lists it; empty where it does match, or does not surely matter."""
+    effect = card.own_effect
+    if card.verdict is None or effect is None or card.verdict.label != "none":
+        return ""
+    if not (effect.low > DELTA or effect.high < -DELTA):
+        return ""
+    return f"It matters, though it does not match. {effect_sentence(effect)}."
 
 
 def text_sentence(card: HeadCard) -> str:

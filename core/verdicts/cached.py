@@ -32,6 +32,7 @@ from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import MODES, Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
+from core.stats import UNKNOWN, Number, estimate
 from core.text.cached import natural_scores, text_key
 from core.text.windows import TextWindows
 from core.verdicts.evidence import Effects, Evidence
@@ -150,6 +151,25 @@ def nominees(
     writing = _writing(bench)
     effects = Effects(_total_effects(bench, heads, mode), writing.direct, writing.gain, _effect_lengths(plan), writing.withheld)
     return nominated(shares_of_gain(effects, judged.behaviour), heads)
+
+
+def total_effect_of(asked: Subject | Request | str, head: Head, floor: float = EFFECT_FLOOR, *, mode: Mode = "mean") -> Number:
+    """What the right token loses without `head`, as a share of the gain, whether it matches or not; raises as `judge`.
+
+    Unknown where the behaviour is not present: then there is no gain to have a share of.
+    """
+    subject = bind(asked)
+    check_head(head, subject.card.n_layers, subject.card.n_heads)
+    judged, plan = judge(subject, floor=floor, mode=mode), plan_for(subject)
+    if judged.behaviour != "present":
+        return UNKNOWN
+    bench = _Bench(subject, plan)
+    writing = _writing(bench)
+    total = _total_effects(bench, (head,), mode)
+    shares = shares_of_gain(
+        Effects(total, writing.direct, writing.gain, _effect_lengths(plan), writing.withheld), judged.behaviour
+    )
+    return estimate(shares.total[head]) if shares.any else UNKNOWN
 
 
 def matching_heads(asked: Subject | Request | str, floor: float = EFFECT_FLOOR) -> Bool[np.ndarray, "n_layers n_heads"]:

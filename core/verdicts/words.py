@@ -62,7 +62,7 @@ def sentence(verdict: Verdict, judged: Judgement) -> str:
 def nominee_sentence(nominee: Nominee) -> str:
     """A head that matters and does not match, in one sentence."""
     p = f"p {_p(nominee.p)}, {_p(nominee.q)} corrected for the heads that were asked"
-    return f"{nominee.name}: matters, does not match. {_effect(nominee.total_effect)} ({p})."
+    return f"{nominee.name}: matters, does not match. {effect_sentence(nominee.total_effect)} ({p})."
 
 
 def _matches(verdict: Verdict, judged: Judgement) -> str:
@@ -79,7 +79,7 @@ def _role(verdict: Verdict, judged: Judgement) -> str:
     if math.isnan(effect.value):
         why = "the behaviour is absent" if judged.behaviour == "absent" else "the model gains nothing sure from the repeat"
         return f"What it does is not decided: {why}, so there is nothing to take away"
-    said = _effect(effect)
+    said = effect_sentence(effect)
     if verdict.label in ("induction", "anti-induction"):
         return f"{said}, {_route(verdict, judged)}"
     if verdict.label == "matching, no effect":
@@ -91,7 +91,7 @@ def _role(verdict: Verdict, judged: Judgement) -> str:
     return f"{said}, neither surely beyond ±{DELTA:g} nor surely within: undecided"
 
 
-def _effect(effect: Number) -> str:
+def effect_sentence(effect: Number) -> str:
     """What taking the head away does, with its sign in words."""
     if effect.value < 0:
         return f"Without it the right token gains {_share(effect.turned)} of what the repeat is worth to the model"

@@ -28,7 +28,7 @@ from core.figures.base.number_table import number_table_html, small_table_html
 from core.figures.base.style import Look
 from core.head_card.cached import PARTS, head_card, its_set, known_head_card
 from core.head_card.card import HeadCard, PartName, Removal
-from core.head_card.tables import COLUMNS, TEXT, card_facts, card_rows, score_rows, text_rows
+from core.head_card.tables import COLUMNS, TEXT, card_facts, card_rows, score_rows, text_rows, writing_rows
 from core.head_card.words import (
     alone_sentence,
     baselines_note,
@@ -38,9 +38,11 @@ from core.head_card.words import (
     interval_note,
     movement_sentence,
     text_sentence,
+    unmatched_sentence,
 )
 from core.heads import Head
 from core.models.built_in.circuit_spec import PlantedHead, expected_prefix_matching, standard_spec
+from core.numbers import signed
 from core.settings.experiment import Experiment
 from core.settings.request import Request
 from core.settings.subject import bind
@@ -49,7 +51,7 @@ from core.settings.view import View
 from core.sharing.address import params_of, view_from
 from core.sharing.commands import card_command
 from core.sharing.facts import as_json
-from core.verdicts.cached import judge
+from core.verdicts.cached import judge, nominees
 from core.verdicts.conformance import conformance
 from tests.helpers.html import Page
 
@@ -209,11 +211,11 @@ def test_a_cost_among_others_is_within_their_range(trained: HeadCard) -> None:
 @pytest.mark.parametrize(
     "change,parts",
     [
-        ({"head": Head(1, 1)}, {"patterns", "alone", "alone_baselines", "in_set", "edges"}),
+        ({"head": Head(1, 1)}, {"own_effect", "patterns", "alone", "alone_baselines", "in_set", "edges"}),
         ({"threshold": 0.99}, {"in_set", "in_set_baselines"}),
         ({"score": "previous_token"}, {"in_set", "in_set_baselines", "movement"}),
         ({"experiment": Experiment(mode="zero")}, {"alone", "alone_baselines", "in_set", "in_set_baselines", "edges"}),
-        ({"experiment": Experiment(effect_floor=0.9)}, {"judged"}),
+        ({"experiment": Experiment(effect_floor=0.9)}, {"judged", "own_effect", "edges", "on_text"}),
         ({"text": TextChoice(windows=8)}, {"on_text"}),
         ({"text": TextChoice(edges="tenths")}, set()),
     ],
@@ -224,6 +226,26 @@ def test_only_people_who_ask_for_the_same_share_a_job(change: dict, parts: set[s
     other = replace(view, **change)
     subject = bind(TRAINED)
     assert {name for name, part in PARTS.items() if part.depends(subject, view) != part.depends(subject, other)} == parts
+
+
+def test_a_head_that_matters_and_does_not_match_says_so_with_the_number_of_the_verdicts() -> None:
+    """A card that is cited must not call a head nothing which another page lists as one that matters."""
+    listed = {nominee.head: nominee.total_effect for nominee in nominees(TRAINED)}
+    assert listed, "the model has such a head"
+    for head in (*listed, Head(0, 3), Head(1, 2)):
+        view = View(request=TRAINED, head=head)
+        card = HeadCard(head, score_heads(TRAINED), judged=measured("judged", view), own_effect=measured("own_effect", view))
+        said = unmatched_sentence(card)
+        if head in listed:
+            assert card.own_effect == pytest.approx(listed[head])
+            assert said.startswith("It matters, though it does not match.") and f"{listed[head].value:.3f}" in said
+        else:
+            assert said == ""
+        [row] = [row for row in writing_rows(card) if row["what"] == "Total effect"]
+        assert card.own_effect is not None and row["value"] == signed(card.own_effect.value, 3)
+        assert (row["place"] == "–") == (head != Head(1, 2))
+        facts = card_facts(bind(TRAINED), card, view)
+        assert facts["own_total_effect"] == card.own_effect._asdict()
 
 
 def test_every_interval_is_students_over_sequences_as_on_the_other_pages(trained: HeadCard) -> None:

@@ -33,6 +33,7 @@ from core.head_card.words import (
     interval_note,
     movement_sentence,
     text_sentence,
+    unmatched_sentence,
 )
 from core.heads import Head, ranked
 from core.settings.provenance import measured_on
@@ -65,6 +66,7 @@ _LINKS = (
 # Where the progress of a part is shown.
 _PLACES: dict[PartName, str] = {
     "judged": "sentence",
+    "own_effect": "sentence",
     "patterns": "patterns",
     "alone": "costs",
     "alone_baselines": "costs",
@@ -185,6 +187,8 @@ def sentence(card: HeadCard) -> None:
             icon=":material/warning:",
         )
     st.markdown(f"**{verbatim(card.sentence.partition('. ')[2])}**")
+    if matters := unmatched_sentence(card):
+        st.markdown(f"**{verbatim(matters)}**")
     st.caption(verbatim(call_sentence(card)))
 
 
