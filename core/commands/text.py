@@ -13,6 +13,7 @@ from core.ablation.text_words import against_sets_sentence, change_sentence, in_
 from core.commands.options import add_request, add_text_choice, fraction, read_tokens, subject_from
 from core.errors import BadInput
 from core.heads import Head, parse_heads
+from core.numbers import interval, unsigned
 from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import MODES
 from core.sharing.text_facts import text_facts
@@ -81,9 +82,9 @@ def text(result: dict[str, Any]) -> str:
     )
     lines = [f"{result['model']['name']}, {result['measured_on']}", *result["sentences"], *result["text"]["warnings"]]
     lines += [
-        f"  {Head(*at).name:8} lift {lift[at]:.2f} ({low[at]:.2f} to {high[at]:.2f}), natural induction "
-        f"{scores['natural_induction'][at]:.2f}, controls {scores['distance_control'][at]:.2f} (distance) and "
-        f"{scores['key_control'][at]:.2f} (key)"
+        f"  {Head(*at).name:8} lift {unsigned(lift[at])} ({interval(low[at], high[at])}), natural induction "
+        f"{unsigned(scores['natural_induction'][at])}, controls {unsigned(scores['distance_control'][at])} (distance) and "
+        f"{unsigned(scores['key_control'][at])} (key)"
         for at in order[:SHOWN]
         if lift[at] == lift[at]
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 from tokenizers import Encoding, Tokenizer
 
@@ -24,9 +25,9 @@ class ModelTokenizer:
 
     def put_in_front(self) -> list[int]:
         """The ids that its own rules put in front of every text."""
-        plain, whole = self.encode("a", special_tokens=False), self.encode("a")
-        starts = [start for start in range(len(whole)) if plain and whole[start : start + len(plain)] == plain]
-        return whole[: starts[0]] if starts else []
+        encoded = self._encoded("a", special_tokens=True)
+        added = takewhile(lambda token: token[1], zip(encoded.ids, encoded.special_tokens_mask, strict=True))
+        return [token_id for token_id, _ in added]
 
     def encode_with_places(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids of `text` without special tokens, and from which character to which each stands; raises as `encode`."""

@@ -92,7 +92,17 @@ def calm(page: Page) -> None:
 
 
 def place_of_head(page: Page, key: str, apart_from: str) -> tuple[str, float, float]:
-    """The name of some other head of a figure, and where it is on screen."""
+    """The name of some other head of a figure, and where it is on screen once nothing above it comes or goes any more."""
+    found = _place_of_head(page, key, apart_from)
+    for _ in range(50):
+        page.wait_for_timeout(150)
+        before, found = found, _place_of_head(page, key, apart_from)
+        if found == before:
+            return found
+    raise AssertionError(f"the figure {key} does not come to rest")
+
+
+def _place_of_head(page: Page, key: str, apart_from: str) -> tuple[str, float, float]:
     name, x, y = figure(page, key).evaluate(
         """(plot, other) => {
             plot.scrollIntoView({ block: "center", behavior: "instant" });

@@ -33,6 +33,7 @@ from core.attention.cached import score_heads
 from core.cli import main
 from core.errors import ModelUnavailable
 from core.models.catalogue import find_entry
+from core.models.formats.tokenizer_files import tokenizer_facts
 from core.models.identity import model_identity
 from core.models.load import load_model
 from core.probes.vocabulary import use_bos
@@ -259,5 +260,10 @@ def test_the_bos_is_what_the_tokenizer_puts_in_front_whatever_the_config_says(ro
         assert (identity.bos_token_id, identity.prepends_bos) == (expected, habit), front
         assert (bind(Request("own", length=5, sequences=2)).probe.tokens[:, 0] == expected).all() == habit
         checks = {check.name: check for check in conformance(bind(Request("own", length=5))).checks}
-        # Two in front are no policy that a probe follows.
+        # Two in front are no policy that a probe follows, as the check says.
         assert checks["bos"].passed == (front != "<B> <s> $A")
+    # What the model has no row for it cannot be given.
+    assert tokenizer_facts(backend, 4, 3).bos_token_id == 3
+    backend.post_processor = TemplateProcessing(single="<B> $A", special_tokens=[("<B>", 4)])
+    beyond = tokenizer_facts(backend, 4, 3)
+    assert (beyond.bos_token_id, beyond.prepends_bos) == (3, False)

@@ -137,3 +137,10 @@ def test_the_address_shows_the_same_row_again(choice: RowChoice) -> None:
 def test_a_forged_address_is_cut_and_corrected() -> None:
     forged, _ = view_from({"row": "<script>", "sequence": "²", "text": "x" * 5000})
     assert forged.row == RowChoice(text="x" * 1000)
+
+
+def test_at_length_two_the_token_after_the_earlier_copy_is_said_to_be_the_one_just_before() -> None:
+    for length, said in (("2", True), ("3", False)):
+        at = settled(open_page("pages/2_Attention.py", model="two-layer", length=length, sequences="1"))
+        told = " ".join(str(text.value) for text in (*at.caption, *at.markdown))
+        assert ("also the token just before" in told) == said

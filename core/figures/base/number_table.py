@@ -29,6 +29,9 @@ _STYLE = """<style>
 .numbers.small :is(th, td):last-child { padding-right: 0; }
 .numbers.small :is(th, td) { padding-left: .3rem; padding-right: .3rem; }
 .numbers.small :is(th, td):first-child { padding-left: 0; }
+/* Large letters leave the words no room beside numbers that do not break. */
+.numbers.large :is(td, th[scope="row"]) { white-space: normal; }
+.numbers.large td.meaning { min-width: 13em; }
 /* A telephone is too narrow for names, meanings and numbers side by side: the numbers of a row stand below its words. */
 @media (max-width: 640px) {
 .numbers.grouped, .numbers.grouped :is(thead, tbody) { display: block; }
@@ -76,7 +79,7 @@ def number_table_html(rows: Sequence[Row], columns: Mapping[str, str], label: st
     Rows of one group follow each other; `label` names the table for somebody who cannot see it.
     """
     headings = "".join(f'<th role="columnheader" scope="col">{html.escape(heading)}</th>' for heading in columns.values())
-    style, opening = _opened(label, look, "numbers grouped")
+    style, opening = _opened(label, look, "numbers grouped large" if look.large and not look.narrow else "numbers grouped")
     first = '<th role="columnheader" scope="col">number</th><th role="columnheader" scope="col" class="meaning">what it is</th>'
     # The roles are what the elements are anyway; laid out anew on a telephone, browsers forget it.
     head = f'<thead role="rowgroup"><tr role="row">{first}{headings}</tr></thead>'

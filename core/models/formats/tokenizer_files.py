@@ -63,7 +63,7 @@ def tokenizer_facts(backend: Tokenizer, d_vocab: int, bos_token_id: int | None) 
         backend.model.dropout = None
     tokenizer = ModelTokenizer(backend)
     front = tokenizer.put_in_front()
-    if len(front) == 1:
+    if len(front) == 1 and front[0] < d_vocab:
         # Whatever the config says: it is what stands in front of every text that this model is given.
         [bos_token_id] = front
     if bos_token_id is not None and not 0 <= bos_token_id < d_vocab:

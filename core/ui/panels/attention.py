@@ -115,6 +115,9 @@ def stripe_sentence(looked: Looked) -> str:
         "that still looks there follows positions, not tokens.",
         "text": "Orange: for each token that occurred before, the tokens that came after it then.",
     }[looked.kind]
+    queries, keys = looked.row.cells
+    if looked.kind == "repeated" and (queries - keys == 1).all():
+        meaning += " At this length that is also the token just before, so a head that looks there may follow positions."
     beside = "its layer sees only some of the tokens before" if chance is None else f"chance is {chance:.2f}"
     where = "text" if looked.kind == "text" else "sequence"
     return f"On this {where} {looked.name} gives an orange cell {value:.2f} on average; {beside}. {meaning}"
