@@ -97,14 +97,16 @@ def place_of_head(page: Page, key: str, apart_from: str) -> tuple[str, float, fl
     for _ in range(50):
         page.wait_for_timeout(150)
         before, found = found, _place_of_head(page, key, apart_from)
-        if found == before:
+        if found is not None and found == before:
             return found
     raise AssertionError(f"the figure {key} does not come to rest")
 
 
-def _place_of_head(page: Page, key: str, apart_from: str) -> tuple[str, float, float]:
-    name, x, y = figure(page, key).evaluate(
+def _place_of_head(page: Page, key: str, apart_from: str) -> tuple[str, float, float] | None:
+    """None while the figure is just being drawn."""
+    place = figure(page, key).evaluate(
         """(plot, other) => {
+            if (!plot._fullData?.length || !plot._fullLayout?.xaxis) return null;
             plot.scrollIntoView({ block: "center", behavior: "instant" });
             const heads = plot._fullData.findLast((trace) => trace.name === "heads"), box = plot.getBoundingClientRect();
             const listed = (values) => Array.from(values._inputArray ?? values);
@@ -115,4 +117,7 @@ def _place_of_head(page: Page, key: str, apart_from: str) -> tuple[str, float, f
         }""",
         apart_from,
     )
+    if place is None:
+        return None
+    name, x, y = place
     return str(name), float(x), float(y)
