@@ -20,8 +20,10 @@ def answer_sentence(found: OnText) -> str:
         return "There are too few windows with repeats to say which heads are induction heads on this text."
     are = "are induction heads" if len(too) > 1 else "is an induction head"
     few = "" if found.judged.windows >= FEWEST_WINDOWS else ", as far as so few windows say"
-    which = "the one head that matches" if matching == 1 else f"the {matching} heads that match"
-    return f"{len(too) or 'None'} of {which} on random tokens {are} on text too{few}."
+    if matching == 1:
+        says = "is an induction head on text too" if too else "is not shown to be an induction head on text"
+        return f"The one head that matches on random tokens {says}{few}."
+    return f"{len(too) or 'None'} of the {matching} heads that match on random tokens {are} on text too{few}."
 
 
 def outlier_sentences(found: OnText) -> list[str]:
