@@ -161,7 +161,7 @@ def test_the_picked_head_shows_every_score_beside_chance() -> None:
 
 
 def test_a_long_table_of_heads_is_a_grid_to_sort_in() -> None:
-    at = heads(model="mixture", threshold="0", opened=("above",))
+    at = settled(heads(model="mixture", threshold="0", opened=("above",)))
     assert not at.exception and not tables(at)
     [grid] = at.dataframe
     assert list(grid.value.columns)[:3] == ["name", "induction", "contrast"] and len(grid.value) == 24
