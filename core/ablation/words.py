@@ -10,7 +10,7 @@ from jaxtyping import Float
 from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, TotalEffect
 from core.ablation.sweep import Sweep
 from core.attention.rows import unknown_id
-from core.heads import Head
+from core.heads import ranked
 from core.numbers import interval, share, signed, signed_interval, unsigned
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
 from core.stats import Agreement
@@ -187,8 +187,9 @@ def map_sentence(found: CausalMap | None, count: int) -> str:
         return f"All {count} heads are measured, on one sequence, which gives no interval: nothing is sure."
     sure = (low > 0) | (high < 0)
     worse, better = int((low > 0).sum()), int((high < 0).sum())
-    largest = _largest(found.effect)
-    best = _largest(np.where(sure, found.effect, np.nan)) if sure.any() else largest
+    size = np.abs(found.effect)
+    [largest, *_] = ranked(size)
+    [best, *_] = ranked(np.where(sure, size, np.nan)) if sure.any() else [largest]
     changes = f"without it the loss changes by {signed(found.effect[best])} nats"
     said = f"**{best.name} matters most: {changes}**" if best == largest else f"**{best.name} surely matters: {changes}**"
     if not sure.any():
@@ -198,12 +199,6 @@ def map_sentence(found: CausalMap | None, count: int) -> str:
         f"above zero: {worse} of {count} heads, below: {better}; if no head did anything, some {0.05 * count:.1f} would be by "
         "chance."
     )
-
-
-def _largest(effect: Float[np.ndarray, "n_layers n_heads"]) -> Head:
-    """The head whose effect is largest, of either sign."""
-    layer, head = np.unravel_index(np.nanargmax(np.abs(effect)), effect.shape)
-    return Head(int(layer), int(head))
 
 
 def agreement_sentence(agreement: Agreement, of: str) -> str:

@@ -11,7 +11,7 @@ from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES, SECOND_STEP
 from core.attention.sensitivity import Sensitivity
 from core.behaviour import LEAST_LENGTH, LEAST_SEQUENCES, PRESENT_ABOVE, WEAK_ABOVE, Behaviour, Losses, State
-from core.heads import Head, listed
+from core.heads import Head, listed, ranked
 from core.numbers import share, unsigned
 
 # Scores that are written with the same digits are not said to differ.
@@ -140,8 +140,8 @@ def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
 def _moves_most(means: Float[np.ndarray, "settings n_layers n_heads"]) -> tuple[Head, float]:
     """The head whose lowest and highest mean are furthest apart, and how far."""
     apart = means.max(0) - means.min(0)
-    layer, head = np.unravel_index(np.nanargmax(apart), apart.shape)
-    return Head(int(layer), int(head)), float(apart[layer, head])
+    [head, *_] = ranked(apart)
+    return head, float(apart[head])
 
 
 def beside_heads_sentence(found: Sensitivity, head: Head) -> str:

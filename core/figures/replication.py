@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,7 +12,7 @@ from jaxtyping import Float
 
 from core.figures.base.head_map import HEADS_TO_WRITE_IN_HALF, Cells, head_map
 from core.figures.base.overlay import Overlay, rings
-from core.figures.base.style import SCORE_SCALE, Look, page_axis, see_through
+from core.figures.base.style import SCORE_SCALE, Look, see_through
 from core.figures.base.styled import styled
 from core.heads import Head, every_head, heads_above, ranked
 from core.replication.reproduction import ReproducedRow, Reproduction
@@ -94,19 +95,11 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
                 if not math.isnan(found.range[0]):
                     beside += 1
                     _random_sets(figure, found, place + _BESIDE * beside, panel, colours[index], look)
-    styled(
-        figure,
-        look,
-        height=look.px(500 if look.narrow else 400),
-        margin={"t": look.px(16)},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-    )
-    figure.update_layout(showlegend=True)
     labels, start, between = step_labels(steps), 0.0, _BETWEEN_NARROW if look.narrow else _BETWEEN
     for panel, places in enumerate(panels):
         stop = start + (1 - between * (len(panels) - 1)) * len(places) / len(steps)
         # A numbered axis: random sets stand beside their step, not on its points.
-        x_axis = page_axis(look) | {
+        x_axis = {
             "showgrid": False,
             "tickangle": 90 if look.narrow else 0,
             "tickvals": list(range(len(places))),
@@ -117,13 +110,19 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
             "anchor": f"y{panel + 1}",
         }
         unit = "loss (nats)" if steps[places[0]].corrections.sign else "log-probability"
-        y_axis = (
-            page_axis(look)
-            | {"title": f"second copy: {unit}", "anchor": f"x{panel + 1}"}
-            | _wide_enough([steps[place] for place in places])
-        )
+        y_axis: dict[str, Any] = {"title": f"second copy: {unit}", "anchor": f"x{panel + 1}"}
+        y_axis |= _wide_enough([steps[place] for place in places])
         figure.update_layout({f"xaxis{panel + 1}": x_axis, f"yaxis{panel + 1}": y_axis})
         start = stop + between
+    # Last, for it reaches the axes that there are.
+    styled(
+        figure,
+        look,
+        height=look.px(500 if look.narrow else 400),
+        margin={"t": look.px(16)},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+    )
+    figure.update_layout(showlegend=True)
     return figure
 
 

@@ -42,7 +42,7 @@ from core.verdicts.matching import contrast_q_values, matching
 from core.verdicts.nominees import Nominee, nominated, unexplained
 from core.verdicts.on_text import OnText, on_text
 from core.verdicts.plan import Plan, plan_for, probes_of
-from core.verdicts.roles import shares_of_gain
+from core.verdicts.roles import Shares, shares_of_gain
 from core.verdicts.stability import stability
 
 if TYPE_CHECKING:
@@ -147,10 +147,7 @@ def nominees(
         # At the middle length.
         screened = set(largest_by_gradient(estimated_map(plan.judging[len(plan.judging) // 2], mode)))
         heads = tuple(head for head in heads if head in screened)
-    bench = _Bench(subject, plan)
-    writing = _writing(bench)
-    effects = Effects(_total_effects(bench, heads, mode), writing.direct, writing.gain, _effect_lengths(plan), writing.withheld)
-    return nominated(shares_of_gain(effects, judged.behaviour), heads)
+    return nominated(_shares(_Bench(subject, plan), heads, mode, judged.behaviour), heads)
 
 
 def total_effect_of(asked: Subject | Request | str, head: Head, floor: float = EFFECT_FLOOR, *, mode: Mode = "mean") -> Number:
@@ -163,12 +160,7 @@ def total_effect_of(asked: Subject | Request | str, head: Head, floor: float = E
     judged, plan = judge(subject, floor=floor, mode=mode), plan_for(subject)
     if judged.behaviour != "present":
         return UNKNOWN
-    bench = _Bench(subject, plan)
-    writing = _writing(bench)
-    total = _total_effects(bench, (head,), mode)
-    shares = shares_of_gain(
-        Effects(total, writing.direct, writing.gain, _effect_lengths(plan), writing.withheld), judged.behaviour
-    )
+    shares = _shares(_Bench(subject, plan), (head,), mode, judged.behaviour)
     return estimate(shares.total[head]) if shares.any else UNKNOWN
 
 
@@ -339,6 +331,13 @@ def _total_effects(bench: _Bench, heads: HeadSet, mode: Mode) -> Float[np.ndarra
     for head, key in keys.items():
         found[head] = cached(key, partial(compute, head)).arrays["total"]
     return found
+
+
+def _shares(bench: _Bench, heads: HeadSet, mode: Mode, behaviour: State | None) -> Shares:
+    """What `heads` do, as shares of the gain, whatever their label; NaN for all others."""
+    writing = _writing(bench)
+    total, lengths = _total_effects(bench, heads, mode), _effect_lengths(bench.plan)
+    return shares_of_gain(Effects(total, writing.direct, writing.gain, lengths, writing.withheld), behaviour)
 
 
 def _effect_lengths(plan: Plan) -> np.ndarray:

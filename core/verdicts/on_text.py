@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from core.heads import Head, HeadSet, heads_above
+from core.heads import Head, HeadSet
 from core.stats import Agreement, rank_agreement
 from core.text.natural_scores import LIFT_FLOOR, Measured, NaturalScores
 
@@ -60,8 +60,7 @@ class OnText:
 
     def lifted(self, count: int) -> HeadSet:
         """Those of `top` whose lift is above the floor there: another one would be taken away for nothing."""
-        above = set(heads_above(self.chosen.value, LIFT_FLOOR))
-        return tuple(head for head in self.top(count) if head in above)
+        return tuple(head for head in self.top(count) if self.chosen.value[head] > LIFT_FLOOR)
 
     @cached_property
     def rank_correlation(self) -> Agreement:

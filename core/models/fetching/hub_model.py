@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.errors import ModelUnavailable
 from core.models.fetching.hub import Repository, check_disk, check_reachable, fetch, read_json, repository
-from core.models.formats.hf_folder import check_supported, hf_identity
+from core.models.formats.hf_folder import hf_identity, supported_config
 from core.models.formats.legacy import convert_legacy, is_legacy, native_config
 from core.models.formats.native_folder import native_identity
 from core.models.formats.pickles import convert_pickles
@@ -71,7 +71,7 @@ def add_hub_model(repo_id: str, name: str) -> Path:
 
 def _hugging_face(repo: Repository, staging: Path) -> Path:
     """Fetch a repository in the Hugging Face format; the config says first whether the rest is worth fetching."""
-    check_supported(staging)
+    supported_config(staging)
     weights = _weights(repo)
     _fetch_all(repo, [name for name in TOKENIZER_FILES if name in repo.sizes] + weights, staging)
     if not weights[0].endswith((".safetensors", ".json")):

@@ -103,13 +103,15 @@ def read_hf(folder: Path, identity: ModelIdentity, device: str = "cpu", dtype: s
 
     name = identity.card.name
     check_built_size(folder, hf_config.read_config(folder), weights_files(folder), identity.card.n_layers)
-    check_supported(folder)
-    model = _pretrained(folder, name, getattr(torch, dtype)).to(device).eval().requires_grad_(False)
+    model = _pretrained(folder, supported_config(folder), name, getattr(torch, dtype)).to(device).eval().requires_grad_(False)
     return wrap(model, identity)
 
 
-def check_supported(folder: Path) -> None:
-    """Raises ModelUnavailable if the model library knows no causal language model of this kind, or it needs its own code."""
+def supported_config(folder: Path) -> Any:
+    """The model library's config of a folder.
+
+    Raises ModelUnavailable if it knows no causal language model of this kind, or the model needs its own code.
+    """
     from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]
 
@@ -135,6 +137,7 @@ def check_supported(folder: Path) -> None:
             "have: put its settings beside the others, or take it out."
         )
     hf_config.size(hf_config.text_config(raw), "n_heads", shown(folder))
+    return config
 
 
 def check_kind(config: Any, whose: str) -> None:
@@ -152,19 +155,18 @@ def unsupported(whose: str, kind: str) -> ModelUnavailable:
     return ModelUnavailable(f"{whose} is of type {kind!r}, which is not a causal language model that HeadScope can measure.")
 
 
-def _pretrained(folder: Path, name: str, dtype: Any) -> Any:
+def _pretrained(folder: Path, config: Any, name: str, dtype: Any) -> Any:
     """The model library's model from local safetensors; weights that are missing or left over are an error."""
-    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
     from core.models.formats.load_steps import library_steps
 
     method = packing(hf_config.read_config(folder))
+    # A config that names another would win over what is asked for below.
+    config._attn_implementation = "eager"
     try:
         with library_steps(f"loading {name}"):
-            config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-            # A config that names another would win over what is asked for below.
-            config._attn_implementation = "eager"
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder),
                 config=config,
