@@ -30,7 +30,7 @@ _STYLE = """<style>
 .numbers.small :is(th, td) { padding-left: .3rem; padding-right: .3rem; }
 .numbers.small :is(th, td):first-child { padding-left: 0; }
 /* Large letters leave the words no room beside numbers that do not break. */
-.numbers.large :is(td, th[scope="row"]) { white-space: normal; }
+.numbers.large :is(td.interval, td.control, th[scope="row"]) { white-space: normal; }
 .numbers.large td.meaning { min-width: 13em; }
 /* A telephone is too narrow for names, meanings and numbers side by side: the numbers of a row stand below its words. */
 @media (max-width: 640px) {
