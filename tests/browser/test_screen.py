@@ -239,6 +239,29 @@ def test_a_head_of_every_picture_by_keyboard_and_by_mouse(
         expect(page).to_have_url(re.compile(rf"[?&]head={other}(&|$)"))
 
 
+def test_what_is_pressed_is_picked_however_quickly(server: str, new_page: NewPage) -> None:
+    # Plotly looks under a mouse at most every 50 ms: a quick press would mean what was passed on the way.
+    page = opened(new_page(), f"{server}/Heads?{SMALL}")
+    plot = figure(page, "ranked")
+    expect(plot).to_have_attribute("tabindex", "0")
+    keys = "for (const key of keys) plot.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));"
+    plot.evaluate(f"(plot, keys) => {{ plot.focus(); {keys} }}", ["ArrowRight", "ArrowRight", "ArrowRight", "Enter"])
+    expect(page).to_have_url(re.compile(r"[?&]head=L\dH\d(&|$)"))
+    third = page.locator(".st-key-screen").get_by_role("status").text_content() or ""
+    expect(page).to_have_url(re.compile(rf"[?&]head={third[:4]}(&|$)"))
+    calm(page)
+    passed, *on_the_way = place_of_head(page, "ranked", apart_from=third[:4])
+    meant, *there = place_of_head(page, "ranked", apart_from=passed)
+    page.mouse.move(*on_the_way)
+    expect(plot.locator(".hoverlayer .hovertext")).to_contain_text(passed)
+    # However slow the machine: no time passes.
+    page.evaluate("() => { const now = Date.now(); Date.now = () => now; }")
+    page.mouse.move(*there)
+    page.mouse.down()
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(rf"[?&]head={meant}(&|$)"))
+
+
 def test_the_page_that_is_shown_and_the_link_with_the_focus_are_told_apart(server: str, new_page: NewPage) -> None:
     page = opened(new_page(), f"{server}/Heads?{SMALL}")
     current, other = (page.locator(".stSidebar").get_by_role("link", name=name, exact=True) for name in ("Heads", "Attention"))

@@ -21,7 +21,7 @@ class Screen {
     this.narrow = window.matchMedia("(max-width: 640px)");
     this.narrow.addEventListener("change", () => this.tellNarrow(this.narrow.matches));
     this.sliders = new Sliders();
-    followTaps();
+    followPresses();
     this.restless = new Set();
     this.changed = new Set();
     this.sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => this.look(target)));

@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 _FOLDER = Path(__file__).parent
-_PARTS = ("screen_fit.js", "screen_keys.js", "screen_taps.js", "screen_sliders.js", "screen.js")
+_PARTS = ("screen_fit.js", "screen_keys.js", "screen_presses.js", "screen_sliders.js", "screen.js")
 _KEY = "screen"
 _screen = st.components.v2.component(
     "headscope_screen",

@@ -66,6 +66,7 @@ function next(heads, at, [right, down]) {
 }
 
 function hover(plot, { curveNumber, pointNumber, subplot }) {
+  askAnew(plot);
   window.Plotly.Fx.hover(plot, [{ curveNumber, pointNumber }], subplot);
 }
 
