@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.figures.base.head_traces import click_markers
+from core.figures.base.head_traces import click_markers, picked_mark
 from core.figures.base.labels import placed_labels
 from core.figures.base.style import Look, colour_scale
 from core.figures.base.styled import styled
@@ -42,9 +42,8 @@ def comparison_scatter(found: Comparison, picked: Head | None, look: Look) -> go
         figure.add_trace(_points(members, found, heads, _SHAPES[name], _SMALL if name == "others" else _LARGE, look))
     figure.add_trace(_names(standing_out, found, (left, right), (low, high), look))
     if picked is not None and picked in heads:
-        mark = {"size": look.px(22), "symbol": "square-open", "color": look.ink, "line": {"width": look.px(3)}}
-        x, y = _places([picked], found)
-        figure.add_trace(go.Scatter(x=x, y=y, mode="markers", marker=mark, hoverinfo="skip", name="picked"))
+        [x], [y] = _places([picked], found)
+        figure.add_trace(picked_mark(x, y, look.px(22), look))
     figure.add_trace(click_markers(*_places(heads, found), heads, [_hover(head, found) for head in heads], look.px(16)))
     styled(
         figure,

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from core.figures.base.head_map import frame_shapes, row_height
-from core.figures.base.head_traces import click_markers
+from core.figures.base.head_traces import click_markers, picked_mark
 from core.figures.base.overlay import THRESHOLD, Overlay, threshold_line, words
 from core.figures.base.style import BUTTONS, Look
 from core.figures.base.styled import styled
@@ -112,7 +112,7 @@ def describe_label_map(verdicts: Sequence[Verdict]) -> str:
     return f"Map of the labels of {len(verdicts)} heads. {'; '.join(parts) or 'No head has a label'}; without label: {none}."
 
 
-def contrast_intervals(verdicts: Sequence[Verdict], look: Look) -> go.Figure:
+def contrast_intervals(verdicts: Sequence[Verdict], picked: Head | None, look: Look) -> go.Figure:
     """One row a head: the mean contrast and its 95 % interval; the last trace takes clicks."""
     places = list(range(len(verdicts)))[::-1]
     figure = go.Figure()
@@ -142,6 +142,9 @@ def contrast_intervals(verdicts: Sequence[Verdict], look: Look) -> go.Figure:
         )
     heads = [verdict.head for verdict in verdicts]
     contrasts = [verdict.contrast.value for verdict in verdicts]
+    if picked in heads:
+        row = heads.index(picked)
+        figure.add_trace(picked_mark(contrasts[row], places[row], look.px(22), look))
     figure.add_trace(click_markers(contrasts, places, heads, [_hover(v) for v in verdicts], look.px(_ROW * 0.8)))
     # The floor's name can stand anywhere above the plot, also where the buttons are.
     styled(figure, look, height=look.px(_ROW * len(verdicts) + 74) + BUTTONS, margin={"t": look.px(20) + BUTTONS})

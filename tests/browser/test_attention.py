@@ -12,7 +12,7 @@ from playwright.sync_api import FrameLocator, Page, expect
 
 from core.models.paths import bundled_root
 from tests.browser.conftest import NewPage, running_server
-from tests.helpers.screen import only
+from tests.helpers.screen import calm, only
 
 pytestmark = pytest.mark.browser
 EVIL = ("<s>", "</script>", "<svg/onload=x=1>", "</style><s>", "<img/onerror=x>", "'\"><b>", "&lt;", "--><i>", "${x=1}")
@@ -22,6 +22,9 @@ MARKS = "canvas.over"
 def open_attention(page: Page, address: str) -> FrameLocator:
     """Open the page and wait for CircuitsVis and the grid."""
     page.goto(address)
+    expect(page.locator("iframe").first).to_be_visible()
+    # While the page is being drawn there can be two copies of it.
+    calm(page)
     only(page.locator("iframe"))
     frame = page.frame_locator("iframe")
     expect(frame.locator("#pattern canvas")).to_be_visible()

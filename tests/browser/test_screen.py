@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewPage
 from tests.browser.screens import ADDRESS, PAGES
-from tests.helpers.screen import calm, figure, finished, place_of_head
+from tests.helpers.screen import calm, figure, finished, go_back, place_of_head
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -260,6 +260,21 @@ def test_what_is_pressed_is_picked_however_quickly(server: str, new_page: NewPag
     page.mouse.down()
     page.mouse.up()
     expect(page).to_have_url(re.compile(rf"[?&]head={meant}(&|$)"))
+
+
+@pytest.mark.parametrize(("name", "panel"), [("Verdicts", "intervals"), ("Circuits", "circuit"), ("Text", "text-scatter")])
+def test_a_head_is_picked_again_after_going_back(server: str, new_page: NewPage, name: str, panel: str) -> None:
+    # The browser remembers a click on a figure that stays as it was, and takes the next one on that head for taking it back.
+    page = opened(new_page(), f"{server}/{name}?{SMALL}")
+    finished(page)
+    for _ in range(2):
+        head, x, y = place_of_head(page, panel, apart_from="")
+        page.mouse.move(x, y)
+        page.mouse.click(x, y)
+        expect(page).to_have_url(re.compile(rf"[?&]head={head}(&|$)"))
+        go_back(page)
+        expect(page).not_to_have_url(re.compile("head="))
+        calm(page)
 
 
 def test_the_page_that_is_shown_and_the_link_with_the_focus_are_told_apart(server: str, new_page: NewPage) -> None:

@@ -214,12 +214,12 @@ def test_without_matrices_of_queries_and_keys_only_their_composition_is_withheld
     said = composition_sentence(found, Head(2, 3))
     assert "its values from" in said and "keys" not in said
     scores, look = score_heads(subject), Look()
-    [line] = [trace for trace in circuit_graph(found, scores, look).data if trace.name == "edge"]
+    [line] = [trace for trace in circuit_graph(found, scores, None, look).data if trace.name == "edge"]
     assert line.line.dash == "solid", "dotted says that it is not above random, which nobody knows"
     assert "K-composition withheld" in describe_circuit(found) and "K: withheld; Q: withheld; V: L" in describe_composition(
         found, Head(2, 3)
     )
-    hovers = str(composition_maps(found, Head(2, 3), look).to_dict()) + str(circuit_graph(found, scores, look).to_dict())
+    hovers = str(composition_maps(found, Head(2, 3), look).to_dict()) + str(circuit_graph(found, scores, None, look).to_dict())
     assert "K-composition withheld" in hovers and "nan" not in hovers.replace("nan, ", "").replace("nan]", "").lower()
 
 
@@ -436,7 +436,7 @@ def test_the_wider_edge_is_the_one_that_costs_more():
     # The one that costs nothing gets the largest K-composition: it must stay thin all the same.
     composition = found.composition.copy()
     composition[0][KINDS.index("k")][0, 0] = 0.9
-    figure = circuit_graph(replace(found, composition=composition), score_heads(REQUEST), Look())
+    figure = circuit_graph(replace(found, composition=composition), score_heads(REQUEST), None, Look())
     drawn = {trace.y[0]: trace.line.width for trace in figure.data if trace.name == "edge"}
     widths = [drawn[height] for height in sorted(drawn, reverse=True)]
     drops = {edge.previous: edge.drop for edge in found.edges}
@@ -446,7 +446,7 @@ def test_the_wider_edge_is_the_one_that_costs_more():
 
 def test_numbers_on_crossing_edges_do_not_cover_each_other():
     found = circuit(Request("two-layer", length=20, sequences=2))
-    figure = circuit_graph(found, score_heads(Request("two-layer", length=20, sequences=2)), Look())
+    figure = circuit_graph(found, score_heads(Request("two-layer", length=20, sequences=2)), None, Look())
     written = [(note.x, note.y) for note in figure.layout.annotations if note.bgcolor]
     assert len(written) >= 4
     for i, (x, y) in enumerate(written):

@@ -15,7 +15,7 @@ from core.ablation.quadrants import QUADRANTS, Quadrant, quadrants
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
 from core.figures.ablation.effect_map import effect_text
-from core.figures.base.head_traces import click_markers
+from core.figures.base.head_traces import click_markers, picked_mark
 from core.figures.base.labels import placed_labels
 from core.figures.base.overlay import Anchor, Edge, Overlay, Part, name_of_line, symbols, threshold_line, words
 from core.figures.base.style import Look
@@ -59,7 +59,7 @@ def score_effect(
         x, y = _places(heads, scores, effect)
         figure.add_trace(go.Scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip"))
     if picked is not None and not np.isnan(effect[picked]):
-        figure.add_trace(_picked_mark(scores[picked], effect[picked], look))
+        figure.add_trace(picked_mark(scores[picked], effect[picked], look.px(24), look))
     for value in (floor, -floor):
         figure.add_hline(y=value, line={"color": look.second, "dash": "dot", "width": look.px(1.5)})
     texts = [effect_text(head, found, scores, score) for head in known]
@@ -205,17 +205,6 @@ def _names(
             only: dict[str, Any] = {"above": x} if head in others else {}
             found.append(words(name, x, y, colour=look.ink, size=size, shift=(shift[0], shift[1]), anchor=anchor, **only))
     return found
-
-
-def _picked_mark(x: float, y: float, look: Look) -> go.Scatter:
-    return go.Scatter(
-        x=[float(x)],
-        y=[float(y)],
-        mode="markers",
-        marker={"size": look.px(24), "symbol": "square-open", "color": look.ink, "line": {"width": look.px(3)}},
-        hoverinfo="skip",
-        name="picked",
-    )
 
 
 def _corners(matter: HeadSet, others: HeadSet, scores: Float[np.ndarray, "n_layers n_heads"], look: Look) -> list[Part]:

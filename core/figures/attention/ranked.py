@@ -12,7 +12,7 @@ from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
 from core.attention.words import chance_words, highest_chance
-from core.figures.base.head_traces import click_markers, hover_texts, scatter
+from core.figures.base.head_traces import click_markers, hover_texts, picked_mark, scatter
 from core.figures.base.overlay import THRESHOLD, Overlay, dots, threshold_line, words
 from core.figures.base.style import Look
 from core.figures.base.unchecked import unchecked_figure
@@ -38,10 +38,7 @@ def ranked_scores(scores: HeadScores, score: str, picked: Head | None, look: Loo
     traces = [scatter(x=places, y=ordered, mode="markers", marker=marker, hoverinfo="skip", name="all heads")]
     if picked in heads:
         place = heads.index(picked)
-        square = {"size": size + look.px(14), "symbol": "square-open", "color": look.ink, "line": {"width": look.px(3)}}
-        traces.append(
-            scatter(x=[places[place]], y=[ordered[place]], mode="markers", marker=square, hoverinfo="skip", name="picked")
-        )
+        traces.append(picked_mark(places[place], ordered[place], size + look.px(14), look))
     traces.append(click_markers(places, ordered, heads, hover_texts(scores, heads), size + look.px(6)))
     xaxis: dict[str, Any]
     if named:

@@ -49,6 +49,16 @@ def click_markers(x: Sequence[float], y: Sequence[float], heads: Sequence[Head],
     )
 
 
+def picked_mark(x: float, y: float, size: float, look: Look) -> Trace:
+    """A square round the mark of the picked head.
+
+    Every figure that is clicked shows which head is picked: the browser forgets a click when its figure changes, and takes
+    a second one on the same head for taking it back when it does not.
+    """
+    marker = {"size": size, "symbol": "square-open", "color": look.ink, "line": {"width": look.px(3)}}
+    return scatter(x=[float(x)], y=[float(y)], mode="markers", marker=marker, hoverinfo="skip", showlegend=False, name="picked")
+
+
 def before_and_after(
     before: Sequence[float],
     after: Sequence[float],

@@ -10,10 +10,10 @@ from plotly.subplots import make_subplots
 from core.ablation.outcomes import Pruning
 from core.attention.head_scores import HeadScores
 from core.circuits.circuit import Circuit, Edge
-from core.figures.base.head_traces import before_and_after, click_markers
+from core.figures.base.head_traces import before_and_after, click_markers, picked_mark
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
-from core.heads import HeadSet
+from core.heads import Head, HeadSet
 
 _ROW = 64
 _PRUNED_ROW = 30
@@ -28,7 +28,7 @@ _NUMBER_WIDTH = 0.1
 _NUMBER_HEIGHT = 0.6
 
 
-def circuit_graph(circuit: Circuit, scores: HeadScores, look: Look) -> go.Figure:
+def circuit_graph(circuit: Circuit, scores: HeadScores, picked: Head | None, look: Look) -> go.Figure:
     """Edges as wide as what cutting them costs, orange where that matters; dotted where the weights are no more than random.
 
     The last trace takes clicks.
@@ -56,7 +56,7 @@ def circuit_graph(circuit: Circuit, scores: HeadScores, look: Look) -> go.Figure
         taken.append(place)
         _write(figure, edge, place, look)
     _middles(figure, circuit, left, right)
-    _nodes(figure, circuit, scores, left, right, look)
+    _nodes(figure, circuit, scores, left, right, picked, look)
     styled(figure, look, height=look.px(_ROW * rows + 70), margin={"l": look.px(8), "r": look.px(8), "t": look.px(44), "b": 8})
     # Names of heads stand outside, and take more of a narrow picture.
     beside = 0.75 if look.narrow else 0.42
@@ -202,7 +202,15 @@ def _hover(edge: Edge) -> str:
     ) + ("" if edge.rank is None else f"<br>rank {edge.rank} of {edge.earlier} earlier heads")
 
 
-def _nodes(figure: go.Figure, circuit: Circuit, scores: HeadScores, left: list[float], right: list[float], look: Look) -> None:
+def _nodes(
+    figure: go.Figure,
+    circuit: Circuit,
+    scores: HeadScores,
+    left: list[float],
+    right: list[float],
+    picked: Head | None,
+    look: Look,
+) -> None:
     previous, matching = scores.mean("previous_token"), scores.mean("induction")
     for heads, x, heights, symbol, side, values in (
         (circuit.previous, 0, left, "square", "middle left", previous),
@@ -224,4 +232,7 @@ def _nodes(figure: go.Figure, circuit: Circuit, scores: HeadScores, left: list[f
     nodes = [*circuit.previous, *circuit.induction]
     texts = [f"<b>{head.name}</b><br>click to pick it" for head in nodes]
     across = [0.0] * len(left) + [1.0] * len(right)
+    if picked in nodes:
+        place = nodes.index(picked)
+        figure.add_trace(picked_mark(across[place], [*left, *right][place], look.px(32), look))
     figure.add_trace(click_markers(across, [*left, *right], nodes, texts, look.px(30)))

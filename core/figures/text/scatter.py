@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from core.figures.base.head_traces import click_markers
+from core.figures.base.head_traces import click_markers, picked_mark
 from core.figures.base.labels import placed_labels
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
@@ -53,9 +53,8 @@ def text_scatter(found: OnText, picked: Head | None, look: Look) -> go.Figure:
     named = tuple(head for label in _MARKS if label != "neither" for head in found.labelled(label))[:_NAMED]
     _name(figure, found, named, (low, high), look)
     if picked in heads:
-        square = {"size": look.px(22), "symbol": "square-open", "color": look.ink, "line": {"width": look.px(3)}}
-        x, y = _places(found, (picked,))
-        figure.add_trace(go.Scatter(x=x, y=y, mode="markers", marker=square, hoverinfo="skip", showlegend=False))
+        [across], [up] = _places(found, (picked,))
+        figure.add_trace(picked_mark(across, up, look.px(22), look))
     figure.add_hline(y=LIFT_FLOOR, line={"color": look.second, "dash": "dot", "width": look.px(1.5)})
     clicks = click_markers(*_places(found, heads), heads, [_hover(found, head) for head in heads], look.px(14))
     figure.add_trace(clicks | {"showlegend": False})

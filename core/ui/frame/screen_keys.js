@@ -44,6 +44,7 @@ function press(plot, event) {
     hover(plot, head);
     plot.headscopeSay(head.said);
   } else if ((event.key === "Enter" || event.key === " ") && here) {
+    forgetPress(plot);
     hover(plot, here);
     send(plot, here, "mousedown");
     document.dispatchEvent(new MouseEvent("mouseup", { bubbles: true, clientX: here.x, clientY: here.y, view: window }));

@@ -87,7 +87,7 @@ def graph_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
     if not found.edges:
         return
     figure_panel(
-        drawn(circuit_graph, found, scores, page.look),
+        drawn(circuit_graph, found, scores, page.view.head, page.look),
         key="circuit",
         alt=describe_circuit(found),
         rows=partial(edge_rows, found.edges),

@@ -218,7 +218,7 @@ def interval_panel(page: Page, found: Shown) -> None:
     listed = [*called[:_MOST_INTERVALS], *others[: max(3, _MOST_INTERVALS - len(called))]]
     floor = found.judged.floor
     figure_panel(
-        drawn(contrast_intervals, listed, page.look),
+        drawn(contrast_intervals, listed, page.view.head, page.look),
         key="intervals",
         overlay=drawn(floor_overlay, floor, page.look),
         alt=describe_intervals(listed, floor),
