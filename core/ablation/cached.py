@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from core.ablation.baselines import DEFAULT_BASELINES, BaselineSets, baseline_sets, never_drawn
 from core.ablation.outcomes import Ablation, Baselines, PatchedIn, Pruning, TotalEffect
@@ -50,11 +50,13 @@ def ablate(
     [found] = ablate_all(subject, [wanted], mode)
     if text is None or subject.identity.tokenizer is None:
         return found
+    # What the model reads: two tokenizers over the same weights make other ids of one text.
+    tokens = text_tokens(subject, text)
 
     def compute() -> Stored:
-        return Stored(_text_losses(subject, text, wanted, mode), {})
+        return Stored(_text_losses(subject, tokens, wanted, mode), {})
 
-    arrays = cached(ablation_key(subject, "ablation-text", mode, heads=names(wanted), text=text), compute).arrays
+    arrays = cached(ablation_key(subject, "ablation-text", mode, heads=names(wanted), ids=tokens[0].tolist()), compute).arrays
     return replace(found, text=(arrays["text_clean"], arrays["text_ablated"]))
 
 
@@ -196,7 +198,7 @@ def _gain(subject: Subject) -> Float[np.ndarray, " sequences"] | None:
     return cached(ablation_key(subject, "gain-in-logits", "zero"), compute).arrays["gain"]
 
 
-def _text_losses(subject: Subject, text: str, heads: HeadSet, mode: Mode) -> dict[str, np.ndarray]:
+def _text_losses(subject: Subject, tokens: Int[np.ndarray, "1 tokens"], heads: HeadSet, mode: Mode) -> dict[str, np.ndarray]:
     """A text's losses, clean and ablated.
 
     The mean is the text's own, over its positions: that of random tokens alone costs .07 nats on text. And a text is alone, so
@@ -204,7 +206,6 @@ def _text_losses(subject: Subject, text: str, heads: HeadSet, mode: Mode) -> dic
     """
     from core.ablation.ablator import Ablator
 
-    tokens = text_tokens(subject, text)
     ablator = Ablator(subject.load(), tokens, tokens, mean_over_positions=True)
     ablated = ablator.token_loss([heads], "mean" if mode == "resample" else mode)[0]
     return {"text_clean": ablator.clean, "text_ablated": ablated}

@@ -71,7 +71,8 @@ def words_of(subject: Subject, text: str) -> tuple[Word, ...]:
     tokenizer, special_ids = identity.tokenizer, identity.special_ids
     # Asked at every drawing of a page, and a long text takes a third of a second.
     key = (tokenizer, special_ids, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-    words = _words.get_or_make(key, lambda: multi_token_words(tokenizer, text, special_ids))
+    written = _words.get_or_make(key, lambda: multi_token_words(tokenizer, text, special_ids))
+    words = tuple(word for word in written if max(word) < identity.vocabulary.size)
     if len(words) < LEAST_WORDS:
         raise Withheld(
             f"Only {len(words)} words of this text are 2 to {MOST_TOKENS} tokens to the tokenizer of {identity.card.name}; it "

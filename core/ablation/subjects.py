@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from core.attention.cached import first_scores
 from core.attention.scores import table_digest
@@ -68,7 +69,9 @@ def pruning_mode(mode: Mode) -> Mode:
 
 def ablation_key(subject: Subject, kind: str, mode: str, **parts: object) -> str:
     """The content key of something that needs an ablator: its version and the score table are in it."""
-    return subject.key(kind, mode=mode, ablation_version=ABLATION_VERSION, table=table_digest(), **parts)
+    # The ids of a probe that was drawn tell which others its reference is drawn from; those that a person gave do not.
+    given = {} if subject.request.tokens is None else {"vocabulary": sorted(subject.identity.vocabulary.special_ids)}
+    return subject.key(kind, mode=mode, ablation_version=ABLATION_VERSION, table=table_digest(), **given, **parts)
 
 
 def ablator_for(subject: Subject) -> Ablator:
@@ -79,24 +82,28 @@ def ablator_for(subject: Subject) -> Ablator:
 
         return Ablator(subject.load(), subject.probe.tokens, reference_tokens(subject), seed=subject.probe.options.seed)
 
-    return _ablators.get_or_make(subject.key("ablator"), make)
+    return _ablators.get_or_make(ablation_key(subject, "ablator", ""), make)
 
 
-def reference_tokens(subject: Subject) -> np.ndarray:
+def reference_tokens(subject: Subject) -> Int[np.ndarray, "reference tokens"]:
     """Fresh sequences `[BOS] + r + r'` of the same length, range and BOS, whose mean stands in for a head's output.
 
     Never repeated ones: what a head does on every repeated sequence would be in their mean, and would not be taken away.
+    Ids that a person gave may have any id in front: it stands in front here, too, and is not drawn.
     """
-    probe = subject.probe
+    probe, vocabulary = subject.probe, subject.identity.vocabulary
+    front = probe.tokens[:, : probe.bos_tokens]
+    if subject.request.tokens is not None:
+        vocabulary = replace(vocabulary, special_ids=vocabulary.special_ids | set(front.flatten().tolist()))
     fresh = repeated_probe(
-        subject.identity.vocabulary,
+        vocabulary,
         ProbeOptions(
             length=probe.length,
             sequences=REFERENCE_SEQUENCES,
             seed=probe.options.seed + REFERENCE_SEED_SHIFT,
-            bos="always" if probe.has_bos else "never",
+            bos="never",
             token_range=probe.options.token_range,
         ),
     ).control
     assert fresh is not None
-    return fresh
+    return np.concatenate([np.resize(front, (REFERENCE_SEQUENCES, probe.bos_tokens)), fresh], axis=1)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from core.attention.cells import Cells, induction_cells, uniform_share
 from core.errors import BadInput
 from core.probes.layout import Layout
-from core.probes.vocabulary import BosPolicy, use_bos
+from core.probes.vocabulary import BosPolicy, check_ids, use_bos
 from core.settings.subject import Subject
 from core.settings.view import MAX_TEXT_CHARACTERS
 from core.transformer.card import ModelIdentity
@@ -91,8 +91,7 @@ def text_row(identity: ModelIdentity, text: str, bos: BosPolicy = "auto") -> Tok
     limit = min(vocabulary.n_ctx, MAX_TOKENS)
     if not 2 <= len(ids) <= limit:
         raise BadInput(f"The text is {len(ids)} tokens for this model; it can be looked at with 2 to {limit}.")
-    if max(ids) >= vocabulary.size:
-        raise BadInput(f"The tokenizer gives the id {max(ids)}, but this model's ids go from 0 to {vocabulary.size - 1}.")
+    check_ids(ids, vocabulary)
     unknown = unknown_id(identity.tokenizer)
     count = 0 if unknown is None else words.count(unknown)
     warning = (

@@ -12,7 +12,7 @@ from core.attention.rows import probe_row, text_row
 from core.commands.options import add_request, subject_from
 from core.errors import BadInput
 from core.heads import check_head, parse_heads
-from core.settings.view import EXAMPLE_TEXT, ROW_KINDS, RowChoice
+from core.settings.view import EXAMPLE_TEXT, ROW_KINDS, RowChoice, RowKind
 from core.sharing.facts import attention_facts
 
 SHOWN = 12
@@ -22,9 +22,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Which head, on which tokens."""
     add_request(parser)
     parser.add_argument("--head", type=parse_heads, required=True, metavar="L5H7", help="whose attention")
-    parser.add_argument("--row", choices=ROW_KINDS, default="repeated", help="a repeated sequence, its control, or a text")
+    parser.add_argument(
+        "--row", choices=ROW_KINDS, help="a repeated sequence (default), its control, or a text (default where one is given)"
+    )
     parser.add_argument("--sequence", type=int, default=0, metavar="N", help="which sequence of the probe, from 0")
-    parser.add_argument("--text", default="", help="with --row text: the text (default: an example)")
+    parser.add_argument("--text", default="", help="the text (default with --row text: an example)")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -34,7 +36,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     subject = subject_from(options)
     [head] = options.head
     check_head(head, subject.card.n_layers, subject.card.n_heads)
-    choice = RowChoice(options.row, options.sequence, options.text)
+    kind: RowKind = options.row or ("text" if options.text else "repeated")
+    if options.text and kind != "text":
+        raise BadInput(f"A text is looked at with --row text, not with --row {kind}: leave one of the two out.")
+    choice = RowChoice(kind, options.sequence, options.text)
     if choice.kind == "text":
         row = text_row(subject.identity, choice.text or EXAMPLE_TEXT, subject.request.bos)
     else:

@@ -1,14 +1,17 @@
 """What tells one model in memory from another: its weights, and what beside them decides what it computes.
 
 A module in memory is Python: a number on a layer, another activation function or a method put in place of its own change every
-result and no weight. All that can be named is in the digest; of what cannot, the losses that the module gives on a few ids.
+result and no weight. All that can be named is in the digest; of what cannot, the logits that the module gives on a row of ids,
+to the bit.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -16,8 +19,8 @@ from torch import Tensor, nn
 
 from core.transformer.anatomy import run_module, trial_ids
 
-# Coarse, so that another machine's rounding makes no other model of the same.
-_DECIMALS = 3
+# What a change does is often seen only later in a row: in a window, in what is cached, in a scale by position.
+_TOKENS = 64
 # What a module has beside its parameters, buffers and parts that decides nothing: kept by torch, or by who trains.
 _OF_TORCH = frozenset(vars(nn.Module())) | {
     "config",
@@ -41,21 +44,27 @@ def fingerprint(module: nn.Module, config: dict[str, Any], twin: nn.Module) -> s
     for name, part in twin.named_modules():
         hasher.update(f"{name} {type(part).__module__}.{type(part).__qualname__}".encode())
         for attribute, value in sorted(vars(part).items()):
-            if attribute not in _OF_TORCH and isinstance(value, (bool, int, float, str, tuple, list, type(None), Tensor)):
+            if attribute not in _OF_TORCH:
                 hasher.update(attribute.encode())
                 _add(hasher, value)
-    hasher.update(json.dumps(_behaviour(twin, config)).encode())
+    _add(hasher, _behaviour(twin, config))
     return hasher.hexdigest()
 
 
 def weights_stamp(module: nn.Module) -> tuple[int, ...]:
-    """Numbers that change with the weights in place, whichever way they are written to: versions, and the sum of all bits."""
+    """Numbers that change with the weights in place: versions, and sums of all bits along and across.
+
+    `.data` raises no version, and moving weights about changes no sum over all of them.
+    """
     found = []
     for parameter in module.parameters():
         found.append(parameter._version)
         bits = _BITS.get(parameter.element_size())
         whole = parameter.detach()
-        found.append(int(whole.view(bits).sum(dtype=torch.int64)) if bits and type(whole) in (Tensor, nn.Parameter) else 0)
+        if bits and type(whole) in (Tensor, nn.Parameter) and whole.ndim:
+            rows = whole.contiguous().view(bits).reshape(len(whole), -1)
+            sums = torch.cat([rows.sum(0, dtype=torch.int64), rows.sum(1, dtype=torch.int64)])
+            found.append(hash(sums.cpu().numpy().tobytes()))
     return tuple(found)
 
 
@@ -66,23 +75,37 @@ def _add(hasher: Any, value: Any) -> None:
     if isinstance(value, Tensor):
         hasher.update(f"{value.dtype} {tuple(value.shape)}".encode())
         hasher.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    else:
+    elif isinstance(value, (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)):
         hasher.update(repr(value).encode())
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            hasher.update(repr(key).encode())
+            _add(hasher, part)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            _add(hasher, part)
+    elif isinstance(value, FunctionType):
+        code = value.__code__
+        hasher.update(f"{value.__module__}.{value.__qualname__} {code.co_names}".encode() + code.co_code)
+        _add(hasher, [constant for constant in code.co_consts if not isinstance(constant, CodeType)])
+        _add(hasher, [value.__defaults__, value.__kwdefaults__, [cell.cell_contents for cell in value.__closure__ or ()]])
+    elif isinstance(value, partial):
+        _add(hasher, [value.func, value.args, value.keywords])
 
 
 @torch.no_grad()
-def _behaviour(twin: nn.Module, config: dict[str, Any]) -> list[float] | None:
-    """The mean loss on a few ids, of the first and of the second half; None for a module that does not run so."""
+def _behaviour(twin: nn.Module, config: dict[str, Any]) -> Tensor | None:
+    """The logits on a row of ids; None for a module that does not run so."""
     d_vocab = config.get("vocab_size")
     if not isinstance(d_vocab, int) or d_vocab < 2:
         return None
-    tokens = trial_ids(d_vocab).to(next(twin.parameters()).device)
-    try:
-        logits = run_module(twin, tokens).float()
-        losses = torch.nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="none")
-    except Exception:  # what is wrong with it is said, with its reason, where its parts are looked for
-        return None
-    return [round(float(half.mean()), _DECIMALS) for half in losses.tensor_split(2, dim=1)]
+    device = next(twin.parameters()).device
+    for tokens in (trial_ids(d_vocab, count=_TOKENS), trial_ids(d_vocab)):
+        try:
+            return run_module(twin, tokens.to(device))
+        except Exception:  # shorter may do; what is wrong with it is said, with its reason, where its parts are looked for
+            continue
+    return None
 
 
 def _flat(value: Any) -> Iterator[Any]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from tokenizers import Tokenizer
 from torch import nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from core.errors import BadInput, ModelUnavailable
 from core.models.fingerprint import fingerprint
@@ -60,16 +61,21 @@ def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
             "This bridge is in compatibility mode, in which its weights may be folded: then an ablation takes away too "
             "little. Give it as `boot_transformers` makes it."
         )
+    if is_bridge and any(point.fwd_hooks or point.bwd_hooks for point in model.hook_dict.values()):
+        raise BadInput(
+            "This bridge has hooks of its own: what they compute is not in its weights, so no result could be told from "
+            "another's. Call `reset_hooks()` first."
+        )
     config = _config(module, getattr(model, "cfg", None))
-    twin = _twin(module)
-    digest = fingerprint(module, config, twin)
+    digest = fingerprint(module, config, _twin(module))
     known = _adopted.get(model)
     if known is not None and known.tokenizer is tokenizer and known.loaded.identity.weights_digest == digest:
         return known.loaded
     identity = _identity(module, config, digest, _backend(tokenizer))
     if getattr(module, "config", None) is not None:
         check_kind(module.config, identity.card.name)
-    loaded = wrap(twin, identity)
+    # Another twin: some families keep what they have become on a row that was short or long.
+    loaded = wrap(_twin(module), identity)
     _adopted[model] = _Adopted(loaded, tokenizer)
     return loaded
 
@@ -82,6 +88,12 @@ def _check(module: nn.Module, *, is_bridge: bool) -> None:
         raise BadInput(
             f"A {type(module).__name__} is not a causal model of the model library: give one (`AutoModelForCausalLM`), or a "
             "TransformerLens bridge."
+        )
+    attention = getattr(getattr(module, "config", None), "_attn_implementation", None)
+    if attention not in (None, "eager") and not _is_harmless(ALL_ATTENTION_FUNCTIONS.get(attention)):
+        raise BadInput(
+            f"This model computes its attention by {attention!r}, which is not the model library's own, and can only be "
+            'measured as `eager`: call `set_attn_implementation("eager")` first, if it is meant to be the same.'
         )
     devices = {tensor.device for tensor in module.parameters()}
     if len(devices) != 1 or next(iter(devices)).type == "meta":
@@ -98,7 +110,7 @@ def _check(module: nn.Module, *, is_bridge: bool) -> None:
                 f"The forward of {name or 'the whole'} was replaced: what it computes is not in its weights, so no result can "
                 "be told from another's. Make it a module of its own."
             )
-        for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values()):
+        for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values(), *_hooks_of_libraries(part)):
             if not _is_harmless(hook):
                 raise BadInput(
                     f"This model has a hook of its own on {name or 'the whole'}: what it computes is not in its weights, so no "
@@ -107,8 +119,18 @@ def _check(module: nn.Module, *, is_bridge: bool) -> None:
 
 
 def _is_harmless(function: Any) -> bool:
-    inner = function.func if isinstance(function, partial) else function
-    return str(getattr(inner, "__module__", "")).startswith(_HARMLESS_HOOKS)
+    """Whether a library wrote it: by where its code is from, for `functools.wraps` gives it another's name."""
+    while isinstance(function, partial):
+        function = function.func
+    function = getattr(function, "__func__", function)
+    origin = getattr(function, "__globals__", {}).get("__name__") or type(function).__module__
+    return f"{origin}.".startswith(_HARMLESS_HOOKS)
+
+
+def _hooks_of_libraries(part: nn.Module) -> list[Any]:
+    """Hooks that `accelerate` runs for whoever hung them on the part."""
+    kept = getattr(part, "_hf_hook", None)
+    return list(getattr(kept, "hooks", [] if kept is None else [kept]))
 
 
 def _config(module: nn.Module, bridge_config: Any) -> dict[str, Any]:
@@ -147,6 +169,11 @@ def _identity(module: nn.Module, config: dict[str, Any], digest: str, backend: T
 def _twin(module: Any) -> nn.Module:
     """A module of our own that shares the model's weights and nothing else: what a bridge put around its parts is gone."""
     shared: dict[int, Any] = {id(own): nn.Parameter(own.detach(), requires_grad=False) for own in module.parameters()}
+    # What a part makes of its weights at every pass (a pruning mask) cannot be copied with its history.
+    for part in module.modules():
+        for value in vars(part).values():
+            if isinstance(value, torch.Tensor) and not value.is_leaf:
+                shared[id(value)] = value.detach()
     try:
         twin: Any = copy.deepcopy(module, shared).eval()
     except (RuntimeError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +43,12 @@ def use_bos(vocabulary: Vocabulary, policy: BosPolicy) -> bool:
     if vocabulary.bos_token_id is None:
         raise BadInput("This model has no BOS token, so the BOS policy must be auto or never.")
     return True
+
+
+def check_ids(ids: Sequence[int], vocabulary: Vocabulary) -> None:
+    """Raises BadInput where a tokenizer gives an id that the model does not have."""
+    if max(ids) >= vocabulary.size:
+        raise BadInput(f"The tokenizer gives the id {max(ids)}, but this model's ids go from 0 to {vocabulary.size - 1}.")
 
 
 def longest_length(vocabulary: Vocabulary, policy: BosPolicy = "auto") -> int:

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from core.errors import BadInput
+from core.probes.vocabulary import check_ids
 from core.settings.subject import Subject
 
 MAX_TEXT_TOKENS = 512
@@ -21,7 +22,7 @@ PARAGRAPH = (
 def text_tokens(subject: Subject, text: str) -> Int[np.ndarray, "1 tokens"]:
     """The ids of `text` by the model's own tokenizer, cut to what fits; a BOS in front as the probe has one.
 
-    Raises BadInput for a model without a tokenizer, or a text of fewer than two tokens.
+    Raises BadInput for a model without a tokenizer, a text of fewer than two tokens, or of tokens that the model does not have.
     """
     identity = subject.identity
     if identity.tokenizer is None:
@@ -29,5 +30,6 @@ def text_tokens(subject: Subject, text: str) -> Int[np.ndarray, "1 tokens"]:
     ids = identity.tokenizer.encode(text, special_tokens=False)
     if len(ids) < 2:
         raise BadInput("The text must be at least two tokens long.")
+    check_ids(ids, identity.vocabulary)
     front = [identity.bos_token_id] if subject.probe.has_bos and identity.bos_token_id is not None else []
     return np.asarray([(front + ids)[: min(MAX_TEXT_TOKENS, identity.card.n_ctx)]], dtype=np.int64)

@@ -14,7 +14,7 @@ from core.attention.rows import unknown_id
 from core.errors import BadInput
 from core.numbers import share
 from core.probes.given import checked_ids
-from core.probes.vocabulary import BosPolicy, use_bos
+from core.probes.vocabulary import BosPolicy, check_ids, use_bos
 from core.runtime.jobs import current_control
 from core.settings.text_choice import (
     DEFAULT_WINDOW_LENGTH,
@@ -121,8 +121,8 @@ def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions =
             f"{corpus.name} is shorter than a window: its longest document has {longest} tokens, and a window takes "
             f"{options.length}. Give more text, or a window of at most {max(MIN_WINDOW_LENGTH, longest)} tokens."
         )
-    if max(max(ids) for ids in pool) >= vocabulary.size:
-        raise BadInput(f"The tokenizer gives ids beyond the {vocabulary.size} that {identity.card.name} has.")
+    for ids in pool:
+        check_ids(ids, vocabulary)
     picked = [pool[place] for place in random.permutation(len(pool))[: options.windows]]
     front = [vocabulary.bos_token_id] if has_bos else []
     return TextWindows(

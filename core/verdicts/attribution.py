@@ -134,7 +134,7 @@ def _followed(
     missed = float((total - whole.sum(-1)).abs().max()) / size
     loose = TOLERANCE if model.dtype == torch.float32 else 2e-2
     if not missed <= loose:
-        raise Withheld(f"The parts of {model.card.name} do not add up to its logits (they miss {missed:.1%}).")
+        raise Withheld(f"The parts of {model.card.name} do not add up to its logits (they miss {100 * missed:.2g} %).")
     means = {layer: added.sum(1) / len(targets) for layer, added in found.items()}
     return means, missed, Body(end, tuple(stream.detach() for stream in body.inputs), body.calls)
 
@@ -168,6 +168,7 @@ def _prepare(model: LoadedModel, module: nn.Module, parts: _Parts, stack: ExitSt
     put(module.get_submodule(anatomy.blocks[0]).register_forward_pre_hook(_leaf_input(parts), with_kwargs=True))
     for layer, attention in anatomy.attention.items():
         projection = module.get_submodule(attention.projection)
+        _check_slices(model, projection, attention.n_heads, attention.d_head)
         put(projection.register_forward_pre_hook(_leaf_z(parts, layer, attention.n_heads, attention.d_head)))
         bias = projection(torch.zeros(1, 1, attention.n_heads * attention.d_head, device=model.device, dtype=model.dtype))
         put(projection.register_forward_hook(_constant(parts, bias.detach())))
@@ -181,6 +182,28 @@ def _prepare(model: LoadedModel, module: nn.Module, parts: _Parts, stack: ExitSt
             put(part.register_forward_hook(_constant(parts, constant)))
         else:
             put(part.register_forward_hook(_frozen(parts, norm_of(model, name))))
+
+
+def _check_slices(model: LoadedModel, projection: nn.Module, n_heads: int, d_head: int) -> None:
+    """Raises Withheld where what a head adds through `projection` is not what following it says.
+
+    A projection that rounds what it reads passes nothing on but its scale: one head gets what all of them add, and all parts
+    add up to the logit all the same. So each head's slice is taken away alone, from random ones.
+    """
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.randn(1, 1, n_heads, d_head, generator=draw).to(model.device, model.dtype)
+    without = rows * (1 - torch.eye(n_heads, device=model.device, dtype=model.dtype))[:, None, :, None]
+    with torch.enable_grad():
+        read = _leaf(rows)
+        written = projection(read.reshape(1, 1, -1)).float()
+        weights = torch.randn(written.shape[-1], generator=draw).to(model.device)
+        (slope,) = torch.autograd.grad((written * weights).sum(), read, allow_unused=True)
+    with torch.no_grad():
+        lost = ((written - projection(without.reshape(n_heads, 1, -1)).float()) * weights).sum((1, 2))
+    followed = torch.zeros_like(lost) if slope is None else (rows.float() * slope.float()).sum((0, 1, 3))
+    loose = 1e-3 if model.dtype == torch.float32 else 1e-1
+    if not float((followed - lost).abs().max()) <= loose * float(lost.abs().max().clamp_min(1e-6)):
+        raise Withheld(f"What a head of {model.card.name} adds cannot be told apart: its output projections are not linear.")
 
 
 def _follow(

@@ -309,7 +309,9 @@ def _copying(subject: Subject) -> Float[np.ndarray, "n_layers n_heads"]:
         except Withheld:
             return Stored({"copying": np.full((subject.card.n_layers, subject.card.n_heads), np.nan)}, {})
 
-    return cached(subject.model_key("copying", copying_version=COPYING_VERSION), compute).arrays["copying"]
+    # Read on the tokens that are not special, each behind a BOS.
+    tokens = {"bos": subject.identity.bos_token_id, "special_ids": sorted(subject.identity.special_ids)}
+    return cached(subject.model_key("copying", copying_version=COPYING_VERSION, **tokens), compute).arrays["copying"]
 
 
 def _total_effects(bench: _Bench, heads: HeadSet, mode: Mode) -> Float[np.ndarray, "n_layers n_heads sequences"]:

@@ -88,6 +88,10 @@ def test_given_tokens(capsys, tmp_path):
         (["attention", "--model", "by-construction", "--head", "L0H0,L0H1"], "one head at a time"),
         (["attention", "--model", "by-construction", "--head", "L0H0", "--sequence", "99"], "There is no sequence 99"),
         (["attention", "--model", "by-construction", "--head", "L0H0", "--row", "text", "--text", " "], "at least one word"),
+        (
+            ["attention", "--model", "two-layer", "--head", "L0H0", "--row", "control", "--text", "a b"],
+            "leave one of the two out",
+        ),
         (["sensitivity", "--model", "by-construction", "--heads", "L9H9"], "There is no head L9H9"),
         (["ablate", "--model", "by-construction"], "either --threshold T or --heads"),
         (["fly"], "fly"),
@@ -141,6 +145,12 @@ def test_text_output_says_where_a_head_looks(capsys):
     assert status == 0 and f"{name} on 41 tokens (repeated)" in out and "looks most at" in out
     on_stripe = expected_prefix_matching(20, 1, 10.0)
     assert f"on the token after an earlier copy {on_stripe:.2f}" in out
+
+
+def test_a_text_alone_is_what_is_looked_at(capsys):
+    words = ("attention", "--model", "two-layer", "--head", "L1H0", "--text", "river stone river stone")
+    status, out, _ = run(capsys, *words)
+    assert status == 0 and "(text)" in out
 
 
 def test_text_output_says_how_a_score_moves(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Model, PreTrai
 
 from core import Request, ablate, causal_map, circuit, judge, score_heads
 from core.ablation.cached_map import estimated_map
+from core.ablation.subjects import reference_tokens
 from core.errors import BadInput, ModelUnavailable
 from core.heads import Head
 from core.settings.subject import bind
@@ -140,6 +142,58 @@ def test_the_tokenizer_decides_about_the_bos(prepends: bool) -> None:
     assert backend.truncation is not None, "the tokenizer is the user's: it is left as it was"
 
 
+def _reversed_tokenizer() -> Tokenizer:
+    words = {"<bos>": 0} | {f"w{index}": D_VOCAB - index for index in range(1, D_VOCAB)}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="<bos>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.add_special_tokens(["<bos>"])
+    return tokenizer
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_text_is_what_the_tokenizer_makes_of_it(order: tuple[int, int]) -> None:
+    """The same weights and the same text: other ids are another text, whichever was measured first."""
+    tokenizers = (small_tokenizer(prepends=False), _reversed_tokenizer())
+    text = "w1 w2 w3 w4 w5 w1 w2"
+    model = made("llama_grouped").eval()
+    for tokenizer in (tokenizers[place] for place in order):
+        found = ablate(request_of(model, tokenizer=tokenizer), ["L0H1"], "zero", text=text).text
+        tokens = torch.tensor([tokenizer.encode(text).ids])
+        with torch.no_grad():
+            own = torch.nn.functional.cross_entropy(model(tokens).logits[0, :-1], tokens[0, 1:], reduction="none")
+        assert found is not None and np.abs(found[0][0, 1:] - own.numpy()).max() < 1e-4
+
+
+def test_an_id_that_the_model_does_not_have_is_said_in_a_sentence() -> None:
+    words = {"<bos>": 0} | {f"w{index}": index for index in range(1, D_VOCAB + 9)}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="<bos>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    with pytest.raises(BadInput, match=f"gives the id {D_VOCAB + 2}, but this model's ids go from 0 to {D_VOCAB - 1}"):
+        ablate(request_of(made("llama_grouped"), tokenizer=tokenizer), ["L0H1"], "zero", text=f"w1 w{D_VOCAB + 2} w1")
+
+
+def test_copying_is_read_behind_the_bos_of_the_tokenizer() -> None:
+    model, found = made("llama_grouped"), []
+    for bos in (7, 9):
+        words = {f"w{index}": index for index in range(D_VOCAB)}
+        tokenizer = Tokenizer(WordLevel(words, unk_token=f"w{bos}"))
+        tokenizer.pre_tokenizer = Whitespace()
+        tokenizer.post_processor = TemplateProcessing(single=f"w{bos} $A", special_tokens=[(f"w{bos}", bos)])
+        judged = judge(Request(model, tokenizer=tokenizer), [5], per_length=8)
+        found.append([verdict.copying for verdict in judged.verdicts])
+    assert found[0] != found[1]
+
+
+def test_an_id_that_a_person_puts_in_front_is_there_in_the_reference_too() -> None:
+    row = [int(i) for i in np.random.default_rng(0).permutation(np.arange(20, D_VOCAB))[:LENGTH]]
+    tokens = [[7, *row, *row], [11, *row[::-1], *row[::-1]]]
+    # This model has no BOS: none is needed for ids that are given.
+    subject = bind(Request(made("llama_grouped"), length=LENGTH, tokens=tokens))
+    reference = reference_tokens(subject)
+    assert set(reference[:, 0].tolist()) == {7, 11} and not np.isin(reference[:, 1:], [7, 11]).any()
+    assert ablate(subject, ["L0H1"], "mean", text=None).ablated_losses.second_copy > 0
+
+
 def test_a_bridge_is_measured_by_the_model_inside_and_loses_no_hook(tmp_path: Path) -> None:
     model = made("gpt2").eval()
     library = copy.deepcopy(model)
@@ -153,6 +207,10 @@ def test_a_bridge_is_measured_by_the_model_inside_and_loses_no_hook(tmp_path: Pa
     found, own = score_heads(request_of(bridge)), score_heads(request_of(model, tokenizer=bridge.tokenizer))
     assert np.abs(found.mean("induction") - own.mean("induction")).max() < 1e-5
     assert not any(point.fwd_hooks for point in bridge.hook_dict.values())
+    bridge.add_hook("blocks.0.attn.hook_v", lambda value, hook: value * 4)
+    with pytest.raises(BadInput, match="This bridge has hooks of its own"):
+        bind(request_of(bridge))
+    bridge.reset_hooks()
     before = [weight.grad for weight in bridge.original_model.parameters()]
     estimated_map(bind(request_of(bridge)), "zero")
     assert [weight.grad for weight in bridge.original_model.parameters()] == before
@@ -294,10 +352,71 @@ def test_what_is_no_weight_and_changes_every_number_makes_another_model(change: 
         getattr(model, "undo", lambda: None)()
 
 
-def test_weights_that_are_written_to_behind_the_counters_are_seen() -> None:
+class Late(nn.Module):
+    """A part around another that does something to it, by a function or a setting of its own, and only from token 8 on."""
+
+    def __init__(self, inner: nn.Module, change: Any) -> None:
+        super().__init__()
+        self.inner, self.change = inner, change
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = self.inner(x).clone()
+        found[:, 8:] = self.change(found[:, 8:]) if callable(self.change) else found[:, 8:] * self.change["gain"]
+        return found  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ({"gain": 1}, {"gain": 3}),
+        (lambda x: x * 1, lambda x: x * 3),
+        # So small that no rounded loss would tell.
+        ({"gain": 1.0}, {"gain": 1.0002}),
+        (*[(lambda k: lambda x: x * k)(k) for k in (1, 3)],),
+    ],
+)
+def test_what_a_part_holds_makes_another_model(changes: tuple[Any, Any]) -> None:
+    found = []
+    for change in changes:
+        model = made("llama_grouped")
+        model.model.layers[0].mlp = Late(model.model.layers[0].mlp, change)
+        subject = bind(request_of(model))
+        found.append((subject.digest, float(score_heads(subject).losses().second_copy)))
+    assert found[0][0] != found[1][0] and found[0][1] != found[1][1]
+
+
+def test_what_a_module_of_functions_was_given_makes_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing on the model tells of it, and it does nothing to the first tokens."""
+    from transformers.models.llama import modeling_llama
+
+    first = bind(request_of(made("llama_grouped"))).digest
+    own = modeling_llama.apply_rotary_pos_emb
+
+    def late(q: Any, k: Any, *more: Any, **named: Any) -> Any:
+        q, k = own(q, k, *more, **named)
+        return torch.cat([q[:, :, :12], 2 * q[:, :, 12:]], 2), k
+
+    monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", late)
+    assert bind(request_of(made("llama_grouped"))).digest != first
+
+
+def _scaled(weight: torch.Tensor) -> None:
+    weight.mul_(5)
+
+
+def _turned_over(weight: torch.Tensor) -> None:
+    weight[:] = weight.flip(0).clone()
+
+
+def _two_swapped(weight: torch.Tensor) -> None:
+    weight[[0, 1], 0] = weight[[1, 0], 0]
+
+
+@pytest.mark.parametrize("change", [_scaled, _turned_over, _two_swapped])
+def test_weights_that_are_written_to_behind_the_counters_are_seen(change: Any) -> None:
     model = made("llama_grouped")
     subject = bind(request_of(model))
-    model.model.layers[0].self_attn.q_proj.weight.data.mul_(5)
+    change(model.model.layers[0].self_attn.q_proj.weight.data)
     with pytest.raises(BadInput, match="changed after the model was handed over"):
         score_heads(subject)
 
@@ -307,6 +426,9 @@ def test_what_a_digest_cannot_hold_is_refused() -> None:
     mlp = model.model.layers[0].mlp
     own = mlp.forward
     mlp.forward = lambda x: own(x) * 2
+    with pytest.raises(BadInput, match=r"The forward of model\.layers\.0\.mlp was replaced"):
+        score_heads(request_of(model))
+    mlp.forward = functools.wraps(own)(lambda x: own(x) * 2)
     with pytest.raises(BadInput, match=r"The forward of model\.layers\.0\.mlp was replaced"):
         score_heads(request_of(model))
     del mlp.forward
@@ -319,6 +441,74 @@ def test_what_a_digest_cannot_hold_is_refused() -> None:
     model.model.layers[0].compile(backend="eager")
     with pytest.raises(BadInput, match="compiled in place"):
         score_heads(request_of(model))
+
+
+def test_a_hook_that_a_library_runs_for_somebody_is_refused() -> None:
+    from accelerate.hooks import ModelHook, SequentialHook, add_hook_to_module
+
+    class Own(ModelHook):  # type: ignore[misc]
+        def post_forward(self, module: nn.Module, output: Any) -> Any:
+            return output * 3
+
+    for hook in (Own(), SequentialHook(ModelHook(), Own())):
+        model = made("llama_grouped")
+        add_hook_to_module(model.model.layers[0].mlp, hook)
+        with pytest.raises(BadInput, match=r"a hook of its own on model\.layers\.0\.mlp"):
+            score_heads(request_of(model))
+    model = made("llama_grouped")
+    right = score_heads(request_of(model)).mean("induction")
+    add_hook_to_module(model.model.layers[0].mlp, ModelHook())
+    assert np.array_equal(score_heads(request_of(model)).mean("induction"), right), "the library's own changes nothing"
+
+
+def test_an_attention_function_of_somebodys_own_is_refused() -> None:
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask
+    from transformers.models.llama.modeling_llama import eager_attention_forward
+
+    def tripled(module: nn.Module, query: torch.Tensor, *more: Any, **named: Any) -> Any:
+        return eager_attention_forward(module, query * 3, *more, **named)
+
+    AttentionInterface.register("tripled", tripled)
+    AttentionMaskInterface.register("tripled", eager_mask)
+    model = made("llama_grouped")
+    model.set_attn_implementation("tripled")
+    with pytest.raises(BadInput, match="computes its attention by 'tripled'"):
+        score_heads(request_of(model))
+    model.set_attn_implementation("sdpa")
+    assert np.isfinite(score_heads(request_of(model)).mean("induction")).all()
+
+
+def test_a_model_that_is_pruned_while_it_is_trained_is_measured_as_it_is() -> None:
+    from torch.nn.utils import prune
+
+    model = made("llama_grouped")
+    prune.l1_unstructured(model.model.layers[0].self_attn.q_proj, "weight", amount=0.9)
+    found = score_heads(request_of(model)).token_loss
+    model.eval()
+    tokens = torch.from_numpy(np.array(bind(request_of(model)).probe.tokens))
+    with torch.no_grad():
+        own = torch.nn.functional.cross_entropy(model(tokens).logits[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="none")
+    assert np.nanmax(np.abs(found[:, 1:] - own.numpy())) < 1e-4
+
+
+class Rounding(nn.Linear):
+    """Rounds what it reads to eight bits by its largest number, as packed layers do that multiply whole numbers."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scale = 127 / x.abs().amax(-1, keepdim=True).clamp_min(1e-5)
+        found: torch.Tensor = super().forward((x * scale).round() / scale)
+        return found
+
+
+def test_what_a_head_adds_through_a_projection_that_rounds_is_withheld() -> None:
+    """Nothing is passed on but the scale: one head would get what all of them add, and all parts would add up."""
+    model = made("llama_grouped")
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.__class__ = Rounding
+    parts = {check.name: check for check in conformance(bind(request_of(model))).checks}["parts"]
+    assert not parts.passed and "output projections are not linear" in (parts.reason or "")
+    assert conformance(bind(request_of(made("llama_grouped")))).passed
 
 
 def test_a_compiled_model_is_the_one_inside() -> None:

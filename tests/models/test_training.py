@@ -115,6 +115,18 @@ def test_training_again_replaces_the_folder_and_a_failure_leaves_the_old_one(tmp
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 
 
+def test_what_no_training_has_written_is_never_replaced(tmp_path: Path):
+    folder, file = tmp_path / "thesis", tmp_path / "file"
+    folder.mkdir()
+    (folder / "chapter.tex").write_text("x")
+    file.write_text("y")
+    for output in (folder, file):
+        with pytest.raises(BadInput, match="something else than a model that was trained here"):
+            train_recipe(TINY, output)
+    assert (folder / "chapter.tex").read_text() == "x" and file.read_text() == "y"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "thesis"]
+
+
 def test_unknown_recipe_is_refused_by_name(tmp_path: Path):
     with pytest.raises(BadInput, match=r"no recipe 'ten-layer'.*two-layer"):
         train("ten-layer", tmp_path / "out")

@@ -124,7 +124,7 @@ def train(recipe_name: str, output: Path) -> Path:
         output: the folder to write; it appears complete or not at all.
 
     Raises:
-        BadInput: there is no such recipe.
+        BadInput: there is no such recipe, or something else is in the way: `check_output`.
     """
     if recipe_name not in RECIPES:
         raise BadInput(f"There is no recipe {recipe_name!r}; the recipes are {', '.join(RECIPES)}.")
@@ -133,6 +133,7 @@ def train(recipe_name: str, output: Path) -> Path:
 
 def train_recipe(recipe: Recipe, output: Path) -> Path:
     """`train` for a recipe that need not be in the table."""
+    check_output(output)
     model, snapshots = fit(recipe)
     write_folder(recipe, model, snapshots, output)
     return output
@@ -186,6 +187,13 @@ def choose_checkpoints(snapshots: list[Snapshot], count: int) -> list[Snapshot]:
         distance = (along[:, None] - along[sorted(chosen)][None, :]).abs().amin(1)
         chosen.add(int(distance.argmax()))
     return [snapshots[i] for i in sorted(chosen)]
+
+
+def check_output(output: Path) -> None:
+    """Raises BadInput where something is in the way that no training has written: it would be lost."""
+    there = output.exists() or output.is_symlink()
+    if there and not (output.is_dir() and ((output / "headscope.json").is_file() or not any(output.iterdir()))):
+        raise BadInput(f"{output} holds something else than a model that was trained here: give a folder that is new or empty.")
 
 
 def write_folder(recipe: Recipe, model: NativeModel, snapshots: list[Snapshot], output: Path) -> None:
