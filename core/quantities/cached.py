@@ -199,7 +199,9 @@ def text_windows_of(asked: Asked) -> TextWindows:
 
 def text_digest(asked: Asked) -> str:
     """What identifies the chosen text, and how it is cut into windows."""
-    return f"{chosen_corpus(asked.subject, asked.text).digest} {asked.text.windows} {asked.text.length}"
+    tokenizer = asked.subject.identity.tokenizer
+    read_by = "" if tokenizer is None else tokenizer.digest
+    return f"{read_by} {chosen_corpus(asked.subject, asked.text).digest} {asked.text.windows} {asked.text.length}"
 
 
 def _read_text(quantity: Quantity, found: NaturalScores, asked: Asked) -> Axis:

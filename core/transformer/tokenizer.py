@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
 
 from tokenizers import Encoding, Tokenizer
@@ -15,6 +17,11 @@ class ModelTokenizer:
     """Text to ids and ids to text. Never used on generated ids, which would come back with a second BOS."""
 
     backend: Tokenizer
+
+    @cached_property
+    def digest(self) -> str:
+        """What identifies its rules: weights alone do not tell what a text is to a model."""
+        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
     def encode(self, text: str, *, special_tokens: bool = True) -> list[int]:
         """The ids of `text`; with the model's own special tokens around it unless told otherwise.

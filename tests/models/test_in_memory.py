@@ -24,6 +24,7 @@ from core.ablation.subjects import reference_tokens
 from core.errors import BadInput, ModelUnavailable
 from core.heads import Head
 from core.settings.subject import bind
+from core.ui.components import results
 from core.verdicts.conformance import conformance
 from tests.attention.test_scores import brute_force_scores
 from tests.helpers.architectures import D_VOCAB, LIBRARY_CONFIGS
@@ -162,6 +163,15 @@ def test_a_text_is_what_the_tokenizer_makes_of_it(order: tuple[int, int]) -> Non
         with torch.no_grad():
             own = torch.nn.functional.cross_entropy(model(tokens).logits[0, :-1], tokens[0, 1:], reduction="none")
         assert found is not None and np.abs(found[0][0, 1:] - own.numpy()).max() < 1e-4
+
+
+def test_work_on_a_text_is_shared_only_where_the_tokenizer_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[str] = []
+    monkeypatch.setattr(results, "await_result", lambda key, *more, **named: keys.append(key))
+    model = made("llama_grouped")
+    for tokenizer in (small_tokenizer(prepends=False), small_tokenizer(prepends=False), _reversed_tokenizer()):
+        results.text_ablation_of(bind(request_of(model, tokenizer=tokenizer)), (Head(0, 1),), "zero", "w1 w2 w1")
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_an_id_that_the_model_does_not_have_is_said_in_a_sentence() -> None:

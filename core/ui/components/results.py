@@ -39,7 +39,8 @@ def ablation_of(subject: Subject, heads: HeadSet, mode: Mode) -> Ablation | None
 def text_ablation_of(subject: Subject, heads: HeadSet, mode: Mode, paragraph: str) -> Ablation | None:
     """The ablation with a text, the built-in one if it is empty."""
     work = partial(ablate, subject, heads, mode, text=paragraph or PARAGRAPH)
-    key = job_key(subject, "text", mode, named(heads), paragraph)
+    tokenizer = subject.identity.tokenizer
+    key = job_key(subject, "text", mode, named(heads), tokenizer and tokenizer.digest, paragraph)
     return await_result(key, work, "Reading the text", background=True)
 
 
