@@ -18,7 +18,7 @@ from core.verdicts.estimate import Estimates, estimates
 from core.verdicts.evidence import LOOKS, Effects, Evidence
 from core.verdicts.labels import Label, label_without_match
 from core.verdicts.matching import Matching, matching
-from core.verdicts.roles import Role, Route, Shares, roles, shares_of_gain
+from core.verdicts.roles import Role, Route, Shares, in_last_layer, roles, shares_of_gain
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Verdict:
 
     q: of the contrast. total_effect, direct_effect: shares of the model's gain; unknown where they are not measured or
     withheld. role_q: of the role, NaN for a head that does not match. copying: by the weights, NaN where it cannot be read.
-    chance: of the scores in `LOOKS`, by name.
+    chance: of the scores in `LOOKS`, by name. last_layer: no later layer follows.
     """
 
     head: Head
@@ -46,6 +46,7 @@ class Verdict:
     duplicate_token: Number
     sink: Number
     chance: dict[str, float]
+    last_layer: bool
 
     @property
     def name(self) -> str:
@@ -109,4 +110,5 @@ def _verdict(
         duplicate_token=looks["duplicate_token"].of(head),
         sink=looks["sink"].of(head),
         chance=chance,
+        last_layer=in_last_layer(head, len(found.q)),
     )

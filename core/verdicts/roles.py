@@ -21,7 +21,8 @@ from core.verdicts.significance import SIGNIFICANCE, benjamini_hochberg, student
 
 DELTA = 0.01
 RoleLabel = Literal["induction", "anti-induction", "matching, no effect", "undecided"]
-Route = Literal["direct", "through later layers"]
+# In the last layer no later ones follow: an MLP of its own, if it has one that reads the heads, and the final norm.
+Route = Literal["direct", "through later layers", "through what follows it"]
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,11 @@ def roles(shares: Shares, matches: Bool[np.ndarray, "n_layers n_heads"]) -> dict
     found = {}
     for index, head in enumerate(heads):
         effect, direct = estimate(total[index]), estimate(shares.direct[head])
+        indirect: Route = "through what follows it" if in_last_layer(head, len(matches)) else "through later layers"
         if above[index] < SIGNIFICANCE:
-            role = Role("induction", effect, direct, float(above[index]), _route(direct, 1))
+            role = Role("induction", effect, direct, float(above[index]), _route(direct, 1, indirect))
         elif below[index] < SIGNIFICANCE:
-            role = Role("anti-induction", effect, direct, float(below[index]), _route(direct, -1))
+            role = Role("anti-induction", effect, direct, float(below[index]), _route(direct, -1, indirect))
         elif within[index] < SIGNIFICANCE:
             role = Role("matching, no effect", effect, direct, float(within[index]), None)
         else:
@@ -110,8 +112,13 @@ def _three_tests(
     return above, below, within
 
 
-def _route(direct: Number, sign: int) -> Route | None:
+def in_last_layer(head: Head, n_layers: int) -> bool:
+    """Whether no later layer can pass on, or make up for, what the head writes."""
+    return head.layer == n_layers - 1
+
+
+def _route(direct: Number, sign: int, indirect: Route) -> Route | None:
     if np.isnan(direct.value):
         return None
     surely = direct.low > 0 if sign > 0 else direct.high < 0
-    return "direct" if surely else "through later layers"
+    return "direct" if surely else indirect

@@ -102,15 +102,16 @@ def _route(verdict: Verdict, judged: Judgement) -> str:
     if verdict.role_route is None:
         return f"by which route is not said ({judged.withheld.rstrip('.') or 'what it writes itself is not known'})"
     own = f"what it writes itself is worth {_share(verdict.direct_effect)}"
+    after, makes = ("what follows it", "makes") if verdict.last_layer else ("later layers", "make")
     if verdict.role_route == "direct":
         share = verdict.direct_effect.value / verdict.total_effect.value
         # Surely above nothing is not the same as all of it.
         if share < MOSTLY:
-            return f"in part directly: {own}, the rest goes through later layers"
+            return f"in part directly: {own}, the rest goes through {after}"
         more = abs(verdict.direct_effect.value) > max(abs(verdict.total_effect.low), abs(verdict.total_effect.high))
-        return f"directly: {own}" + (", more than is lost: later layers make up for a part" if more else "")
+        return f"directly: {own}" + (f", more than is lost: {after} {makes} up for a part" if more else "")
     sure = "not surely above 0" if verdict.label == "induction" else "not surely below 0"
-    return f"through later layers: {own}, {sure}"
+    return f"through {after}: {own}, {sure}"
 
 
 def _impostor(verdict: Verdict, judged: Judgement) -> str:

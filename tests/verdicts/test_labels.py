@@ -115,10 +115,10 @@ def test_significance_is_asked_of_all_heads_together() -> None:
     "total,direct,label,route",
     [
         (0.2, 0.1, "induction", "direct"),
-        (0.2, 0.0, "induction", "through later layers"),
-        (0.2, -0.1, "induction", "through later layers"),
+        (0.2, 0.0, "induction", "through what follows it"),
+        (0.2, -0.1, "induction", "through what follows it"),
         (-0.2, -0.1, "anti-induction", "direct"),
-        (-0.2, 0.1, "anti-induction", "through later layers"),
+        (-0.2, 0.1, "anti-induction", "through what follows it"),
         (0.0, 0.1, "matching, no effect", None),
         (0.009, 0.1, "matching, no effect", None),
         (0.01, 0.1, "undecided", None),
@@ -130,6 +130,18 @@ def test_the_role_is_what_removal_does(total: float, direct: float, label: str, 
     verdict = verdict_of(TRUE_HEAD, total, direct)
     assert (verdict.label, verdict.role_route) == (label, route)
     assert verdict.total_effect.value == pytest.approx(total, abs=1e-3)
+
+
+def test_later_layers_are_named_of_no_head_of_the_last_one() -> None:
+    effects = made_effects(np.random.default_rng(1), [0.2], [0.0])
+    in_two_layers = {name: np.repeat(getattr(effects, name), 2, axis=0) for name in ("total", "direct")}
+    found = roles(shares_of_gain(replace(effects, **in_two_layers), "present"), np.ones((2, 1), dtype=bool))
+    assert [role.route for role in found.values()] == ["through later layers", "through what follows it"]
+    for direct in (0.0, 0.02, 0.3):
+        last = verdict_of(TRUE_HEAD, direct=direct)
+        assert "later layers" not in sentence(last, judgement_of(last))
+        earlier = replace(last, last_layer=False)
+        assert "later layers" in sentence(earlier, judgement_of(earlier))
 
 
 def test_roles_are_corrected_over_the_matching_heads() -> None:
@@ -270,12 +282,17 @@ def _numbers(text: str) -> list[float]:
             TRUE_HEAD,
             0.2,
             0.02,
-            [", in part directly: what it writes itself is worth 0.020", "the rest goes through later layers"],
+            [", in part directly: what it writes itself is worth 0.020", "the rest goes through what follows it"],
         ),
-        (TRUE_HEAD, 0.1, 0.3, [", directly: what it writes itself is worth 0.300", "more than is lost: later layers make up"]),
+        (
+            TRUE_HEAD,
+            0.1,
+            0.3,
+            [", directly: what it writes itself is worth 0.300", "more than is lost: what follows it makes"],
+        ),
         (TRUE_HEAD, -0.2, -0.02, ["gains 0.200", ", in part directly: what it writes itself is worth −0.020"]),
-        (TRUE_HEAD, 0.2, 0.0, ["through later layers: what it writes itself is worth", "not surely above 0"]),
-        (TRUE_HEAD, -0.2, 0.1, ["gains 0.200 (0.200 to 0.200)", "through later layers", "not surely below 0"]),
+        (TRUE_HEAD, 0.2, 0.0, ["through what follows it: what it writes itself is worth", "not surely above 0"]),
+        (TRUE_HEAD, -0.2, 0.1, ["gains 0.200 (0.200 to 0.200)", "through what follows it", "not surely below 0"]),
         (TRUE_HEAD, 0.0, 0.1, ["within ±0.01: no effect"]),
         (TRUE_HEAD, 0.01, 0.1, ["neither surely beyond ±0.01 nor surely within: undecided"]),
         (TRUE_HEAD | {"rotation_contrast": 0.0}, 0, 0, ["Is not called", "so it looks a fixed distance back, not at a copy"]),
