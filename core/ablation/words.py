@@ -46,13 +46,12 @@ def against_baselines(result: Ablation, baselines: Baselines) -> str:
         return f"Taking {them} away changes the loss by {signed(after - before)} nats. {baselines.note}"
     low, high, _ = baselines.range
     p, least, count = baselines.p(result), baselines.smallest_p, len(baselines.sets)
-    all_of_them = "the only other set" if count == 1 else f"each of the {count} other sets"
     if p < SIGNIFICANT:
-        verdict = "hurts more than other heads do"
+        verdict = f"hurts more than {so_many_others(int((baselines.second_copy < after).sum()), count, 'other sets')}"
     elif after > high + _SAME_DIGITS:
-        verdict = f"hurts more than {all_of_them}, too few to be sure"
+        verdict = f"hurts more than {so_many_others(count, count, 'other sets')}, too few to be sure"
     elif after < low - _SAME_DIGITS:
-        verdict = "hurts less than other heads do" if least < SIGNIFICANT else f"hurts less than {all_of_them}"
+        verdict = f"hurts less than {so_many_others(count, count, 'other sets')}"
     else:
         verdict = "does not surely hurt more than other heads do"
     bound = "the upper bound" if baselines.bound > after - _SAME_DIGITS else "no upper bound here"
@@ -61,6 +60,13 @@ def against_baselines(result: Ablation, baselines: Baselines) -> str:
         f"{signed(high - before)}; {p_words(p, least, count)}. Without any head of the same layers: "
         f"{signed(baselines.bound - before)} nats, {bound}."
     )
+
+
+def so_many_others(some: int, count: int, what: str) -> str:
+    """`54 of 55 other heads`, `every one of 55 other heads`: a small p leaves room for some that cost more."""
+    if count == 1:
+        return "the only other set"
+    return f"{'every one' if some == count else some} of {count} {what}"
 
 
 def p_words(p: float, smallest: float, count: int) -> str:

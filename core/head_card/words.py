@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.ablation.baselines import LEFT_OUT, p_value, range_of, smallest_p
 from core.ablation.outcomes import Baselines
-from core.ablation.words import p_words
+from core.ablation.words import p_words, so_many_others
 from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import FACTORS, movement
 from core.circuits.circuit import Edge
@@ -158,10 +158,13 @@ def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what
     count, p = len(random), p_value(removal.cost, random)
     less, equal = removal.cost < low - _SAME, removal.cost <= low + _SAME
     more = removal.cost > high + _SAME or (p < SIGNIFICANCE and not equal)
-    verdict = "more than" if more else "less than" if less else "no more than" if equal else "within the range of"
-    unsure = ", too few to be sure" if more and p >= SIGNIFICANCE else ""
+    between, said = signed_interval(low, high), p_words(p, smallest_p(count), count)
+    if more or less:
+        beyond = int((random < removal.cost).sum()) if more else count
+        unsure = ", too few to be sure" if more and p >= SIGNIFICANCE else ""
+        return f", {'more' if more else 'less'} than {so_many_others(beyond, count, what)} ({between}{unsure}; {said})"
     sets = "1 set" if count == 1 else f"{count} sets"
-    return f", {verdict} {what} ({signed_interval(low, high)}, {sets}{unsure}; {p_words(p, smallest_p(count), count)})"
+    return f", {'no more than' if equal else 'within the range of'} {what} ({between}, {sets}; {said})"
 
 
 def _strongest(edge: Edge, does: str, way: str, heads: str) -> str:

@@ -260,15 +260,21 @@ def test_bars_are_the_heads_their_sum_and_all_together():
 
 def test_sentences_tell_more_from_less():
     more = against_baselines(made_ablation(6.0), made_baselines(2.1))
-    assert "hurts more than other heads do:** +4.00 nats, other sets +0.10 to +0.10; p = 0.025, the smallest that 39" in more
+    assert (
+        "hurts more than every one of 39 other sets:** +4.00 nats, other sets +0.10 to +0.10; p = 0.025, the smallest that 39"
+        in more
+    )
     assert "Without any head of the same layers: +7.00 nats" in more
+    one_costs_more = made_baselines(2.1, count=55)
+    one_costs_more.token_loss[0] += 9
+    assert "hurts more than 54 of 55 other sets:** +4.00 nats" in against_baselines(made_ablation(6.0), one_costs_more)
     few = against_baselines(made_ablation(6.0), made_baselines(2.1, count=2))
-    assert "hurts more than each of the 2 other sets, too few to be sure" in few and "p = 0.333" in few
+    assert "hurts more than every one of 2 other sets, too few to be sure" in few and "p = 0.333" in few
     assert "does not surely hurt more than other heads" in against_baselines(made_ablation(2.1), made_baselines(2.1))
     assert "does not surely hurt more" in against_baselines(made_ablation(2.099), made_baselines(2.1)), "the same digits"
     less = against_baselines(made_ablation(2.0), made_baselines(5.0))
-    assert "hurts less than other heads" in less and "p = 1.000, where 39 sets can give 0.025 at best" in less
-    assert "hurts less than each of the 2 other sets:" in against_baselines(made_ablation(2.0), made_baselines(5.0, count=2))
+    assert "hurts less than every one of 39 other sets" in less and "p = 1.000, where 39 sets can give 0.025 at best" in less
+    assert "hurts less than every one of 2 other sets:" in against_baselines(made_ablation(2.0), made_baselines(5.0, count=2))
     assert "+7.00 nats, the upper bound." in less
     assert "+7.00 nats, no upper bound here." in against_baselines(made_ablation(9.5), made_baselines(2.1))
     assert "+7.00 nats, the upper bound." in against_baselines(made_ablation(9.0000001), made_baselines(2.1)), "the same digits"

@@ -193,9 +193,12 @@ def test_costs_that_read_the_same_are_told_as_equal(trained: HeadCard, beside: f
     loss = np.full((20, layout.n_tokens), trained.scores.losses().second_copy + beside)
     baselines = Baselines(((Head(1, 0),),) * 20, "", loss, layout)
     card = replace(trained, alone=Removal((Head(1, 2),), np.zeros(3)), alone_baselines=baselines)
-    assert f"costs 0.00 nats, {verdict} other heads" in alone_sentence(card)
+    others = "every one of 20 other heads" if verdict in ("less than", "more than") else "other heads"
+    assert f"costs 0.00 nats, {verdict} {others} (" in alone_sentence(card)
     few = replace(card, alone_baselines=Baselines(((Head(1, 0),),), "", loss[:1], layout))
-    unsure = ", 1 set, too few to be sure; p = 0.500, the smallest that 1 set can give)" in alone_sentence(few)
+    unsure = (
+        "than the only other set (−0.02 to −0.02, too few to be sure; p = 0.500, the smallest that 1 set" in alone_sentence(few)
+    )
     assert unsure == (verdict == "more than")
 
 
@@ -206,6 +209,14 @@ def test_a_cost_among_others_is_within_their_range(trained: HeadCard) -> None:
     baselines = Baselines(((Head(1, 0),),) * 20, "", loss, layout)
     card = replace(trained, alone=Removal((Head(1, 2),), np.zeros(3)), alone_baselines=baselines)
     assert "costs 0.00 nats, within the range of other heads (−0.10 to +0.02, 20 sets; p = " in alone_sentence(card)
+
+
+def test_a_head_that_one_other_outdoes_costs_more_than_all_others_but_one(trained: HeadCard) -> None:
+    layout = trained.scores.layout
+    loss = np.full((55, layout.n_tokens), trained.scores.losses().second_copy) + np.linspace(0.2, -0.1, 55)[:, None]
+    card = replace(trained, alone=Removal((Head(1, 2),), np.full(3, 0.198)))
+    card = replace(card, alone_baselines=Baselines(((Head(1, 0),),) * 55, "", loss, layout))
+    assert "costs +0.20 nats, more than 54 of 55 other heads (−0.10 to +0.20; p = 0.036, where" in alone_sentence(card)
 
 
 @pytest.mark.parametrize(
