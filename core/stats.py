@@ -18,17 +18,29 @@ from jaxtyping import Float
 AGREEMENT_RESAMPLES = 1_000
 _NO_WIDTH = 1e-9
 
+# Where a quantity can lie at all: shares of attention and probabilities; one of them less another; sizes; and the rest.
+Range = tuple[float, float]
+SHARE: Range = (0.0, 1.0)
+DIFFERENCE_OF_SHARES: Range = (-1.0, 1.0)
+SIZE: Range = (0.0, math.inf)
+ANYWHERE: Range = (-math.inf, math.inf)
+
 
 def student_intervals(
-    values: Float[np.ndarray, "*what sequences"],
+    values: Float[np.ndarray, "*what sequences"], possible: Range = ANYWHERE
 ) -> tuple[Float[np.ndarray, "*what"], Float[np.ndarray, "*what"]]:
-    """Lower and upper ends of the 95 % Student-t interval of each mean over the last axis; NaN for fewer than two values."""
+    """Lower and upper ends of the 95 % Student-t interval of each mean over the last axis; NaN for fewer than two values.
+
+    possible: what lies outside is cut off, for no mean can be there, and what is left covers as often.
+    """
     exact, count = values.astype(np.float64), values.shape[-1]
     mean = np.asarray(exact.mean(-1))
     if count < 2:
         return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
     reach = student_quantile(count - 1) * exact.std(-1, ddof=1) / math.sqrt(count)
-    return mean - reach, mean + reach
+    # Rounding may put a mean itself a hair outside; it stays in its interval.
+    least, most = np.minimum(possible[0], mean), np.maximum(possible[1], mean)
+    return np.maximum(mean - reach, least), np.minimum(mean + reach, most)
 
 
 class Number(NamedTuple):
@@ -47,11 +59,11 @@ class Number(NamedTuple):
 UNKNOWN = Number(math.nan, math.nan, math.nan)
 
 
-def estimate(values: Float[np.ndarray, " sequences"]) -> Number:
+def estimate(values: Float[np.ndarray, " sequences"], possible: Range = ANYWHERE) -> Number:
     """One mean with its Student-t interval, which a single value does not have; unknown where there is nothing."""
     if not values.size:
         return UNKNOWN
-    low, high = student_intervals(values[None])
+    low, high = student_intervals(values[None], possible)
     return Number(float(values.mean(dtype=np.float64)), float(low[0]), float(high[0]))
 
 

@@ -8,7 +8,7 @@ from scipy.stats import sem, spearmanr, t
 
 from core.ablation.quadrants import QUADRANTS, quadrants
 from core.heads import Head
-from core.stats import Number, rank_agreement, student_intervals, student_quantile
+from core.stats import SHARE, Number, estimate, rank_agreement, student_intervals, student_quantile
 
 
 def test_it_is_spearman_with_an_interval_around_it():
@@ -89,6 +89,18 @@ def test_the_student_interval_is_scipys_and_covers_nineteen_in_twenty():
     np.testing.assert_allclose([low, high], wanted)
     # Three standard errors of a share of 2,000 beside 95 %.
     assert abs(np.mean((low < 3.0) & (high > 3.0)) - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 2_000)
+
+
+def test_what_lies_outside_the_possible_is_cut_off_and_covers_as_often():
+    values = np.random.default_rng(0).beta(8, 1, (2_000, 5))
+    low, high = student_intervals(values)
+    least, most = student_intervals(values, SHARE)
+    assert high.max() > 1 == most.max() and np.array_equal(least, np.maximum(low, 0))
+    true = 8 / 9
+    np.testing.assert_array_equal((least <= true) & (true <= most), (low <= true) & (true <= high))
+    # A mean that rounding put outside stays in its interval.
+    found = estimate(np.full(4, 1 + 1e-7), SHARE)
+    assert found.low <= found.value <= found.high
 
 
 def test_one_value_has_no_student_interval():

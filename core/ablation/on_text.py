@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from core.ablation.baselines import p_value, range_of, smallest_p
 from core.heads import HeadSet
 from core.settings.modes import Mode
-from core.stats import Number, estimate
+from core.stats import SHARE, Number, estimate
 from core.text.cells import repeat_targets
 from core.text.natural_scores import LAGS, in_context_score
 
@@ -58,7 +58,7 @@ class TextAblation:
         place = LAGS.index(lag)
         found = [outcome.lags[:, place] for outcome in (self.clean, self.ablated)]
         both = ~np.isnan(found[0]) & ~np.isnan(found[1])
-        return estimate(found[0][both]), estimate(found[1][both])
+        return estimate(found[0][both], SHARE), estimate(found[1][both], SHARE)
 
     def _mask(self, which: str) -> Bool[np.ndarray, "windows tokens"]:
         return self.repeat if which == "repeat" else other_targets(self.repeat, self.b)

@@ -29,6 +29,7 @@ from core.attention.cells import (
     uniform_share,
 )
 from core.probes.layout import Layout
+from core.stats import DIFFERENCE_OF_SHARES, SHARE, Range
 
 # For changes of the pass itself, which the table's digest cannot see.
 SCORE_VERSION = 6
@@ -57,6 +58,11 @@ class Score:
     uniform: float | None = None
     by_value: bool = False
     signed: bool = False
+
+    @property
+    def possible(self) -> Range:
+        """Where it can lie."""
+        return DIFFERENCE_OF_SHARES if self.signed else SHARE
 
     def chance(self, layout: Layout, window: int = 0) -> float:
         """What a head gets that attends uniformly to all tokens it sees: the last `window`, or (0) all earlier ones."""

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from core.attention.head_scores import HeadScores
+from core.attention.scores import ALL_SCORES
 from core.errors import BadInput
 from core.heads import Head, heads_above, ranked
 from core.probes.vocabulary import BosPolicy, candidate_ids, longest_length, use_bos
@@ -78,7 +79,7 @@ class Sensitivity:
     def of(self, head: Head, factor: Factor) -> tuple[Spread, ...]:
         """How one head's score moves with one factor."""
         return tuple(
-            _spread(setting, scores.sequences(self.score)[head])
+            Spread(setting, *estimate(scores.sequences(self.score)[head], ALL_SCORES[self.score].possible))
             for setting, scores in zip(self.settings, self.scores, strict=True)
             if setting.factor == factor
         )
@@ -141,7 +142,3 @@ def assembled(score: str, base: HeadScores, settings: tuple[Setting, ...], found
     if any(score not in scores.names for scores in found):
         raise BadInput(f"{score} was not measured at every setting: choose another score or shorter sequences.")
     return Sensitivity(score, base, settings, tuple(found))
-
-
-def _spread(setting: Setting, values: Float[np.ndarray, " sequences"]) -> Spread:
-    return Spread(setting, *estimate(values))

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from core.ablation.outcomes import Baselines
 from core.attention.head_scores import HeadScores
 from core.attention.rows import TokenRow
+from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import Sensitivity
 from core.circuits.circuit import Edge
 from core.heads import Head, HeadSet
@@ -196,7 +197,7 @@ class HeadCard:
 
 def _score_line(scores: HeadScores, score: str, head: Head) -> ScoreLine:
     values = scores.sequences(score)
-    mean, low, high = estimate(values[head])
+    mean, low, high = estimate(values[head], ALL_SCORES[score].possible)
     means = values.mean(-1)
     control = scores.per_sequence["induction_control"][head].mean() if score == "induction" and scores.has_control else None
     place, among = place_of(float(means[head]), means)

@@ -18,6 +18,7 @@ from core.ablation.outcomes import CausalMap, PatchedCopying
 from core.ablation.subjects import heads_of, pruning_mode
 from core.attention.cached import first_scores, scores_and_behaviour, scores_having, sensitivity
 from core.attention.head_scores import HeadScores
+from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import Sensitivity
 from core.attention.words import withheld_sentence
 from core.circuits.cached import circuit
@@ -32,7 +33,7 @@ from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.text_choice import TextChoice
-from core.stats import UNKNOWN, Number, student_intervals
+from core.stats import SHARE, UNKNOWN, Number, student_intervals
 from core.text.cached import chosen_corpus, chosen_windows_of, natural_scores, text_seconds
 from core.text.natural_scores import NaturalScores
 from core.text.uncommon_words import UNCOMMON_WORDS
@@ -122,11 +123,12 @@ def _read_scores(quantity: Quantity, scores: HeadScores, asked: Asked) -> Axis:
         if not scores.has_control:
             raise Withheld(f"{quantity.title} is withheld: these tokens leave no fresh second half.")
         by_sequence = scores.per_sequence["induction_control"]
-        return _axis(quantity, by_sequence.mean(-1), student_intervals(by_sequence), scores.chance("induction"))
+        return _axis(quantity, by_sequence.mean(-1), student_intervals(by_sequence, SHARE), scores.chance("induction"))
     if name not in scores.names:
         raise Withheld(withheld_sentence(scores, name))
     by_sequence = scores.sequences(name)
-    return _axis(quantity, by_sequence.mean(-1), student_intervals(by_sequence), scores.chance(name))
+    interval = student_intervals(by_sequence, ALL_SCORES[name].possible)
+    return _axis(quantity, by_sequence.mean(-1), interval, scores.chance(name))
 
 
 def _read_map(quantity: Quantity, found: CausalMap, asked: Asked) -> Axis:

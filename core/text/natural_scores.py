@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from core.stats import student_intervals
+from core.stats import DIFFERENCE_OF_SHARES, SHARE, SIZE, Range, student_intervals
 from core.text.cells import CELL_MEASURES, PREFIXES
 
 # Written by the pass beside the sums over cells.
@@ -36,6 +36,9 @@ SHOWN = (
     "distance",
 )
 LAGS = tuple(range(-10, 11))
+# No share bounds a distance in tokens, nor the controls, whose pairs have a query each: their sum may be above 1.
+_UNBOUNDED = ("distance", "distance_control", "key_control")
+_OF_LIFT: Range = (-np.inf, 1.0)
 # With fewer windows a number is shown without saying what follows from it.
 FEWEST_WINDOWS = 32
 # A head is an induction head on text where its lift's interval lies above this: below it no removal costs anything that can be
@@ -102,12 +105,12 @@ class NaturalScores:
     @cached_property
     def lift(self) -> Measured:
         """The score less the larger control; see above."""
-        parts = [_measured(self.per_window["paired"] - self.per_window[name]) for name in ("distance_control", "key_control")]
-        return _smallest(parts)
+        paired = self.per_window["paired"]
+        return _smallest([_measured(paired - self.per_window[name], _OF_LIFT) for name in ("distance_control", "key_control")])
 
     def measured(self, name: str) -> Measured:
         """A measure by a name of `SHOWN` or `MEASURES`, with its interval."""
-        return self.lift if name == "lift" else _measured(self.per_window[name])
+        return self.lift if name == "lift" else _measured(self.per_window[name], SIZE if name in _UNBOUNDED else SHARE)
 
     def prefix(self, n: int) -> Measured:
         """What matching the last `n` tokens adds to matching `n - 1` alone; for one token, the lift.
@@ -118,7 +121,7 @@ class NaturalScores:
             raise ValueError(f"matches of {n} tokens are not measured")
         if n == 1:
             return self.lift
-        return _measured(self.per_window[f"match_{n}"] - self.per_window[f"shorter_{n}"])
+        return _measured(self.per_window[f"match_{n}"] - self.per_window[f"shorter_{n}"], DIFFERENCE_OF_SHARES)
 
     def of(self, windows: Int[np.ndarray, " some"]) -> NaturalScores:
         """The same of some of the windows; the edges stay those of all."""
@@ -169,7 +172,7 @@ def in_context_score(token_loss: Float[np.ndarray, "*sets windows tokens"], b: i
     return found
 
 
-def _measured(values: Float[np.ndarray, "n_layers n_heads windows"]) -> Measured:
+def _measured(values: Float[np.ndarray, "n_layers n_heads windows"], possible: Range) -> Measured:
     """The mean over the windows that have the measure."""
     exists = ~np.isnan(values).all(-1)
     shown = ~np.isnan(values[exists]).any(0) if exists.any() else np.zeros(values.shape[-1], bool)
@@ -177,7 +180,7 @@ def _measured(values: Float[np.ndarray, "n_layers n_heads windows"]) -> Measured
     if not kept.shape[-1]:
         nothing = np.full(values.shape[:2], np.nan)
         return Measured(nothing, nothing, nothing, 0)
-    low, high = student_intervals(kept)
+    low, high = student_intervals(kept, possible)
     return Measured(kept.mean(-1), low, high, kept.shape[-1])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from core.attention.tables import Row
 from core.heads import Head, every_head
-from core.stats import UNKNOWN, Number, estimate
+from core.stats import SHARE, SIZE, UNKNOWN, Number, estimate
 from core.text.cells import PREFIXES
 from core.text.natural_scores import LAGS, SHOWN, Edges, Measured, NaturalScores, in_context_score
 from core.text.windows import TextWindows
@@ -57,7 +57,7 @@ def icl_number(found: NaturalScores, b: int) -> Number:
 
 def lag_numbers(found: NaturalScores) -> dict[int, Number]:
     """The lag profile."""
-    return {lag: _of_known(found.lags[:, place]) for place, lag in enumerate(LAGS)}
+    return {lag: _probability(found.lags[:, place]) for place, lag in enumerate(LAGS)}
 
 
 def lag_rows(found: NaturalScores) -> list[Row]:
@@ -108,8 +108,8 @@ def _mean_of_windows(values: np.ndarray, mask: np.ndarray) -> Number:
     some = mask.any(-1)
     if not some.any():
         return UNKNOWN
-    return estimate(np.where(mask, values, 0.0)[some].sum(-1, dtype=np.float64) / mask[some].sum(-1))
+    return estimate(np.where(mask, values, 0.0)[some].sum(-1, dtype=np.float64) / mask[some].sum(-1), SIZE)
 
 
-def _of_known(values: np.ndarray) -> Number:
-    return estimate(values[~np.isnan(values)].astype(np.float64))
+def _probability(values: np.ndarray) -> Number:
+    return estimate(values[~np.isnan(values)].astype(np.float64), SHARE)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from core.heads import Head
-from core.stats import Number, student_intervals
+from core.stats import Number, Range, student_intervals
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Estimates:
         return Number(float(self.value[head]), float(self.low[head]), float(self.high[head]))
 
 
-def estimates(values: Float[np.ndarray, "n_layers n_heads sequences"]) -> Estimates:
+def estimates(values: Float[np.ndarray, "n_layers n_heads sequences"], possible: Range) -> Estimates:
     """The means over sequences, with intervals."""
-    low, high = student_intervals(values)
+    low, high = student_intervals(values, possible)
     return Estimates(values.mean(-1, dtype=np.float64), low, high)

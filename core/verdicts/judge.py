@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from core.behaviour import State
 from core.heads import Head, every_head
-from core.stats import Number, estimate
+from core.stats import SHARE, Number, estimate
 from core.verdicts.estimate import Estimates, estimates
 from core.verdicts.evidence import LOOKS, Effects, Evidence
 from core.verdicts.labels import Label, label_without_match
@@ -71,7 +71,7 @@ def judge_heads(
     found = matching(evidence, q)
     shares = shares_of_gain(effects, behaviour)
     role_of = roles(shares, found.above(floor))
-    looks = {name: estimates(getattr(evidence, name)) for name in LOOKS}
+    looks = {name: estimates(getattr(evidence, name), SHARE) for name in LOOKS}
     levels = evidence.chance.mean(-1)
     chance = [dict(zip(LOOKS, levels[:, layer].tolist(), strict=True)) for layer in range(levels.shape[1])]
     return tuple(

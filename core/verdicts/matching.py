@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from core.stats import student_intervals
+from core.stats import DIFFERENCE_OF_SHARES, student_intervals
 from core.verdicts.estimate import Estimates, estimates
 from core.verdicts.evidence import Evidence
 from core.verdicts.significance import SIGNIFICANCE, benjamini_hochberg, sign_flip_p
@@ -50,8 +50,8 @@ def matching(evidence: Evidence, q: Float[np.ndarray, "n_layers n_heads"] | None
     """The numbers of every head; `q`, where it is at hand, is not computed again."""
     return Matching(
         q=contrast_q_values(evidence.contrast) if q is None else q,
-        contrast=estimates(evidence.contrast),
-        rotation_contrast=estimates(evidence.rotation_contrast),
+        contrast=estimates(evidence.contrast, DIFFERENCE_OF_SHARES),
+        rotation_contrast=estimates(evidence.rotation_contrast, DIFFERENCE_OF_SHARES),
         specificity=specificity(evidence.specificity_by_offset),
     )
 
@@ -61,7 +61,7 @@ def specificity(by_offset: Float[np.ndarray, "offsets n_layers n_heads sequences
 
     The interval is above a level only where every offset's is, and for that no correction is needed (Berger 1982).
     """
-    low, high = student_intervals(by_offset)
+    low, high = student_intervals(by_offset, DIFFERENCE_OF_SHARES)
     return Estimates(by_offset.mean(-1, dtype=np.float64).min(0), low.min(0), high.min(0))
 
 

@@ -18,7 +18,7 @@ from core.models.in_memory import adopt
 from core.runtime.jobs import JobControl, running
 from core.stats import student_intervals
 from core.text import cells, text_pass
-from core.text.natural_scores import LAGS, NaturalScores, _measured, _smallest, in_context_score
+from core.text.natural_scores import _OF_LIFT, LAGS, NaturalScores, _measured, _smallest, in_context_score
 from core.text.text_pass import measure_text
 from core.text.words import so_far_sentence
 from core.transformer.passes.fused import can_fuse
@@ -334,7 +334,7 @@ def test_the_lifts_interval_covers_by_simulation() -> None:
         score, distance, key = (
             level + 0.1 * (difficulty - 2 / 7) + random.normal(0, 0.05, (40, 1)) for level in (0.3, 0.1, 0.09)
         )
-        parts = [_measured((score - control).T[None]) for control in (distance, key)]
+        parts = [_measured((score - control).T[None], _OF_LIFT) for control in (distance, key)]
         lift = _smallest(parts)
         hits += bool(lift.low[0, 0] <= 0.2 <= lift.high[0, 0])
     assert 0.92 <= hits / trials <= 0.99

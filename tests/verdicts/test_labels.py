@@ -217,6 +217,15 @@ def test_heads_that_matter_without_a_label_are_nominated() -> None:
     assert nominated(shares_of_gain(effects, "absent"), unexplained(verdicts)) == ()
 
 
+def test_intervals_stay_where_shares_of_attention_can_lie() -> None:
+    evidence = evidence_of(TRUE_HEAD, n=8)
+    rare = np.where(np.arange(8) < 1, 0.2, 0.0)[None, None]
+    evidence = replace(evidence, contrast=1 - rare, sink=rare, induction=1 - rare)
+    [verdict] = judge_heads(evidence, made_effects(np.random.default_rng(1), [0.2], [0.1]), "present", 0.2)
+    assert estimate(rare[0, 0]).low < 0 and estimate(1 - rare[0, 0]).high > 1
+    assert verdict.contrast.high == verdict.induction.high == 1 and verdict.sink.low == 0
+
+
 # Stability.
 
 
