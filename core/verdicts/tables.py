@@ -51,11 +51,14 @@ def nominee_rows(nominees: Sequence[Nominee]) -> list[Row]:
     ]
 
 
-def placebo_rows(name: str, offsets: list[int], values: list[float], length: int) -> list[Row]:
-    """One row an offset; the induction offset is `length - 1`."""
+def placebo_rows(name: str, offsets: list[int], values: list[float], control: float | None, length: int) -> list[Row]:
+    """One row a bar; the induction offset is `length - 1`, and the last row is its control on fresh tokens, if any."""
+    bars = [(offset, value, "repeat") for offset, value in zip(offsets, values, strict=True)]
+    if control is not None:
+        bars.append((length - 1, control, "fresh tokens"))
     return [
-        {"head": name, "tokens_back": offset, "attention": value, "induction_offset": offset == length - 1}
-        for offset, value in zip(offsets, values, strict=True)
+        {"head": name, "tokens_back": back, "attention": value, "induction_offset": back == length - 1, "second_half": half}
+        for back, value, half in bars
     ]
 
 

@@ -20,7 +20,7 @@ from core.settings.text_choice import TextChoice
 from core.text.cached import chosen_windows_of
 from core.ui.panels import verdicts as panel
 from core.verdicts.cached import judge, judged_on_text, nominees
-from core.verdicts.tables import verdict_rows
+from core.verdicts.tables import placebo_rows, verdict_rows
 from core.verdicts.text_words import answer_sentence, outlier_sentences
 from core.verdicts.words import effects_words, nominee_sentence, ordered, sentence, stability_words, worth_a_sentence
 from tests.helpers.app import SHORT, figures, open_page, said
@@ -103,6 +103,16 @@ def test_placebo_offsets_are_those_of_the_picked_head() -> None:
     # Ten offsets beside the induction head's own, and that one on fresh tokens.
     assert len(figures(at)[2]["data"][0]["customdata"]) == 12
     assert any("Placebo offsets of L1H2" in str(fold.label) for fold in at.expander)
+
+
+def test_the_table_behind_the_placebo_offsets_has_every_bar() -> None:
+    bars = placebo_rows("L1H2", [48, 49], [0.1, 0.9], 0.02, 50)
+    assert [(row["tokens_back"], row["attention"], row["second_half"]) for row in bars] == [
+        (48, 0.1, "repeat"),
+        (49, 0.9, "repeat"),
+        (49, 0.02, "fresh tokens"),
+    ]
+    assert len(placebo_rows("L1H2", [48, 49], [0.1, 0.9], None, 50)) == 2, "given tokens have no control"
 
 
 def test_every_head_stands_in_the_table_with_called_heads_first() -> None:

@@ -266,7 +266,7 @@ def placebo_panel(page: Page, scores: HeadScores, found: Shown) -> None:
         drawn(placebo_bars, name, offsets, values, control, length, page.look),
         key="placebo",
         alt=describe_placebo(name, offsets, values, control, length),
-        rows=partial(placebo_rows, name, offsets, [float(value) for value in values], length),
+        rows=partial(placebo_rows, name, offsets, [float(value) for value in values], control, length),
         source=source,
         on_pick=None,
     )
