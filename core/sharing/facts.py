@@ -43,7 +43,7 @@ from core.transformer.checks import Conformance
 from core.verdicts.conformance import conformance
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
-from core.verdicts.nominees import Nominee
+from core.verdicts.nominees import Nominee, with_their_effects
 from core.verdicts.roles import DELTA
 from core.verdicts.words import effects_words, nominee_sentence, ordered, sentence, stability_words
 
@@ -252,7 +252,7 @@ def call_facts(subject: Subject, judged: Judgement, found: Sequence[Nominee] | N
             "token_ranges": judged.stability.token_ranges or None,
         },
         "withheld": {"direct_effect": judged.withheld} if judged.withheld else {},
-        "heads": [verdict_facts(verdict, judged) for verdict in ordered(judged)],
+        "heads": [verdict_facts(verdict, judged) for verdict in ordered(with_their_effects(judged, found or ()))],
         "unexplained": None if found is None else [nominee_facts(nominee) for nominee in found],
         "sentences": [said for said in (effects_words(judged), stability_words(judged)) if said],
     }

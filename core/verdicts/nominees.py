@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from core.heads import Head, HeadSet
 from core.stats import Number, estimate
 from core.verdicts.judge import Verdict
+from core.verdicts.judgement import Judgement
 from core.verdicts.roles import DELTA, Shares
 from core.verdicts.significance import SIGNIFICANCE, benjamini_hochberg, student_p_above
 
@@ -51,6 +52,13 @@ def nominated(shares: Shares, heads: HeadSet) -> tuple[Nominee, ...]:
         if q[index] < SIGNIFICANCE
     ]
     return tuple(sorted(found, key=lambda nominee: -abs(nominee.total_effect.value)))
+
+
+def with_their_effects(judged: Judgement, found: Sequence[Nominee]) -> Judgement:
+    """`judged` with the total effect of those heads, which is asked of none that does not match: one head, one number."""
+    known = {nominee.head: nominee.total_effect for nominee in found}
+    told = [replace(verdict, total_effect=known.get(verdict.head, verdict.total_effect)) for verdict in judged.verdicts]
+    return replace(judged, verdicts=tuple(told))
 
 
 def _p_beyond(total: Float[np.ndarray, "heads sequences"]) -> Float[np.ndarray, " heads"]:

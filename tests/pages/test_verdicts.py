@@ -1,5 +1,6 @@
 """The verdicts page: labels with their numbers, a floor that costs nothing, and no trust where the behaviour is absent."""
 
+import math
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from core.models.built_in.circuit_spec import standard_spec
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.settings.text_choice import TextChoice
+from core.sharing.facts import call_facts
 from core.text.cached import chosen_windows_of
+from core.ui.components.figure_panel import Source
 from core.ui.panels import verdicts as panel
 from core.verdicts.cached import judge, judged_on_text, nominees
 from core.verdicts.tables import placebo_rows, verdict_rows
@@ -148,6 +151,17 @@ def test_heads_without_a_label_are_taken_away_while_the_verdicts_are_there_alrea
     assert not at.exception and not at.error
     [nominee] = nominees(subject_for("two-layer"))
     assert nominee.head == Head(0, 0) and nominee_sentence(nominee).partition(". ")[2] in said(at).replace("\\", "")
+
+
+def test_a_head_that_matters_without_a_label_has_its_effect_in_the_table_too() -> None:
+    subject = subject_for("two-layer")
+    judged, [nominee] = judge(subject), nominees(subject)
+    facts = {head["head"]: head for head in call_facts(subject, judged, [nominee])["heads"]}
+    assert facts["L0H0"]["label"] == "none" and facts["L0H0"]["total_effect"] == nominee.total_effect._asdict()
+    assert math.isnan(facts["L0H1"]["total_effect"]["value"]), "of others it is not asked"
+    shown = panel.Shown(judged, (nominee,), Source("", "", lambda: {}, ""))
+    [row] = [row for row in shown.rows() if row["head"] == "L0H0"]
+    assert (row["total_effect_low"], row["total_effect_high"]) == nominee.total_effect[1:]
 
 
 def test_heads_that_matter_and_do_not_match_are_listed() -> None:

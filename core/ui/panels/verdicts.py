@@ -41,7 +41,7 @@ from core.ui.frame.sentences import errors_as_sentences, verbatim
 from core.verdicts.cached import judged_on_text
 from core.verdicts.judgement import Judgement
 from core.verdicts.labels import MATCHING
-from core.verdicts.nominees import Nominee
+from core.verdicts.nominees import Nominee, with_their_effects
 from core.verdicts.roles import DELTA
 from core.verdicts.significance import SIGNIFICANCE
 from core.verdicts.tables import NUMBERS, placebo_rows, verdict_rows
@@ -66,7 +66,8 @@ _HELP = {
     "contrast_high": "Upper end of the contrast's 95 % interval.",
     "rotation_contrast": "The contrast where the second half starts elsewhere in the first.",
     "specificity": "How much more it looks at that token than at the nearest rival beside it.",
-    "total_effect": "What the right token loses without the head, as a share of what the repeat is worth to the model.",
+    "total_effect": "What the right token loses without the head, as a share of what the repeat is worth to the model: of "
+    "heads that match or that matter without.",
     "total_effect_low": "Lower end of the total effect's 95 % interval.",
     "total_effect_high": "Upper end of the total effect's 95 % interval.",
     "direct_effect": "What the head itself writes for the right token, as a share of what the repeat is worth to the model.",
@@ -111,8 +112,8 @@ class Shown:
     source: Source
 
     def rows(self) -> list[Row]:
-        """Every verdict as a row."""
-        return verdict_rows(self.judged)
+        """Every verdict as a row, with the effects that its sentence or a nominee's tells."""
+        return verdict_rows(with_their_effects(self.judged, self.nominees or ()))
 
 
 def unexplained(page: Page, judged: Judgement) -> tuple[Nominee, ...] | None:
