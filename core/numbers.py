@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 # What stands for a number that there is not.
 NOTHING = "–"
+_MOST_DIGITS = 6
 
 
 def signed(value: float, digits: int = 2) -> str:
@@ -31,11 +33,27 @@ def unsigned(value: float, digits: int = 2) -> str:
     return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def interval(low: float, high: float) -> str:
+def interval(low: float, high: float, digits: int = 2) -> str:
     """`0.84 to 0.85`; a dash for no numbers."""
     if math.isnan(low) or math.isnan(high):
         return NOTHING
-    return f"{unsigned(low)} to {unsigned(high)}"
+    return f"{unsigned(low, digits)} to {unsigned(high, digits)}"
+
+
+def with_interval(value: float, low: float, high: float, *levels: float, digits: int = 2) -> str:
+    """`0.91 (0.90 to 0.92)`, with as many digits as show on which side of each of `levels` an end lies."""
+    digits = digits_beside((low, high), levels, digits)
+    return f"{unsigned(value, digits)} ({interval(low, high, digits)})"
+
+
+def digits_beside(ends: Iterable[float], levels: Sequence[float], digits: int = 2) -> int:
+    """The fewest digits, `digits` at least, with which no end is written as a level that it is not.
+
+    An end that `_MOST_DIGITS` do not tell from a level is that level but for rounding: then as many as usual.
+    """
+    apart = [(end, level) for end in ends for level in levels if end != level and not math.isnan(end)]
+    enough = (more for more in range(digits, _MOST_DIGITS + 1) if all(round(a, more) != round(b, more) for a, b in apart))
+    return next(enough, digits)
 
 
 def signed_interval(low: float, high: float, digits: int = 2) -> str:
@@ -45,6 +63,7 @@ def signed_interval(low: float, high: float, digits: int = 2) -> str:
     return f"{signed(low, digits)} to {signed(high, digits)}"
 
 
-def share(value: float) -> str:
-    """`69 %`, `−9 %`, `0 %` for what rounds to nothing, and a dash for no number."""
-    return NOTHING if math.isnan(value) else f"{round(100 * float(value)) + 0} %".replace("-", "−")
+def share(value: float, *levels: float) -> str:
+    """`69 %`, `−9 %`, `0 %` for what rounds to nothing, and a dash for no number; with digits as `with_interval` has them."""
+    digits = digits_beside((100 * value,), [100 * level for level in levels], 0)
+    return NOTHING if math.isnan(value) else f"{unsigned(100 * value, digits)} %"

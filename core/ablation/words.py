@@ -11,7 +11,7 @@ from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, To
 from core.ablation.sweep import Sweep
 from core.attention.rows import unknown_id
 from core.heads import ranked
-from core.numbers import interval, share, signed, signed_interval, unsigned
+from core.numbers import digits_beside, interval, share, signed, signed_interval, unsigned
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
 from core.stats import Agreement
 from core.transformer.card import ModelIdentity
@@ -71,7 +71,7 @@ def so_many_others(some: int, count: int, what: str) -> str:
 
 def p_words(p: float, smallest: float, count: int) -> str:
     """p beside the smallest that so many sets can give."""
-    said = f"p = {p:.3f}"
+    said = f"p = {p:.{digits_beside((p,), (SIGNIFICANT,), 3)}f}"
     if p <= smallest:
         return f"{said}, the smallest that {count} set{'' if count == 1 else 's'} can give"
     return f"{said}, where {count} sets can give {smallest:.3f} at best"
@@ -89,9 +89,10 @@ def total_effect_sentence(effect: TotalEffect) -> str:
     if effect.gain is None:
         return f"{said} {in_logits}. There is no fresh second half to measure the model's own gain on, so it has no unit."
     if not unit.low > 0:
+        between = interval(unit.low, unit.high, digits_beside((unit.low,), (0.0,)))
         return (
             f"{said} {in_logits}. In units of the model's own gain it is withheld: the earlier copy itself raises the logit by "
-            f"{unsigned(unit.value)} ({interval(unit.low, unit.high)}), which is not surely above zero."
+            f"{unsigned(unit.value)} ({between}), which is not surely above zero."
         )
     shares = effect.in_gains.turned if gains else effect.in_gains
     between, of_all = interval(shares.low, shares.high), f"{unsigned(logits.value)} of {unsigned(unit.value)} logits"
@@ -200,8 +201,9 @@ def map_sentence(found: CausalMap | None, count: int) -> str:
     said = f"**{best.name} matters most: {changes}**" if best == largest else f"**{best.name} surely matters: {changes}**"
     if not sure.any():
         said = f"**No head surely matters.** {best.name} changes most: {changes}"
+    between = signed_interval(low[best], high[best], digits_beside((low[best], high[best]), (0.0,)))
     return (
-        f"{said} (95 % interval {signed_interval(low[best], high[best])} over {len(found.clean)} sequences). Intervals wholly "
+        f"{said} (95 % interval {between} over {len(found.clean)} sequences). Intervals wholly "
         f"above zero: {worse} of {count} heads, below: {better}; if no head did anything, some {0.05 * count:.1f} would be by "
         "chance."
     )

@@ -88,7 +88,11 @@ def _difference(found: Behaviour) -> str:
         if found.e > 0
         else "repeated or rotated tokens are predicted no better than shuffled or fresh ones: the smallest difference is"
     )
-    low = "" if math.isnan(found.low) else f" ({share(found.low)} at the lower end of its 95 % interval)"
+    low = (
+        ""
+        if math.isnan(found.low)
+        else f" ({share(found.low, PRESENT_ABOVE, WEAK_ABOVE)} at the lower end of its 95 % interval)"
+    )
     return f"{said} {share(found.e)} of the loss without a copy{low}"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from core.attention.cached import score_heads
 from core.attention.scores import ALL_SCORES
 from core.attention.words import state_word
+from core.behaviour import PRESENT_ABOVE, WEAK_ABOVE
 from core.commands.options import add_request, subject_from
 from core.heads import ranked
 from core.numbers import share, unsigned
@@ -39,7 +40,7 @@ def text(result: dict[str, Any]) -> str:
         f"{model['name']}: {model['n_layers']} layers x {model['n_heads']} heads; {probe['sequences']} sequences of length "
         f"{probe['length']}, {'with' if probe['has_bos'] else 'without'} BOS, tokens from {drawn}",
         f"behaviour {state_word(found['state']).upper()}: better by {share(found['e'])} of the loss without a copy, at least "
-        f"{share(found['low'])}; {share(found['top1'])} of the repeated tokens ranked first",
+        f"{share(found['low'], PRESENT_ABOVE, WEAK_ABOVE)}; {share(found['top1'])} of the repeated tokens ranked first",
         f"loss in nats: repeated {unsigned(found['rep'])}, rotated {unsigned(found['rot'])}, shuffled "
         f"{unsigned(found['shuf'])}, fresh {unsigned(found['fresh'])}; first copy {loss['first_copy']:.2f}; ln L "
         f"{loss['ln_length']:.2f} (knowing only which tokens occur)",

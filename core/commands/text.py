@@ -13,12 +13,13 @@ from core.ablation.text_words import against_sets_sentence, change_sentence, in_
 from core.commands.options import add_request, add_text_choice, fraction, read_tokens, subject_from
 from core.errors import BadInput
 from core.heads import Head, parse_heads
-from core.numbers import interval, unsigned
+from core.numbers import unsigned, with_interval
 from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import MODES
 from core.sharing.text_facts import text_facts
 from core.text.cached import natural_scores, own_words, text_windows
 from core.text.corpus import corpus_named, pasted_corpus
+from core.text.natural_scores import LIFT_FLOOR
 from core.text.windows import given_windows
 from core.text.words import loss_sentence, pairs_sentence, too_few_sentence, windows_words
 from core.verdicts.cached import judged_on_text
@@ -82,7 +83,7 @@ def text(result: dict[str, Any]) -> str:
     )
     lines = [f"{result['model']['name']}, {result['measured_on']}", *result["sentences"], *result["text"]["warnings"]]
     lines += [
-        f"  {Head(*at).name:8} lift {unsigned(lift[at])} ({interval(low[at], high[at])}), natural induction "
+        f"  {Head(*at).name:8} lift {with_interval(lift[at], low[at], high[at], LIFT_FLOOR)}, natural induction "
         f"{unsigned(scores['natural_induction'][at])}, controls {unsigned(scores['distance_control'][at])} (distance) and "
         f"{unsigned(scores['key_control'][at])} (key)"
         for at in order[:SHOWN]

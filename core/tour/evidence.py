@@ -12,7 +12,7 @@ from core.ablation.cached_map import causal_map
 from core.attention.cached import score_heads
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
 from core.heads import Head, HeadSet, heads_above, named, ranked
-from core.numbers import share, signed, unsigned
+from core.numbers import share, signed, unsigned, with_interval
 from core.settings.experiment import DEFAULT_FLOOR
 from core.settings.modes import MODES, Mode
 from core.settings.subject import Subject
@@ -156,7 +156,7 @@ def on_text_alone(subject: Subject, text: TextChoice) -> Found:
     def reason(answer: str) -> str:
         head = _head(answer)
         lift = Number(judged.judged.value[head], judged.judged.low[head], judged.judged.high[head])
-        said = f"its lift on text is {_with_interval(lift)} and its score on random tokens {unsigned(judged.random[head])}"
+        said = f"its lift on text is {with_interval(*lift, LIFT_FLOOR)} and its score on random tokens {unsigned(judged.random[head])}"
         if head == alone:
             return f"{said}: random tokens do not show it"
         if judged.matches[head]:
@@ -188,7 +188,7 @@ def label_of(subject: Subject, head: Head) -> Found:
         if answer == verdict.label:
             return f"its score is {unsigned(score)} at length {length}, but {moved}, and its contrast is {unsigned(contrast)}"
         if answer in looks:
-            return f"as {answer} it scores {_with_interval(looks[answer])} over {lengths}"
+            return f"as {answer} it scores {with_interval(*looks[answer])} over {lengths}"
         return f"its score of {unsigned(score)} is no less on fresh tokens: its contrast is {unsigned(contrast)}"
 
     return Found(
@@ -221,7 +221,3 @@ def _head(answer: str) -> Head:
 
 def _two_digits(value: float) -> str:
     return f"{value:.2f}"
-
-
-def _with_interval(number: Number) -> str:
-    return f"{unsigned(number.value)} ({unsigned(number.low)} to {unsigned(number.high)})"

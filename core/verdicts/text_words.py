@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.heads import Head, HeadSet, names
-from core.numbers import interval, unsigned
+from core.numbers import interval, unsigned, with_interval
 from core.stats import Agreement
 from core.text.natural_scores import FEWEST_WINDOWS, LIFT_FLOOR
 from core.verdicts.on_text import OnText
@@ -70,7 +70,8 @@ def _listed(found: OnText, heads: HeadSet) -> str:
 
 
 def _lift(found: OnText, head: Head) -> str:
-    return f"{unsigned(found.judged.value[head])} ({interval(found.judged.low[head], found.judged.high[head])})"
+    judged = found.judged
+    return with_interval(judged.value[head], judged.low[head], judged.high[head], LIFT_FLOOR)
 
 
 def _agreement(found: Agreement) -> str:

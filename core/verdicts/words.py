@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import get_args
 
-from core.numbers import interval, unsigned
+from core.numbers import unsigned, with_interval
 from core.settings.provenance import bos_words, drawn_from
 from core.settings.subject import Subject
 from core.stats import Number
@@ -26,8 +26,8 @@ _MOST_SENTENCES = 12
 ORDER: tuple[Label, ...] = get_args(Label)
 # Shares of the gain are told to three digits: the floor has two.
 _SHARE_DIGITS = 3
-# Below so much of what its removal costs, a head's own writing is not the way by which it acts.
-MOSTLY = 0.5
+# Beside which an effect is a role.
+_DELTAS = (DELTA, -DELTA)
 
 
 def ordered(judged: Judgement) -> tuple[Verdict, ...]:
@@ -67,9 +67,9 @@ def nominee_sentence(nominee: Nominee) -> str:
 
 def _matches(verdict: Verdict, judged: Judgement) -> str:
     looks = (
-        f"Looks at the token after the earlier copy because of the copy: contrast {_number(verdict.contrast)}, "
-        f"{_number(verdict.rotation_contrast)} with the copy rotated, {_number(verdict.specificity)} more than at any token "
-        "beside it"
+        "Looks at the token after the earlier copy because of the copy: contrast "
+        f"{_number(verdict.contrast, judged.floor)}, {_number(verdict.rotation_contrast, judged.floor)} with the copy rotated, "
+        f"{_number(verdict.specificity, 0.0)} more than at any token beside it"
     )
     return f"{looks}. {_role(verdict, judged)}"
 
@@ -94,20 +94,18 @@ def _role(verdict: Verdict, judged: Judgement) -> str:
 def effect_sentence(effect: Number) -> str:
     """What taking the head away does, with its sign in words."""
     if effect.value < 0:
-        return f"Without it the right token gains {_share(effect.turned)} of what the repeat is worth to the model"
-    return f"Without it the right token loses {_share(effect)} of what the repeat is worth to the model"
+        return f"Without it the right token gains {_share(effect.turned, *_DELTAS)} of what the repeat is worth to the model"
+    return f"Without it the right token loses {_share(effect, *_DELTAS)} of what the repeat is worth to the model"
 
 
 def _route(verdict: Verdict, judged: Judgement) -> str:
     if verdict.role_route is None:
         return f"by which route is not said ({judged.withheld.rstrip('.') or 'what it writes itself is not known'})"
-    own = f"what it writes itself is worth {_share(verdict.direct_effect)}"
+    own = f"what it writes itself is worth {_share(verdict.direct_effect, 0.0)}"
     after, makes = ("what follows it", "makes") if verdict.last_layer else ("later layers", "make")
+    if verdict.role_route == "in part direct":
+        return f"in part directly: {own}, the rest goes through {after}"
     if verdict.role_route == "direct":
-        share = verdict.direct_effect.value / verdict.total_effect.value
-        # Surely above nothing is not the same as all of it.
-        if share < MOSTLY:
-            return f"in part directly: {own}, the rest goes through {after}"
         more = abs(verdict.direct_effect.value) > max(abs(verdict.total_effect.low), abs(verdict.total_effect.high))
         return f"directly: {own}" + (f", more than is lost: {after} {makes} up for a part" if more else "")
     sure = "not surely above 0" if verdict.label == "induction" else "not surely below 0"
@@ -121,7 +119,7 @@ def _impostor(verdict: Verdict, judged: Judgement) -> str:
     return (
         f"Scores {_number(verdict.induction)} over {lengths_words(judged.lengths)} (chance {unsigned(chance)}), but "
         f"{unsigned(fresh)} on fresh tokens too: it looks at a position, not at a copy; its contrast "
-        f"{_number(verdict.contrast)} {where} {least:.2f}"
+        f"{_number(verdict.contrast, least)} {where} {least:.2f}"
     )
 
 
@@ -147,16 +145,16 @@ def reasons_not_called(verdict: Verdict, judged: Judgement) -> list[str]:
     floor = judged.floor
     why = []
     if not verdict.contrast.low > floor:
-        why.append(f"its contrast {_number(verdict.contrast)} does not lie wholly above the floor {floor:.2f}")
+        why.append(f"its contrast {_number(verdict.contrast, floor)} does not lie wholly above the floor {floor:.2f}")
     if not verdict.rotation_contrast.low > floor:
-        rotated = (
-            f"with the copy rotated its contrast {_number(verdict.rotation_contrast)} does not lie wholly above {floor:.2f}"
-        )
+        turned = _number(verdict.rotation_contrast, floor)
+        rotated = f"with the copy rotated its contrast {turned} does not lie wholly above {floor:.2f}"
         gone = verdict.contrast.low > floor > verdict.rotation_contrast.high
         why.append(f"{rotated}{', so it looks a fixed distance back, not at a copy' if gone else ''}")
     if not verdict.specificity.low > ATTENTION_ROUNDING:
         why.append(
-            f"what it looks at more than at the tokens beside it, {_number(verdict.specificity)}, does not lie wholly above 0"
+            f"what it looks at more than at the tokens beside it, {_number(verdict.specificity, 0.0)}, does not lie wholly "
+            "above 0"
         )
     if not verdict.q < SIGNIFICANCE:
         why.append(f"q {_p(verdict.q)} is not below {SIGNIFICANCE}")
@@ -216,14 +214,13 @@ def label_counts(judged: Judgement) -> str:
     return ", ".join(f"{labels.count(label)} {label}" for label in ORDER if label in labels)
 
 
-def _number(found: Number) -> str:
+def _number(found: Number, *levels: float) -> str:
     """`0.91 (0.90 to 0.92)`."""
-    return f"{unsigned(found.value)} ({interval(found.low, found.high)})"
+    return with_interval(*found, *levels)
 
 
-def _share(found: Number) -> str:
-    low, high = unsigned(found.low, _SHARE_DIGITS), unsigned(found.high, _SHARE_DIGITS)
-    return f"{unsigned(found.value, _SHARE_DIGITS)} ({low} to {high})"
+def _share(found: Number, *levels: float) -> str:
+    return with_interval(*found, *levels, digits=_SHARE_DIGITS)
 
 
 def _p(value: float) -> str:

@@ -114,10 +114,12 @@ def test_significance_is_asked_of_all_heads_together() -> None:
 @pytest.mark.parametrize(
     "total,direct,label,route",
     [
-        (0.2, 0.1, "induction", "direct"),
+        (0.2, 0.11, "induction", "direct"),
+        (0.2, 0.02, "induction", "in part direct"),
+        (-0.2, -0.02, "anti-induction", "in part direct"),
         (0.2, 0.0, "induction", "through what follows it"),
         (0.2, -0.1, "induction", "through what follows it"),
-        (-0.2, -0.1, "anti-induction", "direct"),
+        (-0.2, -0.11, "anti-induction", "direct"),
         (-0.2, 0.1, "anti-induction", "through what follows it"),
         (0.0, 0.1, "matching, no effect", None),
         (0.009, 0.1, "matching, no effect", None),
@@ -226,6 +228,15 @@ def test_intervals_stay_where_shares_of_attention_can_lie() -> None:
     assert verdict.contrast.high == verdict.induction.high == 1 and verdict.sink.low == 0
 
 
+def test_as_many_digits_as_the_claim_needs() -> None:
+    """`surely above 0` beside an end of 0.000, or `beyond ±0.01` beside one of 0.010, would read as a contradiction."""
+    verdict = replace(verdict_of(TRUE_HEAD), total_effect=Number(0.011, 0.01002, 0.012), role_route="in part direct")
+    verdict = replace(verdict, direct_effect=Number(0.0004, 0.0003, 0.0005), contrast=Number(0.23, 0.2004, 0.26))
+    told = sentence(verdict, judgement_of(verdict))
+    assert "loses 0.01100 (0.01002 to 0.01200)" in told and "contrast 0.230 (0.200 to 0.260)" not in told
+    assert "contrast 0.2300 (0.2004 to 0.2600)" in told and "worth 0.0004 (0.0003 to 0.0005)" in told
+
+
 # Stability.
 
 
@@ -326,7 +337,7 @@ def test_every_clause_has_its_number_and_agrees_with_it(
         assert text in told, told
     known = [
         round(value, digits)
-        for digits in (2, 3)
+        for digits in (2, 3, 4, 5, 6)
         for found in vars(verdict).values()
         if isinstance(found, Number)
         for value in (*found, *(-number for number in found))

@@ -56,6 +56,14 @@ def test_sentences_agree_with_the_labels() -> None:
     assert answer_sentence(nothing).startswith("No head matches on random tokens")
 
 
+def test_a_lift_is_written_on_its_side_of_the_floor() -> None:
+    beside = lift([LIFT_FLOOR - 0.0106, LIFT_FLOOR - 0.0094], 0.01)
+    found = OnText(np.array([[True, True]]), np.array([[0.9, 0.9]]), np.array([[0.9, 0.9]]), beside, beside)
+    below, holds = outlier_sentences(found)
+    assert "lies below 0.05" in below and "L0H0 0.039 (0.029 to 0.049)" in below
+    assert "holds 0.05" in holds and "L0H1 0.041 (0.031 to 0.051)" in holds
+
+
 def test_both_orders_of_heads_are_compared_over_heads_that_exist() -> None:
     found = judged()
     assert found.rank_correlation.n_heads == 5 and found.rank_correlation.rho == pytest.approx(1.0)

@@ -10,7 +10,7 @@ from core.figures.base.labels import placed_labels
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import Head, HeadSet, every_head, names
-from core.numbers import interval, unsigned
+from core.numbers import unsigned, with_interval
 from core.text.natural_scores import LIFT_FLOOR
 from core.verdicts.on_text import OnText, TextLabel
 
@@ -93,9 +93,9 @@ def _range(found: OnText) -> tuple[float, float]:
 
 def _hover(found: OnText, head: Head) -> str:
     lift = found.judged
-    between = interval(float(lift.low[head]), float(lift.high[head]))
+    written = with_interval(float(lift.value[head]), float(lift.low[head]), float(lift.high[head]), LIFT_FLOOR)
     return (
-        f"<b>{head.name}</b>: {found.label(head)}<br>lift on text {unsigned(float(lift.value[head]))} ({between})"
+        f"<b>{head.name}</b>: {found.label(head)}<br>lift on text {written}"
         f"<br>on random tokens {unsigned(float(found.random[head]))}"
     )
 

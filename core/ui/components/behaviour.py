@@ -10,7 +10,7 @@ import streamlit as st
 from core.attention.cached import scores_and_behaviour
 from core.attention.head_scores import HeadScores
 from core.attention.words import behaviour_sentence, losses_sentence, set_remark
-from core.behaviour import Behaviour
+from core.behaviour import PRESENT_ABOVE, WEAK_ABOVE, Behaviour
 from core.numbers import NOTHING, share
 from core.settings.cost import expected_seconds
 from core.settings.subject import Subject
@@ -73,7 +73,7 @@ def behaviour_numbers(subject: Subject, scores: HeadScores) -> None:
     )
     low.metric(
         "At least",
-        share(found.low),
+        share(found.low, PRESENT_ABOVE, WEAK_ABOVE),
         help="The lower end of the 95 % interval over sequences. This decides.",
         border=True,
         height="stretch",

@@ -90,9 +90,9 @@ its 95 % interval (Student's t).
    asked about every head (Benjamini and Hochberg). It must be below {SIGNIFICANCE}.
 5. **What it does with what it sees** decides the label of a head that passes. Taken away alone, what does the right token
    lose, as a share of what the repeat is worth to the model? Surely more than {DELTA:g}: *induction*, directly if what the head
-   itself writes is surely above 0, else through later layers (in the last layer, through what still follows it there: at
-   most its own MLP, and the final norm). Surely below −{DELTA:g}: *anti-induction*. Surely within: *matching, no effect*.
-   None of these: *undecided*, more sequences would tell.
+   itself writes is surely above 0 (in part directly if that is less than half of what is lost), else through later layers (in
+   the last layer, through what still follows it there: at most its own MLP, and the final norm). Surely below −{DELTA:g}:
+   *anti-induction*. Surely within: *matching, no effect*. None of these: *undecided*, more sequences would tell.
 
 Heads are picked on some sequences and judged on others. The sequences have several lengths, and where the vocabulary is large
 enough half are from its lower ids and half from its upper. *Copying*, whether the weights raise the token that is looked at
