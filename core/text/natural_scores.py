@@ -41,7 +41,7 @@ _UNBOUNDED = ("distance", "distance_control", "key_control")
 _OF_LIFT: Range = (-np.inf, 1.0)
 # With fewer windows a number is shown without saying what follows from it.
 FEWEST_WINDOWS = 32
-# A head is an induction head on text where its lift's interval lies above this: below it no removal costs anything that can be
+# A head matches on text where its lift's interval lies above this: below it no removal costs anything that can be
 # told from nothing (SmolLM2's L18H7 has .05 and costs .00 nats).
 LIFT_FLOOR = 0.05
 

@@ -58,10 +58,10 @@ def loss_sentence(found: NaturalScores, b: int) -> str:
 
 
 def pairs_sentence(found: NaturalScores) -> str:
-    """How many pairs had both controls, and from which lift on a head is called an induction head on text."""
+    """How many pairs had both controls, and from which lift on a head is said to match on text."""
     return (
         f"{share(found.paired)} of the pairs of a token and its earlier copy have both controls; the lift is of these. A head "
-        f"is an induction head on text where the interval of its lift lies above {unsigned(LIFT_FLOOR)}."
+        f"matches on text where the interval of its lift lies above {unsigned(LIFT_FLOOR)}."
     )
 
 

@@ -149,19 +149,20 @@ def p_beside_others(subject: Subject, head: Head) -> Found:
 
 
 def on_text_alone(subject: Subject, text: TextChoice) -> Found:
-    """Which head does induction on text though it is not found on random tokens."""
+    """Which head matches on text though it is not found on random tokens."""
     judged = judged_on_text(subject, chosen_windows_of(subject, text))
     [alone] = judged.labelled("text only")
 
     def reason(answer: str) -> str:
         head = _head(answer)
         lift = Number(judged.judged.value[head], judged.judged.low[head], judged.judged.high[head])
-        said = f"its lift on text is {with_interval(*lift, LIFT_FLOOR)} and its score on random tokens {unsigned(judged.random[head])}"
+        written = with_interval(*lift, LIFT_FLOOR)
+        said = f"its lift on text is {written} and its score on random tokens {unsigned(judged.random[head])}"
         if head == alone:
             return f"{said}: random tokens do not show it"
         if judged.matches[head]:
             return f"{said}: it is found on both" if lift.low > LIFT_FLOOR else f"{said}: it is found on random tokens"
-        return f"{said}: on text it does no induction"
+        return f"{said}: on text it does not match"
 
     both = judged.labelled("on text too")
     return Found(

@@ -103,7 +103,7 @@ STEPS: tuple[Step, ...] = (
         title="Random tokens and text",
         page="Text",
         minutes=7,
-        task="Four heads of this model do induction on random tokens. One more does it on text alone: which?",
+        task="Four heads of this model match on random tokens. One more matches on text alone: which?",
         view=View(_TRAINED, text=_TEXT),
         kind="head",
         hints=(

@@ -1,7 +1,7 @@
 """Is it the same head on real text? Heads that match on random tokens beside heads whose lift on text is above the floor.
 
-Heads are picked on one half of the windows, by their lift, and judged on the other, by its interval: a head is an induction
-head on text where it lies above the floor, is none where it lies below, and else nothing can be said.
+Heads are picked on one half of the windows, by their lift, and judged on the other, by its interval: a head matches on
+text where it lies above the floor, does not where it lies below, and else nothing can be said.
 """
 
 from __future__ import annotations

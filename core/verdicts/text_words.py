@@ -12,18 +12,18 @@ _NAMED = 6
 
 
 def answer_sentence(found: OnText) -> str:
-    """How many of the heads that match on random tokens are induction heads on text."""
+    """How many of the heads that match on random tokens match on text, too: there their attention alone is asked."""
     matching, too = len(found.matching), found.labelled("on text too")
     if not matching:
         return "No head matches on random tokens, so there is none to look for on text."
     if found.judged.windows < 2:
-        return "There are too few windows with repeats to say which heads are induction heads on this text."
-    are = "are induction heads" if len(too) > 1 else "is an induction head"
+        return "There are too few windows with repeats to say which heads match on this text."
+    match = "match" if len(too) > 1 else "matches"
     few = "" if found.judged.windows >= FEWEST_WINDOWS else ", as far as so few windows say"
     if matching == 1:
-        says = "is an induction head on text too" if too else "is not shown to be an induction head on text"
+        says = "matches on text, too" if too else "is not shown to match on text"
         return f"The one head that matches on random tokens {says}{few}."
-    return f"{len(too) or 'None'} of the {matching} heads that match on random tokens {are} on text too{few}."
+    return f"{len(too) or 'None'} of the {matching} heads that match on random tokens {match} on text, too{few}."
 
 
 def outlier_sentences(found: OnText) -> list[str]:

@@ -38,10 +38,10 @@ def test_each_label_by_where_the_judged_interval_lies() -> None:
 
 
 def test_sentences_agree_with_the_labels() -> None:
-    assert answer_sentence(judged()) == "1 of the 3 heads that match on random tokens is an induction head on text too."
+    assert answer_sentence(judged()) == "1 of the 3 heads that match on random tokens matches on text, too."
     assert "as far as so few windows say" in answer_sentence(judged(windows=20))
     alike = judged()
-    for head, says in ((0, "is an induction head on text too."), (1, "is not shown to be an induction head on text.")):
+    for head, says in ((0, "matches on text, too."), (1, "is not shown to match on text.")):
         one = OnText(np.eye(6, dtype=bool)[head][None], alike.random, alike.random, alike.chosen, alike.judged)
         assert answer_sentence(one) == f"The one head that matches on random tokens {says}"
     said = " ".join(outlier_sentences(judged()))
