@@ -15,9 +15,11 @@ from core.verdicts.words import lengths_words
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Several lengths instead of one, the effect floor, and what stands in for a head that is taken away."""
+    """Several lengths instead of one, the contrast floor, and what stands in for a head that is taken away."""
     add_request(parser, several_lengths=True)
-    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="the contrasts' intervals must be above this")
+    parser.add_argument(
+        "--floor", type=fraction, default=EFFECT_FLOOR, help="the contrast floor: the contrasts' intervals must be above it"
+    )
     parser.add_argument("--mode", choices=MODES, default="mean", help="what stands in for the output of a head taken away")
 
 
@@ -34,7 +36,7 @@ def text(result: dict[str, Any]) -> str:
     state = result["behaviour"]["state"]
     lines = [
         f"{result['model']['name']}: {result['sequences']} sequences of {lengths_words(result['lengths'])}, "
-        f"effect floor {result['floor']}; behaviour {state_word(state).upper()}"
+        f"contrast floor {result['floor']}; behaviour {state_word(state).upper()}"
     ]
     if state == "absent":
         lines.append("The behaviour is absent at every length: labels say where heads look, not that the model does induction.")

@@ -34,7 +34,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--score", choices=list(ALL_SCORES), default="induction", help="the score that the threshold is on")
     parser.add_argument("--threshold", type=fraction, default=DEFAULT_THRESHOLD, metavar="T", help="its set: the heads above T")
     parser.add_argument("--set", type=parse_heads, metavar="L1H0,...", help="its set, by name instead of by threshold")
-    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="a head is called if its interval is above")
+    parser.add_argument(
+        "--floor",
+        type=fraction,
+        default=EFFECT_FLOOR,
+        help="the contrast floor of heads that are called",
+    )
     add_text_choice(parser)
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with live figures that needs no network")
 

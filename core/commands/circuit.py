@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"previous-token heads (default: score > {PREVIOUS_TOKEN_FLOOR})",
     )
     parser.add_argument("--induction", type=parse_heads, metavar="L1H0,...", help="induction heads (default: those called)")
-    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="of heads that are called: contrasts above this")
+    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="the contrast floor of heads that are called")
     parser.add_argument("--prune", type=parse_heads, metavar="L3H8,...", help="take each away alone and measure all others")
 
 

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--x", choices=names, default=default.x, metavar="NAME", help=f"one of {listed}")
     parser.add_argument("--y", choices=names, metavar="NAME", help="as --x; by default the imported numbers, if there are any")
     parser.add_argument("--colour", choices=names, metavar="NAME", help="a third one, as --x")
-    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="of verdicts: contrasts must be above this")
+    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="the contrast floor of verdicts")
     reading = "of compositions and path patching: the head that reads what the others wrote"
     parser.add_argument("--head", type=parse_heads, metavar="L5H7", help=reading)
     help_text = "CSV or JSON with one number a head: layer, head, value; or L5H7, value; or a matrix [layer][head]"

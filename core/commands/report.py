@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The probe options are for the live answers; the report's recipe takes only the model and the seed."""
     add_mode(parser)
     parser.set_defaults(mode="zero")
-    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="of verdicts: contrasts must be above this")
+    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="the contrast floor of verdicts")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with live figures that needs no network")
 
 

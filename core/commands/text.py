@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_text_choice(parser, others="a .txt, .jsonl or .parquet file, a folder of them, or hub:NAME")
     parser.add_argument("--heads", type=parse_heads, metavar="L1H0,...", help="heads to take away on the text")
     parser.add_argument("--top", type=int, metavar="K", help="take away the K heads with the largest lift on the first half")
-    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="of heads that match: contrasts above this")
+    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="the contrast floor of heads that match")
     parser.add_argument("--mode", choices=MODES, default="mean", help="what stands in for an ablated head's output")
     beside = f"other head sets to compare with, where there are more than {ALL_UP_TO}; all of them where not, 0 for none"
     parser.add_argument("--baselines", type=int, default=DEFAULT_BASELINES, metavar="K", help=beside)

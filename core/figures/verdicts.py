@@ -160,12 +160,14 @@ def contrast_intervals(verdicts: Sequence[Verdict], picked: Head | None, look: L
 
 
 def floor_overlay(floor: float, look: Look) -> Overlay:
-    """The effect floor over `contrast_intervals`, which follows its own slider."""
+    """The contrast floor over `contrast_intervals`, which follows its own slider."""
     shift = (0, -look.px(8))
     name = words(
-        "effect floor {threshold}", THRESHOLD, "top", colour=look.second, size=look.font_size, shift=shift, anchor="middle"
+        "contrast floor {threshold}", THRESHOLD, "top", colour=look.second, size=look.font_size, shift=shift, anchor="middle"
     )
-    return Overlay(f"The effect floor is at {floor:.2f}.", floor, (threshold_line("x", look, look.second), name), FLOOR_SLIDER)
+    return Overlay(
+        f"The contrast floor is at {floor:.2f}.", floor, (threshold_line("x", look, look.second), name), FLOOR_SLIDER
+    )
 
 
 def describe_intervals(verdicts: Sequence[Verdict], floor: float) -> str:
@@ -173,7 +175,7 @@ def describe_intervals(verdicts: Sequence[Verdict], floor: float) -> str:
     said = "; ".join(
         f"{v.name} {v.contrast.value:.2f} ({v.contrast.low:.2f} to {v.contrast.high:.2f}), {v.label}" for v in verdicts
     )
-    return f"Contrast of {len(verdicts)} heads with 95 % intervals beside the effect floor {floor:.2f}: {said}."
+    return f"Contrast of {len(verdicts)} heads with 95 % intervals beside the contrast floor {floor:.2f}: {said}."
 
 
 def placebo_bars(

@@ -33,7 +33,7 @@ def call_sentence(card: HeadCard) -> str:
     if verdict.label not in MATCHING:
         return f"Not called, {where}: {'; '.join(reasons_not_called(verdict, judged))}."
     return (
-        f"Called, {where}: both contrasts lie wholly above the effect floor {judged.floor:.2f}, it looks at that token more "
+        f"Called, {where}: both contrasts lie wholly above the contrast floor {judged.floor:.2f}, it looks at that token more "
         f"than beside it, q = {verdict.q:.4f}, below {SIGNIFICANCE}. {effects_words(judged)}"
     )
 

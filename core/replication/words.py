@@ -121,7 +121,7 @@ def detector_answer(judged: Judgement) -> str:
         absent = " The behaviour is absent on this model, so none of these labels should be trusted."
     return (
         "Compare every head with itself on fresh tokens at the same positions, test the difference over sequences, correct for "
-        f"the number of heads, and ask for an effect above {judged.floor:.2f}: {judged.sequences} sequences, lengths "
+        f"the number of heads, and ask for a contrast surely above {judged.floor:.2f}: {judged.sequences} sequences, lengths "
         f"{lengths}. {f'Here that gives {found}' if found else 'No head got a label'}.{absent}"
     )
 

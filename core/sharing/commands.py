@@ -111,7 +111,7 @@ def text_command(view: View, heads: HeadSet) -> str:
 
 
 def _floor(view: View) -> list[str]:
-    """The option for the effect floor, none for the usual one."""
+    """The option for the contrast floor, none for the usual one."""
     floor = view.experiment.effect_floor
     return [] if floor == View().experiment.effect_floor else ["--floor", f"{floor:.2f}"]
 

@@ -3,7 +3,7 @@
 A head matches (science: "calling a head") where all of this holds, each asked of every sequence:
 
 - its contrast is above zero by the sign-flip test, corrected over all heads (Benjamini and Hochberg);
-- the interval of its contrast lies above the effect floor: it is not small, and no few sequences made it;
+- the interval of its contrast lies above the contrast floor: it is not small, and no few sequences made it;
 - so does that of its rotation contrast: a head that fires at a fixed distance whenever a token repeats has none;
 - the interval of its specificity lies above zero: it looks at the successor more than at any of its neighbours.
 """

@@ -90,7 +90,7 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(server: str, new_page: 
 
 def test_a_lines_name_covers_nothing_where_the_line_is_at_the_edge(server: str, new_page: NewPage) -> None:
     page = new_page(width=1400, height=900)
-    for address, name in (("Heads?threshold=0.97", "threshold 0.97"), ("Verdicts?effect_floor=0.90", "effect floor 0.90")):
+    for address, name in (("Heads?threshold=0.97", "threshold 0.97"), ("Verdicts?effect_floor=0.90", "contrast floor 0.90")):
         page.set_viewport_size({"width": 1400, "height": 900})
         opened(page, f"{server}/{address}&{SMALL}")
         finished(page)
@@ -182,7 +182,7 @@ def test_the_effect_floor_follows_its_own_slider_and_what_it_decides_turns_pale(
     page = opened(new_page(width=1400, height=1400), f"{server}/Verdicts?{SMALL}")
     finished(page)
     words = page.locator(".st-key-panel-intervals .headscope-overlay text")
-    expect(words).to_have_text("effect floor 0.20")
+    expect(words).to_have_text("contrast floor 0.20")
     answer = page.locator(".st-key-floor-lags-answer")
     expect(answer).to_have_css("opacity", "1")
     # The sidebar's threshold decides nothing here.
@@ -194,7 +194,7 @@ def test_the_effect_floor_follows_its_own_slider_and_what_it_decides_turns_pale(
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 80, y, steps=4)
-    expect(words).not_to_have_text("effect floor 0.20")
+    expect(words).not_to_have_text("contrast floor 0.20")
     dragged = words.text_content()
     assert dragged is not None
     assert float(answer.evaluate("element => getComputedStyle(element).opacity")) < 1 and "effect_floor=" not in page.url

@@ -37,7 +37,7 @@ Anchor = Literal["start", "middle", "end"]
 class Overlay:
     """The overlay of one figure: its marks, the present threshold, and in words what is seen at that one.
 
-    slider: the name of the slider that moves them; the effect floor is a threshold, too.
+    slider: the name of the slider that moves them; the contrast floor is a threshold, too.
     """
 
     said: str

@@ -80,7 +80,7 @@ its 95 % interval (Student's t).
 
 1. **It looks where an induction head looks, and only because of the repeat.** On random tokens shown twice, it attends to the
    token after the earlier copy. The same head at the same positions on fresh tokens is its *control*; score less control is
-   the **contrast**, which must lie wholly above the **effect floor**. A head that always looks a fixed distance back scores
+   the **contrast**, which must lie wholly above the **contrast floor**. A head that always looks a fixed distance back scores
    high on both, so its contrast is near 0.
 2. **It follows the copy, not a distance.** When the second half starts elsewhere in the first, the copy's successor is at
    another distance; there the contrast must lie above the floor, too. A head that looks a fixed distance back whenever a token
@@ -141,7 +141,7 @@ def absent_at_every_length(judged: Judgement) -> None:
 
 
 def floor_slider() -> None:
-    """The effect floor; moving it computes nothing."""
+    """The contrast floor; moving it computes nothing."""
     st.slider(
         FLOOR_SLIDER,
         0.0,
