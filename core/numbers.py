@@ -63,6 +63,12 @@ def signed_interval(low: float, high: float, digits: int = 2) -> str:
     return f"{signed(low, digits)} to {signed(high, digits)}"
 
 
+def at_most(value: float, digits: int = 2) -> str:
+    """`0.03` for 0.0206: what is said to be no more must not be less than it is."""
+    # What lies above a digit by rounding alone is that digit.
+    return unsigned(math.ceil(round(value * 10**digits, 6)) / 10**digits, digits)
+
+
 def share(value: float, *levels: float) -> str:
     """`69 %`, `−9 %`, `0 %` for what rounds to nothing, and a dash for no number; with digits as `with_interval` has them."""
     digits = digits_beside((100 * value,), [100 * level for level in levels], 0)

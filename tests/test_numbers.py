@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from core.numbers import share, with_interval
+from core.numbers import at_most, share, with_interval
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,7 @@ def test_an_end_is_written_on_its_side_of_a_level(
 
 def test_a_share_is_written_on_its_side_of_a_level() -> None:
     assert (share(0.253), share(0.253, 0.25), share(0.2496, 0.25), share(0.25, 0.25)) == ("25 %", "25.3 %", "24.96 %", "25 %")
+
+
+def test_what_is_no_more_than_a_number_is_not_more() -> None:
+    assert (at_most(0.0206), at_most(0.02), at_most(0.1 + 0.2), at_most(0.0)) == ("0.03", "0.02", "0.30", "0.00")

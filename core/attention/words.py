@@ -12,7 +12,7 @@ from core.attention.scores import ALL_SCORES, SECOND_STEP
 from core.attention.sensitivity import Sensitivity
 from core.behaviour import LEAST_LENGTH, LEAST_SEQUENCES, PRESENT_ABOVE, WEAK_ABOVE, Behaviour, Losses, State
 from core.heads import Head, listed, ranked
-from core.numbers import share, unsigned
+from core.numbers import at_most, share, unsigned
 
 # Scores that are written with the same digits are not said to differ.
 _SAME_DIGITS = 0.005
@@ -114,8 +114,9 @@ def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
     always, sometimes = found.steady(threshold)
     are = "is" if len(always) == 1 else "are"
     said = f"At {threshold:.2f}, {len(always)} of {found.base.n_layers * found.base.n_heads} heads {are} above at every setting"
-    said += f", {len(sometimes)} at some settings only."
-    sentences = [said, f"At some settings only: {listed(sometimes, 8) or 'none'}."]
+    sentences = [f"{said}, {len(sometimes)} at some settings only."]
+    if sometimes:
+        sentences.append(f"At some settings only: {listed(sometimes, 8)}.")
     settings, means = found.of_factor("length")
     if len(settings) > 1:
         head, apart = _moves_most(means)
@@ -126,7 +127,7 @@ def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
             if apart >= _SAME_DIGITS
             else "With length no head moves."
         )
-    sentences.append(f"Another seed moves no head by more than {_moves_most(found.of_factor('seed')[1])[1]:.2f}.")
+    sentences.append(f"Another seed moves no head by more than {at_most(_moves_most(found.of_factor('seed')[1])[1])}.")
     settings, means = found.of_factor("bos")
     if len(settings) < 2:
         sentences.append("This model has no BOS token, or no room for one, so nothing is said about it.")
