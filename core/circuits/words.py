@@ -56,7 +56,7 @@ def circuit_sentence(circuit: Circuit) -> str:
             f"{best.drop:.2f} of prefix matching. The keys may be built by several heads together, or by a longer path."
         )
     total = len(circuit.edges)
-    of = f" {count} of {total} edges cost more than {SMALL_DROP:.2f}." if total > 1 else ""
+    of = f" {count} of {total} edges cost more than {SMALL_DROP:.2f} of prefix matching." if total > 1 else ""
     return (
         f"**{best.induction.name} finds its keys through {best.previous.name}:** when its keys are read without "
         f"that head, its prefix matching falls from {best.clean:.2f} to {best.patched:.2f}.{_ranked_by_weights(best)}{of}"
