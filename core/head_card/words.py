@@ -53,7 +53,10 @@ def text_sentence(card: HeadCard) -> str:
     if card.on_text is None:
         return ""
     said = head_on_text(card.on_text.judged, card.head)
-    return f"{said} That is of the half of the windows that judges, the table of all: {card.on_text.windows}."
+    return (
+        f"{said} This lift is of the half of the windows on which heads are judged; the table has that of all of them, "
+        f"{card.on_text.windows}."
+    )
 
 
 def interval_note(card: HeadCard) -> str:

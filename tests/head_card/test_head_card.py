@@ -536,6 +536,6 @@ def test_text_stands_beside_random_tokens_in_the_one_table(trained: HeadCard) ->
     assert natural["control"] == f"{max(controls):.2f}" and rows["Lift"]["control"] == "–"
     said = text_sentence(trained)
     assert said.startswith(("On text too", "Random only", "Undecided on text", "Text only", "Matches neither"))
-    assert "the half of the windows that judges, the table of all: 64 windows of 128 tokens of words" in said
+    assert "on which heads are judged; the table has that of all of them, 64 windows of 128 tokens of words" in said
     facts = as_json(card_facts(bind(TRAINED), trained, View(request=TRAINED, head=Head(1, 2))))
     assert facts["on_text"]["measures"]["natural_induction"]["value"] == pytest.approx(found.mean("natural_induction")[1, 2])
