@@ -20,7 +20,7 @@ def report_page(run: ReportRun, threshold: float, mode: Mode) -> str:
     """The whole page as HTML; `threshold` puts rings on the maps, `mode` is the one of the sweep and of pruning."""
     look = Look()
     own, best, name = run.steps[0], run.steps[-1], run.subject.card.name
-    said = answers(run)
+    said = answers(run, mode)
     checked = conformance_sentence(conformance(run.subject))
     ours = f"Measured on {measured_on(run.subject)}; {mode} ablation. {checked}"
     recipe = f"Measured on {recipe_words(own.recipe)}."

@@ -30,13 +30,13 @@ def table_rows(own: Reproduction, chosen: Reproduction, model: str) -> list[Row]
     for recorded, plain, corrected in zip(reported_table(), own.rows, chosen.rows, strict=True):
         row: Row = {
             "taken away": row_name(recorded.threshold),
-            "recorded (SoLU-8l-old), log-probability": f"{recorded.log_probability:.3f}",
-            "recorded, in nats": f"{recorded.loss:.3f}",
+            "recorded (SoLU-8l-old), log-probability": unsigned(recorded.log_probability, 3),
+            "recorded, in nats": unsigned(recorded.loss, 3),
             "recorded heads": _names(recorded.heads),
-            f"{model}, its recipe, log-probability": f"{plain.value:.3f}",
+            f"{model}, its recipe, log-probability": unsigned(plain.value, 3),
         }
         if chosen.corrections != own.corrections:
-            row[f"{model}, corrected, {unit}"] = f"{corrected.value:.3f}"
+            row[f"{model}, corrected, {unit}"] = unsigned(corrected.value, 3)
             if chosen.corrections.baselines:
                 row["other heads, range"] = _range(corrected)
         row[f"heads of {model}"] = _names(corrected.heads)
@@ -125,7 +125,7 @@ def report_facts(run: ReportRun, mode: Mode) -> Facts:
             "behaviour": behaviour_facts(run.steps[0].behaviour),
         },
         "models": [_sized(model) for model in run.models],
-        "questions": [{"question": QUESTIONS[name], "answer": answer} for name, answer in answers(run).items()],
+        "questions": [{"question": QUESTIONS[name], "answer": answer} for name, answer in answers(run, mode).items()],
     }
 
 

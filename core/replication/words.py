@@ -20,6 +20,7 @@ from core.replication.reproduction import Reproduction
 from core.replication.run import ReportRun, TopPruning
 from core.replication.size import SizedModel
 from core.settings.experiment import REPORT_THRESHOLDS
+from core.settings.modes import Mode
 from core.settings.provenance import bos_words
 from core.settings.view import CORRECTIONS
 from core.transformer.card import ModelCard
@@ -44,10 +45,10 @@ STEP_TITLES = {
 }
 
 
-def answers(run: ReportRun) -> dict[str, str]:
-    """The answer to each of `QUESTIONS`, as text."""
+def answers(run: ReportRun, mode: Mode) -> dict[str, str]:
+    """The answer to each of `QUESTIONS`, as text; `mode`: how the sweep took heads away."""
     return {
-        "sweep": sweep_answer(run.sweep),
+        "sweep": sweep_answer(run.sweep, mode),
         "pruning": pruning_answer(run.pruning, run.scores),
         "detector": detector_answer(run.judged),
         "scale": size_answer(run.subject.card, run.steps[0], run.models),
@@ -64,7 +65,7 @@ def recorded_and_live(own: Reproduction, name: str) -> str:
     )
 
 
-def sweep_answer(sweep: Sweep) -> str:
+def sweep_answer(sweep: Sweep, mode: Mode) -> str:
     """Whether two thresholds would have told what the whole curve tells."""
     keeping = [row for row in sweep.rows if row.n_heads]
     if not keeping:
@@ -77,8 +78,8 @@ def sweep_answer(sweep: Sweep) -> str:
     needed = "Yes" if most - max([clean, *(row.second_copy for row in two)]) > 0.1 * max(most - clean, _LESS) else "Not here"
     knee = "the curve has no bend" if sweep.knee is None else f"the curve bends most at {sweep.knee:.2f}"
     return (
-        f"{needed}. The thresholds of this sweep keep {different}; taking them away brings the second-copy loss from "
-        f"{clean:.2f} to as much as {most:.2f} nats, and {knee}. The report's two thresholds see: {said}."
+        f"{needed}. The thresholds of this sweep select {different}; taking them away ({mode} ablation) brings the second-copy "
+        f"loss from {clean:.2f} to as much as {most:.2f} nats, and {knee}. The report's two thresholds see: {said}."
     )
 
 
@@ -90,14 +91,14 @@ def pruning_answer(pruning: TopPruning, scores: HeadScores) -> str:
     little = "costs nothing" if change < _NOTHING else "costs little" if change < 0.5 else "costs something"
     verdict = "breaks the repetition" if fraction > 0.5 else little
     said = (
-        f"{name} looks at the token just before most of all ({pruning.score:.2f}). Taking it away {verdict}: second-copy loss "
-        f"{found.clean.second_copy:.2f} to {found.pruned.second_copy:.2f} nats"
+        f"{name} looks at the token just before most of all ({pruning.score:.2f}). Taking it away ({found.mode} ablation) "
+        f"{verdict}: second-copy loss {found.clean.second_copy:.2f} → {found.pruned.second_copy:.2f} nats"
     )
     said += "." if math.isnan(fraction) else f", {share(fraction)} of the gain."
     low, high, _ = pruning.baselines.range
     if not math.isnan(low):
         said += f" Other heads of its layers instead: {low:.2f} to {high:.2f} nats."
-    moved = [f"{head.name} {found.before[head]:.2f} to {found.after[head]:.2f}" for head in pruning.downstream()]
+    moved = [f"{head.name} {found.before[head]:.2f} → {found.after[head]:.2f}" for head in pruning.downstream()]
     said += f" Prefix matching after it: {', '.join(moved)}." if moved else " No later head looks for the earlier copy."
     rivals = len(heads_above(scores.mean("previous_token"), RIVAL_FLOOR)) - 1
     if rivals > 0 and fraction <= RIVAL_FLOOR:

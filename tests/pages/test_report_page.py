@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.models.paths import bundled_root
+from core.numbers import unsigned
 from core.replication.cached import reproduce, run_report, sized_models
 from core.replication.words import QUESTIONS
 from core.settings.request import Request
@@ -55,9 +56,9 @@ def test_recorded_stands_beside_live() -> None:
     ]
     counts, table = at.table[0].value, at.table[1].value
     assert list(counts["0.50"])[:2] == ["3", "5"]
-    assert list(table["recorded (SoLU-8l-old), log-probability"]) == ["-6.096", "-8.345", "-9.745"]
+    assert list(table["recorded (SoLU-8l-old), log-probability"]) == ["−6.096", "−8.345", "−9.745"]
     live = reproduce(SUBJECT).rows
-    assert list(table[f"{MODEL}, its recipe, log-probability"]) == [f"{row.value:.3f}" for row in live]
+    assert list(table[f"{MODEL}, its recipe, log-probability"]) == [unsigned(row.value, 3) for row in live]
 
 
 def test_every_question_has_a_live_answer() -> None:
@@ -65,7 +66,7 @@ def test_every_question_has_a_live_answer() -> None:
     subheaders = [str(sub.value) for sub in at.subheader]
     assert all(question in subheaders for question in QUESTIONS.values())
     text = said(at)
-    assert "thresholds of this sweep keep" in text
+    assert "thresholds of this sweep select" in text
     assert "looks at the token just before most of all" in text and "breaks the repetition" in text
     assert "Compare every head with itself on fresh tokens" in text
     assert "Pythia" in text and "6.10" in text and "9.10" in text and "4.61" in text
@@ -80,7 +81,7 @@ def test_each_switch_changes_the_table() -> None:
         table = at.table[1].value
         [column] = [title for title in table.columns if "corrected" in title]
         shown = reproduce(SUBJECT, Corrections(**{name: True}))
-        assert list(table[column]) == [f"{row.value:.3f}" for row in shown.rows]
+        assert list(table[column]) == [unsigned(row.value, 3) for row in shown.rows]
         assert ("nats" in column) == (name == "sign")
         assert ("other heads, range" in table.columns) == (name == "baselines")
         if name in ("sign", "bos"):
@@ -101,7 +102,7 @@ def test_without_the_model_the_recorded_numbers_still_show() -> None:
         "GPT-2 small, previous token, as recorded",
     ]
     assert any("recorded numbers alone" in str(info.value) for info in at.info)
-    assert list(at.table[1].value["log-probability"]) == ["-6.096", "-8.345", "-9.745"]
+    assert list(at.table[1].value["log-probability"]) == ["−6.096", "−8.345", "−9.745"]
 
 
 def test_the_page_can_be_taken_along_once_everything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

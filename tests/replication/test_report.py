@@ -60,6 +60,12 @@ def test_the_page_parses_and_asks_the_network_for_nothing(written: tuple[dict, s
     assert "default-src 'none'" in written[1] and "@import" not in written[1].split("<script")[0]
 
 
+def test_answers_say_how_heads_were_taken_away_and_what_came_before_and_after(written: tuple[dict, str]) -> None:
+    sweep, pruning, *_ = (item["answer"] for item in written[0]["questions"])
+    assert f"taking them away ({written[0]['mode']} ablation) brings" in sweep and "select" in sweep and "keep" not in sweep
+    assert "Taking it away (zero ablation)" in pruning and re.search(r"second-copy loss \d+\.\d\d → \d+\.\d\d nats", pruning)
+
+
 def test_the_page_has_live_figures_and_every_answer(written: tuple[dict, str]) -> None:
     result, text = written
     page = Page(text)
@@ -67,7 +73,7 @@ def test_the_page_has_live_figures_and_every_answer(written: tuple[dict, str]) -
     said = " ".join(page.text)
     for item in result["questions"]:
         assert item["answer"] in said
-    assert "-9.745" in said and "9.745" in said
+    assert "−9.745" in said and " 9.745" in said
     # What travels with the project is at hand.
     assert "by-construction (set by hand)" in said and "one-layer" in said
     assert {model["name"]: model["behaviour"] for model in result["models"]}["one-layer"]["state"] == "absent"

@@ -17,6 +17,7 @@ from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overl
 from core.figures.base.memo import drawn
 from core.figures.replication import Matrix, correction_steps, describe_steps, describe_values, value_map, value_overlay
 from core.heads import Head, names
+from core.numbers import unsigned
 from core.replication.cached import prune_top, reproduce, step_by_step
 from core.replication.published import COUNTED_THRESHOLDS, ReportedModel, reported_models, reported_table
 from core.replication.reproduction import Reproduction
@@ -152,8 +153,8 @@ def recorded_table() -> None:
         {
             "taken away": row_name(row.threshold),
             "heads": ", ".join(names(row.heads)) or "none",
-            "log-probability": f"{row.log_probability:.3f}",
-            "loss (nats)": f"{row.loss:.3f}",
+            "log-probability": unsigned(row.log_probability, 3),
+            "loss (nats)": unsigned(row.loss, 3),
         }
         for row in reported_table()
     ]
@@ -189,7 +190,7 @@ def sweep_question(page: Page) -> None:
     sweep = sweep_of(page.subject, DEFAULT_GRID, REPORT_MODE, "induction")
     if sweep is None:
         return
-    st.markdown(verbatim(sweep_answer(sweep)))
+    st.markdown(verbatim(sweep_answer(sweep, REPORT_MODE)))
     folded("The curve of this sweep", "sweep", partial(_sweep_curve, page, sweep))
     SWEEP.link("Open the sweep, with other ways to take heads away")
 
