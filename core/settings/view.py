@@ -19,7 +19,7 @@ from core.transformer.card import ModelIdentity
 DEFAULT_THRESHOLD = 0.5
 # The names of the sliders that something in a picture follows.
 THRESHOLD_SLIDER = "Threshold"
-FLOOR_SLIDER = "Effect floor"
+FLOOR_SLIDER = "Contrast floor"
 _MAX_NAMED = 4
 RowKind = Literal["repeated", "control", "text"]
 ROW_KINDS: tuple[RowKind, ...] = ("repeated", "control", "text")

@@ -35,7 +35,7 @@ def test_verdicts_gain_their_costs_and_the_floor_moves_the_count(server: str, ne
     )
     finished(page)
     count_progress(page)
-    page.get_by_role("slider", name="Effect floor").focus()
+    page.get_by_role("slider", name="Contrast floor").focus()
     page.keyboard.press("End")
     expect(page.get_by_role("heading", name="0 heads match and are called, of 8")).to_be_visible()
     expect(page).to_have_url(re.compile("effect_floor=0.90"))
