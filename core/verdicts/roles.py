@@ -20,11 +20,8 @@ from core.verdicts.evidence import Effects
 from core.verdicts.significance import SIGNIFICANCE, benjamini_hochberg, student_p_above
 
 DELTA = 0.01
-# Below so much of what its removal costs, a head's own writing is not the way by which it acts.
-MOSTLY = 0.5
 RoleLabel = Literal["induction", "anti-induction", "matching, no effect", "undecided"]
-# In the last layer no later ones follow: an MLP of its own, if it has one that reads the heads, and the final norm.
-Route = Literal["direct", "in part direct", "through later layers", "through what follows it"]
+Route = Literal["direct", "through later layers"]
 
 
 @dataclass(frozen=True)
@@ -87,11 +84,10 @@ def roles(shares: Shares, matches: Bool[np.ndarray, "n_layers n_heads"]) -> dict
     found = {}
     for index, head in enumerate(heads):
         effect, direct = estimate(total[index]), estimate(shares.direct[head])
-        indirect: Route = "through what follows it" if in_last_layer(head, len(matches)) else "through later layers"
         if above[index] < SIGNIFICANCE:
-            role = Role("induction", effect, direct, float(above[index]), _route(direct, effect, 1, indirect))
+            role = Role("induction", effect, direct, float(above[index]), _route(direct, 1))
         elif below[index] < SIGNIFICANCE:
-            role = Role("anti-induction", effect, direct, float(below[index]), _route(direct, effect, -1, indirect))
+            role = Role("anti-induction", effect, direct, float(below[index]), _route(direct, -1))
         elif within[index] < SIGNIFICANCE:
             role = Role("matching, no effect", effect, direct, float(within[index]), None)
         else:
@@ -119,11 +115,8 @@ def in_last_layer(head: Head, n_layers: int) -> bool:
     return head.layer == n_layers - 1
 
 
-def _route(direct: Number, effect: Number, sign: int, indirect: Route) -> Route | None:
+def _route(direct: Number, sign: int) -> Route | None:
     if np.isnan(direct.value):
         return None
     surely = direct.low > 0 if sign > 0 else direct.high < 0
-    if not surely:
-        return indirect
-    # Surely above nothing is not the same as all of it.
-    return "direct" if direct.value / effect.value >= MOSTLY else "in part direct"
+    return "direct" if surely else "through later layers"

@@ -9,7 +9,7 @@ from core.attention.tables import Row
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 from core.verdicts.nominees import Nominee
-from core.verdicts.words import nominee_sentence, ordered, sentence
+from core.verdicts.words import nominee_sentence, ordered, route_words, sentence
 
 # Every number of a verdict that has an interval, in the order in which it decides.
 NUMBERS = (
@@ -28,7 +28,7 @@ NUMBERS = (
 def verdict_rows(judged: Judgement) -> list[Row]:
     """One row a head, called heads first; effects are shares of the gain; None for what is not measured or withheld."""
     return [
-        {"head": verdict.name, "label": verdict.label, "route": verdict.role_route}
+        {"head": verdict.name, "label": verdict.label, "route": route_words(verdict)}
         | _number_columns(verdict)
         | {"q": _known(verdict.q), "copying": _known(verdict.copying), "sentence": sentence(verdict, judged)}
         for verdict in ordered(judged)

@@ -26,6 +26,10 @@ _MOST_SENTENCES = 12
 ORDER: tuple[Label, ...] = get_args(Label)
 # Shares of the gain are told to three digits: the floor has two.
 _SHARE_DIGITS = 3
+# Below so much of what its removal costs, a head's own writing is not the way by which it acts.
+MOSTLY = 0.5
+# In the last layer no later ones follow: an MLP of its own, if it has one that reads the heads, and the final norm.
+_FOLLOWING = "what follows it"
 # Beside which an effect is a role.
 _DELTAS = (DELTA, -DELTA)
 
@@ -98,12 +102,26 @@ def effect_sentence(effect: Number) -> str:
     return f"Without it the right token loses {_share(effect, *_DELTAS)} of what the repeat is worth to the model"
 
 
+def route_words(verdict: Verdict) -> str | None:
+    """The route as a table has it, in the words of the sentence."""
+    if _is_in_part(verdict):
+        return "in part direct"
+    if verdict.role_route == "through later layers" and verdict.last_layer:
+        return f"through {_FOLLOWING}"
+    return verdict.role_route
+
+
+def _is_in_part(verdict: Verdict) -> bool:
+    """Surely above nothing is not the same as all of it."""
+    return verdict.role_route == "direct" and verdict.direct_effect.value / verdict.total_effect.value < MOSTLY
+
+
 def _route(verdict: Verdict, judged: Judgement) -> str:
     if verdict.role_route is None:
         return f"by which route is not said ({judged.withheld.rstrip('.') or 'what it writes itself is not known'})"
     own = f"what it writes itself is worth {_share(verdict.direct_effect, 0.0)}"
-    after, makes = ("what follows it", "makes") if verdict.last_layer else ("later layers", "make")
-    if verdict.role_route == "in part direct":
+    after, makes = (_FOLLOWING, "makes") if verdict.last_layer else ("later layers", "make")
+    if _is_in_part(verdict):
         return f"in part directly: {own}, the rest goes through {after}"
     if verdict.role_route == "direct":
         more = abs(verdict.direct_effect.value) > max(abs(verdict.total_effect.low), abs(verdict.total_effect.high))

@@ -19,7 +19,7 @@ from core.verdicts.matching import contrast_q_values, matching
 from core.verdicts.nominees import nominated, unexplained
 from core.verdicts.roles import DELTA, roles, shares_of_gain
 from core.verdicts.stability import Stability, jaccard, stability
-from core.verdicts.words import nominee_sentence, sentence, stability_words
+from core.verdicts.words import nominee_sentence, route_words, sentence, stability_words
 from tests.helpers.judging import made_effects, made_evidence
 
 TRUE_HEAD = {"induction": 0.95, "contrast": 0.9, "rotation_contrast": 0.85, "specificity": 0.7}
@@ -115,12 +115,12 @@ def test_significance_is_asked_of_all_heads_together() -> None:
     "total,direct,label,route",
     [
         (0.2, 0.11, "induction", "direct"),
-        (0.2, 0.02, "induction", "in part direct"),
-        (-0.2, -0.02, "anti-induction", "in part direct"),
-        (0.2, 0.0, "induction", "through what follows it"),
-        (0.2, -0.1, "induction", "through what follows it"),
+        (0.2, 0.02, "induction", "direct"),
+        (-0.2, -0.02, "anti-induction", "direct"),
+        (0.2, 0.0, "induction", "through later layers"),
+        (0.2, -0.1, "induction", "through later layers"),
         (-0.2, -0.11, "anti-induction", "direct"),
-        (-0.2, 0.1, "anti-induction", "through what follows it"),
+        (-0.2, 0.1, "anti-induction", "through later layers"),
         (0.0, 0.1, "matching, no effect", None),
         (0.009, 0.1, "matching, no effect", None),
         (0.01, 0.1, "undecided", None),
@@ -135,10 +135,16 @@ def test_the_role_is_what_removal_does(total: float, direct: float, label: str, 
 
 
 def test_later_layers_are_named_of_no_head_of_the_last_one() -> None:
-    effects = made_effects(np.random.default_rng(1), [0.2], [0.0])
-    in_two_layers = {name: np.repeat(getattr(effects, name), 2, axis=0) for name in ("total", "direct")}
-    found = roles(shares_of_gain(replace(effects, **in_two_layers), "present"), np.ones((2, 1), dtype=bool))
-    assert [role.route for role in found.values()] == ["through later layers", "through what follows it"]
+    told = [
+        replace(verdict_of(TRUE_HEAD, direct=direct), last_layer=last) for direct in (0.0, 0.02, 0.11) for last in (False, True)
+    ]
+    assert [route_words(verdict) for verdict in told] == [
+        "through later layers",
+        "through what follows it",
+        *["in part direct"] * 2,
+        *["direct"] * 2,
+    ]
+    assert {verdict.role_route for verdict in told} == {"direct", "through later layers"}
     for direct in (0.0, 0.02, 0.3):
         last = verdict_of(TRUE_HEAD, direct=direct)
         assert "later layers" not in sentence(last, judgement_of(last))
@@ -230,7 +236,7 @@ def test_intervals_stay_where_shares_of_attention_can_lie() -> None:
 
 def test_as_many_digits_as_the_claim_needs() -> None:
     """`surely above 0` beside an end of 0.000, or `beyond ±0.01` beside one of 0.010, would read as a contradiction."""
-    verdict = replace(verdict_of(TRUE_HEAD), total_effect=Number(0.011, 0.01002, 0.012), role_route="in part direct")
+    verdict = replace(verdict_of(TRUE_HEAD), total_effect=Number(0.011, 0.01002, 0.012), role_route="direct")
     verdict = replace(verdict, direct_effect=Number(0.0004, 0.0003, 0.0005), contrast=Number(0.23, 0.2004, 0.26))
     told = sentence(verdict, judgement_of(verdict))
     assert "loses 0.01100 (0.01002 to 0.01200)" in told and "contrast 0.230 (0.200 to 0.260)" not in told
