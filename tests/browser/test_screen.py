@@ -128,13 +128,39 @@ def test_a_tap_means_the_head_under_the_finger(server: str, new_page: NewPage) -
         calm(page)
 
 
-def test_large_text_leaves_the_threshold_in_sight_of_a_projector(server: str, new_page: NewPage) -> None:
-    page = opened(new_page(width=1920, height=1080), f"{server}/Heads?{SMALL}")
+def with_large_text(page: Page) -> Page:
+    """The page in large letters, its sidebar open."""
+    if page.get_by_test_id("stExpandSidebarButton").is_visible():
+        page.get_by_test_id("stExpandSidebarButton").click()
     page.get_by_text("Large text").click()
     page.wait_for_function("() => getComputedStyle(document.documentElement).fontSize === '20px'")
     calm(page)
+    return page
+
+
+def test_large_text_leaves_the_threshold_in_sight_of_a_projector(server: str, new_page: NewPage) -> None:
+    page = with_large_text(opened(new_page(width=1920, height=1080), f"{server}/Heads?{SMALL}"))
     slider = page.get_by_role("slider", name="Threshold").bounding_box()
     assert slider is not None and slider["y"] + slider["height"] < 1080
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1400])
+def test_a_closed_sidebar_is_out_of_the_way_of_large_text_and_opens_again(
+    server: str, new_page: NewPage, width: int, scheme: str
+) -> None:
+    page = with_large_text(opened(new_page(scheme, width, height=844), f"{server}/Heads?{SMALL}"))
+    edges = "() => (({ left, right }) => [left, right])(document.querySelector('.stSidebar').getBoundingClientRect())"
+    # As wide, in letters, as it is with small ones.
+    page.wait_for_function(f"() => ({edges})().join() === '0,350'", timeout=5000)
+    close = page.get_by_test_id("stSidebarCollapseButton")
+    close.hover()
+    close.get_by_role("button").click()
+    page.wait_for_function(f"() => ({edges})()[1] <= 0", timeout=5000)
+    page.get_by_test_id("stExpandSidebarButton").click()
+    page.wait_for_function(f"() => ({edges})().join() === '0,350'", timeout=5000)
+    page.get_by_text("Large text").click()
+    page.wait_for_function("() => getComputedStyle(document.documentElement).fontSize === '16px'")
 
 
 def seen_of(page: Page) -> dict[str, Any]:

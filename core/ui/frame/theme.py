@@ -41,9 +41,10 @@ _STYLE = """<style>
 }
 %(large)s
 </style>"""
-# Every length on the page is relative to the root's font size.
+# Every length on the page is relative to the root's font size; but Streamlit puts the sidebar away by its own width in pixels,
+# so that a closed one that was wider would stand out, over the page and over the button that opens it.
 _LARGE = """html { font-size: 20px !important; }
-section.stSidebar { min-width: 17.5rem !important; }"""
+.stApp:not(:has([data-testid="stExpandSidebarButton"])) section.stSidebar { min-width: 17.5rem !important; }"""
 
 
 def current_look() -> Look:
