@@ -40,6 +40,10 @@ WIDTHS = "() => [document.documentElement.scrollWidth, document.querySelector('.
 # Tables whose last columns lie outside their place: nobody sees that there is more.
 CUT_TABLES = """() => [...document.querySelectorAll("table.numbers")]
     .filter((table) => table.scrollWidth > table.parentElement.clientWidth).map((table) => table.getAttribute("aria-label"))"""
+# Buttons and links that do not say all their words.
+CUT_LABELS = """() => [...document.querySelectorAll(".stMain :is(a, button, summary)")]
+    .flatMap((each) => [each, ...each.querySelectorAll("*")])
+    .filter((each) => each.clientWidth && each.scrollWidth > each.clientWidth + 1).map((each) => each.textContent)"""
 HEIGHT = "() => document.querySelector('.stMain').scrollHeight"
 
 
@@ -161,6 +165,17 @@ def test_a_closed_sidebar_is_out_of_the_way_of_large_text_and_opens_again(
     page.wait_for_function(f"() => ({edges})().join() === '0,350'", timeout=5000)
     page.get_by_text("Large text").click()
     page.wait_for_function("() => getComputedStyle(document.documentElement).fontSize === '16px'")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_large_text_cuts_no_button_and_no_link(server: str, new_page: NewPage, name: str) -> None:
+    page = with_large_text(opened(new_page(width=1400, height=900), f"{server}/{name}?{ADDRESS}"))
+    finished(page)
+    page.wait_for_function(f"() => !({CUT_LABELS})().length", timeout=5000)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("() => window.headscopeScreen.narrow.matches")
+    finished(page)
+    page.wait_for_function(f"() => !({CUT_LABELS})().length", timeout=5000)
 
 
 def seen_of(page: Page) -> dict[str, Any]:

@@ -18,6 +18,9 @@ _STYLE = """<style>
 @media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 2rem; } }
 /* A box that is narrower than what it holds says so. */
 .stSelectbox input { text-overflow: ellipsis; }
+/* A link that has no room goes on in the next line: its last words say what it is for. */
+.stMain [data-testid="stPageLink-NavLink"] { min-height: 1.75rem; }
+.stMain [data-testid="stPageLink-NavLink"] :is(span:has(p), div, p) { white-space: normal; line-height: 1.4; }
 /* The usual grey of captions has 4.2:1 on white; 4.5:1 is what small letters need. */
 [data-testid="stCaptionContainer"] { color: inherit !important; opacity: .8 !important; }
 /* The page that is shown, and the link that has the focus, look the same otherwise. */
