@@ -38,8 +38,8 @@ OVERPRINTED = """() => [...document.querySelectorAll(".js-plotly-plot")].flatMap
 })"""
 WIDTHS = "() => [document.documentElement.scrollWidth, document.querySelector('.stMain').scrollWidth, innerWidth]"
 # Tables whose last columns lie outside their place: nobody sees that there is more.
-CUT_TABLES = """() => [...document.querySelectorAll("table.numbers")]
-    .filter((table) => table.scrollWidth > table.parentElement.clientWidth).map((table) => table.getAttribute("aria-label"))"""
+CUT_TABLES = """() => [...document.querySelectorAll(".stMain :is(.numbers, [data-testid=stTableStyledTable])")]
+    .filter((table) => table.scrollWidth > table.parentElement.clientWidth).map((table) => table.textContent)"""
 # Buttons and links that do not say all their words.
 CUT_LABELS = """() => [...document.querySelectorAll(".stMain :is(a, button, summary)")]
     .flatMap((each) => [each, ...each.querySelectorAll("*")])
@@ -51,6 +51,16 @@ def opened(page: Page, address: str) -> Page:
     """The page, once nothing on it moves."""
     page.goto(address)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
+    calm(page)
+    return page
+
+
+def with_large_text(page: Page) -> Page:
+    """The page in large letters, its sidebar open."""
+    if page.get_by_test_id("stExpandSidebarButton").is_visible():
+        page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_text("Large text").click()
+    page.wait_for_function("() => getComputedStyle(document.documentElement).fontSize === '20px'")
     calm(page)
     return page
 
@@ -90,6 +100,7 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(server: str, new_page: 
     document, main, window = page.evaluate(WIDTHS)
     assert document <= window and main <= window, "nothing to scroll to sideways"
     page.wait_for_function(f"() => !({OVERPRINTED})().length", timeout=5000)
+    page.wait_for_function(f"() => !({CUT_TABLES})().length", timeout=5000)
 
 
 def test_a_lines_name_covers_nothing_where_the_line_is_at_the_edge(server: str, new_page: NewPage) -> None:
@@ -121,6 +132,21 @@ def test_on_a_telephone_the_sidebar_is_closed_and_the_cards_numbers_are_all_in_s
     expect(threshold).to_be_in_viewport()
 
 
+def test_on_a_telephone_the_reports_table_is_all_in_sight_and_one_that_scrolls_says_so(server: str, new_page: NewPage) -> None:
+    page = opened(new_page(width=390, height=844), f"{server}/Report?{SMALL}")
+    finished(page)
+    page.get_by_text("How many heads are above each threshold").click()
+    expect(page.locator(".stMain table")).to_have_count(2)
+    with_large_text(page)
+    finished(page)
+    expect(page.get_by_test_id("stTable").get_by_role("columnheader", name="untouched")).to_be_visible()
+    page.wait_for_function(f"() => !({CUT_TABLES})().length", timeout=5000)
+    # One with more columns scrolls, and shows it.
+    page.get_by_text("Every model of this machine").click()
+    sizes = page.get_by_test_id("stTable").filter(has_text="weights").locator("xpath=.//table/..")
+    expect(sizes).to_have_css("background-image", re.compile("linear-gradient"))
+
+
 def test_a_tap_means_the_head_under_the_finger(server: str, new_page: NewPage) -> None:
     """The first one, and each after it: nothing was hovered over before."""
     page = opened(new_page(width=390, height=844, touch=True), f"{server}/Causal_map?{SMALL}")
@@ -130,16 +156,6 @@ def test_a_tap_means_the_head_under_the_finger(server: str, new_page: NewPage) -
         page.touchscreen.tap(x, y)
         expect(page).to_have_url(re.compile(f"head={named}"))
         calm(page)
-
-
-def with_large_text(page: Page) -> Page:
-    """The page in large letters, its sidebar open."""
-    if page.get_by_test_id("stExpandSidebarButton").is_visible():
-        page.get_by_test_id("stExpandSidebarButton").click()
-    page.get_by_text("Large text").click()
-    page.wait_for_function("() => getComputedStyle(document.documentElement).fontSize === '20px'")
-    calm(page)
-    return page
 
 
 def test_large_text_leaves_the_threshold_in_sight_of_a_projector(server: str, new_page: NewPage) -> None:

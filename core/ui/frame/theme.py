@@ -15,12 +15,21 @@ _STYLE = """<style>
 .stMainBlockContainer h2 { font-size: 1.4rem; padding: .5rem 0 .2rem; }
 .stMainBlockContainer h3 { font-size: 1.15rem; padding: .3rem 0 .1rem; }
 .stSidebar [data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
-@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 2rem; } }
+@media (max-width: 640px) {
+.stMainBlockContainer { padding: 4rem 1rem 2rem; }
+.stMain [data-testid="stTableStyledTable"] :is(th, td) { padding-left: .2rem; padding-right: .2rem; }
+}
 /* A box that is narrower than what it holds says so. */
 .stSelectbox input { text-overflow: ellipsis; }
 /* A link that has no room goes on in the next line: its last words say what it is for. */
 .stMain [data-testid="stPageLink-NavLink"] { min-height: 1.75rem; }
 .stMain [data-testid="stPageLink-NavLink"] :is(span:has(p), div, p) { white-space: normal; line-height: 1.4; }
+/* A table that is wider than its place has a shadow at the edge beyond which it goes on. */
+:has(> :is(.numbers, [data-testid="stTableStyledTable"])) { border-radius: 0 !important; background:
+linear-gradient(to right, %(paper)s 50%%, transparent) left / 2rem 100%% no-repeat local,
+linear-gradient(to left, %(paper)s 50%%, transparent) right / 2rem 100%% no-repeat local,
+linear-gradient(to right, %(muted)s, transparent) left / .7rem 100%% no-repeat scroll,
+linear-gradient(to left, %(muted)s, transparent) right / .7rem 100%% no-repeat scroll; }
 /* The usual grey of captions has 4.2:1 on white; 4.5:1 is what small letters need. */
 [data-testid="stCaptionContainer"] { color: inherit !important; opacity: .8 !important; }
 /* The page that is shown, and the link that has the focus, look the same otherwise. */
@@ -58,4 +67,5 @@ def current_look() -> Look:
 
 def apply_theme(look: Look) -> None:
     """Set the page's own text size, colours and spacing."""
-    st.html(_STYLE % {"accent": look.accent, "large": _LARGE if look.large else ""})
+    colours = {"accent": look.accent, "paper": look.paper, "muted": look.muted}
+    st.html(_STYLE % {**colours, "large": _LARGE if look.large else ""})

@@ -40,6 +40,7 @@ from core.sharing.facts import sweep_facts
 from core.ui.components.behaviour import warn_of
 from core.ui.components.figure_overlay import figure_overlay
 from core.ui.components.figure_panel import FIGURE_CONFIG, Source, figure_panel
+from core.ui.components.fitting_table import fitting_table
 from core.ui.components.folded import TABLE, folded
 from core.ui.components.results import judged_of, sweep_of
 from core.ui.frame.navigation import SWEEP, VERDICTS
@@ -135,12 +136,12 @@ def counts_table(live: Reproduction | None, name: str) -> None:
     ]
     if live is not None:
         rows.append({"heads above": f"{name}, live"} | {f"{t:.2f}": str((live.scores > t).sum()) for t in COUNTED_THRESHOLDS})
-    st.table(rows, border="horizontal", hide_index=True)
+    fitting_table(rows, current_look())
 
 
 def report_table(page: Page, own: Reproduction, chosen: Reproduction) -> None:
     """Its table, recorded and live; and whether the behaviour was there at all."""
-    st.table(table_rows(own, chosen, page.name), border="horizontal", hide_index=True)
+    fitting_table(table_rows(own, chosen, page.name), page.look)
     for note in chosen.baseline_notes:
         st.caption(verbatim(note))
     st.markdown(f"**What its numbers say.** {behaviour_of_the_report()}")
@@ -158,7 +159,7 @@ def recorded_table() -> None:
         }
         for row in reported_table()
     ]
-    st.table(rows, border="horizontal", hide_index=True)
+    fitting_table(rows, current_look())
     st.markdown(f"**What its numbers say.** {behaviour_of_the_report()}")
 
 
