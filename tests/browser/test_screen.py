@@ -65,6 +65,13 @@ def with_large_text(page: Page) -> Page:
     return page
 
 
+def close_sidebar(page: Page) -> None:
+    """Put the sidebar away; its button is seen by whoever points at it."""
+    close = page.get_by_test_id("stSidebarCollapseButton")
+    close.hover()
+    close.get_by_role("button").click()
+
+
 def grave_findings(page: Page) -> list[tuple[str, str]]:
     """What axe calls moderate or worse, and goes on to: the rule, and where it is broken first."""
     for _ in range(20):
@@ -142,9 +149,19 @@ def test_on_a_telephone_the_reports_table_is_all_in_sight_and_one_that_scrolls_s
     expect(page.get_by_test_id("stTable").get_by_role("columnheader", name="untouched")).to_be_visible()
     page.wait_for_function(f"() => !({CUT_TABLES})().length", timeout=5000)
     # One with more columns scrolls, and shows it.
+    close_sidebar(page)
     page.get_by_text("Every model of this machine").click()
     sizes = page.get_by_test_id("stTable").filter(has_text="weights").locator("xpath=.//table/..")
     expect(sizes).to_have_css("background-image", re.compile("linear-gradient"))
+
+
+def test_on_a_telephone_every_strong_edge_has_its_number(server: str, new_page: NewPage) -> None:
+    page = opened(new_page(width=390, height=844), f"{server}/Circuits?{SMALL}")
+    finished(page)
+    numbers = figure(page, "circuit").locator(".annotation-text-g").filter(has_text="−0.")
+    expect(numbers).to_have_count(4)
+    page.wait_for_timeout(1000)
+    assert [number.evaluate("element => getComputedStyle(element).visibility") for number in numbers.all()] == ["visible"] * 4
 
 
 def test_a_tap_means_the_head_under_the_finger(server: str, new_page: NewPage) -> None:
@@ -173,9 +190,7 @@ def test_a_closed_sidebar_is_out_of_the_way_of_large_text_and_opens_again(
     edges = "() => (({ left, right }) => [left, right])(document.querySelector('.stSidebar').getBoundingClientRect())"
     # As wide, in letters, as it is with small ones.
     page.wait_for_function(f"() => ({edges})().join() === '0,350'", timeout=5000)
-    close = page.get_by_test_id("stSidebarCollapseButton")
-    close.hover()
-    close.get_by_role("button").click()
+    close_sidebar(page)
     page.wait_for_function(f"() => ({edges})()[1] <= 0", timeout=5000)
     page.get_by_test_id("stExpandSidebarButton").click()
     page.wait_for_function(f"() => ({edges})().join() === '0,350'", timeout=5000)

@@ -22,10 +22,14 @@ _WIDEST = 14.0
 _WRITTEN_DROP = 0.05
 _WRITTEN_SHARE = 0.25
 _MOST_WRITTEN = 12
-# Where on an edge its number may stand, the best first, and the room it takes, in the picture's own units.
+# Where on an edge its number may stand, the best first, and the room it takes: in the picture's own units, and in rows.
 _PLACES = (0.5, 0.35, 0.65, 0.2, 0.8, 0.27, 0.43, 0.57, 0.73)
 _NUMBER_WIDTH = 0.1
 _NUMBER_HEIGHT = 0.6
+# On a telephone an edge is a fourth as long: a number is as wide as a third of it, and has room only close under another.
+_NARROW_PLACES = (0.5, 0.35, 0.65, 0.27, 0.73, 0.43, 0.57)
+_NARROW_NUMBER_WIDTH = 0.3
+_NARROW_NUMBER_HEIGHT = 0.47
 
 
 def circuit_graph(circuit: Circuit, scores: HeadScores, picked: Head | None, look: Look) -> go.Figure:
@@ -52,7 +56,7 @@ def circuit_graph(circuit: Circuit, scores: HeadScores, picked: Head | None, loo
     taken: list[tuple[float, float]] = []
     for edge in written:
         i, j = circuit.previous.index(edge.previous), circuit.induction.index(edge.induction)
-        place = _free_place(left[i], right[j], taken, rows)
+        place = _free_place(left[i], right[j], taken, rows, look)
         taken.append(place)
         _write(figure, edge, place, look)
     _middles(figure, circuit, left, right)
@@ -158,12 +162,12 @@ def _draw(figure: go.Figure, edge: Edge, y0: float, y1: float, widest: float, lo
     figure.add_trace(go.Scatter(x=[0, 1], y=[y0, y1], mode="lines", line=line, opacity=opacity, hoverinfo="skip", name="edge"))
 
 
-def _free_place(y0: float, y1: float, taken: list[tuple[float, float]], rows: int) -> tuple[float, float]:
+def _free_place(y0: float, y1: float, taken: list[tuple[float, float]], rows: int, look: Look) -> tuple[float, float]:
     """Where on an edge its number covers none that is written already; the middle if there is no such place."""
-    places = [(at, y0 + (y1 - y0) * at) for at in _PLACES]
-    free = [
-        (x, y) for x, y in places if all(abs(x - u) > _NUMBER_WIDTH or abs(y - v) > _NUMBER_HEIGHT / rows for u, v in taken)
-    ]
+    places = [(at, y0 + (y1 - y0) * at) for at in (_NARROW_PLACES if look.narrow else _PLACES)]
+    width = (_NARROW_NUMBER_WIDTH if look.narrow else _NUMBER_WIDTH) * look.scale
+    height = (_NARROW_NUMBER_HEIGHT if look.narrow else _NUMBER_HEIGHT) / rows
+    free = [(x, y) for x, y in places if all(abs(x - u) > width or abs(y - v) > height for u, v in taken)]
     return (free or places)[0]
 
 
