@@ -73,7 +73,7 @@ def judge(
     Raises BadInput for lengths, a floor or a mode that cannot be used.
     """
     if not 0 <= floor < 1:
-        raise BadInput(f"The effect floor must be from 0 up to, not including, 1, not {floor}.")
+        raise BadInput(f"The contrast floor must be from 0 up to, not including, 1, not {floor}.")
     if mode not in MODES:
         raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
     subject = bind(asked)

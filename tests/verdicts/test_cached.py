@@ -196,7 +196,7 @@ def test_the_command_prints_every_number_with_its_interval(capsys: pytest.Captur
 
 
 def test_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(BadInput, match="effect floor"):
+    with pytest.raises(BadInput, match="contrast floor"):
         judge(CIRCUIT, floor=2)
     with pytest.raises(BadInput, match="mode"):
         judge(CIRCUIT, mode="half")  # type: ignore[arg-type]
