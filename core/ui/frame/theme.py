@@ -37,7 +37,8 @@ linear-gradient(to left, %(muted)s, transparent) right / .7rem 100%% no-repeat s
 [data-testid="stPageLink-NavLink"]:focus-visible { outline: 2px solid %(accent)s; outline-offset: -2px; }
 .js-plotly-plot:focus-visible { outline: 2px solid %(accent)s; outline-offset: -2px; }
 /* Numbers for another threshold than the one that the slider shows. */
-[data-headscope-lags*="Threshold"] [class*="st-key-lags-"], [data-headscope-lags*="Contrast floor"] [class*="st-key-floor-lags-"],
+[data-headscope-lags*="Threshold"] [class*="st-key-lags-"],
+[data-headscope-lags*="Contrast floor"] [class*="st-key-floor-lags-"],
 [class*="st-key-stale-"] { opacity: .45; }
 /* Room for what comes and goes with the threshold, so that the page does not jump. */
 @media (min-width: 641px) { .st-key-lags-holds-answer { min-height: 3.4rem; } .st-key-holds-set { min-height: 76rem; } }
