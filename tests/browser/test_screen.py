@@ -155,13 +155,35 @@ def test_on_a_telephone_the_reports_table_is_all_in_sight_and_one_that_scrolls_s
     expect(sizes).to_have_css("background-image", re.compile("linear-gradient"))
 
 
+@pytest.mark.parametrize("model", ["two-layer", "mixture"])
+def test_on_a_telephone_the_line_through_the_sweep_has_its_number(server: str, new_page: NewPage, model: str) -> None:
+    # The curve's knee is beside it, and has more words.
+    page = opened(new_page(width=390, height=844), f"{server}/Sweep?model={model}&length=20&sequences=2")
+    finished(page)
+    number = page.locator(".headscope-overlay text").filter(has_text="0.50")
+    expect(number).to_be_visible()
+    page.wait_for_timeout(1000)
+    expect(number).to_be_visible()
+
+
 def test_on_a_telephone_every_strong_edge_has_its_number(server: str, new_page: NewPage) -> None:
     page = opened(new_page(width=390, height=844), f"{server}/Circuits?{SMALL}")
     finished(page)
-    numbers = figure(page, "circuit").locator(".annotation-text-g").filter(has_text="−0.")
-    expect(numbers).to_have_count(4)
-    page.wait_for_timeout(1000)
-    assert [number.evaluate("element => getComputedStyle(element).visibility") for number in numbers.all()] == ["visible"] * 4
+    for _ in range(2):
+        page.wait_for_timeout(1000)
+        said = figure(page, "circuit").evaluate(
+            """(plot) => {
+                const { _offset, _length } = plot._fullLayout.xaxis, left = plot.getBoundingClientRect().left + _offset;
+                const words = [...plot.querySelectorAll(".annotation-text-g, .scatterlayer text")];
+                return words.map((each) => [each.textContent, each.getBoundingClientRect(), getComputedStyle(each).visibility])
+                    .filter(([, place, seen]) => seen === "visible" && place.left > left && place.right < left + _length)
+                    .map(([word]) => word);
+            }"""
+        )
+        assert sum(word.startswith("−0.") for word in said) == 4
+        assert sum(word.startswith("L") for word in said) == 6, "every head's name"
+        assert sum(word.endswith("heads") for word in said) == 2, "both titles"
+        with_large_text(page)
 
 
 def test_a_tap_means_the_head_under_the_finger(server: str, new_page: NewPage) -> None:

@@ -191,7 +191,8 @@ def _recovered_axis(figure: go.Figure, sweep: Sweep, top: float) -> None:
 
 def _mark_knee(figure: go.Figure, sweep: Sweep, look: Look) -> None:
     [row] = [row for row in sweep.rows if row.threshold == sweep.knee]
-    # To the right of the point, unless a telephone has no room there but the right axis' own words.
+    # To the right of the point, unless a telephone has no room there but the right axis' own words: then below the curve, as
+    # the threshold's own name stands above it.
     first, last = sweep.rows[0].threshold, sweep.rows[-1].threshold
     beyond = look.narrow and row.threshold > first + _ROOM_FOR_A_NAME * (last - first)
     figure.add_annotation(
@@ -199,7 +200,7 @@ def _mark_knee(figure: go.Figure, sweep: Sweep, look: Look) -> None:
         y=row.second_copy,
         text=f"<b>knee {row.threshold:.2f}</b>",
         ax=0 if beyond else look.px(44 if look.narrow else 58),
-        ay=-look.px(30),
+        ay=look.px(30 if beyond else -30),
         xanchor="right" if beyond else "auto",
         arrowcolor=look.ink,
         arrowwidth=look.px(1.5),

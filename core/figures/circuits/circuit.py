@@ -26,9 +26,9 @@ _MOST_WRITTEN = 12
 _PLACES = (0.5, 0.35, 0.65, 0.2, 0.8, 0.27, 0.43, 0.57, 0.73)
 _NUMBER_WIDTH = 0.1
 _NUMBER_HEIGHT = 0.6
-# On a telephone an edge is a fourth as long: a number is as wide as a third of it, and has room only close under another.
+# On a telephone an edge is a fourth as long: a number takes much of it, and has room only close under another.
 _NARROW_PLACES = (0.5, 0.35, 0.65, 0.27, 0.73, 0.43, 0.57)
-_NARROW_NUMBER_WIDTH = 0.3
+_NARROW_NUMBER_SHARE = 0.12
 _NARROW_NUMBER_HEIGHT = 0.47
 
 
@@ -61,13 +61,17 @@ def circuit_graph(circuit: Circuit, scores: HeadScores, picked: Head | None, loo
         _write(figure, edge, place, look)
     _middles(figure, circuit, left, right)
     _nodes(figure, circuit, scores, left, right, picked, look)
-    styled(figure, look, height=look.px(_ROW * rows + 70), margin={"l": look.px(8), "r": look.px(8), "t": look.px(44), "b": 8})
-    # Names of heads stand outside, and take more of a narrow picture.
-    beside = 0.75 if look.narrow else 0.42
+    # Where there is no room for both titles in one line.
+    broken = look.narrow and look.large
+    top = look.px(66 if broken else 44)
+    height = look.px(_ROW * rows + 26) + top
+    styled(figure, look, height=height, margin={"l": look.px(8), "r": look.px(8), "t": top, "b": 8})
+    beside = _beside(look)
     figure.update_xaxes(visible=False, range=[-beside, 1 + beside])
     figure.update_yaxes(visible=False, range=[-0.12, 1.12])
-    for x, word in ((0, "<b>previous-token heads</b>"), (1, "<b>induction heads</b>")):
-        figure.add_annotation(x=x, y=1, yref="paper", yanchor="bottom", text=word, showarrow=False)
+    for x, word in ((0, "previous-<br>token heads"), (1, "induction<br>heads")):
+        text = word if broken else word.replace("-<br>", "-").replace("<br>", " ")
+        figure.add_annotation(x=x, y=1, yref="paper", yanchor="bottom", text=f"<b>{text}</b>", showarrow=False)
     return figure
 
 
@@ -162,10 +166,17 @@ def _draw(figure: go.Figure, edge: Edge, y0: float, y1: float, widest: float, lo
     figure.add_trace(go.Scatter(x=[0, 1], y=[y0, y1], mode="lines", line=line, opacity=opacity, hoverinfo="skip", name="edge"))
 
 
+def _beside(look: Look) -> float:
+    """Room beside the edges for names of heads, which take more of a narrow picture; an edge is 1 long."""
+    if look.narrow:
+        return 1.1 if look.large else 0.75
+    return 0.42
+
+
 def _free_place(y0: float, y1: float, taken: list[tuple[float, float]], rows: int, look: Look) -> tuple[float, float]:
     """Where on an edge its number covers none that is written already; the middle if there is no such place."""
     places = [(at, y0 + (y1 - y0) * at) for at in (_NARROW_PLACES if look.narrow else _PLACES)]
-    width = (_NARROW_NUMBER_WIDTH if look.narrow else _NUMBER_WIDTH) * look.scale
+    width = (_NARROW_NUMBER_SHARE * (1 + 2 * _beside(look)) if look.narrow else _NUMBER_WIDTH) * look.scale
     height = (_NARROW_NUMBER_HEIGHT if look.narrow else _NUMBER_HEIGHT) / rows
     free = [(x, y) for x, y in places if all(abs(x - u) > width or abs(y - v) > height for u, v in taken)]
     return (free or places)[0]
@@ -228,7 +239,8 @@ def _nodes(
                 marker={"size": look.px(20), "symbol": symbol, "color": look.second, "line": {"color": look.ink, "width": 1}},
                 text=[f"<b>{head.name}</b>  {values[head]:.2f}  " for head in heads],
                 textposition=side,
-                textfont={"size": look.font_size + 1, "color": look.ink},
+                # Large names are too wide for a telephone.
+                textfont={"size": look.font_size + (-2 if look.large and look.narrow else 1), "color": look.ink},
                 hoverinfo="skip",
                 name="heads",
             )
