@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -61,8 +62,9 @@ def weights_stamp(module: nn.Module) -> tuple[int, ...]:
         found.append(parameter._version)
         bits = _BITS.get(parameter.element_size())
         whole = parameter.detach()
-        if bits and type(whole) in (Tensor, nn.Parameter) and whole.ndim:
-            rows = whole.contiguous().view(bits).reshape(len(whole), -1)
+        if bits and type(whole) in (Tensor, nn.Parameter):
+            # One row a first index, also of what has no axis or no number.
+            rows = torch.atleast_1d(whole.contiguous().view(bits))[:, None].flatten(1)
             sums = torch.cat([rows.sum(0, dtype=torch.int64), rows.sum(1, dtype=torch.int64)])
             found.append(hash(sums.cpu().numpy().tobytes()))
     return tuple(found)
@@ -71,26 +73,41 @@ def weights_stamp(module: nn.Module) -> tuple[int, ...]:
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def _add(hasher: Any, value: Any) -> None:
+def _add(hasher: Any, value: Any, inside: tuple[int, ...] = ()) -> None:
+    """Whatever of `value` can be named; `inside`: what it is part of, for a function may hold itself."""
+    if id(value) in inside:
+        return
+    parts: list[Any] = []
     if isinstance(value, Tensor):
         hasher.update(f"{value.dtype} {tuple(value.shape)}".encode())
         hasher.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     elif isinstance(value, (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)):
         hasher.update(repr(value).encode())
     elif isinstance(value, Mapping):
-        for key, part in value.items():
-            hasher.update(repr(key).encode())
-            _add(hasher, part)
+        parts = [part for pair in value.items() for part in pair]
     elif isinstance(value, (tuple, list)):
-        for part in value:
-            _add(hasher, part)
+        parts = list(value)
+    elif isinstance(value, CellType):
+        # Empty while the function around it is still being made.
+        with suppress(ValueError):
+            parts = [value.cell_contents]
+    elif isinstance(value, CodeType):
+        parts = [value.co_code, value.co_names, value.co_consts]
     elif isinstance(value, FunctionType):
-        code = value.__code__
-        hasher.update(f"{value.__module__}.{value.__qualname__} {code.co_names}".encode() + code.co_code)
-        _add(hasher, [constant for constant in code.co_consts if not isinstance(constant, CodeType)])
-        _add(hasher, [value.__defaults__, value.__kwdefaults__, [cell.cell_contents for cell in value.__closure__ or ()]])
+        parts = [
+            value.__module__,
+            value.__qualname__,
+            value.__code__,
+            value.__defaults__,
+            value.__kwdefaults__,
+            value.__closure__,
+        ]
     elif isinstance(value, partial):
-        _add(hasher, [value.func, value.args, value.keywords])
+        parts = [value.func, value.args, value.keywords]
+    # Where one ends and the next begins: (1, 23) is not (12, 3).
+    hasher.update(f" {type(value).__name__} {len(parts)} ".encode())
+    for part in parts:
+        _add(hasher, part, (*inside, id(value)))
 
 
 @torch.no_grad()

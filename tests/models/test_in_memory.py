@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from core.ablation.cached_map import estimated_map
 from core.ablation.subjects import reference_tokens
 from core.errors import BadInput, ModelUnavailable
 from core.heads import Head
+from core.models.fingerprint import _add, weights_stamp
 from core.settings.subject import bind
 from core.ui.components import results
 from core.verdicts.conformance import conformance
@@ -360,6 +362,47 @@ def test_what_is_no_weight_and_changes_every_number_makes_another_model(change: 
         assert abs(loss - own) < 1e-4
     finally:
         getattr(model, "undo", lambda: None)()
+
+
+def _recursive(k: int) -> Any:
+    def outer(x: torch.Tensor, again: bool = True) -> torch.Tensor:
+        return outer(x, False) if again else (lambda y: y * k)(x)
+
+    return outer
+
+
+def test_values_that_would_be_written_alike_are_told_apart() -> None:
+    """A function that holds itself ends, too; and so does one whose cell is still empty."""
+
+    def unfinished() -> Any:
+        def waiting() -> Any:
+            return later
+
+        found = digest_of(waiting)
+        later = 1
+        return found, later
+
+    values = [(1, 23), (12, 3), [1, 23], ((1,), 23), {"a": 1}, {1: "a"}, _recursive(1), _recursive(2), lambda: lambda: 1]
+    values += [lambda: lambda: 2, functools.partial(_recursive, 1), functools.partial(_recursive, 2)]
+    digests = [digest_of(value) for value in values]
+    assert len(set(digests)) == len(values) and digest_of(_recursive(1)) == digest_of(_recursive(1))
+    assert unfinished()[0] not in digests
+
+
+def digest_of(value: Any) -> str:
+    hasher = hashlib.sha256()
+    _add(hasher, value)
+    return hasher.hexdigest()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (3, 4), (2, 3, 4), (0,), (0, 5), (5, 0)])
+def test_weights_of_every_shape_are_watched(shape: tuple[int, ...]) -> None:
+    module = nn.Module()
+    module.weight = nn.Parameter(torch.ones(shape))
+    before = weights_stamp(module)
+    assert weights_stamp(module) == before
+    module.weight.data.mul_(2)
+    assert (weights_stamp(module) == before) == (module.weight.numel() == 0)
 
 
 class Late(nn.Module):
