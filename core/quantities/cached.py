@@ -201,9 +201,8 @@ def text_windows_of(asked: Asked) -> TextWindows:
 
 def text_digest(asked: Asked) -> str:
     """What identifies the chosen text, and how it is cut into windows."""
-    tokenizer = asked.subject.identity.tokenizer
-    read_by = "" if tokenizer is None else tokenizer.digest
-    return f"{read_by} {chosen_corpus(asked.subject, asked.text).digest} {asked.text.windows} {asked.text.length}"
+    subject, text = asked.subject, asked.text
+    return f"{subject.identity.tokenizer_digest} {chosen_corpus(subject, text).digest} {text.windows} {text.length}"
 
 
 def _read_text(quantity: Quantity, found: NaturalScores, asked: Asked) -> Axis:

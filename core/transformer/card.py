@@ -65,6 +65,11 @@ class ModelIdentity:
             n_ctx=self.card.n_ctx,
         )
 
+    @property
+    def tokenizer_digest(self) -> str:
+        """What identifies how it reads a text, which its weights do not tell; empty without a tokenizer."""
+        return "" if self.tokenizer is None else self.tokenizer.digest
+
     def token_text(self, token_id: int) -> str:
         """The token's text, unescaped; the id itself where the model came without a tokenizer."""
         return str(token_id) if self.tokenizer is None else self.tokenizer.text(token_id)

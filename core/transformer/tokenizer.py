@@ -20,7 +20,7 @@ class ModelTokenizer:
 
     @cached_property
     def digest(self) -> str:
-        """What identifies its rules: weights alone do not tell what a text is to a model."""
+        """What identifies its rules."""
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
 
     def encode(self, text: str, *, special_tokens: bool = True) -> list[int]:

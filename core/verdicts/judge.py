@@ -18,7 +18,7 @@ from core.verdicts.estimate import Estimates, estimates
 from core.verdicts.evidence import LOOKS, Effects, Evidence
 from core.verdicts.labels import Label, label_without_match
 from core.verdicts.matching import Matching, matching
-from core.verdicts.roles import Role, Route, Shares, in_last_layer, roles, shares_of_gain
+from core.verdicts.roles import Role, Route, Shares, roles, shares_of_gain
 
 
 @dataclass(frozen=True)
@@ -110,5 +110,5 @@ def _verdict(
         duplicate_token=looks["duplicate_token"].of(head),
         sink=looks["sink"].of(head),
         chance=chance,
-        last_layer=in_last_layer(head, len(found.q)),
+        last_layer=head.layer == len(found.q) - 1,
     )

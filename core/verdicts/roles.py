@@ -110,11 +110,6 @@ def _three_tests(
     return above, below, within
 
 
-def in_last_layer(head: Head, n_layers: int) -> bool:
-    """Whether no later layer can pass on, or make up for, what the head writes."""
-    return head.layer == n_layers - 1
-
-
 def _route(direct: Number, sign: int) -> Route | None:
     if np.isnan(direct.value):
         return None

@@ -39,8 +39,7 @@ def ablation_of(subject: Subject, heads: HeadSet, mode: Mode) -> Ablation | None
 def text_ablation_of(subject: Subject, heads: HeadSet, mode: Mode, paragraph: str) -> Ablation | None:
     """The ablation with a text, the built-in one if it is empty."""
     work = partial(ablate, subject, heads, mode, text=paragraph or PARAGRAPH)
-    tokenizer = subject.identity.tokenizer
-    key = job_key(subject, "text", mode, named(heads), tokenizer and tokenizer.digest, paragraph)
+    key = job_key(subject, "text", mode, named(heads), subject.identity.tokenizer_digest, paragraph)
     return await_result(key, work, "Reading the text", background=True)
 
 
