@@ -10,7 +10,7 @@ from core.heads import Head
 from core.settings.experiment import MAX_FLOOR, MAX_PARAGRAPH, SOURCES
 from core.settings.modes import MODES
 from core.ui.frame.page import Page
-from core.ui.frame.state import change_experiment
+from core.ui.frame.state import change_experiment, held, held_place
 
 _SOURCE_LABELS = {"threshold": "above the threshold", "picked": "picked by hand", "both": "both"}
 _CURVE_LABELS = {"one": "this mode", "all": "all four modes"}
@@ -19,19 +19,32 @@ _CURVE_LABELS = {"one": "this mode", "all": "all four modes"}
 def mode_control(page: Page) -> None:
     """What stands in for a head that is taken away, and what that means."""
     st.radio(
-        "What stands in for a head that is taken away", list(MODES), key="mode", horizontal=True, format_func=str.capitalize
+        "What stands in for a head that is taken away",
+        list(MODES),
+        held_place("mode", MODES),
+        key="mode",
+        horizontal=True,
+        format_func=str.capitalize,
     )
     st.caption(MODE_MEANINGS[page.view.experiment.mode])
 
 
 def head_set_controls() -> None:
     """Where the head set comes from, and the names of heads that are picked by hand."""
-    st.radio("Which heads", list(SOURCES), key="set", horizontal=True, format_func=_SOURCE_LABELS.__getitem__)
+    st.radio(
+        "Which heads",
+        list(SOURCES),
+        held_place("set", SOURCES),
+        key="set",
+        horizontal=True,
+        format_func=_SOURCE_LABELS.__getitem__,
+    )
     st.text_input(
         "Heads picked by hand",
+        held("heads"),
         key="heads",
         placeholder="L1H0, L1H2",
-        disabled=st.session_state["set"] == "threshold",
+        disabled=held("set") == "threshold",
         help="Names between commas; or click heads on the map, which adds a head to the set or takes it out.",
     )
 
@@ -45,6 +58,7 @@ def paragraph_control() -> None:
     """The text that specificity is measured on."""
     st.text_area(
         "The text",
+        held("paragraph"),
         key="paragraph",
         max_chars=MAX_PARAGRAPH,
         height=120,
@@ -58,6 +72,7 @@ def floor_control() -> None:
         "A head matters from (nats)",
         0.0,
         MAX_FLOOR,
+        held("floor"),
         step=0.05,
         key="floor",
         help=f"Smaller changes of the loss, up or down, count as nothing. Changing this computes nothing. {help_on('nats')}",
@@ -66,11 +81,14 @@ def floor_control() -> None:
 
 def curves_control() -> None:
     """One mode's curve, or all of them."""
-    st.radio("Curves", list(_CURVE_LABELS), key="curves", horizontal=True, format_func=_CURVE_LABELS.__getitem__)
+    curves = list(_CURVE_LABELS)
+    st.radio(
+        "Curves", curves, held_place("curves", curves), key="curves", horizontal=True, format_func=_CURVE_LABELS.__getitem__
+    )
 
 
 def comparison_controls() -> None:
     """The two thresholds that are compared."""
     left, right = st.columns(2)
     for place, label, key in ((left, "First threshold", "first"), (right, "Second threshold", "second")):
-        place.number_input(label, 0.0, 1.0, step=0.05, key=key)
+        place.number_input(label, 0.0, 1.0, held(key), step=0.05, key=key)

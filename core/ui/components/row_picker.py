@@ -7,6 +7,7 @@ import streamlit as st
 from core.attention.rows import TokenRow, probe_row, text_row
 from core.settings.view import EXAMPLE_TEXT, MAX_TEXT_CHARACTERS, ROW_KINDS, RowKind
 from core.ui.frame.page import Page
+from core.ui.frame.state import held, held_place
 
 KINDS: dict[RowKind, str] = {"repeated": "repeated sequence", "control": "its control", "text": "your own text"}
 
@@ -17,15 +18,18 @@ def pick_row(page: Page) -> TokenRow:
     Raises BadInput for a text or sequence that cannot be looked at; the controls are on screen by then.
     """
     left, right = (st.container(), st.container()) if page.look.large else st.columns(2, gap="large")
-    left.radio("Look at", list(ROW_KINDS), key="row", format_func=KINDS.__getitem__, horizontal=True)
+    left.radio(
+        "Look at", list(ROW_KINDS), held_place("row", ROW_KINDS), key="row", format_func=KINDS.__getitem__, horizontal=True
+    )
     choice = page.view.row
     if choice.kind == "text":
-        right.text_area("Text", key="text", max_chars=MAX_TEXT_CHARACTERS, height=80, placeholder=EXAMPLE_TEXT)
+        right.text_area("Text", held("text"), key="text", max_chars=MAX_TEXT_CHARACTERS, height=80, placeholder=EXAMPLE_TEXT)
         return text_row(page.subject.identity, choice.text or EXAMPLE_TEXT, page.view.request.bos)
     right.number_input(
         "Sequence",
         0,
         page.view.request.sequences - 1,
+        held("sequence"),
         step=1,
         key="sequence",
         width=220,

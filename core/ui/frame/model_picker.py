@@ -7,6 +7,7 @@ import streamlit as st
 from core.models.catalogue import CatalogueEntry, catalogue
 from core.numbers import short_count
 from core.ui.frame.sentences import verbatim
+from core.ui.frame.state import held_place
 
 _SOURCES = {
     "bundled": "bundled",
@@ -19,10 +20,11 @@ _SOURCES = {
 def pick_model(chosen: str) -> None:
     """Draw the picker, bound to the session's `model`. `chosen` stays selectable whatever it is."""
     entries, labels = _entries()
-    names = list(entries)
+    names = list(entries) if chosen in entries else [chosen, *entries]
     st.selectbox(
         "Model",
-        names if chosen in entries else [chosen, *names],
+        names,
+        held_place("model", names),
         key="model",
         format_func=lambda name: labels.get(name, name),
         help="Type to search by name, size or source. Models marked as not here are fetched from the network when "

@@ -23,7 +23,7 @@ from core.ui.frame.conformance import conformance_badge
 from core.ui.frame.model_picker import pick_model
 from core.ui.frame.navigation import navigation
 from core.ui.frame.sentences import verbatim
-from core.ui.frame.state import current_view, fitted_view, write_address
+from core.ui.frame.state import current_view, fitted_view, held, held_place, write_address
 from core.ui.frame.theme import LARGE_TEXT, current_look
 
 _BOS_LABELS = {"auto": "as its tokenizer does", "always": "always", "never": "never"}
@@ -74,7 +74,13 @@ def draw_sidebar() -> Page | None:
         _threshold_controls(view, identity)
         _probe_controls(identity)
         badge = None if subject is None else conformance_badge(subject)
-        st.toggle("Large text", key=LARGE_TEXT, persist_state="session", help="For a projector: larger text everywhere.")
+        st.toggle(
+            "Large text",
+            bool(st.session_state.get(LARGE_TEXT, False)),
+            key=LARGE_TEXT,
+            persist_state="session",
+            help="For a projector: larger text everywhere.",
+        )
         navigation()
     write_address(view)
     if problem is not None:
@@ -86,6 +92,7 @@ def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:
     st.selectbox(
         "Score",
         list(ALL_SCORES),
+        held_place("score", list(ALL_SCORES)),
         key="score",
         format_func=lambda name: ALL_SCORES[name].title,
         help=f"{ALL_SCORES[view.score].title}: {ALL_SCORES[view.score].meaning}.",
@@ -94,13 +101,16 @@ def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:
         THRESHOLD_SLIDER,
         0.0,
         1.0,
+        held("threshold"),
         step=0.01,
         key="threshold",
         help="Heads whose score is above this line are ringed and counted. Moving it computes nothing again.",
     )
+    heads = _head_options(view, identity)
     st.selectbox(
         "Picked head",
-        _head_options(view, identity),
+        heads,
+        held_place("head", heads),
         key="head",
         format_func=lambda name: name or "none",
         help="Click a head in a picture, or choose it here: L5H7 is head 7 of layer 5, both counted from 0.",
@@ -118,12 +128,23 @@ def _probe_controls(identity: ModelIdentity | None) -> None:
     with st.expander("What it is measured on", expanded=True):
         left, right = st.columns(2)
         left.number_input(
-            "Length", 2, MAX_LENGTH, step=1, key="length", help="Random tokens in a sequence, before it is repeated."
+            "Length",
+            2,
+            MAX_LENGTH,
+            held("length"),
+            step=1,
+            key="length",
+            help="Random tokens in a sequence, before it is repeated.",
         )
-        right.number_input("Sequences", 1, MAX_SEQUENCES, step=1, key="sequences", help="How many random sequences.")
-        left.number_input("Seed", 0, MAX_SEED, step=1, key="seed", help="Another seed draws other random sequences.")
+        right.number_input(
+            "Sequences", 1, MAX_SEQUENCES, held("sequences"), step=1, key="sequences", help="How many random sequences."
+        )
+        left.number_input(
+            "Seed", 0, MAX_SEED, held("seed"), step=1, key="seed", help="Another seed draws other random sequences."
+        )
         right.text_input(
             "Token ids",
+            held("tokens"),
             key="tokens",
             placeholder="all",
             help="The ids that tokens are drawn from, as 1000:10000 (the second is left out). Empty: the whole "
@@ -132,6 +153,7 @@ def _probe_controls(identity: ModelIdentity | None) -> None:
         st.selectbox(
             "Start with a BOS token",
             list(BOS_POLICIES),
+            held_place("bos", BOS_POLICIES),
             key="bos",
             format_func=_BOS_LABELS.__getitem__,
             help="BOS is the special token that some models expect at the beginning of every text.",

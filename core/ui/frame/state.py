@@ -7,8 +7,9 @@ display labels in the address and drop what it cannot use without a word.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -85,6 +86,20 @@ def fitted_view(view: View, identity: ModelIdentity) -> View:
 def corrections() -> list[str]:
     """One sentence for each thing that was corrected, until a control is moved."""
     return list(st.session_state.get(_NOTES, []))
+
+
+def held(name: str) -> Any:
+    """What the control `name` holds: the value that it is drawn with, so that a browser that has not drawn it begins there.
+
+    What is put in a control reaches the browser once. A run that is overtaken has sent nothing of it, and the next would draw
+    the control at its lowest value or its first choice, beside numbers for another.
+    """
+    return st.session_state[name]
+
+
+def held_place(name: str, options: Sequence[object]) -> int:
+    """The place of what the control `name` holds among its options; the first, which Streamlit would take, where it is none."""
+    return options.index(held(name)) if held(name) in options else 0
 
 
 def set_control(name: str, value: object) -> None:

@@ -30,7 +30,7 @@ from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.frame.navigation import go_to_its_card, open_its_card, see_where_it_looks
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
-from core.ui.frame.state import pick_head
+from core.ui.frame.state import held_place, pick_head
 from core.ui.frame.waiting import await_result, awaited_scores, job_key
 
 _PASTED = "pasted_numbers"
@@ -47,9 +47,13 @@ def controls(page: Page) -> None:
     """The two quantities, the third one as colour, and how heads are taken away where that matters."""
     across, up, colour = (st.container() for _ in range(3)) if page.look.large else st.columns(3)
     names, title = list(QUANTITIES), lambda name: QUANTITIES[name].title if name else "none"
-    across.selectbox("Across", names, key="x", format_func=title, help=_meaning(page.view.axes.x))
-    up.selectbox("Up", names, key="y", format_func=title, help=_meaning(page.view.axes.y))
-    colour.selectbox("Colour", ["", *names], key="colour", format_func=title, help=_meaning(page.view.axes.colour))
+    axes = page.view.axes
+    across.selectbox("Across", names, held_place("x", names), key="x", format_func=title, help=_meaning(axes.x))
+    up.selectbox("Up", names, held_place("y", names), key="y", format_func=title, help=_meaning(axes.y))
+    colours = ["", *names]
+    colour.selectbox(
+        "Colour", colours, held_place("colour", colours), key="colour", format_func=title, help=_meaning(axes.colour)
+    )
     if any(QUANTITIES[name].source in _OF_REMOVAL for name in _chosen(page)):
         mode_control(page)
 
@@ -60,6 +64,7 @@ def own_numbers(page: Page) -> Imported | None:
     with st.expander("Numbers of a paper or another tool", icon=":material/content_paste:", expanded=IMPORTED in _chosen(page)):
         text = st.text_area(
             "Paste CSV or JSON: one number a head",
+            st.session_state.get(_PASTED, ""),
             key=_PASTED,
             persist_state="session",
             max_chars=MAX_CHARACTERS,

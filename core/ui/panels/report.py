@@ -46,6 +46,7 @@ from core.ui.components.results import judged_of, sweep_of
 from core.ui.frame.navigation import SWEEP, VERDICTS
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
+from core.ui.frame.state import held
 from core.ui.frame.theme import current_look
 from core.ui.frame.waiting import await_result, job_key, scores_of
 from core.verdicts.judgement import Judgement
@@ -77,12 +78,12 @@ def switches() -> None:
     with st.container(horizontal=True):
         for parameter, name in CORRECTION_PARAMETERS.items():
             label, why = _SWITCHES[name]
-            st.toggle(label, key=parameter, help=why)
+            st.toggle(label, held(parameter), key=parameter, help=why)
 
 
 def pick_recorded() -> None:
     """Which of its two models to set beside the live run."""
-    st.segmented_control("Recorded model", list(RECORDED_MODELS), key="recorded")
+    st.segmented_control("Recorded model", list(RECORDED_MODELS), default=held("recorded"), key="recorded")
 
 
 def heat_maps(page: Page, recorded: ReportedModel, live: Reproduction | None, kind: str) -> None:

@@ -53,7 +53,7 @@ from core.ui.components.folded import folded
 from core.ui.frame.navigation import open_its_card
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
-from core.ui.frame.state import set_control
+from core.ui.frame.state import held, held_place, set_control
 from core.ui.frame.waiting import await_result, job_key
 from core.verdicts.cached import copied_on_text, judged_on_text, verdict_seconds
 from core.verdicts.on_text import OnText
@@ -84,17 +84,20 @@ def text_controls(page: Page) -> None:
     left.selectbox(
         "Text",
         options,
+        held_place("corpus", options),
         key="corpus",
         format_func=_corpus_label,
         help="Your own: paste it, put a .txt, .jsonl or .parquet file into the folder that the server's "
         f"{TEXTS} names, or run the command with any file, folder or data set. No page takes an upload.",
     )
-    right[0].number_input("Windows", MIN_WINDOWS, MAX_WINDOWS, step=8, key="windows")
-    right[1].number_input("Tokens in each", MIN_WINDOW_LENGTH, MAX_WINDOW_LENGTH, step=8, key="window_length")
+    right[0].number_input("Windows", MIN_WINDOWS, MAX_WINDOWS, held("windows"), step=8, key="windows")
+    right[1].number_input(
+        "Tokens in each", MIN_WINDOW_LENGTH, MAX_WINDOW_LENGTH, held("window_length"), step=8, key="window_length"
+    )
     if wanted.corpus == PASTED:
-        st.text_area("The text", key="pasted", max_chars=MAX_PASTED, height=160)
+        st.text_area("The text", held("pasted"), key="pasted", max_chars=MAX_PASTED, height=160)
     if wanted.corpus.startswith(OFFERED):
-        st.text_input("Column of a table that holds the text", key="column")
+        st.text_input("Column of a table that holds the text", held("column"), key="column")
 
 
 def natural_of(page: Page, windows: TextWindows) -> NaturalScores | None:
@@ -172,11 +175,17 @@ def worth(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText
     heads, mode = chosen_heads(page, judged), page.view.experiment.mode
     st.markdown(verbatim(loss_sentence(found, windows.b)))
     st.radio(
-        "What stands in for a head that is taken away", list(MODES), key="mode", horizontal=True, format_func=str.capitalize
+        "What stands in for a head that is taken away",
+        list(MODES),
+        held_place("mode", MODES),
+        key="mode",
+        horizontal=True,
+        format_func=str.capitalize,
     )
     st.caption(_MODE_MEANINGS[mode])
     st.text_input(
         "Heads to take away",
+        held("heads"),
         key="heads",
         placeholder=named(judged.lifted(TAKEN_AWAY)),
         on_change=_take_named,
@@ -254,7 +263,7 @@ def picked_head(page: Page, windows: TextWindows, found: NaturalScores, judged: 
 
 def typed_text(page: Page, judged: OnText) -> None:
     """What the model expects after a typed text, with and without the chosen heads."""
-    st.text_area("Your own text", key="text", max_chars=MAX_TEXT_CHARACTERS, height=80, placeholder=EXAMPLE_TEXT)
+    st.text_area("Your own text", held("text"), key="text", max_chars=MAX_TEXT_CHARACTERS, height=80, placeholder=EXAMPLE_TEXT)
     heads, mode = chosen_heads(page, judged), page.view.experiment.mode
     row = text_row(page.subject.identity, page.view.row.text or EXAMPLE_TEXT, page.view.request.bos)
     for warning in row.warnings:
@@ -304,7 +313,14 @@ def _measures(page: Page, found: NaturalScores, head: Head) -> None:
 
 
 def _edges(page: Page, windows: TextWindows, found: NaturalScores, head: Head) -> None:
-    st.radio("Its edges", list(SHOWN_EDGES), key="edges", horizontal=True, format_func=_EDGE_LABELS.__getitem__)
+    st.radio(
+        "Its edges",
+        list(SHOWN_EDGES),
+        held_place("edges", SHOWN_EDGES),
+        key="edges",
+        horizontal=True,
+        format_func=_EDGE_LABELS.__getitem__,
+    )
     text = page.subject.identity.token_text
     shown = page.view.text.edges
     if shown != "tenths":

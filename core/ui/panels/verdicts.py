@@ -38,6 +38,7 @@ from core.ui.components.results import nominees_of
 from core.ui.frame.navigation import see_real_text
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import errors_as_sentences, verbatim
+from core.ui.frame.state import held
 from core.verdicts.cached import judged_on_text
 from core.verdicts.judgement import Judgement
 from core.verdicts.labels import MATCHING
@@ -146,6 +147,7 @@ def floor_slider() -> None:
         FLOOR_SLIDER,
         0.0,
         MAX_EFFECT_FLOOR,
+        held("effect_floor"),
         step=0.01,
         key="effect_floor",
         help="A head is called only if the whole interval of its contrast is above this. Moving it computes nothing again.",
