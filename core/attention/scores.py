@@ -32,7 +32,7 @@ from core.probes.layout import Layout
 from core.stats import DIFFERENCE_OF_SHARES, SHARE, Range
 
 # For changes of the pass itself, which the table's digest cannot see.
-SCORE_VERSION = 6
+SCORE_VERSION = 7
 PLACEBO_SHIFTS = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
 # Neighbours of the successor that specificity compares it with.
 SPECIFICITY_OFFSETS = (-3, -2, -1, 1, 2, 3)

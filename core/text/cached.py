@@ -9,10 +9,11 @@ from dataclasses import fields
 
 import numpy as np
 from jaxtyping import Float
+from tokenizers.models import WordLevel
 
 from core.errors import BadInput
 from core.heads import Head, check_head
-from core.models.built_in.word_tokenizer import UNK
+from core.models.built_in.word_tokenizer import BOS, UNK, word_list
 from core.runtime.cache import cached
 from core.runtime.lru import Lru
 from core.runtime.store import Stored
@@ -66,10 +67,11 @@ def text_windows(subject: Subject, corpus: Corpus, windows: int, length: int) ->
 
 
 def own_words(identity: ModelIdentity) -> frozenset[str] | None:
-    """The words that a model knows, where its tokens are whole words of a short list, as the bundled ones' are; else None."""
-    if identity.tokenizer is None or getattr(identity.tokenizer.backend.model, "unk_token", None) != UNK:
+    """The words that a model knows, where its tokens are words of the bundled models' list, all or some; else None."""
+    if identity.tokenizer is None or not isinstance(identity.tokenizer.backend.model, WordLevel):
         return None
-    return frozenset(identity.tokenizer.backend.get_vocab())
+    words = frozenset(identity.tokenizer.backend.get_vocab()) - {BOS, UNK}
+    return words if words <= frozenset(word_list()) else None
 
 
 def natural_scores(asked: Subject | Request | str, windows: TextWindows) -> NaturalScores:

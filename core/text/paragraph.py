@@ -8,6 +8,7 @@ from jaxtyping import Int
 from core.errors import BadInput
 from core.probes.vocabulary import check_ids
 from core.settings.subject import Subject
+from core.transformer.card import ModelIdentity
 
 MAX_TEXT_TOKENS = 512
 # Written for HeadScope. Everyday words, little repetition of phrases, so that induction has little to do in it.
@@ -17,6 +18,13 @@ PARAGRAPH = (
     "the garden behind the school. Rain had fallen during the night, and the stones were still wet. A man on a horse passed "
     "them slowly and lifted his hat. Nobody spoke until they reached the bridge, where the water ran fast and cold below."
 )
+
+
+def can_read(identity: ModelIdentity, text: str) -> bool:
+    """Whether there is anything to measure on `text`: the built-in paragraph is left out where it is a single token or none."""
+    if identity.tokenizer is None:
+        return False
+    return text != PARAGRAPH or len(identity.tokenizer.encode(text, special_tokens=False)) > 1
 
 
 def text_tokens(subject: Subject, text: str) -> Int[np.ndarray, "1 tokens"]:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from core.attention.fresh_outputs import FreshOutputs, MeanZ
     from core.verdicts.gather import Bench
 
-VERDICT_VERSION = 7
+VERDICT_VERSION = 8
 COPYING_VERSION = 1
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from core.errors import BadInput
 from core.settings.subject import bind
@@ -22,8 +24,10 @@ from core.text.corpus import (
     offered_texts,
     pasted_corpus,
 )
+from core.text.paragraph import PARAGRAPH, can_read
 from core.text.stories import stories
 from core.text.windows import PIECE, WindowOptions, given_windows, windows_of
+from core.transformer.tokenizer import ModelTokenizer
 
 WORDS = bind("mixture").identity
 SENTENCE = "one small rabbit look under the big tree near the river . "
@@ -42,6 +46,42 @@ def test_word_models_get_stories_in_their_own_words() -> None:
     few = bind("by-construction").identity
     assert windows_of(few, built_in_corpus(words=own_words(few)), WindowOptions(8, 32)).unknown_share == 0
     assert len(set(stories())) == len(stories()) > 100
+
+
+def pieces(size: int) -> Tokenizer:
+    """As many families have it: pieces of words, `<unk>`, and the commonest words whole, those of our stories among them."""
+    backend = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    texts = built_in_corpus("passages").documents
+    backend.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, special_tokens=["<unk>", "<s>", "</s>"]))
+    backend.add_tokens(sorted(own_words(WORDS) or ()))
+    return backend
+
+
+def words(known: list[str]) -> Tokenizer:
+    return Tokenizer(models.WordLevel({word: place for place, word in enumerate(["<unk>", *known])}, unk_token="<unk>"))
+
+
+@pytest.mark.parametrize("backend", [pieces(600), words(["lorem", "ipsum"]), words([*(own_words(WORDS) or ()), "lorem"])])
+def test_another_models_unknown_token_does_not_make_its_words_ours(backend: Tokenizer) -> None:
+    identity = replace(WORDS, tokenizer=ModelTokenizer(backend))
+    assert own_words(identity) is None
+    assert built_in_corpus(words=own_words(identity)).name == "topics"
+
+
+def test_a_model_of_too_few_words_gets_a_sentence_and_no_half_story() -> None:
+    few = own_words(replace(WORDS, tokenizer=ModelTokenizer(words(["rabbit", "river"]))))
+    assert few == {"rabbit", "river"}
+    with pytest.raises(BadInput, match="knows too few words"):
+        built_in_corpus(words=few)
+
+
+def test_the_built_in_paragraph_is_left_out_where_it_is_a_single_token() -> None:
+    one_word = replace(WORDS, tokenizer=ModelTokenizer(words(["rabbit"])))
+    assert not can_read(one_word, PARAGRAPH) and can_read(WORDS, PARAGRAPH)
+    # A text of one's own that cannot be read is said.
+    assert can_read(one_word, "rabbit river")
+    assert not can_read(replace(WORDS, tokenizer=None), "rabbit river")
 
 
 def test_windows_are_a_seeded_sample_that_does_not_overlap() -> None:

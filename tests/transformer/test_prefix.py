@@ -40,6 +40,16 @@ SMALL: dict[str, Any] = dict(
 CANNOT: dict[str, Callable[[], Any]] = {
     "a window that reaches back into the first half": lambda: transformers.MistralConfig(**SMALL, sliding_window=16),
     "a window as long as the second half": lambda: transformers.MistralConfig(**SMALL, sliding_window=12),
+    "angles chosen by how long the sequence is": lambda: transformers.LlamaConfig(
+        **SMALL,
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "short_factor": [1.0 + 0.1 * place for place in range(8)],
+            "long_factor": [2.0 + place for place in range(8)],
+            "original_max_position_embeddings": 16,
+        },
+    ),
     "a state carried by convolutions": lambda: transformers.Lfm2Config(**SMALL, layer_types=["conv", "full_attention"] * 2),
 }
 

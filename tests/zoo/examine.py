@@ -56,7 +56,7 @@ def _oracle(name: str, folder: Path) -> Oracle:
         tokens = np.stack([np.tile(np.random.default_rng(row).permutation(np.arange(3, 200))[:LENGTH], 2) for row in (0, 1)])
         return Oracle(folder, tokens, tokens, LENGTH)
     assert probe.control is not None
-    return Oracle(folder, probe.tokens, probe.control, probe.length)
+    return Oracle(folder, probe.tokens, probe.control, probe.length, probe.shuffled, probe.rotated)
 
 
 class _Row:
@@ -111,11 +111,15 @@ class _Row:
         assert self.oracle is not None
         first, second = self.oracle.copies(self.oracle.clean_loss)
         found = [facts["loss"]["first_copy"], facts["loss"]["second_copy"]]
-        return compared(found, [first, second], unit=max(first, second))
+        parts = {"copies": compared(found, [first, second], unit=max(first, second))}
+        for name, loss in self.oracle.behaviour().items():
+            parts[name] = compared(facts["behaviour"][name], loss, unit=loss)
+        return worst(parts)
 
     def _scores(self, facts: dict[str, Any]) -> Verdict:
         assert self.oracle is not None
-        return worst({name: compared(facts["scores"].get(name), self.oracle.score(name)) for name in SCORES})
+        names = SCORES if self.oracle.rotated is None else (*SCORES, "rotation_contrast")
+        return worst({name: compared(facts["scores"].get(name), self.oracle.score(name)) for name in names})
 
     def _ablation(self, facts: dict[str, Any]) -> Verdict:
         assert self.oracle is not None

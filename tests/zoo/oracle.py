@@ -27,10 +27,19 @@ STILL = 1e-6
 class Oracle:
     """A folder's model on one probe: `[sequences, b + 2 * length]` ids, and `control` ids of the same shape.
 
+    shuffled, rotated: the same tokens in other orders, where there are such.
     Raises whatever the library raises for a folder that it cannot run.
     """
 
-    def __init__(self, folder: Path, tokens: np.ndarray, control: np.ndarray, length: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tokens: np.ndarray,
+        control: np.ndarray,
+        length: int,
+        shuffled: np.ndarray | None = None,
+        rotated: np.ndarray | None = None,
+    ) -> None:
         with quiet():
             config = transformers.AutoConfig.from_pretrained(folder)
             maker = getattr(transformers, (config.architectures or [""])[0], transformers.AutoModelForCausalLM)
@@ -40,6 +49,7 @@ class Oracle:
         self.n_layers = _stated(inner, "num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers")
         self.tokens, self.control, self.length = np.array(tokens), np.array(control), length
         self.b = tokens.shape[1] - 2 * length
+        self.shuffled, self.rotated = shuffled, rotated
 
     def logits(self, tokens: np.ndarray) -> np.ndarray:
         """`[sequences, tokens, vocabulary]`, double precision."""
@@ -103,13 +113,51 @@ class Oracle:
         second = [loss[s, p] for s in range(len(loss)) for p in range(self.length + self.b + 1, loss.shape[1])]
         return float(np.mean(first)), float(np.mean(second))
 
+    def behaviour(self) -> dict[str, float]:
+        """Section 2 of docs/science.md: the mean loss of the second half, of each of the four; none without other orders."""
+        if self.shuffled is None or self.rotated is None:
+            return {}
+        halves = {"rep": self.tokens, "fresh": self.control, "shuf": self.shuffled, "rot": self.rotated}
+        found = {}
+        for name, tokens in halves.items():
+            loss = token_losses(self.logits(tokens), tokens)
+            rows = [
+                [loss[s, p] for p in range(self.length + self.b + 1, loss.shape[1]) if name != "rot" or self._follows(s, p - 1)]
+                for s in range(len(loss))
+            ]
+            found[name] = float(np.mean([np.mean(row) for row in rows]))
+        return found
+
+    def _follows(self, s: int, q: int) -> int:
+        """Where, in the first copy, the successor of the token at `q` of a rotated sequence is; 0 where it is the last."""
+        assert self.rotated is not None
+        earlier = self.rotated[s].tolist().index(self.rotated[s, q], self.b)
+        return earlier + 1 if earlier + 1 < self.b + self.length else 0
+
     # Scores of heads: section 1 of docs/science.md, one cell at a time.
 
     def score(self, name: str) -> np.ndarray:
         """`[n_layers, n_heads]`, NaN where a layer has no attention."""
+        if name == "rotation_contrast":
+            return self._rotation_contrast()
         if name == "contrast":
             return self._mean_of("induction", self._patterns) - self._mean_of("induction", self._control_patterns)
         return self._mean_of(name, self._patterns)
+
+    def _rotation_contrast(self) -> np.ndarray:
+        found = np.full((self.n_layers, self.n_heads), np.nan)
+        assert self.rotated is not None
+        rotated, control = self.patterns_now(self.rotated), self._control_patterns
+        rows, queries = range(len(self.rotated)), range(self.length + self.b, self.b + 2 * self.length)
+        cells = [(s, q, key) for s in rows for q in queries if (key := self._follows(s, q))]
+        for layer in self.seen:
+            for head in range(self.n_heads):
+                more = [
+                    [rotated[layer][s, head, q, k] - control[layer][s, head, q, k] for s, q, k in cells if s == row]
+                    for row in rows
+                ]
+                found[layer, head] = np.mean([np.mean(row) for row in more])
+        return found
 
     @cached_property
     def _patterns(self) -> dict[int, np.ndarray]:

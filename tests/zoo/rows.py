@@ -38,6 +38,18 @@ VARIANTS = (
     _variant("llama-all-heads", "llama", num_key_value_heads=4, attention_bias=True, mlp_bias=True),
     _variant("llama-wide-heads", "llama", head_dim=24),
     _variant("llama-tied", "llama", tie_word_embeddings=True),
+    # Other angles beyond 16 tokens: between a probe's first half and the whole of it.
+    _variant(
+        "llama-long-rotary",
+        "llama",
+        rope_parameters={
+            "rope_type": "longrope",
+            "rope_theta": 10000.0,
+            "short_factor": [1.0 + 0.1 * place for place in range(8)],
+            "long_factor": [2.0 + place for place in range(8)],
+            "original_max_position_embeddings": 16,
+        },
+    ),
     _variant("llama-scaled-rotary", "llama", rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}),
     _variant("gpt2-unscaled", "gpt2", scale_attn_weights=False),
     _variant("gpt2-inverse-layer", "gpt2", scale_attn_by_inverse_layer_idx=True),

@@ -15,6 +15,7 @@ SAMPLE = (
     "mistral-window-4",
     "mistral-window-16",
     "lfm2",
+    "llama-long-rotary",
     "qwen3_5_text",
     "deepseek_v3",
     "opt-post-norm",

@@ -128,7 +128,6 @@ def _compare(model: LoadedModel, n_tokens: int) -> Agreement:
     eager: list[Tensor] = []
     fused: list[Tensor] = []
     explicit: list[bool] = []
-    prefix = Prefix(first_half(n_tokens))
 
     def keep(pattern: Tensor) -> None:
         eager.append(pattern[:, :, queries, keys].float())
@@ -138,7 +137,7 @@ def _compare(model: LoadedModel, n_tokens: int) -> Agreement:
         explicit.append(isinstance(attention, ExplicitAttention))
 
     try:
-        own = fused_body(model, tokens, see, keep=prefix, makes_way=True)
+        own = fused_body(model, tokens, see, makes_way=True)
     except NotFused:
         return Agreement(False, 0.0, reason="its attention takes more than queries, keys, values and a mask")
     except (RuntimeError, TypeError, AttributeError, ValueError, KeyError) as error:
@@ -161,8 +160,7 @@ def _compare(model: LoadedModel, n_tokens: int) -> Agreement:
     tolerance = cell_tolerance(model)
     same_end = torch.allclose(final, own, atol=tolerance * float(final.abs().nan_to_num().max()), rtol=0, equal_nan=True)
     agrees = worst <= tolerance and same_end
-    continues = agrees and not any(explicit) and _continues(model, tokens, prefix, own, fused, (queries, keys))
-    kept = prefix.bytes_per_token if continues else 0
+    kept = _kept_bytes(model, tokens, own, fused, (queries, keys)) if agrees and not any(explicit) else 0
     return Agreement(agrees, worst, any(explicit), "" if same_end else "the passes end differently", kept)
 
 
@@ -181,23 +179,28 @@ def _end_without_patterns(model: LoadedModel, tokens: Tensor) -> Tensor | None:
             module.set_attn_implementation("eager")
 
 
-def _continues(
-    model: LoadedModel, tokens: Tensor, prefix: Prefix, whole: Tensor, cells: list[Tensor], places: tuple[Tensor, Tensor]
-) -> bool:
-    """Whether going on from `prefix` gives the end, and of each layer's `cells` those of later queries, that were seen."""
+def _kept_bytes(model: LoadedModel, tokens: Tensor, whole: Tensor, cells: list[Tensor], places: tuple[Tensor, Tensor]) -> int:
+    """What is kept of each token of the first half; 0 where going on from it does not give what the whole pass gives.
+
+    That is: the end, and of each layer's `cells` those of later queries. The first half is gone through by itself, as other
+    passes do it: some families choose their positions' angles by how long the whole sequence is.
+    """
+    prefix = Prefix(first_half(tokens.shape[1]))
     later = places[0] >= prefix.n_tokens
     queries, keys = places[0][later], places[1][later]
     found: list[Tensor] = []
     try:
+        fused_body(model, tokens[:, : prefix.n_tokens], None, keep=prefix, makes_way=True)
         end = fused_body(
             model, tokens[:, prefix.n_tokens :], lambda attention: found.append(attention.cells(queries, keys)), after=prefix
         )
     except (NotFused, RuntimeError, TypeError, AttributeError, ValueError, LookupError):
-        return False
+        return 0
     wanted = [each[..., later] for each in cells]
     loose = cell_tolerance(model)
     same_cells = len(found) == len(wanted) and all(
         torch.allclose(one, two, atol=loose, rtol=0) for one, two in zip(found, wanted, strict=True)
     )
     rest = whole[:, prefix.n_tokens :]
-    return same_cells and torch.allclose(end, rest, atol=loose * float(rest.abs().nan_to_num().max()), rtol=0)
+    same_end = torch.allclose(end, rest, atol=loose * float(rest.abs().nan_to_num().max()), rtol=0)
+    return prefix.bytes_per_token if same_cells and same_end else 0

@@ -107,6 +107,10 @@ def _text_losses(page: Page, result: Ablation) -> None:
             "A token of ordinary text; change the text below. "
             "Where a mean stands in for the heads, it is their mean over this text.",
         )
+    elif found is not None:
+        st.caption(
+            "This model's tokenizer makes a single token of the built-in text, so nothing is measured on it: type another."
+        )
 
 
 def effect_on_logit(page: Page, heads: HeadSet) -> None:
