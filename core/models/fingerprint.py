@@ -59,7 +59,8 @@ def weights_stamp(module: nn.Module) -> tuple[int, ...]:
     """
     found = []
     for parameter in module.parameters():
-        found.append(parameter._version)
+        # Those made where no gradient ever will be have no version; the sums watch them, too.
+        found.append(0 if parameter.is_inference() else parameter._version)
         bits = _BITS.get(parameter.element_size())
         whole = parameter.detach()
         if bits and type(whole) in (Tensor, nn.Parameter):

@@ -21,12 +21,16 @@ from core.errors import BadInput, ModelUnavailable
 from core.models.fingerprint import fingerprint
 from core.models.formats.hf_folder import CardTexts, check_kind, identity_from
 from core.models.formats.tokenizer_files import TokenizerFacts, tokenizer_facts
+from core.runtime.torch_defaults import usual_torch
 from core.transformer.card import ModelIdentity
 from core.transformer.loaded import LoadedModel
 from core.transformer.wrap import wrap
 
 # Libraries whose hooks move tensors or record outputs, and change no number.
 _HARMLESS_HOOKS = ("transformers.", "transformer_lens.", "accelerate.", "torch.")
+# And whose own forwards only run what was there before them. Those of torch, and the rest of `accelerate`, do not: one may be
+# compiled, or computes in another precision.
+_HARMLESS_FORWARDS = ("transformers.", "transformer_lens.", "accelerate.hooks.")
 
 
 class _Adopted(NamedTuple):
@@ -37,6 +41,7 @@ class _Adopted(NamedTuple):
 _adopted: weakref.WeakKeyDictionary[nn.Module, _Adopted] = weakref.WeakKeyDictionary()
 
 
+@usual_torch()
 def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
     """A model that was handed over, ready to run; its digest is of what it computes with now: `fingerprint`.
 
@@ -48,10 +53,7 @@ def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
     """
     if not isinstance(model, nn.Module):
         raise BadInput(f"A model is a name, a folder, or a causal model in memory, not a {type(model).__name__}.")
-    # A compiled module computes what the module inside does, and shows none of its parts.
-    compiled = getattr(model, "_orig_mod", None)
-    if isinstance(compiled, nn.Module):
-        model = compiled
+    model = _inside(model)
     is_bridge = hasattr(model, "original_model") and hasattr(model, "hook_dict")
     module: Any = model.original_model if is_bridge else model
     tokenizer = getattr(model, "tokenizer", None) if tokenizer is None and is_bridge else tokenizer
@@ -105,10 +107,11 @@ def _check(module: nn.Module, *, is_bridge: bool) -> None:
             "There are hooks on every module of this process: no result could be told from another's. Remove them first."
         )
     for name, part in module.named_modules():
-        if "forward" in vars(part) and not _is_harmless(vars(part)["forward"]):
+        if not all(map(partial(_runs_its_own, part), _FORWARDS)):
             raise BadInput(
-                f"The forward of {name or 'the whole'} was replaced: what it computes is not in its weights, so no result can "
-                "be told from another's. Make it a module of its own."
+                f"The forward of {name or 'the whole'} was replaced, wrapped or compiled: what it computes is not in its "
+                "weights, so no result can be told from another's. Give the model as it was before, or make the part a module "
+                "of its own."
             )
         for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values(), *_hooks_of_libraries(part)):
             if not _is_harmless(hook):
@@ -118,13 +121,31 @@ def _check(module: nn.Module, *, is_bridge: bool) -> None:
                 )
 
 
-def _is_harmless(function: Any) -> bool:
+# Where a forward of its own stands, and where `accelerate` keeps the one that it has put its own before.
+_FORWARDS = ("forward", "_old_forward")
+
+
+def _runs_its_own(part: nn.Module, name: str) -> bool:
+    """Whether what stands there, if anything, runs the forward that the part's class has."""
+    function = vars(part).get(name)
+    own = getattr(function, "__func__", None) is type(part).forward and getattr(function, "__self__", None) is part
+    return function is None or own or _inside(part) is not part or _is_harmless(function, _HARMLESS_FORWARDS)
+
+
+def _inside(module: Any) -> Any:
+    """The module itself; of a compiled one what is inside, which computes the same and shows its parts."""
+    while isinstance(getattr(module, "_orig_mod", None), nn.Module):
+        module = module._orig_mod
+    return module
+
+
+def _is_harmless(function: Any, libraries: tuple[str, ...] = _HARMLESS_HOOKS) -> bool:
     """Whether a library wrote it: by where its code is from, for `functools.wraps` gives it another's name."""
     while isinstance(function, partial):
         function = function.func
     function = getattr(function, "__func__", function)
     origin = getattr(function, "__globals__", {}).get("__name__") or type(function).__module__
-    return f"{origin}.".startswith(_HARMLESS_HOOKS)
+    return f"{origin}.".startswith(libraries)
 
 
 def _hooks_of_libraries(part: nn.Module) -> list[Any]:
@@ -188,8 +209,9 @@ def _twin(module: Any) -> nn.Module:
 
 
 def _unwrap(module: nn.Module) -> None:
-    """Put the model library's own parts back where a bridge put its own around them."""
+    """Put the model library's own parts back where a bridge or a compiler put its own around them."""
     for name, part in list(module.named_children()):
+        part = _inside(part)
         while hasattr(part, "original_component") and isinstance(part.original_component, nn.Module):
             part = part.original_component
         module._modules[name] = part

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from core.runtime.store import Stored, default_store
+from core.runtime.torch_defaults import usual_torch
 
 T = TypeVar("T")
 _thread = threading.local()
@@ -15,7 +16,7 @@ _thread = threading.local()
 def cached(key: str, compute: Callable[[], Stored]) -> Stored:
     """The result of `key`, computed once for everybody; inside `if_cached` nothing is computed."""
     if not getattr(_thread, "only_cached", False):
-        return default_store().get_or_compute(key, compute)
+        return default_store().get_or_compute(key, usual_torch()(compute))
     stored = default_store().get(key)
     if stored is None:
         raise _NotCached

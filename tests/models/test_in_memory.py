@@ -572,6 +572,104 @@ def test_a_compiled_model_is_the_one_inside() -> None:
     assert np.array_equal(score_heads(found).mean("induction"), expected)
 
 
+def compiled(module: Any) -> Any:
+    return torch.compile(module, backend="eager")
+
+
+def _layer(model: Any) -> None:
+    model.model.layers[1] = compiled(model.model.layers[1])
+
+
+def _layer_already_used(model: Any) -> None:
+    model.model.layers[1] = compiled(model.model.layers[1])
+    with torch.no_grad():
+        model(torch.arange(12)[None])
+
+
+def _attention(model: Any) -> None:
+    model.model.layers[1].self_attn = compiled(model.model.layers[1].self_attn)
+
+
+def _body(model: Any) -> None:
+    model.model = compiled(model.model)
+
+
+@pytest.mark.parametrize("change", [_layer, _layer_already_used, _attention, _body])
+def test_compiled_parts_are_those_inside(change: Any) -> None:
+    """A head of a compiled layer once was "taken away" without any effect."""
+    plain, model = made("llama_grouped"), made("llama_grouped")
+    change(model)
+    one, two = (ablate(request_of(each), ["L1H0"], "zero") for each in (plain, model))
+    assert np.abs(one.ablated - one.clean)[:, 1:].max() > 1e-3
+    assert np.allclose(one.ablated, two.ablated, atol=1e-5, equal_nan=True)
+    scores = [score_heads(request_of(each)).sequences("induction") for each in (plain, model)]
+    assert np.abs(scores[0] - scores[1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("where", ["", "model.layers.1", "model.layers.1.self_attn"])
+@pytest.mark.parametrize("wrapped", [compiled, torch._dynamo.disable, torch.autocast("cpu", dtype=torch.bfloat16)])
+def test_a_forward_that_torch_wraps_is_refused(where: str, wrapped: Any) -> None:
+    model = made("llama_grouped")
+    part = model.get_submodule(where)
+    part.forward = wrapped(part.forward)
+    refused(model, f"forward of {where or 'the whole'} was replaced, wrapped or compiled")
+
+
+def test_a_forward_below_that_of_a_library_is_looked_at_too() -> None:
+    hooks = pytest.importorskip("accelerate.hooks")
+    model = made("llama_grouped")
+    layer = model.model.layers[1]
+    forward = layer.forward
+    layer.forward = lambda *given, **named: 2 * forward(*given, **named)
+    hooks.add_hook_to_module(layer, hooks.ModelHook())
+    refused(model, "forward of model.layers.1 was replaced")
+    hooks.remove_hook_from_module(layer)
+    layer.forward = forward
+    hooks.add_hook_to_module(layer, hooks.ModelHook())
+    assert bind(request_of(model)).identity.card.n_layers == 3
+
+
+@pytest.mark.parametrize("used_inside", [False, True])
+def test_a_model_that_never_had_gradients_is_measured(used_inside: bool) -> None:
+    with torch.inference_mode():
+        model = made("llama_grouped")
+        inside = score_heads(request_of(model)) if used_inside else None
+    scores = score_heads(request_of(model)) if inside is None else inside
+    assert np.abs(scores.token_loss - score_heads(request_of(made("llama_grouped"))).token_loss)[:, 1:].max() < 1e-6
+    assert len(judge(request_of(model), [5], per_length=16).verdicts) == 12
+    assert np.isfinite(estimated_map(bind(request_of(model)), "zero")).all()
+    before = weights_stamp(model)
+    with torch.inference_mode():
+        model.lm_head.weight[0, 0] += 1
+    assert weights_stamp(model) != before
+
+
+@pytest.mark.parametrize("setting", ["float64", "meta"])
+def test_what_a_notebook_has_set_for_itself_changes_nothing(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def numbers() -> list[np.ndarray]:
+        asked, own = Request("by-construction", length=LENGTH, sequences=2), request_of(model)
+        found = [score_heads(each).sequences("induction") for each in (asked, own)]
+        return [*found, *(ablate(each, ["L1H1"], "mean", text=None).ablated for each in (asked, own))]
+
+    model = made("llama_grouped")
+    wanted = numbers()
+    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "another"))
+    before = torch.get_default_dtype()
+    try:
+        if setting == "float64":
+            torch.set_default_dtype(torch.float64)
+            found = numbers()
+        else:
+            with torch.device("meta"):
+                found = numbers()
+        assert torch.get_default_dtype() == (torch.float64 if setting == "float64" else before)
+    finally:
+        torch.set_default_dtype(before)
+    assert all(np.allclose(one, two, atol=1e-6, equal_nan=True) for one, two in zip(wanted, found, strict=True))
+
+
 @pytest.mark.parametrize("kind", ["a path beside it", "one projection after another"])
 def test_a_head_that_is_read_past_its_slice_is_not_ablated(kind: str) -> None:
     model = made("llama_grouped")

@@ -107,7 +107,7 @@ def centred_logits(
 
 def mean_row(model: LoadedModel, weight: Float[Tensor, "d_vocab d_unembedded"]) -> Float[Tensor, " d_unembedded"]:
     """The mean over the vocabulary of the rows of the model's unembedding `weight`, in its number format."""
-    version = weight._version
+    version = 0 if weight.is_inference() else weight._version
     known = _MEAN_ROW.get(model)
     if known is None or known[:2] != (weight.data_ptr(), version):
         known = _MEAN_ROW[model] = (weight.data_ptr(), version, weight.mean(0))
