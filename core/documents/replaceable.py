@@ -9,21 +9,19 @@ from pathlib import Path
 from core.errors import BadInput
 from core.runtime.files import write_whole
 
-# As much as it takes to tell what a file is.
-_LOOKED_AT = 200
-
 
 @dataclass(frozen=True)
 class FileKind:
     """What is written. name: in sentences; example: a file's name.
 
-    is_ours: whether a file is of the kind, by how it begins; otherwise: what is said of one that is not.
+    is_ours: whether a file is of the kind, by its first `looked_at` bytes; otherwise: what is said of one that is not.
     """
 
     name: str
     example: str
     is_ours: Callable[[bytes], bool]
     otherwise: str
+    looked_at: int = 200
 
 
 def check_replaceable(path: Path, kind: FileKind) -> None:
@@ -42,7 +40,7 @@ def check_replaceable(path: Path, kind: FileKind) -> None:
             raise BadInput(f"{path} is no ordinary file, so it is left alone: choose another name.")
         try:
             with path.open("rb") as file:
-                ours = kind.is_ours(file.read(_LOOKED_AT))
+                ours = kind.is_ours(file.read(kind.looked_at))
         except OSError as error:
             raise BadInput(f"{path} cannot be read: {error.strerror}.") from None
         if not ours:

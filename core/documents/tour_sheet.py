@@ -24,7 +24,14 @@ from core.tour.steps import MINUTES, STEPS
 
 _MARGIN = 14 * mm
 _QR = 30 * mm
-_SHEET = FileKind("sheet", "tour.pdf", lambda begin: begin.startswith(b"%PDF-"), "is no PDF")
+_AUTHOR = "HeadScope"
+
+
+def _is_sheet(begin: bytes) -> bool:
+    return begin.startswith(b"%PDF-") and f"/Author ({_AUTHOR})".encode() in begin
+
+
+_SHEET = FileKind("sheet", "tour.pdf", _is_sheet, f"is no sheet of {_AUTHOR}'s", looked_at=1 << 20)
 _TITLE = ParagraphStyle("title", fontName="Helvetica-Bold", fontSize=20, leading=24)
 _HEAD = ParagraphStyle("head", fontName="Helvetica-Bold", fontSize=11.5, leading=15, spaceBefore=7)
 _BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=10, leading=13.5)
@@ -59,7 +66,7 @@ def tour_sheet(*, answers: bool = False, address: str = "") -> bytes:
         topMargin=_MARGIN,
         bottomMargin=_MARGIN,
         title=f"HeadScope: the tour, {name}",
-        author="HeadScope",
+        author=_AUTHOR,
         invariant=True,
     )
     document.build(parts)
@@ -74,7 +81,7 @@ def check_sheet(path: Path) -> None:
 
 
 def write_sheet(path: Path, sheet: bytes) -> None:
-    """Put the sheet at `path` whole or not at all; an earlier PDF is replaced. Raises BadInput as `check_sheet`."""
+    """Put the sheet at `path` whole or not at all; an earlier sheet is replaced. Raises BadInput as `check_sheet`."""
     check_sheet(path)
     write_replacing(path, sheet, _SHEET)
 

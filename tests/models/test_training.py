@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from transformers import AutoTokenizer
 from core.errors import BadInput
 from core.models.built_in import train as training
 from core.models.built_in.recipes import FIRST_WORD_ID, RECIPES, Batches, Recipe, Rows, draw_rows
-from core.models.built_in.train import build_model, choose_checkpoints, fit, measure, train, train_recipe
+from core.models.built_in.train import build_model, check_output, choose_checkpoints, fit, measure, train, train_recipe
 from core.models.built_in.word_tokenizer import BOS_ID, UNK_ID, build_tokenizer, save_tokenizer, vocab_size, word_list
 from core.runtime.jobs import running
 from tests.helpers.progress import Heard
@@ -109,7 +110,7 @@ def test_training_again_replaces_the_folder_and_a_failure_leaves_the_old_one(tmp
         raise OSError("No space left on device")
 
     monkeypatch.setattr(training, "save_tokenizer", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(BadInput, match=r"cannot be written to .*: No space left on device\."):
         train_recipe(TINY, folder)
     assert (folder / "model.safetensors").read_bytes() == after
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
@@ -123,8 +124,67 @@ def test_what_no_training_has_written_is_never_replaced(tmp_path: Path):
     for output in (folder, file):
         with pytest.raises(BadInput, match="something else than a model that was trained here"):
             train_recipe(TINY, output)
+    for about in ("{}", "[]", "no json"):
+        (folder / "headscope.json").write_text(about)
+        with pytest.raises(BadInput, match="something else"):
+            check_output(folder)
     assert (folder / "chapter.tex").read_text() == "x" and file.read_text() == "y"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "thesis"]
+
+
+@pytest.mark.parametrize("beside", ["notes.txt", "checkpoints/curve.png"])
+def test_what_somebody_put_beside_a_trained_model_is_not_lost(tmp_path: Path, beside: str):
+    folder = train_recipe(TINY, tmp_path / "tiny")
+    check_output(folder)
+    (folder / beside).write_text("mine")
+    with pytest.raises(BadInput, match="something else"):
+        train_recipe(TINY, folder)
+    assert (folder / beside).read_text() == "mine"
+
+
+def test_what_comes_while_it_trains_is_not_lost(tmp_path: Path, monkeypatch):
+    output = tmp_path / "tiny"
+
+    def meanwhile(recipe: Recipe) -> object:
+        output.mkdir()
+        (output / "chapter.tex").write_text("x")
+        return fit(recipe)
+
+    monkeypatch.setattr(training, "fit", meanwhile)
+    with pytest.raises(BadInput, match="something else"):
+        train_recipe(TINY, output)
+    assert (output / "chapter.tex").read_text() == "x"
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_an_interrupt_leaves_the_old_model_or_the_new_one(tmp_path: Path, monkeypatch, before: int):
+    """before: how many of the two moves are done by then."""
+    folder = train_recipe(TINY, tmp_path / "tiny")
+    old = (folder / "model.safetensors").read_bytes()
+    moved, move = [], Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if len(moved) == before:
+            moved.append(None)
+            raise KeyboardInterrupt
+        moved.append(None)
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with nullcontext() if before == 2 else pytest.raises(KeyboardInterrupt):
+        train_recipe(replace(TINY, seed=6), folder)
+    assert ((folder / "model.safetensors").read_bytes() == old) == (before < 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize("output", ["file/tiny", "a" * 300, "/proc/tiny", "/dev/null/tiny"])
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_trained(tmp_path: Path, monkeypatch, output: str):
+    (tmp_path / "file").write_text("y")
+    monkeypatch.setattr(training, "fit", lambda recipe: pytest.fail("it was trained first"))
+    with pytest.raises(BadInput, match="cannot be written to"):
+        train_recipe(TINY, tmp_path / output)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_unknown_recipe_is_refused_by_name(tmp_path: Path):

@@ -84,7 +84,8 @@ def test_the_command_writes_a_sheet_and_says_where(tmp_path: Path) -> None:
         (["--sheet", "{here}/tour.txt"], "ends in .pdf"),
         (["--sheet", "{here}"], "is a folder"),
         (["--sheet", "{here}/no/tour.pdf"], "does not exist"),
-        (["--sheet", "{here}/letter.pdf"], "is no PDF, so it is left alone"),
+        (["--sheet", "{here}/letter.pdf"], "is no sheet of HeadScope's, so it is left alone"),
+        (["--sheet", "{here}/thesis.pdf"], "is no sheet of HeadScope's, so it is left alone"),
         (["--address", ADDRESS], "--sheet FILE"),
         (["--sheet", "{here}/tour.pdf", "--address", "a\nb"], "no line breaks"),
     ],
@@ -93,10 +94,12 @@ def test_what_cannot_be_written_is_one_line(
     words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "letter.pdf").write_text("not one of ours")
+    (tmp_path / "thesis.pdf").write_bytes(tour_sheet().replace(b"(HeadScope)", b"(Somebody)"))
     assert main(["tour", *(word.replace("{here}", str(tmp_path)) for word in words)]) == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1 and told[0].startswith("error: ") and said in told[0]
     assert (tmp_path / "letter.pdf").read_text() == "not one of ours"
+    assert b"(Somebody)" in (tmp_path / "thesis.pdf").read_bytes()
 
 
 def test_it_can_be_read_out(capsys: pytest.CaptureFixture[str]) -> None:

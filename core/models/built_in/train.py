@@ -7,6 +7,8 @@ gives the same weights wherever it is run with the same library versions and num
 from __future__ import annotations
 
 import json
+import secrets
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,9 @@ from core.runtime.jobs import current_control
 PROBE_LENGTH = 25
 PROBE_SEQUENCES = 16
 PROBE_SEED = 1234
+_ABOUT, _CHECKPOINTS = "headscope.json", "checkpoints"
+# All that training writes.
+_WRITTEN = {"model.safetensors", _CHECKPOINTS, "tokenizer.json", "tokenizer_config.json", _ABOUT}
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def train(recipe_name: str, output: Path) -> Path:
         output: the folder to write; it appears complete or not at all.
 
     Raises:
-        BadInput: there is no such recipe, or something else is in the way: `check_output`.
+        BadInput: there is no such recipe, something else is in the way (`check_output`), or it cannot be written.
     """
     if recipe_name not in RECIPES:
         raise BadInput(f"There is no recipe {recipe_name!r}; the recipes are {', '.join(RECIPES)}.")
@@ -190,27 +195,84 @@ def choose_checkpoints(snapshots: list[Snapshot], count: int) -> list[Snapshot]:
 
 
 def check_output(output: Path) -> None:
-    """Raises BadInput where something is in the way that no training has written: it would be lost."""
-    there = output.exists() or output.is_symlink()
-    if there and not (output.is_dir() and ((output / "headscope.json").is_file() or not any(output.iterdir()))):
-        raise BadInput(f"{output} holds something else than a model that was trained here: give a folder that is new or empty.")
+    """Raises BadInput where a model cannot be put at `output`, or would take the place of what no training has written."""
+    try:
+        if (output.exists() or output.is_symlink()) and not _is_ours(output):
+            raise BadInput(
+                f"{output} holds something else than a model that was trained here: give a folder that is new or empty."
+            )
+        output.parent.mkdir(parents=True, exist_ok=True)
+        _scratch(output).cleanup()
+    except OSError as error:
+        raise _cannot_write(output, error) from None
 
 
 def write_folder(recipe: Recipe, model: NativeModel, snapshots: list[Snapshot], output: Path) -> None:
-    """Write weights, checkpoints, tokenizer and `headscope.json` beside `output`, then move them into place."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
-        folder = Path(scratch) / "new"
-        (folder / "checkpoints").mkdir(parents=True)
-        save_file(_parameters(model), folder / "model.safetensors")
-        for snapshot in choose_checkpoints(snapshots, recipe.checkpoints):
-            save_file(snapshot.weights, folder / "checkpoints" / f"step-{snapshot.step:06d}.safetensors")
-        save_tokenizer(folder, recipe.n_ctx)
-        about = json.dumps(_about(recipe, snapshots), indent=1)
-        (folder / "headscope.json").write_text(about + "\n", encoding="utf-8")
+    """Write weights, checkpoints, tokenizer and `headscope.json` beside `output`, then move them into place.
+
+    Raises BadInput as `check_output`, and where the disk is full; what was there before is there then.
+    """
+    try:
+        with _scratch(output) as scratch:
+            folder = Path(scratch) / "new"
+            (folder / _CHECKPOINTS).mkdir(parents=True)
+            save_file(_parameters(model), folder / "model.safetensors")
+            for snapshot in choose_checkpoints(snapshots, recipe.checkpoints):
+                save_file(snapshot.weights, folder / _CHECKPOINTS / f"step-{snapshot.step:06d}.safetensors")
+            save_tokenizer(folder, recipe.n_ctx)
+            about = json.dumps(_about(recipe, snapshots), indent=1)
+            (folder / _ABOUT).write_text(about + "\n", encoding="utf-8")
+            # Training takes minutes: something can have come meanwhile.
+            check_output(output)
+            _put_in_place(folder, output)
+    except OSError as error:
+        raise _cannot_write(output, error) from None
+
+
+def _is_ours(output: Path) -> bool:
+    """Whether it is an empty folder, or holds what training writes and nothing else."""
+    if not output.is_dir():
+        return False
+    names = {path.name for path in output.iterdir()}
+    if not names:
+        return True
+    try:
+        about = json.loads((output / _ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    checkpoints = output / _CHECKPOINTS
+    snapshots = list(checkpoints.iterdir()) if checkpoints.is_dir() else []
+    return (
+        names <= _WRITTEN
+        and isinstance(about, dict)
+        and {"format", "recipe", "training"} <= set(about)
+        and all(path.match("step-*.safetensors") for path in snapshots)
+    )
+
+
+def _put_in_place(folder: Path, output: Path) -> None:
+    """Move the new folder to where the old one is, if any, which is there again if that is interrupted."""
+    # Not in the scratch folder, which is emptied when something goes wrong.
+    old = output.with_name(f".{output.name}-{secrets.token_hex(8)}.old")
+    try:
         if output.exists():
-            output.rename(Path(scratch) / "old")
+            output.rename(old)
         folder.rename(output)
+    except BaseException:
+        if old.exists() and not output.exists():
+            old.rename(output)
+        raise
+    finally:
+        if output.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _scratch(output: Path) -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-")
+
+
+def _cannot_write(output: Path, error: OSError) -> BadInput:
+    return BadInput(f"A model cannot be written to {output}: {error.strerror or error}.")
 
 
 def _about(recipe: Recipe, snapshots: list[Snapshot]) -> dict[str, object]:
