@@ -89,6 +89,17 @@ def test_an_adapter_beside_its_base_is_not_left_out_in_silence(root: Path) -> No
     assert load_model("merged").card.n_heads == 4
 
 
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_model.bin"])
+def test_an_adapters_weights_without_its_settings_are_not_left_out_in_silence(root: Path, name: str, beside: bool) -> None:
+    if beside:
+        base().save_pretrained(root / "both")
+    else:
+        (root / "both").mkdir()
+    (root / "both" / name).write_bytes(b"weights")
+    refused("both", f"holds the weights of an adapter .{name}.{' beside a model' if beside else ' and no adapter_config.json'}")
+
+
 @LIBRARY_WARNS
 def test_an_adapter_alone_names_its_base(root: Path) -> None:
     adapted(root / "adapter")

@@ -572,6 +572,16 @@ def test_a_compiled_model_is_the_one_inside() -> None:
     assert np.array_equal(score_heads(found).mean("induction"), expected)
 
 
+def test_a_dropout_that_is_never_off_is_said_as_that() -> None:
+    class Always(nn.Module):
+        def forward(self, value: torch.Tensor) -> torch.Tensor:
+            return nn.functional.dropout(value, 0.5, training=True)
+
+    model = made("gpt2")
+    model.transformer.drop = Always()
+    refused(model, "something else each time that it reads the same tokens")
+
+
 def compiled(module: Any) -> Any:
     return torch.compile(module, backend="eager")
 

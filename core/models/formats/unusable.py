@@ -11,6 +11,7 @@ from core.models.paths import HF_FILE, NATIVE_FILE, model_file, shown
 from core.runtime.files import shown_name
 
 ADAPTER_FILE = "adapter_config.json"
+_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _MERGE = "Merge it into its base model (`merge_and_unload()` of peft, then `save_pretrained()`), and put the merged model here."
 
 
@@ -28,6 +29,13 @@ def why_unusable(folder: Path) -> str | None:
                 f"{_MERGE} To measure the base model alone, take {ADAPTER_FILE} away."
             )
         return f"{shown(folder)} is an adapter without its base model{_base(folder)}. {_MERGE}"
+    adapter = next((name for name in _ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    if adapter is not None:
+        beside = f" beside a model's {HF_FILE}" if (folder / HF_FILE).is_file() else ""
+        return (
+            f"{shown(folder)} holds the weights of an adapter ({adapter}){beside} and no {ADAPTER_FILE}, which says what they "
+            f"are added to, so they would be left out. {_MERGE} To measure a model without them, take {adapter} away."
+        )
     if (folder / HF_FILE).is_file():
         return None
     quantised = sorted(shown_name(path.name) for path in folder.glob("*.gguf"))
