@@ -28,6 +28,7 @@ from core.behaviour import Behaviour, Losses
 from core.circuits.circuit import KINDS, Circuit
 from core.circuits.tables import edge_facts
 from core.circuits.words import withheld_sentence
+from core.errors import ModelUnavailable
 from core.heads import Head, HeadSet, every_head, named, names
 from core.quantities.cached import Asked, text_windows_of
 from core.quantities.comparison import Comparison
@@ -54,8 +55,15 @@ def envelope(subject: Subject, *, length: int | None = None) -> Facts:
     """What stands around every object: who wrote it and when, the model, its digest and what was checked of it, the probe.
 
     length: at which the model was checked, where that is not the length of the subject's probe.
+    Raises ModelUnavailable where a check fails that every number rests on.
     """
     checked = conformance(subject if length is None else subject.at(length=length))
+    if checked.refused:
+        raise ModelUnavailable(checked.refused)
+    return _envelope(subject, checked)
+
+
+def _envelope(subject: Subject, checked: Conformance) -> Facts:
     return {
         "headscope": HEADSCOPE,
         "date": date.today().isoformat(),
@@ -103,7 +111,7 @@ def probe_facts(subject: Subject) -> Facts:
 
 def conformance_facts(subject: Subject, found: Conformance) -> Facts:
     """Every check of the model at the length used, and what is withheld."""
-    return envelope(subject) | {
+    return _envelope(subject, found) | {
         "length": found.length,
         "checks": [asdict(check) for check in found.checks],
         "withheld": list(found.withheld),

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 CheckName = Literal["complete", "finite", "causal", "patterns", "ablation", "parts", "bos"]
+EVERYTHING = "every number"
 # What cannot be said where a check fails. Without the fast pass nothing is lost but time.
 RESTS_ON: dict[CheckName, tuple[str, ...]] = {
-    "complete": ("every number",),
-    "finite": ("every number",),
-    "causal": ("every number",),
+    "complete": (EVERYTHING,),
+    "finite": (EVERYTHING,),
+    "causal": (EVERYTHING,),
     "patterns": ("the fast pass",),
     "ablation": ("effects of removal",),
     "parts": ("direct effect",),
@@ -40,6 +41,12 @@ class Conformance:
     def withheld(self) -> tuple[str, ...]:
         """What is not shown because its check failed, each with the reason."""
         return tuple(f"{what}: {check.reason}" for check in self.checks if not check.passed for what in RESTS_ON[check.name])
+
+    @property
+    def refused(self) -> str:
+        """Why no number at all is shown, in a sentence; empty where some are."""
+        reasons = [check.reason for check in self.checks if not check.passed and EVERYTHING in RESTS_ON[check.name]]
+        return f"No number is shown at length {self.length}: {'; '.join(reasons).rstrip('.')}." if reasons else ""
 
     @property
     def passed(self) -> bool:

@@ -17,7 +17,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Model, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Model, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from core import Request, ablate, causal_map, circuit, judge, score_heads
 from core.ablation.cached_map import estimated_map
@@ -26,6 +26,7 @@ from core.errors import BadInput, ModelUnavailable
 from core.heads import Head
 from core.models.fingerprint import _add, weights_stamp
 from core.settings.subject import bind
+from core.sharing.facts import conformance_facts, envelope, score_facts
 from core.ui.components import results
 from core.verdicts.conformance import conformance
 from tests.attention.test_scores import brute_force_scores
@@ -570,6 +571,39 @@ def test_a_compiled_model_is_the_one_inside() -> None:
     found = bind(request_of(torch.compile(model, backend="eager")))
     assert found.digest == bind(request_of(model)).digest
     assert np.array_equal(score_heads(found).mean("induction"), expected)
+
+
+class OtherOnMany(LlamaForCausalLM):
+    """Adds a prior to its logits once it reads more than a few tokens."""
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        found = super().forward(*given, **named)
+        if found.logits.shape[1] > 20:
+            found.logits = found.logits + torch.linspace(0, 5, found.logits.shape[-1])
+        return found
+
+
+class SeesLaterOnMany(LlamaForCausalLM):
+    """Looks at the last token once it reads more than a few."""
+
+    def forward(self, input_ids: torch.Tensor, **named: Any) -> Any:
+        embedded = self.model.embed_tokens(input_ids)
+        if input_ids.shape[1] > 20:
+            embedded = embedded + embedded[:, -1:]
+        return super().forward(inputs_embeds=embedded, **named)
+
+
+@pytest.mark.parametrize(
+    "kind, said", [(OtherOnMany, "not those of its unembedding"), (SeesLaterOnMany, "changes earlier logits")]
+)
+def test_what_fails_only_at_the_length_used_is_not_written_anywhere(kind: Any, said: str) -> None:
+    model = kind(copy.deepcopy(LIBRARY_CONFIGS["llama_grouped"])).eval()
+    few, many = (Request(model, length=length, sequences=2, bos="never") for length in (LENGTH, 12))
+    assert not envelope(bind(few))["conformance"]["withheld"]
+    with pytest.raises(ModelUnavailable, match=f"No number is shown at length 12: .*{said}"):
+        score_facts(bind(many), score_heads(many))
+    found = conformance_facts(bind(many), conformance(bind(many)))
+    assert any(said in line and "every number" in line for line in found["withheld"])
 
 
 def test_a_dropout_that_is_never_off_is_said_as_that() -> None:

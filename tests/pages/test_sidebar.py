@@ -7,12 +7,16 @@ from streamlit.runtime.scriptrunner_utils.exceptions import StopException
 from streamlit.testing.v1 import AppTest
 
 from core.attention.cached import score_heads
+from core.errors import ModelUnavailable
 from core.models.catalogue import DEFAULT_MODEL
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.sharing import facts as conformance_of_files
 from core.sharing.facts import envelope
+from core.transformer.checks import Check, Conformance
+from core.ui.frame import conformance as conformance_of_page
 from core.ui.frame.bring_in import downloads_allowed
-from tests.helpers.app import open_page, settled
+from tests.helpers.app import figures, open_page, settled, tables
 from tests.zoo.build import save
 from tests.zoo.rows import ROWS
 
@@ -43,6 +47,20 @@ def test_a_first_visit_shows_the_default_model_and_a_bare_address() -> None:
     assert at.selectbox(key="model").value == DEFAULT_MODEL
     assert at.slider(key="threshold").value == 0.5
     assert address(at) == {}
+
+
+def test_where_the_check_fails_no_number_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = bind(Request("two-layer"))
+    failed = Conformance(50, (Check("causal", False, 1.0, 1e-5, "another last token changes earlier logits"),))
+    for place in (conformance_of_page, conformance_of_files):
+        monkeypatch.setattr(place, "conformance", lambda subject: failed)
+    at = heads(model="two-layer")
+    assert [str(error.value).replace("\\", "") for error in at.error] == [
+        "No number is shown at length 50: another last token changes earlier logits."
+    ]
+    assert not figures(at) and not tables(at) and not at.exception
+    with pytest.raises(ModelUnavailable, match="No number is shown"):
+        envelope(subject)
 
 
 def test_a_link_restores_every_control() -> None:

@@ -37,7 +37,16 @@ def check_model(subject: Subject, place: DeltaGenerator) -> None:
     work = partial(conformance, subject)
     found = await_result(job_key(subject, "conformance"), work, doing, background=True, seconds=seconds)
     if found is not None:
+        if found.refused:
+            # Again, and without the numbers.
+            st.rerun()
         _say(found, place)
+
+
+def known_refusal(subject: Subject) -> str:
+    """Why no number of this model is shown at this length; empty where some are, or where that is not known yet."""
+    found = if_cached(partial(conformance, subject))
+    return "" if found is None else found.refused
 
 
 def _say(found: Conformance, place: DeltaGenerator) -> None:
