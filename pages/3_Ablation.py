@@ -91,7 +91,9 @@ def _the_set(page: Page, result: Ablation, answer: DeltaGenerator) -> None:
         other_heads(page, result, baselines, source)
     keep_only(page, result)
     folded("Loss at every position", "positions", partial(position_panel, page, result, baselines, source))
-    folded("Each head alone, and all together", "singles", partial(single_heads, page, result, source))
+    # One head alone is all of them together.
+    if len(result.heads) > 1:
+        folded("Each head alone, and all together", "singles", partial(single_heads, page, result, source))
 
 
 run_page("Ablation", ablation)

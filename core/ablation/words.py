@@ -9,12 +9,10 @@ from jaxtyping import Float
 
 from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, TotalEffect
 from core.ablation.sweep import Sweep
-from core.attention.rows import unknown_id
 from core.heads import ranked
 from core.numbers import digits_beside, interval, share, signed, signed_interval, unsigned
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
 from core.stats import Agreement
-from core.transformer.card import ModelIdentity
 
 MODE_MEANINGS: dict[Mode, str] = {
     "zero": "Nothing stands in for the head: its output becomes zero.",
@@ -102,23 +100,21 @@ def total_effect_sentence(effect: TotalEffect) -> str:
     )
 
 
-def unknown_words(identity: ModelIdentity, text: str) -> str:
-    """How much of a text this model cannot read; nothing where it can read all of it."""
-    unknown = None if identity.tokenizer is None else unknown_id(identity.tokenizer)
-    if identity.tokenizer is None or unknown is None:
+def unknown_words(model: str, unknown: int, tokens: int) -> str:
+    """How much of a text a model cannot read; empty where it can read all of it."""
+    if not unknown:
         return ""
-    ids = identity.tokenizer.encode(text, special_tokens=False)
-    count = ids.count(unknown)
-    if not count:
-        return ""
+    are, instead = ("is", "an unknown token instead") if unknown == 1 else ("are", "the same unknown token for all of them")
     return (
-        f"{count} of the text's {len(ids)} tokens are not in the vocabulary of {identity.card.name}, which sees the same "
-        "unknown token for all of them: type words that it knows before you trust this number."
+        f"{unknown} of the text's {tokens} tokens {are} not in the vocabulary of {model}, which sees {instead}: "
+        "give it words that it knows before you trust this number."
     )
 
 
 def whole_and_parts(effects: Float[np.ndarray, " heads"], joint: float) -> str:
-    """The joint effect against the sum of single ones, and what the difference means."""
+    """The joint effect against the sum of single ones, and what the difference means; empty for one head."""
+    if len(effects) < 2:
+        return ""
     total = float(effects.sum())
     said = f"Together {signed(joint)} nats, one at a time {signed(total)} in sum."
     if abs(joint - total) <= max(_SAME, 0.1 * abs(joint)):
@@ -136,13 +132,34 @@ def sufficiency(kept: Ablation, n_kept: int) -> str:
     if not kept.heads:
         return "No head of this model is left to take away."
     kept_gain = (clean.first_copy - left) / clean.gain
+    if kept.mode == "pattern":
+        return _enough_with_held_patterns(left, kept_gain, n_kept)
     said = f"With only {head_count(n_kept)} left in the whole model the second-copy loss is {left:.2f} nats"
     keep, themselves, need = ("it keeps", "itself", "it needs") if n_kept == 1 else ("they keep", "themselves", "they need")
     if kept_gain >= 0.5:
-        return f"{said}: {keep} {share(kept_gain)} of the gain by {themselves}."
+        return f"{said}: {keep} {_part_of(kept_gain)} the gain by {themselves}."
     if kept_gain > 0:
-        return f"{said}: {keep} only {share(kept_gain)} of the gain, so {need} other heads."
+        return f"{said}: {keep} only {_part_of(kept_gain)} the gain, so {need} other heads."
     return f"{said}, no better than the first copy untouched: by {themselves} {keep} nothing of the gain."
+
+
+def _enough_with_held_patterns(left: float, kept_gain: float, n_kept: int) -> str:
+    """As `sufficiency` has it, where the heads that were removed still tell the others where to look."""
+    moved = "what this head moves" if n_kept == 1 else f"what these {n_kept} heads move"
+    themselves = "this head is enough by itself" if n_kept == 1 else "these heads are enough by themselves"
+    how = f"While every head keeps looking where it looked with all heads there, {moved}"
+    if kept_gain >= 0.5:
+        said = f"{how} is enough for {_part_of(kept_gain)} the gain (second-copy loss {left:.2f} nats)"
+    elif kept_gain > 0:
+        said = f"{how} is enough for only {_part_of(kept_gain)} the gain (second-copy loss {left:.2f} nats)"
+    else:
+        said = f"{how} gives nothing of the gain (second-copy loss {left:.2f} nats, no better than the first copy untouched)"
+    return f"{said}. That does not say whether {themselves}: the removed heads still say where to look."
+
+
+def _part_of(part: float) -> str:
+    """`69 % of`; `all of` for what is more: more than all cannot be kept."""
+    return "all of" if part > 1 else f"{share(part)} of"
 
 
 def patched_in_sentence(found: PatchedIn) -> str:
@@ -156,9 +173,9 @@ def patched_in_sentence(found: PatchedIn) -> str:
     )
     if possible.value <= 0 or possible.low <= 0:
         return f"{said}; the earlier copy itself does not surely raise it."
-    return (
-        f"{said}, of the {signed(possible.value)} that the earlier copy itself gives: {share(raised.value / possible.value)}."
-    )
+    part = raised.value / possible.value
+    of_it = "all of it" if part > 1 else share(part)
+    return f"{said}, of the {signed(possible.value)} that the earlier copy itself gives: {of_it}."
 
 
 def beyond_baselines(sweep: Sweep) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.ablation.cached import ablate, random_baselines, total_effect
 from core.ablation.subjects import checked_heads, heads_of
+from core.ablation.words import unknown_words
 from core.attention.cached import score_heads
 from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     result = ablate(subject, heads, options.mode, text=options.text)
     beside = random_baselines(subject, heads, options.mode, options.baselines)
     effect = total_effect(subject, heads, options.mode)
-    return ablation_facts(subject, result.heads, result.mode, result, effect, beside)
+    return ablation_facts(subject, result.heads, result.mode, result, effect, beside, options.text)
 
 
 def text(result: dict[str, Any]) -> str:
@@ -64,6 +65,8 @@ def text(result: dict[str, Any]) -> str:
         )
     if baseline["note"]:
         lines.append(baseline["note"])
-    if result["text"] is not None:
-        lines.append(f"text {result['text']['clean']:.2f} -> {result['text']['ablated']:.2f} nats")
+    if (on_text := result["text"]) is not None:
+        lines.append(f"text {on_text['clean']:.2f} -> {on_text['ablated']:.2f} nats")
+        if said := unknown_words(result["model"]["name"], on_text["unknown"], on_text["tokens"]):
+            lines.append(said)
     return "\n".join(lines)

@@ -38,6 +38,7 @@ from core.runtime.versions import HEADSCOPE
 from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import RowChoice
+from core.text.paragraph import unread
 from core.text.words import windows_words
 from core.transformer.card import ModelIdentity
 from core.transformer.checks import Conformance
@@ -161,8 +162,9 @@ def ablation_facts(
     result: Ablation | None,
     effect: TotalEffect | None,
     baselines: Baselines | None,
+    text: str,
 ) -> Facts:
-    """What a head set costs and gives, beside other sets; null for what is not measured yet."""
+    """What a head set costs and gives, beside other sets and on `text`; null for what is not measured yet."""
     facts = envelope(subject) | {"heads": names(heads), "mode": mode}
     facts |= {"total_effect": _total_effect_facts(effect), "baseline": _baseline_facts(baselines, result)}
     if result is None:
@@ -176,7 +178,8 @@ def ablation_facts(
         "gain_lost": result.gain_lost,
         "text": None
         if result.text is None
-        else dict(zip(("clean", "ablated"), (_whole(loss) for loss in result.text), strict=True)),
+        else dict(zip(("clean", "ablated"), (_whole(loss) for loss in result.text), strict=True))
+        | asdict(unread(subject, text)),
         "per_position": {"clean": result.clean.mean(0), "ablated": result.ablated.mean(0)},
     }
 

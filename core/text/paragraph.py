@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Int
 
+from core.attention.rows import unknown_id
 from core.errors import BadInput
 from core.probes.vocabulary import check_ids
 from core.settings.subject import Subject
@@ -18,6 +21,19 @@ PARAGRAPH = (
     "the garden behind the school. Rain had fallen during the night, and the stones were still wet. A man on a horse passed "
     "them slowly and lifted his hat. Nobody spoke until they reached the bridge, where the water ran fast and cold below."
 )
+
+
+@dataclass(frozen=True)
+class Unread:
+    """How many of a text's `tokens`, those that are measured, a model does not know; a BOS is none of them."""
+
+    unknown: int
+    tokens: int
+
+
+def measured_text(typed: str) -> str:
+    """The text that is measured where a person typed `typed`: the built-in one where that is nothing."""
+    return typed or PARAGRAPH
 
 
 def can_read(identity: ModelIdentity, text: str) -> bool:
@@ -39,5 +55,24 @@ def text_tokens(subject: Subject, text: str) -> Int[np.ndarray, "1 tokens"]:
     if len(ids) < 2:
         raise BadInput("The text must be at least two tokens long.")
     check_ids(ids, identity.vocabulary)
-    front = [identity.bos_token_id] if subject.probe.has_bos and identity.bos_token_id is not None else []
-    return np.asarray([(front + ids)[: min(MAX_TEXT_TOKENS, identity.card.n_ctx)]], dtype=np.int64)
+    return np.asarray([_front(subject) + _that_fit(subject, ids)], dtype=np.int64)
+
+
+def unread(subject: Subject, text: str) -> Unread:
+    """How much of `text` this model cannot read, as far as it is measured; nothing of nothing without a tokenizer."""
+    tokenizer = subject.identity.tokenizer
+    if tokenizer is None:
+        return Unread(0, 0)
+    ids, unknown = _that_fit(subject, tokenizer.encode(text, special_tokens=False)), unknown_id(tokenizer)
+    return Unread(0 if unknown is None else ids.count(unknown), len(ids))
+
+
+def _front(subject: Subject) -> list[int]:
+    """The BOS before a text, as the probe has one."""
+    bos = subject.identity.bos_token_id
+    return [bos] if subject.probe.has_bos and bos is not None else []
+
+
+def _that_fit(subject: Subject, ids: list[int]) -> list[int]:
+    """The first of a text's ids, as many as have room behind its BOS."""
+    return ids[: min(MAX_TEXT_TOKENS, subject.identity.card.n_ctx) - len(_front(subject))]

@@ -109,6 +109,19 @@ def test_bad_input_is_one_line_and_exit_2(capsys, words, says):
     assert "Traceback" not in err
 
 
+def test_what_a_model_cannot_read_is_said_beside_the_texts_loss(capsys):
+    words = ["ablate", "--model", "mixture", "--length", "10", "--sequences", "2", "--heads", "L0H0", "--baselines", "0"]
+    for more, says in (
+        (["--text", "rabbit river xylophone"], "1 of the text's 3 tokens is not in the vocabulary of mixture"),
+        (["--text", "rabbit river rabbit"], ""),
+        ([], "76 of the text's 100 tokens are not in the vocabulary of mixture"),
+    ):
+        status, out, _ = run(capsys, *words, *more)
+        [beside] = [line for line in out.splitlines() if line.startswith("text ")]
+        told = out.splitlines()[out.splitlines().index(beside) + 1 :]
+        assert status == 0 and len(told) == bool(says) and says in "".join(told)
+
+
 def test_a_tokens_file_that_is_not_json(capsys, tmp_path):
     file = tmp_path / "tokens.json"
     for text in ("not json", '{"a": 1}', "[1, 2]", '[["a"]]', "[[1, 2], [1]]"):

@@ -10,9 +10,16 @@ import plotly.graph_objects as go
 import pytest
 
 from core.ablation.effects import Effects
-from core.ablation.outcomes import Ablation, Baselines, CausalMap
+from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn
 from core.ablation.sweep import assemble_sweep, sets_by_threshold, threshold_grid
-from core.ablation.words import against_baselines, agreement_sentence, beyond_baselines, sufficiency, whole_and_parts
+from core.ablation.words import (
+    against_baselines,
+    agreement_sentence,
+    beyond_baselines,
+    patched_in_sentence,
+    sufficiency,
+    whole_and_parts,
+)
 from core.behaviour import Losses
 from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
 from core.figures.ablation.effect_map import describe_effect_map, effect_map, effect_overlay
@@ -27,6 +34,7 @@ from core.heads import Head, every_head, heads_above, named
 from core.numbers import signed
 from core.probes.layout import Layout
 from core.settings.experiment import Experiment
+from core.settings.modes import MODES
 from core.settings.request import Request
 from core.settings.subject import Subject
 from core.sharing.facts import causal_facts, json_text, sweep_facts
@@ -286,6 +294,7 @@ def test_sentences_tell_more_from_less():
     assert "no better than the first copy untouched: by itself it keeps nothing" in sufficiency(made_ablation(9.0), 1)
     assert sufficiency(replace(made_ablation(2.0), heads=()), 8) == "No head of this model is left to take away."
     assert "consistent with backup heads; saturation looks the same" in whole_and_parts(np.array([0.1, 0.2]), 3.0)
+    assert whole_and_parts(np.array([0.94]), 0.94) == "", "one head alone is all together"
     full = made_sweep()
     assert "**At every threshold the heads above it cost more than every other set that was drawn" in beyond_baselines(full)
     empty = replace(full.rows[-1], threshold=0.99, heads=(), others=None, p=np.nan, baseline_low=np.nan, baseline_high=np.nan)
@@ -342,3 +351,27 @@ def test_numbers_stand_in_the_cells_of_narrow_maps_only_while_they_fit() -> None
             effect_map(effects(values, np.full_like(values, np.nan)), values, "induction", None, Look()),
         ):
             assert any(trace.name == "values" for trace in figure.data) == written
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_heads_are_enough_by_themselves_only_where_the_others_do_not_say_where_to_look(mode):
+    for loss, share, by_themselves in (
+        (1.9, "all of the gain", "keep all of the gain by themselves"),
+        (3.0, "83 % of the gain", "keep 83 % of the gain by themselves"),
+        (7.0, "only 17 % of the gain", "need other heads"),
+        (9.0, "nothing of the gain", "by themselves they keep nothing of the gain"),
+    ):
+        said = sufficiency(replace(made_ablation(loss), mode=mode), 2)
+        assert share in said and f"{loss:.2f} nats" in said
+        held = mode == "pattern"
+        assert (by_themselves in said, "left in the whole model" in said) == (not held, not held)
+        assert ("looking where it looked with all heads there, what these 2 heads move" in said) == held
+        assert ("does not say whether these heads are enough by themselves" in said) == held
+    assert ("whether this head is enough by itself" in sufficiency(replace(made_ablation(3.0), mode=mode), 1)) == held
+
+
+def test_more_than_all_is_told_as_all():
+    clean = np.full(3, 2.0)
+    put_in = PatchedIn(HEADS, clean, corrupted=clean + 6, patched=clean - 0.1)
+    assert "of the +6.00 that the earlier copy itself gives: all of it." in patched_in_sentence(put_in)
+    assert "gives: 98 %." in patched_in_sentence(replace(put_in, patched=clean + 0.1))

@@ -16,6 +16,7 @@ from core.heads import Head, all_but, heads_above
 from core.settings.request import Request
 from core.settings.subject import bind
 from core.settings.view import View
+from core.text.paragraph import PARAGRAPH, unread
 from core.ui.frame.sidebar import Page
 from core.ui.panels.ablation import source_of
 from tests.helpers.app import SHORT, open_page, settled
@@ -27,7 +28,7 @@ SUBJECT = bind(Request("two-layer", length=20, sequences=2))
 def measured(own_store: None) -> None:
     """A store that holds what the first view of the page needs."""
     heads = heads_above(score_heads(SUBJECT).mean("induction"), 0.5)
-    for found in (heads, [Head(0, 2)]):
+    for found in (heads, [Head(0, 2)], [Head(0, 1), Head(0, 2)]):
         ablate(SUBJECT, found, "mean")
         ablate(SUBJECT, all_but(tuple(found), 2, 4), "mean", text=None)
         random_baselines(SUBJECT, found, "mean")
@@ -67,9 +68,29 @@ def test_before_and_after_with_other_heads_beside() -> None:
     assert f"{share.value:.2f} of what the earlier copy gives it" in said and "mean ablation" in said
     assert "Put into a run without an earlier copy" in said
     assert any(str(caption.value).endswith(f"the same layers. {beside.note}") for caption in at.caption)
-    assert "Together" in said and "left in the whole model" in said
-    assert len(at.get("plotly_chart")) == 4
+    assert "left in the whole model" in said
+    assert set(figures(at)) == {"0", "beside", "positions"}, "one head has no parts to be beside the whole"
     assert all(len(chart.proto.alt) > 40 for chart in at.get("plotly_chart"))
+
+
+def test_of_several_heads_each_alone_beside_all_together() -> None:
+    at = page(set="picked", heads="L0H1,L0H2", opened=("singles",))
+    assert not at.exception and not at.error and not at.warning
+    said = " ".join(str(markdown.value) for markdown in at.markdown)
+    assert "Together" in said and "one at a time" in said
+    assert len(figures(at)["singles"]["data"][0]["x"]) == 4, "two heads, their sum, and both together"
+
+
+def test_what_the_model_cannot_read_of_the_built_in_text_is_said_and_the_text_is_shown() -> None:
+    at = page(set="picked", heads="L0H2")
+    found = unread(SUBJECT, PARAGRAPH)
+    assert found.unknown > 0.5 * found.tokens, "no word of this would be said"
+    captions = [str(caption.value) for caption in at.caption]
+    assert any(f"{found.unknown} of the text's {found.tokens} tokens are not in the vocabulary" in said for said in captions)
+    assert at.text_area(key="paragraph").placeholder == PARAGRAPH and not at.text_area(key="paragraph").value
+    source = source_of(Page(View(SUBJECT.request), SUBJECT, Look()), heads_above(score_heads(SUBJECT).mean("induction"), 0.5))
+    text = json.loads(source.json_text())["text"]
+    assert (text["unknown"], text["tokens"]) == (found.unknown, found.tokens)
 
 
 def test_a_link_restores_set_and_mode() -> None:

@@ -38,6 +38,7 @@ OTHER = TWO_LAYER | {"seed": "3", "bos": "never", "tokens": "5:200", "mode": "ze
 BY_CONSTRUCTION = {"model": "by-construction"}
 # For what takes hundreds of passes: the circuit by construction is seventy times as large.
 SOLU = {"model": "solu"}
+TWO_HEADS = {"set": "picked", "heads": "L0H0,L0H2"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,7 +106,12 @@ def page_and_command(
         ("ablate", ABLATION, "set-map", TWO_LAYER),
         ("ablate", ABLATION, "beside", TWO_LAYER),
         ("ablate", ABLATION, "positions", OTHER | {"set": "both", "heads": "L0H2", "threshold": "0.30"}),
-        ("ablate", ABLATION, "singles", BY_CONSTRUCTION | {"paragraph": '--a-"dog"-saw-the-dog', "mode": "resample"}),
+        (
+            "ablate",
+            ABLATION,
+            "singles",
+            BY_CONSTRUCTION | {"paragraph": '--a-"dog"-saw-the-dog', "mode": "resample"} | TWO_HEADS,
+        ),
         ("causal", CAUSAL_MAP, "score-effect", TWO_LAYER),
         ("causal", CAUSAL_MAP, "map", OTHER),
         ("causal", CAUSAL_MAP, "map", BY_CONSTRUCTION | {"mode": "pattern"}),

@@ -24,7 +24,7 @@ from core.text.corpus import (
     offered_texts,
     pasted_corpus,
 )
-from core.text.paragraph import PARAGRAPH, can_read
+from core.text.paragraph import PARAGRAPH, Unread, can_read, measured_text, text_tokens, unread
 from core.text.stories import stories
 from core.text.windows import PIECE, WindowOptions, given_windows, windows_of
 from core.transformer.tokenizer import ModelTokenizer
@@ -82,6 +82,16 @@ def test_the_built_in_paragraph_is_left_out_where_it_is_a_single_token() -> None
     # A text of one's own that cannot be read is said.
     assert can_read(one_word, "rabbit river")
     assert not can_read(replace(WORDS, tokenizer=None), "rabbit river")
+
+
+def test_what_a_model_cannot_read_is_counted_on_what_is_measured_and_no_further() -> None:
+    subject = bind("mixture")
+    assert subject.probe.has_bos, "the BOS must not be counted"
+    assert unread(subject, "rabbit river xylophone rabbit") == Unread(unknown=1, tokens=4)
+    assert measured_text("") == PARAGRAPH and measured_text("rabbit river") == "rabbit river"
+    long = "rabbit " * 600 + "xylophone"
+    assert unread(subject, long) == Unread(0, text_tokens(subject, long).shape[1] - 1)
+    assert unread(replace(subject, identity=replace(WORDS, tokenizer=None)), PARAGRAPH) == Unread(0, 0)
 
 
 def test_windows_are_a_seeded_sample_that_does_not_overlap() -> None:

@@ -9,6 +9,7 @@ from core.glossary import help_on
 from core.heads import Head
 from core.settings.experiment import MAX_FLOOR, MAX_PARAGRAPH, SOURCES
 from core.settings.modes import MODES
+from core.text.paragraph import PARAGRAPH
 from core.ui.frame.page import Page
 from core.ui.frame.state import change_experiment, held, held_place
 
@@ -61,8 +62,10 @@ def paragraph_control() -> None:
         held("paragraph"),
         key="paragraph",
         max_chars=MAX_PARAGRAPH,
+        placeholder=PARAGRAPH,
         height=120,
-        help="Ordinary text with little repetition. Taking induction heads away should leave it mostly alone.",
+        help="Ordinary text with little repetition. Taking induction heads away should leave it mostly alone. "
+        "While nothing is typed, it is the text that is shown here in grey.",
     )
 
 

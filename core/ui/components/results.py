@@ -22,7 +22,6 @@ from core.heads import HeadSet, named
 from core.settings.cost import PASSES_OF_ONE_SET, expected_seconds
 from core.settings.modes import Mode
 from core.settings.subject import Subject
-from core.text.paragraph import PARAGRAPH
 from core.ui.frame.waiting import await_job, await_result, job_key
 from core.verdicts.cached import judge, nominees, verdict_seconds
 from core.verdicts.judgement import Judgement
@@ -36,10 +35,10 @@ def ablation_of(subject: Subject, heads: HeadSet, mode: Mode) -> Ablation | None
     return await_result(key, work, "Taking heads away", seconds=partial(expected_seconds, subject, 2.0))
 
 
-def text_ablation_of(subject: Subject, heads: HeadSet, mode: Mode, paragraph: str) -> Ablation | None:
-    """The ablation with a text, the built-in one if it is empty."""
-    work = partial(ablate, subject, heads, mode, text=paragraph or PARAGRAPH)
-    key = job_key(subject, "text", mode, named(heads), subject.identity.tokenizer_digest, paragraph)
+def text_ablation_of(subject: Subject, heads: HeadSet, mode: Mode, text: str) -> Ablation | None:
+    """The ablation with a text."""
+    work = partial(ablate, subject, heads, mode, text=text)
+    key = job_key(subject, "text", mode, named(heads), subject.identity.tokenizer_digest, text)
     return await_result(key, work, "Reading the text", background=True)
 
 

@@ -34,7 +34,7 @@ from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
 from core.sharing.commands import ablate_command, score_command
 from core.sharing.facts import Facts, ablation_facts, score_facts
-from core.text.paragraph import PARAGRAPH
+from core.text.paragraph import measured_text, unread
 from core.ui.components.experiment_controls import paragraph_control, toggle_head
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.components.results import kept_alone, patched_in_of, singles_of, text_ablation_of, total_effect_of
@@ -96,7 +96,8 @@ def _text_losses(page: Page, result: Ablation) -> None:
     if page.subject.identity.tokenizer is None:
         st.caption("This model came without a tokenizer, so no text can be measured on it.")
         return
-    found = text_ablation_of(page.subject, result.heads, result.mode, page.view.experiment.paragraph)
+    text = measured_text(page.view.experiment.paragraph)
+    found = text_ablation_of(page.subject, result.heads, result.mode, text)
     if found is not None and found.text is not None:
         clean, ablated = (float(np.nanmean(loss)) for loss in found.text)
         _before_after(
@@ -191,11 +192,11 @@ def text_editor(page: Page) -> None:
     """The text that specificity is measured on, and whether this model can read it."""
     if page.subject.identity.tokenizer is None:
         return
-    unread = unknown_words(page.subject.identity, page.view.experiment.paragraph)
+    identity, found = page.subject.identity, unread(page.subject, measured_text(page.view.experiment.paragraph))
     with st.expander("The text", icon=":material/edit:"):
         paragraph_control()
-    if unread:
-        st.caption(f":material/warning: {verbatim(unread)}")
+    if said := unknown_words(identity.card.name, found.unknown, found.tokens):
+        st.caption(f":material/warning: {verbatim(said)}")
 
 
 def keep_only(page: Page, result: Ablation) -> None:
@@ -225,11 +226,12 @@ def source_of(page: Page, heads: HeadSet) -> Source:
 
 def _facts(page: Page, heads: HeadSet) -> Facts:
     """Everything that is known of the set when somebody asks: the text and the other sets come after the first numbers."""
-    subject, mode = page.subject, page.view.experiment.mode
-    with_text = partial(ablate, subject, heads, mode, text=page.view.experiment.paragraph or PARAGRAPH)
+    subject, mode, text = page.subject, page.view.experiment.mode, measured_text(page.view.experiment.paragraph)
+    with_text = partial(ablate, subject, heads, mode, text=text)
     result = if_cached(with_text) or if_cached(partial(ablate, subject, heads, mode, text=None))
     effect = if_cached(partial(total_effect, subject, heads, mode))
-    return ablation_facts(subject, heads, mode, result, effect, if_cached(partial(random_baselines, subject, heads, mode)))
+    beside = if_cached(partial(random_baselines, subject, heads, mode))
+    return ablation_facts(subject, heads, mode, result, effect, beside, text)
 
 
 def _before_after(place: st.delta_generator.DeltaGenerator, label: str, before: float, after: float, help_text: str) -> None:
