@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+from itertools import product
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import plotly
 import pytest
+import streamlit
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+import core.ui.frame
+from core.behaviour import Losses
+from core.figures.ablation.beside_baselines import BesideRow, beside_baselines
+from core.figures.base.style import Look
 from tests.browser.conftest import NewPage
 from tests.browser.screens import ADDRESS, PAGES
 from tests.helpers.screen import calm, figure, finished, go_back, place_of_head
@@ -164,6 +175,34 @@ def test_on_a_telephone_the_line_through_the_sweep_has_its_number(server: str, n
     expect(number).to_be_visible()
     page.wait_for_timeout(1000)
     expect(number).to_be_visible()
+
+
+def test_both_losses_are_named_however_close_they_are(browser: Browser) -> None:
+    """Drawn in the page's own letters, which are taller than a browser's, and fitted as every figure on a page is."""
+    page = browser.new_page()
+    [letters] = (Path(streamlit.__file__).parent / "static/static/media").glob("SourceSansVF-Upright*")
+    source = f"data:font/woff2;base64,{base64.b64encode(letters.read_bytes()).decode()}"
+    page.set_content(f"<style>@font-face {{font-family: 'Source Sans'; src: url({source})}}</style><div id=plot></div>")
+    page.evaluate("() => document.fonts.load('14px Source Sans')")
+    page.add_script_tag(path=Path(plotly.__file__).parent / "package_data/plotly.min.js")
+    page.add_script_tag(path=Path(core.ui.frame.__path__[0]) / "screen_fit.js")
+    for look, width, (first, second) in product(
+        (Look(), Look(large=True), Look(narrow=True)), (330, 640, 900), ((4.0, 3.9), (4.0, 4.0), (4.0, 2.0), (7.0, 0.1))
+    ):
+        rows = [BesideRow("2 heads", 3.95, np.linspace(3.9, 4.1, 20), 4.3)]
+        drawn = json.loads(str(beside_baselines(rows, Losses(first, second, 1.0), look).update_layout(width=width).to_json()))
+        seen = page.evaluate(
+            """async (drawn) => {
+                const plot = document.getElementById("plot");
+                await Plotly.newPlot(plot, drawn.data, drawn.layout);
+                fitWords(plot);
+                const notes = [...plot.querySelectorAll(".annotation-text-g")];
+                return notes.filter((note) => note.style.visibility !== "hidden").map((note) => note.textContent);
+            }""",
+            drawn,
+        )
+        assert seen == [f"untouched {second:.2f}", f"first copy {first:.2f}", "3.95"], (look, width)
+    page.close()
 
 
 def test_on_a_telephone_every_strong_edge_has_its_number(server: str, new_page: NewPage) -> None:

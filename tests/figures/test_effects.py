@@ -238,6 +238,22 @@ def test_positions_start_with_the_first_token_that_is_predicted():
     assert "median is 2.00 nats untouched and 6.00" in describe_positions(clean, ablated, True, LAYOUT)
 
 
+@pytest.mark.parametrize(("count", "name"), [(39, "range of 39 other sets"), (1, "1 other set")])
+def test_a_legend_says_how_many_other_sets_were_drawn_and_not_that_they_are_all(count, name):
+    clean, ablated = (loss.mean(0) for loss in (made_ablation(6.0).clean, made_ablation(6.0).ablated))
+    others, *_ = position_losses(clean, ablated, np.full((count, LAYOUT.n_tokens), 2.5), LAYOUT, Look()).data
+    assert others.name == name
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_names_of_the_two_losses_stand_clear_of_each_other(look):
+    layout = beside_baselines([BesideRow("1 head", 3.9, np.empty(0))], CLEAN, look).layout
+    first, second = sorted(note.yshift for note in layout.annotations if note.yref == "paper")
+    # A note's box in the page's letters, and how far boxes may overlap before one is hidden.
+    assert second - first >= 23 * look.scale - 3
+    assert second + 23 * look.scale < layout.margin.t - look.buttons
+
+
 def test_the_sweep_marks_threshold_knee_and_range():
     sweep = made_sweep()
     figure = sweep_curve(sweep, "mean", 0.42, Look())

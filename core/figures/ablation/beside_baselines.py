@@ -15,6 +15,8 @@ from core.figures.base.style import Look
 from core.figures.base.styled import styled
 
 _ROW = 92
+# A note in its box, which must not meet the one above it: `core/ui/frame/screen_fit.js` hides what does.
+_LINE = 24
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _reference_lines(figure: go.Figure, clean: Losses, top: float, look: Look) -
             y=1,
             yref="paper",
             yanchor="bottom",
-            yshift=line * look.px(18),
+            yshift=line * look.px(_LINE),
             xanchor="left" if value < top / 2 else "right",
             text=word,
             showarrow=False,

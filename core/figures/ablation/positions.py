@@ -33,7 +33,7 @@ def position_losses(
                 fillcolor=see_through(look.second),
                 line={"width": 0},
                 hoverinfo="skip",
-                name=f"other sets, all {len(baselines)}",
+                name="1 other set" if len(baselines) == 1 else f"range of {len(baselines)} other sets",
             )
         )
     for values, name, colour, dash, width in (
