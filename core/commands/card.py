@@ -20,6 +20,7 @@ from core.head_card.words import (
     movement_sentence,
     text_sentence,
     unmatched_sentence,
+    writing_note,
 )
 from core.heads import head_set, parse_heads
 from core.numbers import interval, unsigned
@@ -77,6 +78,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     said = (
         unmatched_sentence(card),
         call_sentence(card),
+        writing_note(card),
         text_sentence(card),
         alone_sentence(card),
         in_set_sentence(card),

@@ -27,6 +27,7 @@ from core.head_card.words import (
     movement_sentence,
     text_sentence,
     unmatched_sentence,
+    writing_note,
 )
 from core.heads import HeadSet
 from core.settings.provenance import measured_on
@@ -52,7 +53,7 @@ def card_page(subject: Subject, card: HeadCard, view: View) -> str:
         _verdict(subject, card),
         _looks(card, measured),
         _text(card),
-        Section("What it writes", rows=_table(writing_rows(card)), notes=() if card.judged else (_why(card, "judged"),)),
+        _writes(card),
         _costs(card, view),
         _edges(card),
         _movement(card, view.threshold),
@@ -127,6 +128,11 @@ def _text(card: HeadCard) -> Section:
     if card.on_text is None:
         return Section("On real text", (_why(card, "on_text"),))
     return Section("On real text", (text_sentence(card),), _table(text_rows(card)))
+
+
+def _writes(card: HeadCard) -> Section:
+    said = writing_note(card) if card.judged else _why(card, "judged")
+    return Section("What it writes", rows=_table(writing_rows(card)), notes=(said,) if said else ())
 
 
 def _table(rows: Sequence[Row]) -> list[Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from core.ablation.baselines import LEFT_OUT, p_value, range_of, smallest_p
 from core.ablation.outcomes import Baselines
 from core.ablation.words import p_words, so_many_others
@@ -16,7 +18,7 @@ from core.verdicts.labels import MATCHING
 from core.verdicts.roles import DELTA
 from core.verdicts.significance import SIGNIFICANCE
 from core.verdicts.text_words import head_on_text
-from core.verdicts.words import effect_sentence, effects_words, lengths_words, reasons_not_called
+from core.verdicts.words import effect_sentence, effects_words, lengths_words, reasons_not_called, why_no_gain
 
 # Below this many sequences an interval is wide for want of sequences, and not because they differ.
 FEW_SEQUENCES = 16
@@ -57,6 +59,23 @@ def text_sentence(card: HeadCard) -> str:
         f"{said} This lift is of the half of the windows on which heads are judged; the table has that of all of them, "
         f"{card.on_text.windows}."
     )
+
+
+def writing_note(card: HeadCard) -> str:
+    """Why what the head writes has no number, where it has none; empty where it has, or while the head is not judged."""
+    verdict, judged = card.verdict, card.judged
+    if verdict is None or judged is None:
+        return ""
+    said = []
+    if math.isnan(judged.gain.value):
+        said.append(
+            f"Its total and direct effect have no number: {why_no_gain(judged)}, so there is no gain to measure them in."
+        )
+    elif math.isnan(verdict.direct_effect.value):
+        said.append(f"Its direct effect has no number. {judged.withheld or 'It cannot be told from this model.'}")
+    if math.isnan(verdict.copying):
+        said.append("Its copying has no number: this model's weights do not show it.")
+    return " ".join(said)
 
 
 def interval_note(card: HeadCard) -> str:

@@ -81,8 +81,7 @@ def _matches(verdict: Verdict, judged: Judgement) -> str:
 def _role(verdict: Verdict, judged: Judgement) -> str:
     effect = verdict.total_effect
     if math.isnan(effect.value):
-        why = "the behaviour is absent" if judged.behaviour == "absent" else "the model gains nothing sure from the repeat"
-        return f"What it does is not decided: {why}, so there is nothing to take away"
+        return f"What it does is not decided: {why_no_gain(judged)}, so there is nothing to take away"
     said = effect_sentence(effect)
     if verdict.label in ("induction", "anti-induction"):
         return f"{said}, {_route(verdict, judged)}"
@@ -202,6 +201,11 @@ def effects_words(judged: Judgement) -> str:
         f"{said}, as shares of what the repeat is worth to the model: its gain, {_number(judged.gain)} on the right token's "
         "logit over the mean logit, against fresh tokens."
     )
+
+
+def why_no_gain(judged: Judgement) -> str:
+    """Why effects are shares of nothing, where they are."""
+    return "the behaviour is absent" if judged.behaviour == "absent" else "the model gains nothing sure from the repeat"
 
 
 def stability_words(judged: Judgement) -> str:

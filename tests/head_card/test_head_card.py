@@ -40,6 +40,7 @@ from core.head_card.words import (
     movement_sentence,
     text_sentence,
     unmatched_sentence,
+    writing_note,
 )
 from core.heads import Head
 from core.models.built_in.circuit_spec import PlantedHead, expected_prefix_matching, standard_spec
@@ -52,6 +53,7 @@ from core.settings.view import View
 from core.sharing.address import params_of, view_from
 from core.sharing.commands import card_command
 from core.sharing.facts import as_json
+from core.stats import Number
 from core.verdicts.cached import judge, nominees
 from core.verdicts.conformance import conformance
 from tests.helpers.html import Page
@@ -258,6 +260,35 @@ def test_a_head_that_matters_and_does_not_match_says_so_with_the_number_of_the_v
         assert (row["place"] == "–") == (head != Head(1, 2))
         facts = card_facts(bind(TRAINED), card, view)
         assert facts["own_total_effect"] == card.own_effect._asdict()
+
+
+def test_a_dash_for_what_a_head_writes_has_its_reason_on_the_card_its_page_and_its_command(
+    trained: HeadCard, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert writing_note(trained) == "" and not any(row["value"] == "–" for row in writing_rows(trained))
+    request = Request("one-layer", length=20, sequences=4)
+    view = View(request=request, head=Head(0, 1))
+    card = HeadCard(Head(0, 1), score_heads(request), judged=measured("judged", view))
+    said = writing_note(card)
+    assert [row["value"] for row in writing_rows(card)[:2]] == ["–", "–"]
+    assert said == (
+        "Its total and direct effect have no number: the behaviour is absent, so there is no gain to measure them in."
+    )
+    assert said in " ".join(Page(page_of(card, view)).text)
+    assert card.judged is not None and trained.judged is not None and trained.verdict is not None
+    unsure = replace(card, judged=replace(card.judged, behaviour="weak"))
+    assert "the model gains nothing sure from the repeat, so there is no gain" in writing_note(unsure)
+    verdicts = tuple(
+        replace(verdict, direct_effect=Number(math.nan, math.nan, math.nan), copying=math.nan)
+        for verdict in trained.judged.verdicts
+    )
+    withheld = replace(trained, judged=replace(trained.judged, verdicts=verdicts, withheld="Its parts do not add up."))
+    assert writing_note(withheld) == (
+        "Its direct effect has no number. Its parts do not add up. "
+        "Its copying has no number: this model's weights do not show it."
+    )
+    assert main(["card", "--model", "one-layer", "--length", "20", "--sequences", "4", "--head", "L0H1"]) == 0
+    assert said in capsys.readouterr().out.splitlines()
 
 
 def test_every_interval_is_students_over_sequences_as_on_the_other_pages(trained: HeadCard) -> None:

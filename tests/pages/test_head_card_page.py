@@ -118,6 +118,7 @@ def test_absent_behaviour_comes_before_the_label() -> None:
     assert order.index("warning") < order.index("markdown") < order.index("header")
     assert "L0H1 of one-layer: no label" in said(at)
     assert "No edge of L0H1 was found" in said(at)
+    assert "effect have no number: the behaviour is absent, so there is no gain to measure them in. " in said(at)
 
 
 def test_a_head_that_the_model_lacks_is_told_and_left_out() -> None:

@@ -34,6 +34,7 @@ from core.head_card.words import (
     movement_sentence,
     text_sentence,
     unmatched_sentence,
+    writing_note,
 )
 from core.heads import Head, ranked
 from core.settings.provenance import measured_on
@@ -195,7 +196,7 @@ def sentence(card: HeadCard) -> None:
 def numbers(page: Page, card: HeadCard) -> None:
     """Every number with interval, control and chance; in words what each is."""
     st.html(number_table_html(card_rows(card), COLUMNS, f"Every number of {card.name}", page.look))
-    st.caption(verbatim(" ".join(said for said in (text_sentence(card), interval_note(card)) if said)))
+    st.caption(verbatim(" ".join(said for said in (writing_note(card), text_sentence(card), interval_note(card)) if said)))
 
 
 def patterns_panel(page: Page, card: HeadCard, source: Source) -> None:
