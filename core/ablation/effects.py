@@ -44,6 +44,11 @@ class Effects:
         found: Bool[np.ndarray, "n_layers n_heads"] = ~np.isnan(self.effect)
         return found
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether what is measured has intervals: one sequence gives none."""
+        return not bool(np.isnan(self.low).all())
+
     @cached_property
     def shown(self) -> Float[np.ndarray, "n_layers n_heads"]:
         """Measured where it is, else the estimate."""

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from core.ablation.effects import Effects
 from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, TotalEffect
 from core.ablation.sweep import Sweep
 from core.heads import ranked
@@ -208,7 +209,10 @@ def map_sentence(found: CausalMap | None, count: int) -> str:
         return f"{done} of {count} heads are measured so far. Nothing is concluded before all of them are."
     low, high = found.interval
     if np.isnan(low).all():
-        return f"All {count} heads are measured, on one sequence, which gives no interval: nothing is sure."
+        return (
+            f"All {count} heads are measured, on one sequence, which gives no interval: nothing is sure, and what is counted "
+            "here is of this one sequence."
+        )
     sure = (low > 0) | (high < 0)
     worse, better = int((low > 0).sum()), int((high < 0).sum())
     size = np.abs(found.effect)
@@ -223,6 +227,24 @@ def map_sentence(found: CausalMap | None, count: int) -> str:
         f"{said} (95 % interval {between} over {len(found.clean)} sequences). Intervals wholly "
         f"above zero: {worse} of {count} heads, below: {better}; if no head did anything, some {0.05 * count:.1f} would be by "
         "chance."
+    )
+
+
+def sides_sentence(found: Effects, floor: float) -> str:
+    """How sure it is that heads are on their side of the floor: they are put there by their mean effect alone."""
+    beyond = np.abs(found.effect) > floor
+    n_beyond, n_within = int(beyond.sum()), int((found.measured & ~beyond).sum())
+    if not found.has_intervals:
+        are = "is" if n_beyond == 1 else "are"
+        return (
+            f"On this one sequence {head_count(n_beyond)} {are} beyond ±{floor:.2f} nats: without an interval no head is "
+            "surely on either side."
+        )
+    surely_beyond = int(((found.low > floor) | (found.high < -floor)).sum())
+    surely_within = int(((found.low > -floor) & (found.high < floor)).sum())
+    return (
+        f"Heads are divided by their mean effect: {n_beyond} beyond ±{floor:.2f} nats, {surely_beyond} of them with the whole "
+        f"95 % interval; {n_within} within, {surely_within} of them with the whole interval."
     )
 
 

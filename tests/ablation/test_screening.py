@@ -207,6 +207,8 @@ def test_nothing_is_concluded_before_every_head_is_measured():
         "Intervals wholly above zero: 1 of 6 heads, below: 0; if no head did anything, some 0.3 would be by chance."
         in map_sentence(whole, 6)
     )
+    one = map_sentence(CausalMap("zero", whole.losses[..., :1], whole.clean[:1]), 6)
+    assert one.endswith("nothing is sure, and what is counted here is of this one sequence.")
     losses[0, 1] = np.nan
     part = CausalMap("zero", losses, whole.clean)
     assert map_sentence(part, 6) == "5 of 6 heads are measured so far. Nothing is concluded before all of them are."

@@ -122,6 +122,14 @@ def test_what_a_model_cannot_read_is_said_beside_the_texts_loss(capsys):
         assert status == 0 and len(told) == bool(says) and says in "".join(told)
 
 
+def test_one_sequence_has_no_interval_and_no_number_for_one(capsys):
+    words = ["causal", "--model", "by-construction", "--length", "10", "--mode", "zero", "--sequences"]
+    _, one, _ = run(capsys, *words, "1")
+    _, two, _ = run(capsys, *words, "2")
+    assert "on one sequence, which gives no interval" in one and "nan" not in one and " to " not in one
+    assert "95 % interval over sequences" in two and " to " in two
+
+
 def test_a_tokens_file_that_is_not_json(capsys, tmp_path):
     file = tmp_path / "tokens.json"
     for text in ("not json", '{"a": 1}', "[1, 2]", '[["a"]]', "[[1, 2], [1]]"):

@@ -17,6 +17,7 @@ from core.ablation.words import (
     agreement_sentence,
     beyond_baselines,
     patched_in_sentence,
+    sides_sentence,
     sufficiency,
     whole_and_parts,
 )
@@ -147,7 +148,29 @@ def test_scatter_points_are_at_their_numbers_and_clicks_name_them():
     assert len(score_effect(SCORES, "induction", effects(PARTIAL, EFFECT), 0.3, None, Look()).data[-1].customdata) == 4
     [lines] = [trace for trace in figure.data if trace.name == "95 % interval"]
     assert len(lines.y) == 3 * 12 and (lines.y[0], lines.y[1]) == pytest.approx((EFFECT[0, 0] - 0.1, EFFECT[0, 0] + 0.1))
-    assert "for 4 heads" in describe_score_effect(PARTIAL, "induction", 0.3)
+    assert "for 4 heads" in describe_score_effect(effects(PARTIAL), "induction", 0.3)
+    assert "one sequence" not in describe_score_effect(effects(PARTIAL), "induction", 0.3) + figure.layout.yaxis.title.text
+
+
+def test_one_sequence_divides_no_heads_for_sure():
+    one = replace(effects(EFFECT), low=NOTHING, high=NOTHING)
+    figure = score_effect(SCORES, "induction", one, 0.3, None, Look())
+    assert figure.layout.yaxis.title.text == "effect on one sequence (nats); dotted: ±0.30"
+    assert describe_score_effect(one, "induction", 0.3).endswith("There is one sequence, so no interval.")
+    beyond = int((abs(EFFECT) > 0.3).sum())
+    assert 1 < beyond < 12
+    assert sides_sentence(one, 0.3) == (
+        f"On this one sequence {beyond} heads are beyond ±0.30 nats: without an interval no head is surely on either side."
+    )
+
+
+def test_how_many_heads_are_surely_on_their_side_of_the_floor_is_told():
+    effect = np.array([[0.35, 0.45, -0.45, -0.35, 0.25, 0.0]])
+    found = Effects(effect, effect - 0.1, effect + 0.1, np.full_like(effect, np.nan), complete=True)
+    assert sides_sentence(found, 0.3) == (
+        "Heads are divided by their mean effect: 4 beyond ±0.30 nats, 2 of them with the whole 95 % interval; "
+        "2 within, 1 of them with the whole interval."
+    )
 
 
 def test_the_threshold_divides_the_scatter_without_changing_it():

@@ -73,6 +73,20 @@ def test_the_picked_head_has_both_numbers_and_its_quadrant() -> None:
     assert f"{signed(low)} to {signed(high)}" in table
 
 
+def test_on_one_sequence_nothing_is_told_as_sure() -> None:
+    request = Request("two-layer", length=20, sequences=1)
+    causal_map(request, "mean")
+    score_heads(request)
+    at = page(sequences="1", head="L0H2")
+    assert not at.exception and not at.error
+    assert "nothing is sure, and what is counted here is of this one sequence" in said(at)
+    [caption] = [str(caption.value) for caption in at.caption if "On this one sequence" in str(caption.value)]
+    assert "no head is surely on either side" in caption
+    table = str(tables(at)["Numbers of L0H2"])
+    assert "on this one sequence it" in table and "so it" not in table
+    assert "Heads are divided by their mean effect" in " ".join(str(caption.value) for caption in page().caption)
+
+
 def test_a_map_that_is_not_there_comes_by_itself() -> None:
     at = page(seed="41", mode="zero")
     seen = []

@@ -71,7 +71,8 @@ def score_effect(
         margin={"t": look.px(56), "b": look.px(116 if look.narrow else 96), "r": look.px(24)},
     )
     figure.update_xaxes(title=f"{ALL_SCORES[score].title} (dashed: the threshold)", range=[left, right])
-    figure.update_yaxes(title=f"effect (nats); dotted: ±{floor:.2f}", range=[low, high])
+    effects = "effect" if found.has_intervals else "effect on one sequence"
+    figure.update_yaxes(title=f"{effects} (nats); dotted: ±{floor:.2f}", range=[low, high])
     return figure
 
 
@@ -110,12 +111,13 @@ def score_effect_overlay(
     )
 
 
-def describe_score_effect(effect: Float[np.ndarray, "n_layers n_heads"], score: str, floor: float) -> str:
+def describe_score_effect(found: Effects, score: str, floor: float) -> str:
     """The scatter in words, for somebody who cannot see it; its overlay says the rest."""
-    known = int((~np.isnan(effect)).sum())
+    known = int(found.measured.sum())
+    unsure = "" if found.has_intervals else " There is one sequence, so no interval."
     return (
         f"Scatter of {ALL_SCORES[score].title} against the change in second-copy loss when a head is taken away alone, for "
-        f"{known} heads, a point each; diamonds are heads that change it by more than {floor:.2f} nats."
+        f"{known} heads, a point each; diamonds are heads that change it by more than {floor:.2f} nats.{unsure}"
     )
 
 

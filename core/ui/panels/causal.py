@@ -13,7 +13,7 @@ from core.ablation.outcomes import CausalMap
 from core.ablation.quadrants import QUADRANTS, quadrants
 from core.ablation.screening import ALWAYS_EXACT_LAYERS
 from core.ablation.tables import effect_rows
-from core.ablation.words import agreement_sentence
+from core.ablation.words import agreement_sentence, sides_sentence
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.figures.ablation.effect_map import describe_effect_map, effect_map, effect_overlay
@@ -28,6 +28,7 @@ from core.stats import rank_agreement
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.frame.navigation import open_its_card, see_where_it_looks
 from core.ui.frame.page import Page
+from core.ui.frame.sentences import verbatim
 
 Estimate = Float[np.ndarray, "n_layers n_heads"] | None
 
@@ -57,10 +58,11 @@ def scatter(page: Page, scores: HeadScores, found: CausalMap, source: Source) ->
     values, floor = scores.mean(view.score), view.experiment.floor
     effects = Effects.of(found, None, (scores.n_layers, scores.n_heads))
     st.markdown(agreement_sentence(rank_agreement(values, effects.effect), f"{ALL_SCORES[view.score].title} and effect"))
+    st.caption(verbatim(sides_sentence(effects, floor)))
     figure_panel(
         drawn(score_effect, values, view.score, effects, floor, view.head, page.look),
         key="score-effect",
-        alt=describe_score_effect(effects.effect, view.score, floor),
+        alt=describe_score_effect(effects, view.score, floor),
         rows=partial(_rows, page, scores, found, None),
         source=source,
         overlay=score_effect_overlay(values, view.score, effects.effect, view.threshold, floor, page.look),
@@ -85,7 +87,8 @@ def picked_head(page: Page, scores: HeadScores, found: CausalMap | None, estimat
         rows.append({"what": "effect, only estimated", "value": f"{signed(effects.estimate[head])} nats"})
     if effects.complete:
         parts = quadrants(values, effects.effect, view.threshold, view.experiment.floor)
-        rows += [{"what": "so it", "value": QUADRANTS[name]} for name, heads in parts.items() if head in heads]
+        so = "so it, by its mean effect" if effects.has_intervals else "on this one sequence it"
+        rows += [{"what": so, "value": QUADRANTS[name]} for name, heads in parts.items() if head in heads]
     st.html(small_table_html(rows, {"what": "number", "value": "value"}, f"Numbers of {head.name}", page.look, {}))
     see_where_it_looks()
     open_its_card()
