@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from core.ablation.sweep import DEFAULT_GRID
-from core.ablation.words import beyond_baselines
+from core.ablation.sweep_words import at_threshold, beyond_baselines
 from core.heads import heads_above
 from core.ui.components.behaviour import behaviour_banner
 from core.ui.components.experiment_controls import comparison_controls, curves_control, mode_control
@@ -14,7 +14,7 @@ from core.ui.components.results import sweep_of
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
-from core.ui.panels.sweep import at_the_slider, comparison, curve, other_modes, source_of, sweep_table
+from core.ui.panels.sweep import comparison, curve, other_modes, source_of, sweep_table
 
 
 def sweep(page: Page) -> None:
@@ -38,7 +38,7 @@ def sweep(page: Page) -> None:
     source = source_of(page, found, others)
     answer.markdown(beyond_baselines(found))
     with answer.container(key="lags-slider"):
-        st.markdown(at_the_slider(page, found, heads_above(scores.mean(view.score), view.threshold)))
+        st.markdown(at_threshold(found, view.threshold, heads_above(scores.mean(view.score), view.threshold)))
     curve(page, found, others, source)
     folded("Every threshold, with its numbers", "thresholds", partial(sweep_table, found, page.look), TABLE)
     folded("Two thresholds compared", "compared", partial(_two_thresholds, page))

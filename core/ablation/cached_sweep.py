@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-
-import numpy as np
-from jaxtyping import Float
 
 from core.ablation.baselines import DEFAULT_BASELINES
 from core.ablation.cached import ablate, ablate_all, random_baselines
+from core.ablation.outcomes import Baselines
 from core.ablation.subjects import check_mode
 from core.ablation.sweep import Sweep, assemble_sweep, sets_by_threshold
 from core.attention.cached import scores_and_behaviour
@@ -48,15 +46,15 @@ def sweep(
     with control.part(0, 2):
         alone = ablate_all(subject, distinct, mode)
     second_copy = {heads: found.ablated_losses.second_copy for heads, found in zip(distinct, alone, strict=True)}
-    beside: dict[HeadSet, Float[np.ndarray, " sets"]] = {}
+    beside: dict[HeadSet, Baselines] = {}
     control.partial(0)
     with control.part(1, 2):
         for done, heads in enumerate(distinct):
             with control.part(done, len(distinct), f"other sets beside {len(heads)} heads: {done + 1} of {len(distinct)}"):
                 if heads and count:
-                    beside[heads] = random_baselines(subject, heads, mode, count, seed).second_copy
+                    beside[heads] = random_baselines(subject, heads, mode, count, seed)
             control.partial(done + 1)
-    return assemble_sweep(thresholds, sets, second_copy, beside, scores.losses())
+    return _assembled(thresholds, sets, second_copy, beside, scores)
 
 
 def known_sweep(
@@ -74,7 +72,7 @@ def known_sweep(
         return None
     scores, sets = found
     second_copy: dict[HeadSet, float] = {}
-    beside: dict[HeadSet, Float[np.ndarray, " sets"]] = {}
+    beside: dict[HeadSet, Baselines] = {}
     for heads in set(sets):
         alone = if_cached(partial(ablate, subject, heads, mode, text=None))
         if alone is None:
@@ -82,8 +80,20 @@ def known_sweep(
         second_copy[heads] = alone.ablated_losses.second_copy
         random = if_cached(partial(random_baselines, subject, heads, mode, count, seed)) if heads and count else None
         if random is not None:
-            beside[heads] = random.second_copy
-    return assemble_sweep(thresholds, sets, second_copy, beside, scores.losses())
+            beside[heads] = random
+    return _assembled(thresholds, sets, second_copy, beside, scores)
+
+
+def _assembled(
+    thresholds: Sequence[float],
+    sets: Sequence[HeadSet],
+    second_copy: dict[HeadSet, float],
+    beside: Mapping[HeadSet, Baselines],
+    scores: HeadScores,
+) -> Sweep:
+    losses = {heads: found.second_copy for heads, found in beside.items()}
+    notes = {heads: found.note for heads, found in beside.items()}
+    return assemble_sweep(thresholds, sets, second_copy, losses, scores.losses(), notes)
 
 
 def _sweep_sets(

@@ -5,7 +5,7 @@ A threshold is never one number: the curve shows what it buys. Equal head sets a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,8 @@ class SweepRow:
     """One threshold. `step` is the rise in second-copy loss since the next higher threshold.
 
     baseline_low, baseline_high, baseline_mean: the range of other sets' second-copy losses; p: how likely one of them costs at
-    least as much; NaN where there are none. others: how many there are, None while that is not known.
+    least as much; NaN where there are none. others: how many there are, None while that is not known. note: how they were
+    found, or why there are none.
     """
 
     threshold: float
@@ -63,6 +64,7 @@ class SweepRow:
     p: float
     step: float
     others: int | None
+    note: str = ""
 
     @property
     def n_heads(self) -> int:
@@ -90,8 +92,9 @@ def assemble_sweep(
     second_copy: dict[HeadSet, float],
     beside: dict[HeadSet, Float[np.ndarray, " sets"]],
     clean: Losses,
+    notes: Mapping[HeadSet, str] | None = None,
 ) -> Sweep:
-    """Rows from each distinct set's second-copy loss and the losses of other sets beside it (nats)."""
+    """Rows from each distinct set's second-copy loss and the losses of other sets beside it (nats), with their notes."""
     losses = [second_copy[heads] for heads in sets]
     rows = []
     for index, (threshold, heads) in enumerate(zip(thresholds, sets, strict=True)):
@@ -110,6 +113,7 @@ def assemble_sweep(
                 p=p_value(losses[index], others),
                 step=losses[index] - above,
                 others=len(others) if heads in beside else None,
+                note=(notes or {}).get(heads, ""),
             )
         )
     return Sweep(tuple(rows), clean, knee(np.asarray(thresholds), np.asarray(losses)))

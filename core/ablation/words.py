@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from core.ablation.effects import Effects
 from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, TotalEffect
-from core.ablation.sweep import Sweep
 from core.heads import ranked
 from core.numbers import digits_beside, interval, share, signed, signed_interval, unsigned
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
@@ -29,7 +28,7 @@ SIGNIFICANT = 0.05
 # Effects closer than this many nats are told as equal.
 _SAME = 0.05
 # Costs that are written with the same digits are not said to differ.
-_SAME_DIGITS = 0.005
+SAME_DIGITS = 0.005
 
 
 def head_count(count: int) -> str:
@@ -47,13 +46,13 @@ def against_baselines(result: Ablation, baselines: Baselines) -> str:
     p, least, count = baselines.p(result), baselines.smallest_p, len(baselines.sets)
     if p < SIGNIFICANT:
         verdict = f"hurts more than {so_many_others(int((baselines.second_copy < after).sum()), count, 'other sets')}"
-    elif after > high + _SAME_DIGITS:
+    elif after > high + SAME_DIGITS:
         verdict = f"hurts more than {so_many_others(count, count, 'other sets')}, too few to be sure"
-    elif after < low - _SAME_DIGITS:
+    elif after < low - SAME_DIGITS:
         verdict = f"hurts less than {so_many_others(count, count, 'other sets')}"
     else:
         verdict = "does not surely hurt more than other heads do"
-    bound = "the upper bound" if baselines.bound > after - _SAME_DIGITS else "no upper bound here"
+    bound = "the upper bound" if baselines.bound > after - SAME_DIGITS else "no upper bound here"
     return (
         f"**Taking {them} away {verdict}:** {signed(after - before)} nats, other sets {signed(low - before)} to "
         f"{signed(high - before)}; {p_words(p, least, count)}. Without any head of the same layers: "
@@ -70,10 +69,10 @@ def so_many_others(some: int, count: int, what: str) -> str:
 
 def p_words(p: float, smallest: float, count: int) -> str:
     """p beside the smallest that so many sets can give."""
-    said = f"p = {p:.{digits_beside((p,), (SIGNIFICANT,), 3)}f}"
+    said, sets = f"p = {p:.{digits_beside((p,), (SIGNIFICANT,), 3)}f}", f"{count} set{'' if count == 1 else 's'}"
     if p <= smallest:
-        return f"{said}, the smallest that {count} set{'' if count == 1 else 's'} can give"
-    return f"{said}, where {count} sets can give {smallest:.3f} at best"
+        return f"{said}, the smallest that {sets} can give"
+    return f"{said}, where {sets} can give {smallest:.3f} at best"
 
 
 def total_effect_sentence(effect: TotalEffect) -> str:
@@ -177,29 +176,6 @@ def patched_in_sentence(found: PatchedIn) -> str:
     part = raised.value / possible.value
     of_it = "all of it" if part > 1 else share(part)
     return f"{said}, of the {signed(possible.value)} that the earlier copy itself gives: {of_it}."
-
-
-def beyond_baselines(sweep: Sweep) -> str:
-    """Do the heads above each threshold cost more than others? At how many thresholds, and how far apart others are."""
-    missing = len({row.heads for row in sweep.rows if row.heads and row.others is None})
-    if missing:
-        return f"{missing} head sets have no other sets beside them yet. Nothing is concluded before all of them have."
-    known = [row for row in sweep.rows if not math.isnan(row.baseline_low)]
-    if not known:
-        return "There are no other sets to compare with."
-    above = [row for row in known if row.second_copy > row.baseline_high]
-    widest = max(known, key=lambda row: row.baseline_high - row.baseline_low)
-    cost = widest.second_copy - sweep.clean.second_copy
-    low, high = (value - sweep.clean.second_copy for value in (widest.baseline_low, widest.baseline_high))
-    smallest = min(row.p for row in known)
-    where = f"{len(above)} of {len(known)} thresholds the heads above it"
-    if len(above) == len(known):
-        where = "every threshold " + ("the heads above it" if len(known) == len(sweep.rows) else "with heads above it these")
-    return (
-        f"**At {where} cost more than every other set that was drawn.** The other sets differ most at "
-        f"threshold {widest.threshold:.2f}: {signed_interval(low, high)} nats, where the heads above it cost "
-        f"{signed(cost)}. The smallest p of the sweep is {smallest:.3f}."
-    )
 
 
 def map_sentence(found: CausalMap | None, count: int) -> str:

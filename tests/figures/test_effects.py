@@ -11,11 +11,12 @@ import pytest
 
 from core.ablation.effects import Effects
 from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn
-from core.ablation.sweep import assemble_sweep, sets_by_threshold, threshold_grid
+from core.ablation.sweep import Sweep, assemble_sweep, sets_by_threshold, threshold_grid
+from core.ablation.sweep_words import at_threshold, beyond_baselines
 from core.ablation.words import (
     against_baselines,
     agreement_sentence,
-    beyond_baselines,
+    p_words,
     patched_in_sentence,
     sides_sentence,
     sufficiency,
@@ -334,18 +335,81 @@ def test_sentences_tell_more_from_less():
     assert sufficiency(replace(made_ablation(2.0), heads=()), 8) == "No head of this model is left to take away."
     assert "consistent with backup heads; saturation looks the same" in whole_and_parts(np.array([0.1, 0.2]), 3.0)
     assert whole_and_parts(np.array([0.94]), 0.94) == "", "one head alone is all together"
-    full = made_sweep()
-    assert "**At every threshold the heads above it cost more than every other set that was drawn" in beyond_baselines(full)
-    empty = replace(full.rows[-1], threshold=0.99, heads=(), others=None, p=np.nan, baseline_low=np.nan, baseline_high=np.nan)
-    some = beyond_baselines(replace(full, rows=(*full.rows, empty)))
-    assert "**At every threshold with heads above it these cost more than every other set that was drawn" in some
-    assert "other sets differ most at threshold 0.10: 0.00 to +0.40 nats" in beyond_baselines(made_sweep())
-    assert "no other sets" in beyond_baselines(made_sweep(False))
     assert "strong" in agreement_sentence(rank_agreement(SCORES, SCORES), "a and a")
     assert "(strong)" in agreement_sentence(rank_agreement(SCORES, SCORES), "a and a")
     assert "without an interval" in agreement_sentence(rank_agreement(SCORES, SCORES), "a and a")
     assert "no rank correlation" in agreement_sentence(rank_agreement(SCORES, NOTHING), "a and b")
     assert [signed(-0.001), signed(-1.0), signed(0.5)] == ["0.00", "−1.00", "+0.50"]
+
+
+def swept(*costs: tuple[int, float, list[float]], thresholds: tuple[float, ...] = ()) -> Sweep:
+    """Each threshold's number of heads, what they cost, and what each of as many others costs."""
+    values = thresholds or tuple(0.1 * (place + 1) for place in range(len(costs)))
+    sets = [tuple(Head(place, head) for head in range(count)) for place, (count, _, _) in enumerate(costs)]
+    losses = {heads: CLEAN.second_copy + cost for heads, (_, cost, _) in zip(sets, costs, strict=True)}
+    beside = {heads: CLEAN.second_copy + np.array(others) for heads, (_, _, others) in zip(sets, costs, strict=True) if heads}
+    few = {heads: "There are too few." for heads, others in beside.items() if not len(others)}
+    return assemble_sweep(values, sets, losses, beside, CLEAN, few)
+
+
+MANY, FEW = [0.0, 0.4] * 20, [0.0, 0.0]
+
+
+def test_a_sweep_says_which_thresholds_have_other_sets():
+    every = beyond_baselines(swept((2, 4.0, MANY), (1, 3.0, MANY)))
+    assert every.startswith("**At every threshold the heads above it cost more than every other set that was drawn.**")
+    assert "other sets differ most at threshold 0.10: 0.00 to +0.40 nats, where the heads above it cost +4.00" in every
+    some = beyond_baselines(swept((2, 4.0, MANY), (1, 3.0, MANY), (0, 0.0, [])))
+    assert some.startswith("**At every threshold with heads above it these cost more than every other set that was drawn.**")
+    lacking = beyond_baselines(swept((14, 6.0, []), (2, 4.0, MANY), (1, 3.0, MANY), (0, 0.0, [])))
+    assert lacking.startswith(
+        "**At every threshold that has other sets to compare with (2 of 3) the heads above it cost more than every other set"
+    )
+    assert "At threshold 0.10 there is nothing to compare with: There are too few." in lacking
+
+
+def test_a_sweep_is_no_surer_than_an_ablation_of_the_same_heads():
+    few = beyond_baselines(swept((2, 4.0, FEW), (1, 3.0, FEW)))
+    assert few.startswith(
+        "**At every threshold the heads above it cost more than every other set that was drawn, too few to be"
+    )
+    assert "At no threshold do the other sets differ in what they cost, 0.00 nats; the heads above 0.10 cost +4.00." in few
+    assert "p = 0.333, the smallest that 2 sets can give" in few
+    nearly = beyond_baselines(swept((1, 3.0, [*MANY, 9.0])))
+    assert "the heads above it cost more than other sets do." in nearly and "every other set" not in nearly
+    assert "do not surely cost more than other heads do" in beyond_baselines(swept((1, 0.2, MANY)))
+    assert "cost less than every other set that was drawn" in beyond_baselines(swept((1, 0.2, [1.0] * 40)))
+    mixed = beyond_baselines(swept((3, 5.0, FEW), (2, 4.0, MANY), (2, 4.0, MANY), (1, 0.2, MANY)))
+    assert mixed.startswith(
+        "**Of the 4 thresholds with other sets to compare with, at 2 the heads above it cost more than every other set that "
+        "was drawn; at 1 the heads above it cost more than every other set that was drawn, too few to be sure; at 1 the heads "
+        "above it do not surely cost more than other heads do.**"
+    )
+    assert p_words(1.0, 0.5, 1) == "p = 1.000, where 1 set can give 0.500 at best"
+
+
+def test_a_sweep_says_why_there_is_nothing_to_compare_with():
+    none = beyond_baselines(swept((0, 0.0, []), (0, 0.0, [])))
+    assert none.startswith("**No head is above any threshold of this sweep,** 0.10 to 0.20") and "stays at 2.00 nats" in none
+    too_few = beyond_baselines(swept((4, 6.0, []), (3, 5.0, [])))
+    assert "the heads above a threshold cost +5.00 to +6.00 nats" in too_few and too_few.endswith("There are too few.")
+    not_yet = beyond_baselines(made_sweep(False))
+    assert "beside them yet" in not_yet and "**" not in not_yet, "nothing in bold that may still change"
+    one = replace(swept((1, 3.0, MANY)).rows[0], others=None)
+    assert beyond_baselines(replace(made_sweep(), rows=(one,))).startswith("1 head set has no other sets beside it yet.")
+
+
+def test_the_slider_says_where_it_lies_beside_a_sweep():
+    found = swept((2, 4.0, FEW), (1, 3.0, []), thresholds=(0.05, 0.95))
+    two, one, other = found.rows[0].heads, found.rows[1].heads, (Head(7, 7),)
+    assert "2 heads, second-copy loss 2.00 → **6.00 nats**; without as many other heads 2.00 to 2.00, p = 0.333, the" in (
+        at_threshold(found, 0.3, two)
+    )
+    assert at_threshold(found, 0.95, one).endswith("1 head, second-copy loss 2.00 → **5.00 nats**.")
+    assert "0 heads, so nothing is taken away: the second-copy loss stays at **2.00 nats**." in at_threshold(found, 1.0, ())
+    assert "1 head, below where this sweep begins, 0.05" in at_threshold(found, 0.01, other)
+    assert "1 head, above where this sweep ends, 0.95" in at_threshold(found, 0.97, other)
+    assert "1 head, a set that lies between two points of this sweep" in at_threshold(found, 0.5, other)
 
 
 def test_files_hold_plain_json(monkeypatch):

@@ -17,7 +17,7 @@ from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, 
 from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
 from core.figures.base.memo import drawn
 from core.figures.base.style import Look
-from core.heads import HeadSet, listed
+from core.heads import listed
 from core.numbers import share, signed
 from core.runtime.cache import if_cached
 from core.settings.modes import MODES, Mode
@@ -72,17 +72,6 @@ def curve(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep], source: Source
     )
     if any(row.others for row in sweep.rows):
         st.caption("A ring is the other sets' average, the band their range.")
-
-
-def at_the_slider(page: Page, sweep: Sweep, heads: HeadSet) -> str:
-    """What the slider's threshold, which keeps `heads`, buys: read off a point of the sweep that keeps the same heads."""
-    threshold = page.view.threshold
-    here = f"**At the slider's threshold, {threshold:.2f}:** {head_count(len(heads))}"
-    same = next((row for row in sweep.rows if set(row.heads) == set(heads)), None)
-    if same is None:
-        return f"{here}, a set that lies between two points of this sweep."
-    beside = "" if np.isnan(same.baseline_low) else f"; without as many other heads {_range(same)}, p = {same.p:.3f}"
-    return f"{here}, second-copy loss {sweep.clean.second_copy:.2f} → **{same.second_copy:.2f} nats**{beside}."
 
 
 def sweep_table(sweep: Sweep, look: Look) -> None:
