@@ -64,6 +64,11 @@ _TERMS = (
     ),
     Term("threshold", "The line on a score above which a head is counted; it is a choice, not a measurement."),
     Term(
+        "knee",
+        "The threshold at which the curve of a sweep bends most: lowering the line further takes more heads and costs little "
+        "more.",
+    ),
+    Term(
         "loss",
         "How surprised a model is by the right next token, on average; lower is better.",
     ),
@@ -125,7 +130,7 @@ MET_ON: dict[str, tuple[str, ...]] = {
     "Attention": ("attention head", "token", "BOS", "induction", "sink", "nats"),
     "Ablation": _REMOVING,
     "Causal map": ("ablation", "nats", "second copy", "previous-token head"),
-    "Sweep": ("threshold", *_REMOVING),
+    "Sweep": ("threshold", *_REMOVING, "knee"),
     "Verdicts": (
         "contrast",
         "total effect",
@@ -140,7 +145,7 @@ MET_ON: dict[str, tuple[str, ...]] = {
     "Text": ("lift", "induction", "token", "baseline", "nats"),
     "Compare": ("induction score", "total effect", "copying", "nats"),
     "Sensitivity": ("induction score", "BOS", "threshold"),
-    "Report": ("induction score", "threshold", "ablation", "nats", "baseline", "BOS"),
+    "Report": ("induction score", "threshold", "ablation", "nats", "baseline", "BOS", "knee"),
 }
 
 

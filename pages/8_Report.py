@@ -17,6 +17,7 @@ from core.ui.panels.report import (
     heat_maps,
     pick_recorded,
     pruning_question,
+    questions_header,
     recorded_maps,
     recorded_table,
     report_table,
@@ -58,7 +59,7 @@ def report(page: Page) -> None:
     st.header("Its table", anchor=False)
     report_table(page, own, chosen)
     corrections_panel(page)
-    st.header("Its open questions", anchor=False)
+    questions_header(page)
     st.subheader(QUESTIONS["sweep"], anchor=False)
     sweep_question(page)
     st.subheader(QUESTIONS["pruning"], anchor=False)

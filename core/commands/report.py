@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from core.ablation.words import head_count
 from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
+from core.numbers import unsigned
 from core.replication.cached import run_report
 from core.replication.tables import report_facts
 from core.replication.words import behaviour_of_the_report
@@ -46,14 +48,17 @@ def text(result: dict[str, Any]) -> str:
     published = result["published"]["table"]
     lines = [
         "The report (SoLU-8l-old), log-probability: "
-        + "; ".join(f"{_row(row)} {row['log_probability']:.3f} (loss {row['loss']:.3f})" for row in published),
+        + "; ".join(
+            f"{_row(row)} {unsigned(row['log_probability'], 3)} (loss {unsigned(row['loss'], 3)})" for row in published
+        ),
         behaviour_of_the_report(),
         f"{result['model']['name']}, one correction more each line:",
     ]
     for step in result["run"]["steps"]:
         name = f"+ {step['corrections'][-1]}" if step["corrections"] else "its recipe"
-        lines.append(f"  {name:12} " + "; ".join(f"{_row(row)} {row['value']:.3f}" for row in step["rows"]))
+        lines.append(f"  {name:12} " + "; ".join(f"{_row(row)} {unsigned(row['value'], 3)}" for row in step["rows"]))
     lines += [f"  {note}" for note in result["run"]["recipe"]["notes"]]
+    lines.append(result["questions_note"])
     lines += [f"{item['question']} {item['answer']}" for item in result["questions"]]
     if result["html"] is not None:
         lines.append(f"The page is in {result['html']}")
@@ -61,4 +66,4 @@ def text(result: dict[str, Any]) -> str:
 
 
 def _row(row: dict[str, Any]) -> str:
-    return "untouched" if row["threshold"] is None else f"above {row['threshold']} ({len(row['heads'])} heads)"
+    return "untouched" if row["threshold"] is None else f"above {row['threshold']} ({head_count(len(row['heads']))})"

@@ -10,16 +10,20 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
+from core.ablation.words import head_count
 from core.figures.base.head_map import HEADS_TO_WRITE_IN_HALF, Cells, head_map
 from core.figures.base.overlay import Overlay, rings
 from core.figures.base.style import SCORE_SCALE, Look, see_through
 from core.figures.base.styled import styled
 from core.heads import Head, every_head, heads_above, ranked
+from core.numbers import interval, unsigned
 from core.replication.reproduction import ReproducedRow, Reproduction
 from core.replication.words import row_name, step_labels
 
 Matrix = Float[np.ndarray, "n_layers n_heads"]
 _SYMBOLS = ("circle", "diamond", "square")
+# Where no head is above a threshold nothing is taken away, and its marker lies on the untouched one: each leaves an edge.
+_SIZES = (18, 13, 7)
 # Two maps are compared at a glance, and the report's answers stand below them.
 _TALL = 0.75
 # How far beside a step, in steps, its random sets stand.
@@ -83,9 +87,9 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
                     y=[found.value for found in rows],
                     mode="lines+markers",
                     line={"color": colours[index], "width": look.px(1.5), "dash": "dot"},
-                    marker={"color": colours[index], "size": look.px(11), "symbol": _SYMBOLS[index]},
-                    customdata=[[len(found.heads)] for found in rows],
-                    hovertemplate=f"{name}: %{{y:.3f}} (%{{customdata[0]}} heads)<extra></extra>",
+                    marker={"color": colours[index], "size": look.px(_SIZES[index]), "symbol": _SYMBOLS[index]},
+                    customdata=[[unsigned(found.value, 3), head_count(len(found.heads))] for found in rows],
+                    hovertemplate=f"{name}: %{{customdata[0]}} (%{{customdata[1]}})<extra></extra>",
                     name=name,
                     showlegend=panel == 0,
                     **_on(panel),
@@ -151,7 +155,7 @@ def describe_steps(steps: Sequence[Reproduction]) -> str:
     """The steps in words, for somebody who cannot see them."""
     said = []
     for label, step in zip(step_labels(steps), steps, strict=True):
-        numbers = ", ".join(f"{row_name(row.threshold)} {row.value:.2f}" for row in step.rows)
+        numbers = ", ".join(f"{row_name(row.threshold)} {unsigned(row.value)}" for row in step.rows)
         unit = "nats" if step.corrections.sign else "log-probability"
         said.append(f"{label.replace('<br>', ' ')}: {numbers} ({unit})")
     return f"Second-copy numbers under one correction more each time. {'; '.join(said)}."
@@ -188,7 +192,7 @@ def _random_sets(
             y=[mean, mean, mean],
             mode="lines",
             line={"color": colour, "width": look.px(4)},
-            hovertemplate=f"{instead}: {mean:.3f}, from {low:.3f} to {high:.3f}<extra></extra>",
+            hovertemplate=f"{instead}: {unsigned(mean, 3)}, from {interval(low, high, 3)}<extra></extra>",
             showlegend=False,
             name=f"{instead}, mean",
             **_on(panel),

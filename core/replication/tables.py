@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from core.attention.tables import Row
 from core.attention.words import state_word
 from core.heads import HeadSet, names
-from core.numbers import short_count, unsigned
+from core.numbers import NOTHING, interval, short_count, unsigned
 from core.replication.published import COUNTED_THRESHOLDS, ReportedModel, reported_models, reported_table
 from core.replication.reproduction import ReproducedRow, Reproduction
 from core.replication.run import ReportRun
 from core.replication.size import SizedModel
-from core.replication.words import QUESTIONS, answers, row_name, step_labels
+from core.replication.words import QUESTIONS, answers, questions_note, row_name, step_labels
 from core.settings.modes import Mode
 from core.settings.request import Request
 from core.settings.subject import Subject
@@ -26,6 +25,8 @@ _NAMES_SHOWN = 6
 def table_rows(own: Reproduction, chosen: Reproduction, model: str) -> list[Row]:
     """The report's table: recorded, this model by its recipe, and this model under the chosen corrections."""
     unit = "loss (nats)" if chosen.corrections.sign else "log-probability"
+    # What was taken away stands beside each number that it changed.
+    apart = any(plain.heads != corrected.heads for plain, corrected in zip(own.rows, chosen.rows, strict=True))
     rows = []
     for recorded, plain, corrected in zip(reported_table(), own.rows, chosen.rows, strict=True):
         row: Row = {
@@ -35,11 +36,13 @@ def table_rows(own: Reproduction, chosen: Reproduction, model: str) -> list[Row]
             "recorded heads": _names(recorded.heads),
             f"{model}, its recipe, log-probability": unsigned(plain.value, 3),
         }
+        if apart:
+            row[f"heads of {model}, its recipe"] = _names(plain.heads)
         if chosen.corrections != own.corrections:
             row[f"{model}, corrected, {unit}"] = unsigned(corrected.value, 3)
             if chosen.corrections.baselines:
-                row["other heads, range"] = _range(corrected)
-        row[f"heads of {model}"] = _names(corrected.heads)
+                row["other heads, range"] = _others(corrected)
+        row[f"heads of {model}, corrected" if apart else f"heads of {model}"] = _names(corrected.heads)
         rows.append(row)
     return rows
 
@@ -51,9 +54,11 @@ def step_rows(steps: Sequence[Reproduction]) -> list[Row]:
         row: Row = {"correction": label.replace("<br>", " "), "unit": "nats" if step.corrections.sign else "log-probability"}
         for found in step.rows:
             name = row_name(found.threshold)
-            row[name] = f"{found.value:.3f}" + (f" ({len(found.heads)})" if found.threshold is not None else "")
-        row["other heads, range"] = "; ".join(_range(found) for found in step.rows if len(found.baselines)) or "–"
-        row["highest score"] = f"{step.scores.max():.3f}"
+            row[name] = unsigned(found.value, 3)
+            if found.threshold is not None:
+                row[name] += f" (without {_names(found.heads)})" if found.heads else " (no head)"
+        row["other heads, range"] = _others_of(step)
+        row["highest score"] = unsigned(step.scores.max(), 3)
         rows.append(row)
     return rows
 
@@ -90,9 +95,22 @@ def _size_row(model: SizedModel) -> Row:
     }
 
 
-def _range(row: ReproducedRow) -> str:
-    low, high, _ = row.range
-    return "–" if math.isnan(low) else f"{low:.2f} to {high:.2f}"
+def _others_of(step: Reproduction) -> str:
+    """The other sets' range at each threshold."""
+    if not step.corrections.baselines:
+        return f"{NOTHING} (none drawn)"
+    return "; ".join(f"above {row.threshold:.1f}: {_others(row)}" for row in step.rows if row.threshold is not None)
+
+
+def _others(row: ReproducedRow) -> str:
+    """The other sets' range, or why there is none."""
+    if len(row.baselines):
+        low, high, _ = row.range
+        return interval(low, high)
+    if not row.heads:
+        return f"{NOTHING} (nothing is taken away)"
+    why = row.note.rstrip(".") or "none drawn"
+    return f"{NOTHING} ({why[0].lower()}{why[1:]})"
 
 
 def _names(heads: HeadSet) -> str:
@@ -125,6 +143,7 @@ def report_facts(run: ReportRun, mode: Mode) -> Facts:
             "behaviour": behaviour_facts(run.steps[0].behaviour),
         },
         "models": [_sized(model) for model in run.models],
+        "questions_note": questions_note(run.subject),
         "questions": [{"question": QUESTIONS[name], "answer": answer} for name, answer in answers(run, mode).items()],
     }
 

@@ -21,7 +21,8 @@ from core.replication.run import ReportRun, TopPruning
 from core.replication.size import SizedModel
 from core.settings.experiment import REPORT_THRESHOLDS
 from core.settings.modes import Mode
-from core.settings.provenance import bos_words
+from core.settings.provenance import bos_words, measured_on
+from core.settings.subject import Subject
 from core.settings.view import CORRECTIONS
 from core.transformer.card import ModelCard
 from core.verdicts.judgement import Judgement
@@ -170,12 +171,28 @@ def behaviour_of_the_report() -> str:
     )
 
 
-def recipe_words(recipe: Recipe) -> str:
-    """What the recipe's numbers were measured on."""
+def recipe_words(recipe: Recipe, bos: str | None = None) -> str:
+    """What the recipe's numbers were measured on; `bos`: what to say of a BOS where it is not the same for all of them."""
     probe, (low, high) = recipe.subject.probe, recipe.token_range
     return (
         f"{probe.n_sequences} sequences of {probe.length} tokens, ids drawn with replacement from {low:,} to {high - 1:,}, "
-        f"each sequence twice, {bos_words(recipe.subject)}, seed {recipe.seed}"
+        f"each sequence twice, {bos or bos_words(recipe.subject)}, seed {recipe.seed}"
+    )
+
+
+def steps_words(steps: Sequence[Reproduction]) -> str:
+    """What numbers under different corrections were measured on: the same tokens, some of them with a BOS in front."""
+    kinds = {step.recipe.subject.probe.has_bos for step in steps}
+    varies = "no BOS but where that is corrected, there one in front"
+    return recipe_words(steps[0].recipe, varies if len(kinds) > 1 else None)
+
+
+def questions_note(subject: Subject) -> str:
+    """On what the answers to the open questions were measured, which is not what the report's recipe draws."""
+    return (
+        "Maps, counts and tables above follow the report's recipe, the answers below do not. The first two are measured on the "
+        f"probe that is set: {measured_on(subject)}; the other two say what they rest on. So a head can have another score "
+        "here, and another number of heads can be above a threshold."
     )
 
 

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from core.models.paths import bundled_root
 from core.numbers import unsigned
 from core.replication.cached import reproduce, run_report, sized_models
-from core.replication.words import QUESTIONS
+from core.replication.words import QUESTIONS, questions_note
 from core.settings.request import Request
 from core.settings.subject import bind
 from core.settings.view import CORRECTIONS, Corrections
@@ -66,7 +66,9 @@ def test_every_question_has_a_live_answer() -> None:
     subheaders = [str(sub.value) for sub in at.subheader]
     assert all(question in subheaders for question in QUESTIONS.values())
     text = said(at)
-    assert "thresholds of this sweep select" in text
+    assert "thresholds of this sweep select" in text and questions_note(SUBJECT) in text
+    captions = [str(caption.value) for caption in at.caption]
+    assert sum("no BOS but where that is corrected" in caption for caption in captions) == 1, "under the steps"
     assert "looks at the token just before most of all" in text and "breaks the repetition" in text
     assert "Compare every head with itself on fresh tokens" in text
     assert "Pythia" in text and "6.10" in text and "9.10" in text and "4.61" in text

@@ -37,6 +37,7 @@ def test_curve_range_table_and_the_reports_comparison() -> None:
     assert len(at.dataframe[0].value if len(at.dataframe[0].value) == len(DEFAULT_GRID) else at.dataframe[1].value) == len(
         DEFAULT_GRID
     )
+    assert "**knee**: " in said(at), "a word of the picture and of the table"
     table = at.table[0].value
     assert list(table.columns) == ["threshold", "above 0.50", "above 0.60"]
     compared = dict(zip(table["threshold"], table["above 0.50"], strict=True))

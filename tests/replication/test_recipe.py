@@ -11,14 +11,16 @@ import torch
 
 from core.attention.cached import score_heads
 from core.figures.base.style import Look
-from core.figures.replication import correction_steps
+from core.figures.replication import correction_steps, describe_steps
 from core.heads import Head
 from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
 from core.models.load import load_model
 from core.probes.layout import Layout
 from core.replication.cached import reproduce, step_by_step
 from core.replication.recipe import report_recipe, second_copy_diagonal, second_copy_value, whole_diagonal
-from core.replication.words import behaviour_of_the_report, recipe_words, step_labels
+from core.replication.tables import step_rows, table_rows
+from core.replication.words import behaviour_of_the_report, questions_note, recipe_words, step_labels, steps_words
+from core.settings.provenance import measured_on
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.settings.view import CORRECTIONS, Corrections
@@ -244,6 +246,57 @@ def test_a_sign_and_a_unit_are_no_effect_and_have_an_axis_of_their_own():
         wanted = [[step.rows[i].value for step in steps if step.corrections.sign == sign] for i in range(len(steps[0].rows))]
         assert [list(y) for y in shown] == wanted
     assert "log-probability" in figure.layout.yaxis.title.text and "nats" in figure.layout.yaxis2.title.text
+
+
+def test_the_heads_stand_beside_each_number_that_was_measured_without_them():
+    subject, name = bind("two-layer"), "two-layer"
+    own, corrected = reproduce(subject), reproduce(subject, Corrections(bos=True))
+    assert own.rows[-1].heads != corrected.rows[-1].heads, "a BOS changes which heads are above the threshold"
+    row = table_rows(own, corrected, name)[-1]
+    for found, title in ((own, f"heads of {name}, its recipe"), (corrected, f"heads of {name}, corrected")):
+        assert row[title] == ", ".join(head.name for head in found.rows[-1].heads)
+    columns = list(row)
+    assert columns.index(f"heads of {name}, its recipe") == columns.index(f"{name}, its recipe, log-probability") + 1
+    assert f"heads of {name}" in table_rows(own, own, name)[-1] and f"heads of {name}, corrected" not in columns[:-1]
+
+
+def test_what_varies_over_the_steps_is_said():
+    steps = step_by_step(bind(REQUEST), count=3)
+    assert "each sequence twice, no BOS but where that is corrected, there one in front, seed 0" in steps_words(steps)
+    assert steps_words(steps[:2]) == recipe_words(steps[0].recipe) and "no BOS, seed" in steps_words(steps[:2])
+
+
+def test_the_answers_say_that_their_probe_is_not_the_recipes():
+    subject = bind(Request(MODEL, length=20))
+    assert measured_on(subject) in questions_note(subject) and "length 20" in questions_note(subject)
+
+
+def test_no_other_sets_have_a_reason():
+    steps = step_by_step(bind(REQUEST), count=3)
+    *before, last = steps
+    few = replace(
+        last, rows=(last.rows[0], replace(last.rows[1], baselines=np.empty(0), note="There are too few."), last.rows[2])
+    )
+    none = replace(last, rows=tuple(replace(row, heads=(), baselines=np.empty(0), note="") for row in last.rows))
+    shown = [row["other heads, range"] for row in step_rows([*before, few])]
+    assert shown[0] == "– (none drawn)" and shown[-1].startswith("above 0.6: – (there are too few); above 0.5: ")
+    assert step_rows(steps)[0]["heads above 0.6 zeroed"].endswith(f" (without {PLACE.name})")
+    assert step_rows([*before, none])[-1]["heads above 0.6 zeroed"].endswith(" (no head)")
+    assert step_rows([*before, none])[-1]["other heads, range"].count("– (nothing is taken away)") == 2
+    table = table_rows(steps[0], few, MODEL)
+    assert [row["other heads, range"] for row in table[:2]] == ["– (nothing is taken away)", "– (there are too few)"]
+
+
+def test_every_series_is_seen_where_all_are_the_same_and_minus_signs_are_the_apps():
+    steps = step_by_step(bind(REQUEST), count=0)
+    alike = [replace(step, rows=[replace(row, value=-7.0, heads=()) for row in step.rows]) for step in steps]
+    lines = [trace for trace in correction_steps(alike, Look()).data if trace.mode == "lines+markers"]
+    for axis in ("y", "y2"):
+        sizes = [trace.marker.size for trace in lines if trace.yaxis == axis]
+        assert len(sizes) == 3 and all(lower > upper + 2 for lower, upper in pairwise(sizes)), "smaller on top"
+    assert {trace.customdata[0][0] for trace in lines} == {"−7.000"} and all("%{y" not in t.hovertemplate for t in lines)
+    written = " ".join([describe_steps(alike), *(row["untouched"] for row in step_rows(alike))])
+    assert "−7.00" in written and "-7" not in written
 
 
 def test_a_kept_result_runs_no_model(monkeypatch):

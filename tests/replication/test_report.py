@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import pytest
 
 from core.cli import main
+from core.commands.report import text as text_of
 from core.documents.standalone import MARK, Picture, Section, standalone_page, write_page
 from core.errors import BadInput
 from core.replication.words import QUESTIONS
@@ -77,6 +78,17 @@ def test_the_page_has_live_figures_and_every_answer(written: tuple[dict, str]) -
     # What travels with the project is at hand.
     assert "by-construction (set by hand)" in said and "one-layer" in said
     assert {model["name"]: model["behaviour"] for model in result["models"]}["one-layer"]["state"] == "absent"
+
+
+def test_the_page_and_the_command_say_which_probe_each_number_is_from(written: tuple[dict, str]) -> None:
+    result, text = written
+    said = " ".join(Page(text).text)
+    assert result["questions_note"] in said and "2 sequences of length 20" in result["questions_note"]
+    printed = text_of(result | {"html": None})
+    assert result["questions_note"] in printed and "log-probability: untouched −6.096" in printed
+    for title in ("Induction scores", "The table", "What each correction changes"):
+        section = said[said.index(title) :]
+        assert "no BOS but where that is corrected" in section[: section.index(", seed 0") + 10], title
 
 
 def test_text_is_escaped() -> None:

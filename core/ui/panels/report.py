@@ -27,9 +27,11 @@ from core.replication.words import (
     behaviour_of_the_report,
     detector_answer,
     pruning_answer,
+    questions_note,
     recipe_words,
     row_name,
     steps_note,
+    steps_words,
     sweep_answer,
 )
 from core.settings.provenance import measured_on
@@ -143,6 +145,7 @@ def counts_table(live: Reproduction | None, name: str) -> None:
 def report_table(page: Page, own: Reproduction, chosen: Reproduction) -> None:
     """Its table, recorded and live; and whether the behaviour was there at all."""
     fitting_table(table_rows(own, chosen, page.name), page.look)
+    st.caption(verbatim(f"Measured on {steps_words((own, chosen))}."))
     for note in chosen.baseline_notes:
         st.caption(verbatim(note))
     st.markdown(f"**What its numbers say.** {behaviour_of_the_report()}")
@@ -176,7 +179,7 @@ def corrections_panel(page: Page) -> None:
 def _steps(page: Page, steps: Sequence[Reproduction]) -> None:
     facts = partial(steps_facts, page.subject, steps)
     st.caption(steps_note())
-    source = Source(recipe_words(steps[0].recipe), report_command(page.view), facts, f"{page.stem}-report")
+    source = Source(steps_words(steps), report_command(page.view), facts, f"{page.stem}-report")
     figure_panel(
         drawn(correction_steps, steps, page.look),
         key="steps",
@@ -185,6 +188,14 @@ def _steps(page: Page, steps: Sequence[Reproduction]) -> None:
         source=source,
         on_pick=None,
     )
+    for note in steps[-1].baseline_notes:
+        st.caption(verbatim(note))
+
+
+def questions_header(page: Page) -> None:
+    """The open questions, and which probe their answers are measured on."""
+    st.header("Its open questions", anchor=False)
+    st.markdown(verbatim(questions_note(page.subject)))
 
 
 def sweep_question(page: Page) -> None:
