@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,15 @@ def test_tests_mirror_core() -> None:
         "hostile",
     }
     assert rooms <= {path.name for path in (ROOT / "core").iterdir() if path.is_dir()}
+
+
+def test_no_table_on_screen_says_none_where_there_is_nothing() -> None:
+    """Every grid says what stands for nothing: Streamlit's own word for it is None."""
+    calls = [
+        (path.name, node.lineno, {keyword.arg for keyword in node.keywords})
+        for path in [*(ROOT / "core" / "ui").rglob("*.py"), *(ROOT / "pages").glob("*.py")]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "dataframe"
+    ]
+    assert len(calls) > 5
+    assert [(name, line) for name, line, given in calls if "placeholder" not in given] == []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 from core.ablation.cached_sweep import sweep
 from core.ablation.sweep import DEFAULT_THRESHOLDS, threshold_grid
 from core.attention.scores import ALL_SCORES
 from core.commands.options import add_mode, subject_from
+from core.numbers import NOTHING, interval, unsigned
 from core.settings.modes import MODES
 from core.sharing.facts import sweep_facts
 
@@ -49,7 +51,12 @@ def text(result: dict[str, Any]) -> str:
     for row in result["rows"]:
         mark = "  <- knee" if row["threshold"] == result["knee"] else ""
         lines.append(
-            f"{row['threshold']:9.2f}  {row['n_heads']:5}  {row['second_copy']:11.2f}  {row['gain_lost']:9.2f}  "
-            f"{row['baseline_low']:.2f} to {row['baseline_high']:.2f}, p = {row['p']:.3f}{mark}"
+            f"{row['threshold']:9.2f}  {row['n_heads']:5}  {row['second_copy']:11.2f}  {unsigned(row['gain_lost']):>9}  "
+            f"{_others(row)}{mark}"
         )
     return "\n".join(lines)
+
+
+def _others(row: dict[str, Any]) -> str:
+    """The other sets' range and p, or a dash where there are none."""
+    return NOTHING if math.isnan(row["p"]) else f"{interval(row['baseline_low'], row['baseline_high'])}, p = {row['p']:.3f}"

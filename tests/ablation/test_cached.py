@@ -359,3 +359,23 @@ def test_the_commands_print_their_contracts(capsys):
     ):
         assert main([*words, *common]) == 2
         assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_sweep_command_prints_a_dash_where_there_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "sweep",
+        "--model",
+        "by-construction",
+        "--length",
+        "10",
+        "--sequences",
+        "2",
+        "--thresholds",
+        "0.5:1:0.5",
+        "--baselines",
+        "2",
+    ]
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split()[:2] == ["1.00", "0"] and lines[-1].endswith("  –") and "nan" not in lines[-1]
+    assert "p = 0." in lines[-2] or "p = 1." in lines[-2]

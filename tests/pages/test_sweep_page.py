@@ -1,5 +1,6 @@
 """The Sweep page: the curve beside other heads, and what moving the slider costs (nothing)."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -7,10 +8,12 @@ from streamlit.testing.v1 import AppTest
 
 from core.ablation.cached_sweep import sweep
 from core.ablation.sweep import DEFAULT_GRID
+from core.ablation.tables import sweep_rows
 from core.attention.cached import score_heads
 from core.heads import heads_above
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.sharing.csv import csv_text
 from core.verdicts.conformance import conformance
 from tests.helpers.app import SHORT, figures, open_page, overlays, said
 
@@ -46,6 +49,59 @@ def test_curve_range_table_and_the_reports_comparison() -> None:
     assert compared["second copy after (nats)"] == f"{at_half.second_copy:.2f}"
     assert compared["which heads"] == ", ".join(head.name for head in at_half.heads) and compared["p"] == f"{at_half.p:.3f}"
     assert any("as many other heads (range)" in (trace.get("name") or "") for trace in figures(at)[0]["data"])
+
+
+def test_the_table_behind_the_curve_is_for_people_and_its_file_for_programs() -> None:
+    at = page()
+    at.session_state["sweep-table"] = True
+    at.run()
+    [frame] = [frame for frame in at.dataframe if len(frame.value) == len(DEFAULT_GRID)]
+    rows = sweep_rows(sweep(SUBJECT, DEFAULT_GRID, "mean"))
+    called = {name: column["label"] for name, column in json.loads(frame.proto.columns).items() if column.get("label")}
+    assert set(called) == set(rows[0]) == set(frame.value.columns)
+    assert (called["second_copy"], called["baseline_low"]) == ("second-copy loss (nats)", "other heads, lowest (nats)")
+    assert not any("_" in words for words in called.values()) and frame.proto.placeholder == "–"
+    assert list(frame.value["gain_lost"]) == pytest.approx([100 * row["gain_lost"] for row in rows], abs=1e-6)
+    assert json.loads(frame.proto.columns)["gain_lost"]["type_config"]["format"] == "%.0f %%"
+    assert csv_text(rows).startswith("threshold,heads,second_copy,step,gain_lost,baseline_mean,")
+
+
+def test_a_cell_without_a_number_is_a_dash_and_a_column_is_called_by_what_it_holds() -> None:
+    def table() -> None:
+        import math
+
+        from core.ui.components.readable_table import readable_table
+
+        readable_table(
+            [
+                {"name": "L0H1", "head": 1, "induction": 0.5, "quadrant": "", "p": None, "low": math.nan, "zero": -1e-12},
+                {"name": "L0H2", "head": 2, "induction": 0.25, "quadrant": "", "p": 0.5, "low": 1.0, "zero": 1.0},
+            ]
+        )
+        readable_table([{"head": "L0H1", "induction": "L1H1", "k_composition": 0.1, "some_name": 1.0}])
+        readable_table([])
+
+    at = AppTest.from_function(table).run()
+    assert not at.exception
+    many, roles, _ = at.dataframe
+    called, by_role = (
+        {name: column.get("label") for name, column in json.loads(frame.proto.columns).items()} for frame in (many, roles)
+    )
+    assert (called["name"], called["head"], called["induction"]) == (
+        "head",
+        "number in its layer",
+        "Induction (prefix matching)",
+    )
+    assert called["low"] == "95 % interval, from" and called["zero"] == "second-copy loss, zero ablation (nats)"
+    assert [by_role[name] for name in ("head", "induction", "k_composition", "some_name")] == [
+        "head",
+        "induction",
+        "K-composition",
+        "some name",
+    ]
+    first = many.value.iloc[0]
+    assert all(first[name] is None or first[name] != first[name] for name in ("quadrant", "p", "low"))
+    assert str(first["zero"]) == "0.0" and many.proto.placeholder == "–"
 
 
 def test_moving_the_slider_moves_a_line_and_computes_nothing(nothing_is_computed: Callable[[], None]) -> None:

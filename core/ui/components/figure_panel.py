@@ -21,6 +21,7 @@ from core.sharing.csv import csv_text
 from core.sharing.facts import Facts, json_text
 from core.ui.components.figure_clicks import OnPick, fresh_chart, tell_click, tell_pick
 from core.ui.components.figure_overlay import figure_overlay
+from core.ui.components.readable_table import readable_table
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.state import pick_head
 
@@ -95,7 +96,7 @@ def figure_panel(
             files = st.popover("Table and files", icon=":material/table:", key=f"{key}-files", on_change="rerun")
             if files.open:
                 with files:
-                    _table(rows)
+                    readable_table(rows_of(rows))
                     st.caption(measured)
                     _downloads(key, filename, rows, source)
             return
@@ -104,7 +105,7 @@ def figure_panel(
             table = st.expander("Table behind this picture", icon=":material/table:", key=f"{key}-table", on_change="rerun")
             if table.open:
                 with table:
-                    _table(rows)
+                    readable_table(rows_of(rows))
             files = st.popover("Download", icon=":material/download:", key=f"{key}-files", on_change="rerun")
             if files.open:
                 with files:
@@ -114,16 +115,6 @@ def figure_panel(
 def is_looked_into(key: str) -> bool:
     """Whether the table or the downloads of the panel `key` are open, known before it is drawn."""
     return any(st.session_state.get(f"{key}-{part}") for part in ("table", "files"))
-
-
-def _table(rows: Rows) -> None:
-    # What rounding leaves of nothing would be a dozen digits wide; the files have them all.
-    shown = [{name: _readable(value) for name, value in row.items()} for row in rows_of(rows)]
-    st.dataframe(shown, hide_index=True, height="content" if len(shown) <= 10 else 380)
-
-
-def _readable(value: Any) -> Any:
-    return round(value, 6) + 0.0 if isinstance(value, float) else value
 
 
 def _downloads(key: str, filename: str, rows: Rows, source: Source) -> None:

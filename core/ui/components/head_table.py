@@ -10,7 +10,7 @@ from core.attention.tables import Row, rows_above
 from core.figures.base.number_table import small_table_html
 from core.figures.base.style import Look
 from core.heads import ranked
-from core.numbers import unsigned
+from core.numbers import NOTHING, unsigned
 from core.settings.view import View
 from core.ui.frame.navigation import open_its_card, see_where_it_looks
 
@@ -66,6 +66,7 @@ def _heads_above(scores: HeadScores, view: View, look: Look) -> None:
     st.dataframe(
         shown,
         hide_index=True,
+        placeholder=NOTHING,
         height=_TABLE_HEIGHT - 20,
         column_config={"name": st.column_config.TextColumn("head")}
         | {name: st.column_config.NumberColumn(title, format="%.2f", help=meanings[name]) for name, title in titles.items()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.attention.self_check import DoctorReport
+from core.numbers import NOTHING
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import await_job
 
@@ -35,7 +36,7 @@ def self_check() -> None:
             for check in report.checks
         ]
         numbers = {name: st.column_config.NumberColumn(format="%.6f") for name in ("expected", "measured")}
-        st.dataframe(rows, hide_index=True, height="content", column_config=numbers)
+        st.dataframe(rows, hide_index=True, height="content", column_config=numbers, placeholder=NOTHING)
 
 
 def _run() -> DoctorReport:

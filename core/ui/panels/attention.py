@@ -19,6 +19,7 @@ from core.figures.attention.pattern import attention_figure, attention_table
 from core.figures.attention.token_loss import token_loss_html, token_loss_table
 from core.figures.base.memo import drawn
 from core.heads import Head
+from core.numbers import NOTHING
 from core.settings.provenance import measured_on
 from core.settings.view import RowKind
 from core.sharing.commands import attention_command
@@ -27,6 +28,7 @@ from core.sharing.facts import attention_facts
 from core.ui.components.circuitsvis_frame import MAX_TOKENS, circuitsvis_pattern
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.components.head_grid import head_grid
+from core.ui.components.readable_table import readable_table
 from core.ui.components.row_picker import KINDS
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
@@ -101,7 +103,7 @@ def head_numbers(scores: HeadScores, head: Head) -> None:
         for name in scores.names
     ]
     numbers = {name: st.column_config.NumberColumn(format="%.2f") for name in ("value", "chance")}
-    st.dataframe(rows, hide_index=True, height="content", column_config=numbers)
+    st.dataframe(rows, hide_index=True, height="content", column_config=numbers, placeholder=NOTHING)
 
 
 def stripe_sentence(looked: Looked) -> str:
@@ -180,7 +182,7 @@ def loss_panel(page: Page, patterns: RowPatterns, looked: Looked) -> None:
     rows = token_loss_table(looked.tokens, patterns.token_loss, layout)
     left, right = st.columns([3, 1], vertical_alignment="top")
     with left.expander("Table behind this picture", icon=":material/table:"):
-        st.dataframe(rows, hide_index=True, height=380)
+        readable_table(rows)
     right.download_button(
         "Losses as CSV",
         csv_text(rows),

@@ -27,7 +27,7 @@ from core.figures.base.memo import drawn
 from core.figures.circuits.circuit import circuit_graph, describe_circuit, describe_pruned, pruned_matching
 from core.figures.circuits.composition import composition_maps, describe_composition
 from core.heads import Head, HeadSet, named, names
-from core.numbers import share
+from core.numbers import NOTHING, share
 from core.settings.cost import PASSES_OF_A_CIRCUIT, expected_seconds
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
 from core.settings.provenance import measured_on
@@ -148,6 +148,7 @@ def edge_table(page: Page, found: Circuit) -> None:
     st.dataframe(
         rows,
         hide_index=True,
+        placeholder=NOTHING,
         height="content" if len(rows) <= 10 else 400,
         column_config={name: st.column_config.NumberColumn(title, format=formats[name]) for name, title in numbers.items()}
         | {

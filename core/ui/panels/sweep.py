@@ -18,7 +18,7 @@ from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overl
 from core.figures.base.memo import drawn
 from core.figures.base.style import Look
 from core.heads import listed
-from core.numbers import share, signed
+from core.numbers import NOTHING, share, signed
 from core.runtime.cache import if_cached
 from core.settings.modes import MODES, Mode
 from core.settings.provenance import measured_on
@@ -80,7 +80,7 @@ def sweep_table(sweep: Sweep, look: Look) -> None:
     if look.large:
         st.table([{name: text for name, text in row.items() if name != "which heads"} for row in rows], hide_index=True)
     else:
-        st.dataframe(rows, hide_index=True, height="content")
+        st.dataframe(rows, hide_index=True, height="content", placeholder=NOTHING)
 
 
 def comparison(page: Page, sweep: Sweep, source: Source) -> None:
@@ -126,7 +126,7 @@ def _baseline_losses(page: Page, row: SweepRow) -> np.ndarray:
 def _compared(row: SweepRow, sweep: Sweep) -> Row:
     return {
         "heads taken away": str(row.n_heads),
-        "which heads": listed(row.heads, MOST_NAMED),
+        "which heads": listed(row.heads, MOST_NAMED) or NOTHING,
         "second copy before (nats)": f"{sweep.clean.second_copy:.2f}",
         "second copy after (nats)": f"{row.second_copy:.2f}",
         "gain lost": _fraction(row),
@@ -145,6 +145,7 @@ def _written(row: SweepRow, knee: float | None, narrow: bool) -> Row:
         "gain_lost": _fraction(row),
         "others": _range(row),
         "p": _p(row),
+        "names": values["names"] or NOTHING,
     }
     # On a telephone the last columns are out of sight: what a threshold takes away stands beside it.
     order = ("threshold", "names", *(name for name in _TITLES if name not in ("threshold", "names"))) if narrow else _TITLES
@@ -156,8 +157,8 @@ def _fraction(row: SweepRow) -> str:
 
 
 def _p(row: SweepRow) -> str:
-    return "–" if np.isnan(row.p) else f"{row.p:.3f}"
+    return NOTHING if np.isnan(row.p) else f"{row.p:.3f}"
 
 
 def _range(row: SweepRow) -> str:
-    return "–" if np.isnan(row.baseline_low) else f"{row.baseline_low:.2f} to {row.baseline_high:.2f}"
+    return NOTHING if np.isnan(row.baseline_low) else f"{row.baseline_low:.2f} to {row.baseline_high:.2f}"

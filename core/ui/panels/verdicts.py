@@ -25,6 +25,7 @@ from core.figures.verdicts import (
     placebo_bars,
 )
 from core.heads import Head
+from core.numbers import NOTHING
 from core.runtime.cache import if_cached
 from core.settings.experiment import MAX_EFFECT_FLOOR
 from core.settings.provenance import measured_on
@@ -287,6 +288,7 @@ def table(found: Shown) -> None:
     st.dataframe(
         rows,
         hide_index=True,
+        placeholder=NOTHING,
         height="content" if len(rows) <= 12 else 460,
         column_config={
             name: st.column_config.NumberColumn(
