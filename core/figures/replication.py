@@ -22,8 +22,10 @@ from core.replication.words import row_name, step_labels
 
 Matrix = Float[np.ndarray, "n_layers n_heads"]
 _SYMBOLS = ("circle", "diamond", "square")
-# Where no head is above a threshold nothing is taken away, and its marker lies on the untouched one: each leaves an edge.
-_SIZES = (18, 13, 7)
+# Where no head is above a threshold nothing is taken away, and its markers and line lie on the untouched ones: each leaves
+# an edge of what is below it.
+_SIZES = (22, 12, 6)
+_WIDTHS = (4.5, 2.5, 1.5)
 # Two maps are compared at a glance, and the report's answers stand below them.
 _TALL = 0.75
 # How far beside a step, in steps, its random sets stand.
@@ -86,7 +88,7 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
                     x=list(range(len(rows))),
                     y=[found.value for found in rows],
                     mode="lines+markers",
-                    line={"color": colours[index], "width": look.px(1.5), "dash": "dot"},
+                    line={"color": colours[index], "width": look.px(_WIDTHS[index]), "dash": "dot"},
                     marker={"color": colours[index], "size": look.px(_SIZES[index]), "symbol": _SYMBOLS[index]},
                     customdata=[[unsigned(found.value, 3), head_count(len(found.heads))] for found in rows],
                     hovertemplate=f"{name}: %{{customdata[0]}} (%{{customdata[1]}})<extra></extra>",

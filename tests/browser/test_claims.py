@@ -97,7 +97,8 @@ def test_a_correction_changes_the_live_numbers_and_stays_when_the_page_is_left(s
     page.get_by_text("BOS in front", exact=True).click()
     expect(report_table(page)).to_contain_text("two-layer, corrected, log-probability")
     row = report_table(page).get_by_role("row").nth(1).get_by_role("cell").all_text_contents()
-    own, corrected = (float(cell.replace("−", "-")) for cell in row[4:6])
+    # Its heads stand beside each number: a BOS changes which are taken away.
+    own, corrected = (float(row[place].replace("−", "-")) for place in (4, 6))
     assert own != corrected
     expect(page).to_have_url(re.compile("correct_bos=true"))
     page.get_by_role("link", name="Heads", exact=True).click()

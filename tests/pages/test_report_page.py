@@ -69,6 +69,7 @@ def test_every_question_has_a_live_answer() -> None:
     assert "thresholds of this sweep select" in text and questions_note(SUBJECT) in text
     captions = [str(caption.value) for caption in at.caption]
     assert sum("no BOS but where that is corrected" in caption for caption in captions) == 1, "under the steps"
+    assert any(caption.startswith("Other heads beside it") for caption in captions), "what the steps' other sets are"
     assert "looks at the token just before most of all" in text and "breaks the repetition" in text
     assert "Compare every head with itself on fresh tokens" in text
     assert "Pythia" in text and "6.10" in text and "9.10" in text and "4.61" in text

@@ -293,7 +293,7 @@ def test_every_series_is_seen_where_all_are_the_same_and_minus_signs_are_the_app
     lines = [trace for trace in correction_steps(alike, Look()).data if trace.mode == "lines+markers"]
     for axis in ("y", "y2"):
         sizes = [trace.marker.size for trace in lines if trace.yaxis == axis]
-        assert len(sizes) == 3 and all(lower > upper + 2 for lower, upper in pairwise(sizes)), "smaller on top"
+        assert len(sizes) == 3 and all(lower > 1.5 * upper for lower, upper in pairwise(sizes)), "smaller on top"
     assert {trace.customdata[0][0] for trace in lines} == {"−7.000"} and all("%{y" not in t.hovertemplate for t in lines)
     written = " ".join([describe_steps(alike), *(row["untouched"] for row in step_rows(alike))])
     assert "−7.00" in written and "-7" not in written

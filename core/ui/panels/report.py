@@ -146,10 +146,15 @@ def report_table(page: Page, own: Reproduction, chosen: Reproduction) -> None:
     """Its table, recorded and live; and whether the behaviour was there at all."""
     fitting_table(table_rows(own, chosen, page.name), page.look)
     st.caption(verbatim(f"Measured on {steps_words((own, chosen))}."))
-    for note in chosen.baseline_notes:
-        st.caption(verbatim(note))
+    _baseline_notes(chosen)
     st.markdown(f"**What its numbers say.** {behaviour_of_the_report()}")
     warn_of(chosen.behaviour)
+
+
+def _baseline_notes(found: Reproduction) -> None:
+    """How other sets were found, or why there are none."""
+    for note in found.baseline_notes:
+        st.caption(verbatim(f"Other heads beside it: {note}"))
 
 
 def recorded_table() -> None:
@@ -188,8 +193,7 @@ def _steps(page: Page, steps: Sequence[Reproduction]) -> None:
         source=source,
         on_pick=None,
     )
-    for note in steps[-1].baseline_notes:
-        st.caption(verbatim(note))
+    _baseline_notes(steps[-1])
 
 
 def questions_header(page: Page) -> None:
