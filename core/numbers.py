@@ -18,6 +18,16 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0.0:.{digits}f}"
 
 
+def counted(count: int, what: str) -> str:
+    """`1 head`, `5 heads`: how many there are of what."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def is_or_are(count: int) -> str:
+    """What `counted` is followed by: `1 head is`, `5 heads are`."""
+    return "is" if count == 1 else "are"
+
+
 def short_count(count: int) -> str:
     """`135M` for 134,515,008."""
     for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
@@ -53,6 +63,24 @@ def digits_beside(ends: Iterable[float], levels: Sequence[float], digits: int = 
     """
     apart = [(end, level) for end in ends for level in levels if end != level and not math.isnan(end)]
     enough = (more for more in range(digits, _MOST_DIGITS + 1) if all(round(a, more) != round(b, more) for a, b in apart))
+    return next(enough, digits)
+
+
+def beside(value: float, *levels: float, digits: int = 2) -> str:
+    """`0.499` beside the level 0.50, which `0.50` would seem to have reached; a dash for no number."""
+    return unsigned(value, digits_beside((value,), levels, digits))
+
+
+def digits_that_add_up(first: float, change: float, last: float, digits: int = 2) -> int:
+    """The fewest digits, `digits` at least, with which `first` and `change` make `last` as they are written, too.
+
+    Where `_MOST_DIGITS` do not make them, as many as usual.
+    """
+    enough = (
+        more
+        for more in range(digits, _MOST_DIGITS + 1)
+        if round(round(first, more) + round(change, more), more) == round(last, more)
+    )
     return next(enough, digits)
 
 

@@ -16,6 +16,7 @@ from core.figures.attention.ranked import describe_ranked, ranked_overlay, ranke
 from core.figures.base.memo import drawn
 from core.figures.base.overlay import Overlay
 from core.heads import heads_above
+from core.numbers import counted
 from core.settings.provenance import measured_on
 from core.sharing.commands import score_command
 from core.sharing.facts import score_facts
@@ -58,7 +59,7 @@ def heads(page: Page) -> None:
     values = scores.mean(view.score)
     count = len(heads_above(values, view.threshold))
     there, chance = int(np.isfinite(values).sum()), chance_words(scores.chance(view.score))
-    answer.header(f"{count} of {there} heads above {view.threshold:.2f}; chance {chance}", anchor=False)
+    answer.header(f"{count} of {counted(there, 'head')} above {view.threshold:.2f}; chance {chance}", anchor=False)
     answer.caption(f"{ALL_SCORES[view.score].title}: {ALL_SCORES[view.score].meaning}.")
     # Large text needs the whole width: the picked head then stands below the picture, not beside it.
     left, right = (st.container(), st.container()) if look.large else st.columns([2, 1], gap="large")

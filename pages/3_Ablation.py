@@ -9,6 +9,7 @@ from core.ablation.outcomes import Ablation
 from core.ablation.words import against_baselines
 from core.glossary import help_on
 from core.heads import heads_above
+from core.numbers import counted
 from core.ui.components.behaviour import behaviour_banner
 from core.ui.components.experiment_controls import head_set_controls, mode_control
 from core.ui.components.folded import folded
@@ -51,7 +52,7 @@ def ablation(page: Page) -> None:
 
     left, right = (st.container(), st.container()) if page.look.large else st.columns([4, 5], gap="large")
     with left:
-        st.header(f"{len(heads)} of {scores.n_layers * scores.n_heads} heads to take away", anchor=False)
+        st.header(f"{len(heads)} of {counted(scores.n_layers * scores.n_heads, 'head')} to take away", anchor=False)
         st.caption("A cross marks a head that is taken away. Click a head to add it to the set or take it out.")
         set_map(page, scores, above, source_of(page, heads))
     # As tall for every set: the page does not jump while the threshold moves.

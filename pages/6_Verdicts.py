@@ -4,6 +4,7 @@ from functools import partial
 
 import streamlit as st
 
+from core.numbers import counted
 from core.ui.components.behaviour import behaviour_banner, behaviour_line
 from core.ui.components.folded import TABLE, folded
 from core.ui.components.results import judged_of
@@ -43,7 +44,7 @@ def verdicts(page: Page) -> None:
     if judged is None:
         return
     called = len(judged.called)
-    heads = "1 head matches" if called == 1 else f"{called} heads match"
+    heads = f"{counted(called, 'head')} {'matches' if called == 1 else 'match'}"
     with answer:
         absent_at_every_length(judged)
     answer.header(f"{heads} and {'is' if called == 1 else 'are'} called, of {len(judged.verdicts)}", anchor=False)

@@ -29,8 +29,9 @@ def circuits(page: Page) -> None:
     if found is None:
         return
     answer.markdown(circuit_sentence(found))
-    st.header("Who feeds whom", anchor=False)
-    graph_panel(page, found, scores)
+    if found.edges:
+        st.header("Who feeds whom", anchor=False)
+        graph_panel(page, found, scores)
     if page.view.head is not None:
         see_where_it_looks()
         open_its_card()

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from core.heads import Head, HeadSet, heads_above
+from core.numbers import counted
 from core.settings.experiment import EFFECT_FLOOR
 
 # Up to here every set is measured; of more, a sample.
@@ -161,13 +162,13 @@ def _sample(groups: list[_Group], count: int, random: np.random.Generator) -> tu
 
 
 def _note(count: int, possible: int, exact: list[_Group], groups: list[_Group]) -> str:
-    which = f"all {count} sets" if count == possible else f"a sample of {count} of the {possible:,} sets"
+    which = f"all {counted(count, 'set')}" if count == possible else f"a sample of {count} of the {possible:,} sets"
     which = "the only set" if possible == 1 else which
     that_are = "that is" if possible == 1 else "that are"
     wider = [group for group in groups if group not in exact]
     if wider:
         few = prod(group.possible for group in exact)
-        exist = "no other set exists" if not few else f"only {few} other set{'' if few == 1 else 's'} can be drawn"
+        exist = "no other set exists" if not few else f"only {counted(few, 'other set')} can be drawn"
         layers = " and ".join(f"layers {group.layers.start} to {group.layers.stop - 1}" for group in wider)
         said = f"Layer by layer {exist}, so heads of {layers} are let in: {which} {that_are} matched that way."
         if possible == few:

@@ -15,6 +15,7 @@ from core.ablation.subjects import ablation_key, ablator_for, check_mode, existi
 from core.attention.cached import scores_and_behaviour
 from core.errors import BadInput
 from core.heads import Head, HeadSet, names
+from core.numbers import counted
 from core.runtime.cache import cached, if_cached
 from core.runtime.jobs import current_control, share_of
 from core.runtime.store import Stored
@@ -57,7 +58,7 @@ def causal_map(asked: Subject | Request | str, mode: Mode = "mean", layers: Sequ
         with control.part(0, steps):
             screened = _screened(subject, mode, show)
     for done, layer in enumerate(wanted):
-        with control.part(done + 1, steps, f"layer {layer}: {len(wanted) - done} layers left"):
+        with control.part(done + 1, steps, f"layer {layer}: {counted(len(wanted) - done, 'layer')} left"):
             measured[layer] = _causal_layer(subject, mode, layer)
         show(screened)
     return _map_from(subject, mode, screened, measured, clean)
@@ -157,7 +158,7 @@ def _screens(subject: Subject, mode: Mode) -> list[HeadSet]:
 
 def _screen(subject: Subject, mode: Mode, heads: HeadSet) -> Stored:
     def compute() -> Stored:
-        return _measured_alone(subject, mode, heads, f"{len(heads)} heads that may matter")
+        return _measured_alone(subject, mode, heads, f"{counted(len(heads), 'head')} that may matter")
 
     return cached(ablation_key(subject, "causal-screen", mode, heads=names(heads)), compute)
 

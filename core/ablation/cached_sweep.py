@@ -14,6 +14,7 @@ from core.attention.cached import scores_and_behaviour
 from core.attention.head_scores import HeadScores
 from core.errors import BadInput
 from core.heads import HeadSet
+from core.numbers import counted
 from core.runtime.cache import if_cached
 from core.runtime.jobs import current_control
 from core.settings.modes import Mode
@@ -50,7 +51,9 @@ def sweep(
     control.partial(0)
     with control.part(1, 2):
         for done, heads in enumerate(distinct):
-            with control.part(done, len(distinct), f"other sets beside {len(heads)} heads: {done + 1} of {len(distinct)}"):
+            with control.part(
+                done, len(distinct), f"other sets beside {counted(len(heads), 'head')}: {done + 1} of {len(distinct)}"
+            ):
                 if heads and count:
                     beside[heads] = random_baselines(subject, heads, mode, count, seed)
             control.partial(done + 1)

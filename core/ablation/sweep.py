@@ -16,6 +16,7 @@ from core.ablation.outcomes import gain_lost
 from core.behaviour import Losses
 from core.errors import BadInput
 from core.heads import HeadSet, heads_above
+from core.numbers import counted
 
 MAX_THRESHOLDS = 200
 DEFAULT_THRESHOLDS = (0.05, 0.95, 0.05)
@@ -33,7 +34,7 @@ def threshold_grid(start: float, stop: float, step: float) -> tuple[float, ...]:
         )
     count = int(np.floor((stop - start) / step + 1e-9)) + 1
     if count > MAX_THRESHOLDS:
-        raise BadInput(f"{count} thresholds are more than {MAX_THRESHOLDS}: choose a larger step.")
+        raise BadInput(f"{counted(count, 'threshold')} are more than {MAX_THRESHOLDS}: choose a larger step.")
     return tuple(round(start + i * step, 10) for i in range(count))
 
 

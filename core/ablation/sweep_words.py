@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.ablation.sweep import Sweep, SweepRow
-from core.ablation.words import SAME_DIGITS, SIGNIFICANT, head_count, p_words
+from core.ablation.words import SAME_DIGITS, SIGNIFICANT, p_words
 from core.heads import HeadSet
-from core.numbers import interval, signed, signed_interval
+from core.numbers import counted, interval, signed, signed_interval
 
 # In the order in which they are told: what a sweep looks for comes first.
 _SURELY, _TOO_FEW, _LESS, _UNSURE = (
@@ -49,7 +49,7 @@ def beyond_baselines(sweep: Sweep) -> str:
 
 def at_threshold(sweep: Sweep, threshold: float, heads: HeadSet) -> str:
     """What `threshold`, which keeps `heads`, buys: read off a point of the sweep that keeps the same heads."""
-    here = f"**At the slider's threshold, {threshold:.2f}:** {head_count(len(heads))}"
+    here = f"**At the slider's threshold, {threshold:.2f}:** {counted(len(heads), 'head')}"
     clean = sweep.clean.second_copy
     if not heads:
         return f"{here}, so nothing is taken away: the second-copy loss stays at **{clean:.2f} nats**."
@@ -87,7 +87,7 @@ def _verdict(sweep: Sweep, keeping: Sequence[SweepRow], known: Sequence[SweepRow
             return f"At every threshold with heads above it these {only}."
         some = f"that has other sets to compare with ({len(known)} of {len(keeping)})"
         return f"At every threshold {some} the heads above it {only}."
-    of = f"Of the {len(known)} thresholds with other sets to compare with"
+    of = f"Of the {counted(len(known), 'threshold')} with other sets to compare with"
     parts = [f"at {count} the heads above it {words[verdict]}" for verdict, count in counted.items()]
     return f"{of}, {'; '.join(parts)}."
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.ablation.on_text import TextAblation, TextBaselines
-from core.numbers import interval, signed, signed_interval, unsigned
+from core.numbers import counted, digits_that_add_up, interval, signed, signed_interval, unsigned
 from core.stats import Number
 
 
@@ -25,8 +25,9 @@ def against_sets_sentence(found: TextAblation, baselines: TextBaselines) -> str:
         low, high, _ = baselines.range(which)
         p = baselines.p(which, found.change(which).value)
         said.append(f"{what} {signed_interval(low, high)} (p = {p:.3f})")
+    cost = "costs" if len(baselines.sets) == 1 else "cost"
     return (
-        f"{len(baselines.sets)} other sets of as many heads cost on {' and on '.join(said)}; p is at least "
+        f"{counted(len(baselines.sets), 'other set')} of as many heads {cost} on {' and on '.join(said)}; p is at least "
         f"{baselines.smallest_p:.3f}."
     )
 
@@ -35,11 +36,12 @@ def in_context_sentence(found: TextAblation, baselines: TextBaselines | None) ->
     """What the in-context-learning score and the successor's probability become."""
     before, after, change = found.in_context
     first, second = found.at_lag(1)
+    digits = digits_that_add_up(before.value, change.value, after.value)
     return (
-        f"On the {len(found.repeat)} windows on which heads are taken away, the loss in a window's last quarter less that in "
-        "its first, which is the in-context-learning score, goes from "
-        f"{signed(before.value)} to {signed(after.value)} nats (change "
-        f"{_change(change)}{_p(baselines, 'in_context', change.value)}); the token after the earlier copy gets "
+        f"On the {counted(len(found.repeat), 'window')} on which heads are taken away, the loss in a window's last quarter "
+        "less that in its first, which is the in-context-learning score, goes from "
+        f"{signed(before.value, digits)} to {signed(after.value, digits)} nats (change "
+        f"{_change(change, digits)}{_p(baselines, 'in_context', change.value)}); the token after the earlier copy gets "
         f"{unsigned(first.value)} before and {unsigned(second.value)} after"
         f"{_p(baselines, 'successor', first.value - second.value)}."
     )
@@ -49,5 +51,5 @@ def _p(baselines: TextBaselines | None, which: str, observed: float) -> str:
     return "" if baselines is None or not baselines.sets else f", p = {baselines.p(which, observed):.3f} beside those sets"
 
 
-def _change(found: Number) -> str:
-    return f"{signed(found.value)} ({interval(found.low, found.high)})"
+def _change(found: Number, digits: int = 2) -> str:
+    return f"{signed(found.value, digits)} ({interval(found.low, found.high, digits)})"

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from core.ablation.effects import Effects
 from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, TotalEffect
 from core.heads import ranked
-from core.numbers import digits_beside, interval, share, signed, signed_interval, unsigned
+from core.numbers import counted, digits_beside, interval, is_or_are, share, signed, signed_interval, unsigned
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
 from core.stats import Agreement
 
@@ -29,11 +29,6 @@ SIGNIFICANT = 0.05
 _SAME = 0.05
 # Costs that are written with the same digits are not said to differ.
 SAME_DIGITS = 0.005
-
-
-def head_count(count: int) -> str:
-    """`1 head`, `5 heads`."""
-    return f"{count} head{'' if count == 1 else 's'}"
 
 
 def against_baselines(result: Ablation, baselines: Baselines) -> str:
@@ -69,10 +64,10 @@ def so_many_others(some: int, count: int, what: str) -> str:
 
 def p_words(p: float, smallest: float, count: int) -> str:
     """p beside the smallest that so many sets can give."""
-    said, sets = f"p = {p:.{digits_beside((p,), (SIGNIFICANT,), 3)}f}", f"{count} set{'' if count == 1 else 's'}"
+    said = f"p = {p:.{digits_beside((p,), (SIGNIFICANT,), 3)}f}"
     if p <= smallest:
-        return f"{said}, the smallest that {sets} can give"
-    return f"{said}, where {sets} can give {smallest:.3f} at best"
+        return f"{said}, the smallest that {counted(count, 'set')} can give"
+    return f"{said}, where {counted(count, 'set')} can give {smallest:.3f} at best"
 
 
 def total_effect_sentence(effect: TotalEffect) -> str:
@@ -83,7 +78,7 @@ def total_effect_sentence(effect: TotalEffect) -> str:
     said = f"**Total effect** ({effect.mode} ablation): without {them} the right token's logit {'gains' if gains else 'loses'}"
     if count < 2:
         return f"{said} {unsigned(logits.value)} on the one sequence, and one sequence has no interval: take more."
-    in_logits = f"{unsigned(logits.value)} (95 % interval {interval(logits.low, logits.high)}, {count} sequences)"
+    in_logits = f"{unsigned(logits.value)} (95 % interval {interval(logits.low, logits.high)}, {counted(count, 'sequence')})"
     if effect.gain is None:
         return f"{said} {in_logits}. There is no fresh second half to measure the model's own gain on, so it has no unit."
     if not unit.low > 0:
@@ -95,8 +90,8 @@ def total_effect_sentence(effect: TotalEffect) -> str:
     shares = effect.in_gains.turned if gains else effect.in_gains
     between, of_all = interval(shares.low, shares.high), f"{unsigned(logits.value)} of {unsigned(unit.value)} logits"
     return (
-        f"{said} **{unsigned(shares.value)} of what the earlier copy gives it** (95 % interval {between} over {count} "
-        f"sequences; {of_all})."
+        f"{said} **{unsigned(shares.value)} of what the earlier copy gives it** (95 % interval {between} over "
+        f"{counted(count, 'sequence')}; {of_all})."
     )
 
 
@@ -104,9 +99,9 @@ def unknown_words(model: str, unknown: int, tokens: int) -> str:
     """How much of a text a model cannot read; empty where it can read all of it."""
     if not unknown:
         return ""
-    are, instead = ("is", "an unknown token instead") if unknown == 1 else ("are", "the same unknown token for all of them")
+    instead = "an unknown token instead" if unknown == 1 else "the same unknown token for all of them"
     return (
-        f"{unknown} of the text's {tokens} tokens {are} not in the vocabulary of {model}, which sees {instead}: "
+        f"{unknown} of the text's {tokens} tokens {is_or_are(unknown)} not in the vocabulary of {model}, which sees {instead}: "
         "give it words that it knows before you trust this number."
     )
 
@@ -134,12 +129,12 @@ def sufficiency(kept: Ablation, n_kept: int) -> str:
     kept_gain = (clean.first_copy - left) / clean.gain
     if kept.mode == "pattern":
         return _enough_with_held_patterns(left, kept_gain, n_kept)
-    said = f"With only {head_count(n_kept)} left in the whole model the second-copy loss is {left:.2f} nats"
+    said = f"With only {counted(n_kept, 'head')} left in the whole model the second-copy loss is {left:.2f} nats"
     keep, themselves, need = ("it keeps", "itself", "it needs") if n_kept == 1 else ("they keep", "themselves", "they need")
     if kept_gain >= 0.5:
         return f"{said}: {keep} {_part_of(kept_gain)} the gain by {themselves}."
     if kept_gain > 0:
-        return f"{said}: {keep} only {_part_of(kept_gain)} the gain, so {need} other heads."
+        return f"{said}: {keep} only {_part_of(kept_gain)} the gain, so {need} others, too."
     return f"{said}, no better than the first copy untouched: by {themselves} {keep} nothing of the gain."
 
 
@@ -182,12 +177,14 @@ def map_sentence(found: CausalMap | None, count: int) -> str:
     """What the causal map says: nothing before all of its `count` heads are measured."""
     if found is None or not found.complete:
         done = 0 if found is None else int(found.measured.sum())
-        return f"{done} of {count} heads are measured so far. Nothing is concluded before all of them are."
+        said = f"{done} of {counted(count, 'head')} {is_or_are(done)} measured so far"
+        return f"{said}. Nothing is concluded before all of them are."
     low, high = found.interval
     if np.isnan(low).all():
+        every = "The only head is" if count == 1 else f"All {count} heads are"
         return (
-            f"All {count} heads are measured, on one sequence, which gives no interval: nothing is sure, and what is counted "
-            "here is of this one sequence."
+            f"{every} measured, on one sequence, which gives no interval: nothing is sure, and what is counted here is of this "
+            "one sequence."
         )
     sure = (low > 0) | (high < 0)
     worse, better = int((low > 0).sum()), int((high < 0).sum())
@@ -200,9 +197,9 @@ def map_sentence(found: CausalMap | None, count: int) -> str:
         said = f"**No head surely matters.** {best.name} changes most: {changes}"
     between = signed_interval(low[best], high[best], digits_beside((low[best], high[best]), (0.0,)))
     return (
-        f"{said} (95 % interval {between} over {len(found.clean)} sequences). Intervals wholly "
-        f"above zero: {worse} of {count} heads, below: {better}; if no head did anything, some {0.05 * count:.1f} would be by "
-        "chance."
+        f"{said} (95 % interval {between} over {counted(len(found.clean), 'sequence')}). Intervals wholly "
+        f"above zero: {worse} of {counted(count, 'head')}, below: {better}; if no head did anything, some "
+        f"{0.05 * count:.1f} would be by chance."
     )
 
 
@@ -211,10 +208,9 @@ def sides_sentence(found: Effects, floor: float) -> str:
     beyond = np.abs(found.effect) > floor
     n_beyond, n_within = int(beyond.sum()), int((found.measured & ~beyond).sum())
     if not found.has_intervals:
-        are = "is" if n_beyond == 1 else "are"
         return (
-            f"On this one sequence {head_count(n_beyond)} {are} beyond ±{floor:.2f} nats: without an interval no head is "
-            "surely on either side."
+            f"On this one sequence {counted(n_beyond, 'head')} {is_or_are(n_beyond)} beyond ±{floor:.2f} nats: without an "
+            "interval no head is surely on either side."
         )
     surely_beyond = int(((found.low > floor) | (found.high < -floor)).sum())
     surely_within = int(((found.low > -floor) & (found.high < floor)).sum())
@@ -233,10 +229,10 @@ def agreement_sentence(agreement: Agreement, of: str) -> str:
     said = f"{of}: rank correlation {signed(agreement.rho)} ({strength})"
     if math.isnan(agreement.low):
         return (
-            f"{said} over {agreement.n_heads} heads (Spearman), without an interval: however these heads are drawn, they are "
-            "in that order."
+            f"{said} over {counted(agreement.n_heads, 'head')} (Spearman), without an interval: however these "
+            "heads are drawn, they are in that order."
         )
     return (
-        f"{said}, 95 % interval {signed(agreement.low)} to {signed(agreement.high)} over {agreement.n_heads} heads (Spearman, "
-        "bootstrap over heads)."
+        f"{said}, 95 % interval {signed(agreement.low)} to {signed(agreement.high)} over "
+        f"{counted(agreement.n_heads, 'head')} (Spearman, bootstrap over heads)."
     )

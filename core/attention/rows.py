@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from core.attention.cells import Cells, induction_cells, uniform_share
 from core.errors import BadInput
+from core.numbers import is_or_are
 from core.probes.layout import Layout
 from core.probes.vocabulary import BosPolicy, check_ids, use_bos
 from core.settings.subject import Subject
@@ -95,7 +96,8 @@ def text_row(identity: ModelIdentity, text: str, bos: BosPolicy = "auto") -> Tok
     unknown = unknown_id(identity.tokenizer)
     count = 0 if unknown is None else words.count(unknown)
     warning = (
-        f"{count} of the text's {len(words)} tokens are not in this model's vocabulary, so it sees the same unknown token."
+        f"{count} of the text's {len(words)} tokens {is_or_are(count)} not in this model's vocabulary, so it sees the same "
+        "unknown token."
     )
     return TokenRow(ids, repeated_token_cells(ids, unknown), warnings=(warning,) if count else ())
 

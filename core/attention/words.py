@@ -12,7 +12,7 @@ from core.attention.scores import ALL_SCORES, SECOND_STEP
 from core.attention.sensitivity import Sensitivity
 from core.behaviour import LEAST_LENGTH, LEAST_SEQUENCES, PRESENT_ABOVE, WEAK_ABOVE, Behaviour, Losses, State
 from core.heads import Head, listed, ranked
-from core.numbers import at_most, share, unsigned
+from core.numbers import at_most, beside, counted, share, unsigned
 
 # Scores that are written with the same digits are not said to differ.
 _SAME_DIGITS = 0.005
@@ -113,7 +113,10 @@ def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
     """What it means for a threshold, in sentences that a person can repeat: of all heads, however many are drawn."""
     always, sometimes = found.steady(threshold)
     are = "is" if len(always) == 1 else "are"
-    said = f"At {threshold:.2f}, {len(always)} of {found.base.n_layers * found.base.n_heads} heads {are} above at every setting"
+    said = (
+        f"At {threshold:.2f}, {len(always)} of {counted(found.base.n_layers * found.base.n_heads, 'head')} {are} "
+        "above at every setting"
+    )
     sentences = [f"{said}, {len(sometimes)} at some settings only."]
     if sometimes:
         sentences.append(f"At some settings only: {listed(sometimes, 8)}.")
@@ -122,8 +125,8 @@ def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
         head, apart = _moves_most(means)
         low, high = (int(at(means[:, head.layer, head.head])) for at in (np.argmin, np.argmax))
         sentences.append(
-            f"With length {head.name} moves most: {means[high][head]:.2f} at length {settings[high].label}, "
-            f"{means[low][head]:.2f} at length {settings[low].label}."
+            f"With length {head.name} moves most: {beside(means[high][head], threshold)} at length {settings[high].label}, "
+            f"{beside(means[low][head], threshold)} at length {settings[low].label}."
             if apart >= _SAME_DIGITS
             else "With length no head moves."
         )
@@ -133,7 +136,9 @@ def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
         sentences.append("This model has no BOS token, or no room for one, so nothing is said about it.")
         return sentences
     head, apart = _moves_most(means)
-    numbers = ", ".join(f"{mean[head]:.2f} {setting.label} it" for setting, mean in zip(settings, means, strict=True))
+    numbers = ", ".join(
+        f"{beside(mean[head], threshold)} {setting.label} it" for setting, mean in zip(settings, means, strict=True)
+    )
     sentences.append(
         f"{head.name} moves most with the BOS: {numbers}."
         if apart >= _SAME_DIGITS
@@ -152,7 +157,10 @@ def _moves_most(means: Float[np.ndarray, "settings n_layers n_heads"]) -> tuple[
 def beside_heads_sentence(found: Sensitivity, head: Head) -> str:
     """The same head's number on the Heads page, and why it is another one here."""
     values = found.base.sequences(found.score)[head]
-    said = f"{head.name} has {unsigned(float(values.mean()))} on the Heads page, on {len(values)} sequences of these settings"
+    said = (
+        f"{head.name} has {unsigned(float(values.mean()))} on the Heads page, on "
+        f"{counted(len(values), 'sequence')} of these settings"
+    )
     if len(values) == found.sequences:
         return f"{said}, and the same number here."
     own = str(found.base.layout.length)

@@ -1,7 +1,7 @@
 """Path patching of the K input (Wang et al. 2022): does an induction head find its keys by what an earlier head wrote?
 
 For a sender and every head of a later layer: the residual stream that enters the later layer, with the sender's own
-contribution replaced (by its mean over other repeated sequences, or by nothing), goes through that layer once, only to read
+contribution replaced (by its mean over sequences of fresh tokens, or by nothing), goes through that layer once, only to read
 its keys. Then the layer runs on the clean stream with those keys in place of its own: queries, values and everything
 before are clean. A head's pattern depends on its own queries and its own (group's) keys alone, so one such run gives every
 head of the layer as if it alone had been patched.

@@ -11,7 +11,7 @@ from core.attention.head_scores import HeadScores
 from core.circuits.circuit import KINDS, PREVIOUS_TOKEN_FLOOR, Circuit, Edge
 from core.circuits.tables import composition_rows
 from core.heads import Head, HeadSet, ranked
-from core.numbers import signed
+from core.numbers import counted, signed
 
 # A loss of prefix matching below this is told as none.
 SMALL_DROP = 0.05
@@ -34,7 +34,7 @@ def composition_sentence(circuit: Circuit, receiver: Head) -> str:
     if not said:
         return ""
     return (
-        f"What {receiver.name} reads most of, among {count} earlier heads and by the weights, above random: "
+        f"What {receiver.name} reads most of, among {counted(count, 'earlier head')} and by the weights, above random: "
         f"{'; '.join(said)}. Random matrices of these shapes have {circuit.baseline:.3f}, which is subtracted."
     )
 
@@ -51,12 +51,14 @@ def circuit_sentence(circuit: Circuit) -> str:
     best = circuit.edges[0]
     count = sum(edge.drop > SMALL_DROP for edge in circuit.edges)
     if not count:
+        none = "The only edge does not carry" if len(circuit.edges) == 1 else f"None of the {len(circuit.edges)} edges carries"
         return (
-            f"None of the {len(circuit.edges)} edges carries the circuit by itself: cutting the strongest costs "
+            f"{none} the circuit by itself: cutting {'it' if len(circuit.edges) == 1 else 'the strongest'} costs "
             f"{best.drop:.2f} of prefix matching. The keys may be built by several heads together, or by a longer path."
         )
     total = len(circuit.edges)
-    of = f" {count} of {total} edges cost more than {SMALL_DROP:.2f} of prefix matching." if total > 1 else ""
+    costs = "costs" if count == 1 else "cost"
+    of = f" {count} of {counted(total, 'edge')} {costs} more than {SMALL_DROP:.2f} of prefix matching." if total > 1 else ""
     return (
         f"**{best.induction.name} finds its keys through {best.previous.name}:** when its keys are read without "
         f"that head, its prefix matching falls from {best.clean:.2f} to {best.patched:.2f}.{_ranked_by_weights(best)}{of}"
@@ -71,7 +73,7 @@ def withheld_sentence(circuit: Circuit) -> str:
 def _ranked_by_weights(edge: Edge) -> str:
     if edge.rank is None:
         return ""
-    return f" Among {edge.earlier} earlier heads {edge.previous.name} has rank {edge.rank} by K-composition."
+    return f" Among {counted(edge.earlier, 'earlier head')} {edge.previous.name} has rank {edge.rank} by K-composition."
 
 
 def shown_heads(before: np.ndarray, called: HeadSet) -> HeadSet:

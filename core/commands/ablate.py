@@ -13,6 +13,7 @@ from core.attention.cached import score_heads
 from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
 from core.heads import heads_above, parse_heads
+from core.numbers import counted
 from core.sharing.facts import ablation_facts
 from core.text.paragraph import PARAGRAPH
 
@@ -59,7 +60,7 @@ def text(result: dict[str, Any]) -> str:
         lines.append(f"total effect {share}; {logits['value']:.2f} logits")
     if baseline["sets"]:
         lines.append(
-            f"{len(baseline['sets'])} other sets: {baseline['low']:.2f} to {baseline['high']:.2f} nats, "
+            f"{counted(len(baseline['sets']), 'other set')}: {baseline['low']:.2f} to {baseline['high']:.2f} nats, "
             f"p = {baseline['p']:.3f} (at least {baseline['smallest_p']:.3f}); without any head of these layers "
             f"{baseline['bound']:.2f}"
         )

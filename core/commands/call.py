@@ -7,6 +7,7 @@ from typing import Any
 
 from core.attention.words import state_word
 from core.commands.options import add_request, fraction, subject_from
+from core.numbers import counted
 from core.settings.experiment import EFFECT_FLOOR
 from core.settings.modes import MODES
 from core.sharing.facts import call_facts
@@ -35,7 +36,7 @@ def text(result: dict[str, Any]) -> str:
     """A sentence for each head that got a label, or that matters without one, and what they rest on."""
     state = result["behaviour"]["state"]
     lines = [
-        f"{result['model']['name']}: {result['sequences']} sequences of {lengths_words(result['lengths'])}, "
+        f"{result['model']['name']}: {counted(result['sequences'], 'sequence')} of {lengths_words(result['lengths'])}, "
         f"contrast floor {result['floor']}; behaviour {state_word(state).upper()}"
     ]
     if state == "absent":

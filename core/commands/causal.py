@@ -12,6 +12,7 @@ from core.ablation.screening import ALWAYS_EXACT_LAYERS
 from core.attention.cached import score_heads
 from core.commands.options import add_mode, subject_from
 from core.heads import ranked
+from core.numbers import counted
 from core.sharing.facts import causal_facts
 
 SHOWN = 12
@@ -40,8 +41,8 @@ def text(result: dict[str, Any]) -> str:
     one = np.isnan(low).all()
     over = "on one sequence, which gives no interval" if one else "95 % interval over sequences"
     lines = [
-        f"{result['model']['name']}, {result['mode']} ablation of each head alone, {measured.sum()} of {measured.size} heads "
-        f"measured; change in second-copy loss (nats), {over}, of the {len(shown)} largest:"
+        f"{result['model']['name']}, {result['mode']} ablation of each head alone, {measured.sum()} of "
+        f"{counted(measured.size, 'head')} measured; change in second-copy loss (nats), {over}, of the {len(shown)} largest:"
     ]
     between = {head: "" if one else f"  {low[head]:+.3f} to {high[head]:+.3f}" for head in shown}
     lines += [f"{head.name:8} {effect[head]:+.3f}{between[head]}" for head in shown]

@@ -13,6 +13,7 @@ from core.circuits.cached import circuit
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
 from core.commands.options import add_request, fraction, subject_from
 from core.heads import parse_heads
+from core.numbers import counted
 from core.settings.experiment import EFFECT_FLOOR
 from core.sharing.facts import circuit_facts, pruning_facts
 
@@ -68,7 +69,7 @@ def _composition(edge: dict[str, Any]) -> str:
         return "K-composition withheld"
     return (
         f"K-composition {edge['k_composition']:.3f} (random {edge['random_composition']:.3f}), "
-        f"{edge['rank']} of {edge['earlier_heads']} earlier heads"
+        f"{edge['rank']} of {counted(edge['earlier_heads'], 'earlier head')}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+from core.numbers import share
 from core.runtime.jobs import JobControl
 
 # Shorter work says nothing.
@@ -30,7 +31,7 @@ class PrintedProgress(JobControl):
         if now - self._begun < QUIET_SECONDS or (self._last is not None and now - self._last < every):
             return
         self._last = now
-        said = (message or "working") + (f": {fraction:.0%}" if fraction else "")
+        said = (message or "working") + (f": {share(fraction)}" if fraction else "")
         print(f"\r{said}\x1b[K" if self._terminal else said, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
 
     def close(self) -> None:

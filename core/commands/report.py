@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from core.ablation.words import head_count
 from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
-from core.numbers import unsigned
+from core.numbers import counted, unsigned
 from core.replication.cached import run_report
 from core.replication.tables import report_facts
 from core.replication.words import behaviour_of_the_report
@@ -66,4 +65,4 @@ def text(result: dict[str, Any]) -> str:
 
 
 def _row(row: dict[str, Any]) -> str:
-    return "untouched" if row["threshold"] is None else f"above {row['threshold']} ({head_count(len(row['heads']))})"
+    return "untouched" if row["threshold"] is None else f"above {row['threshold']} ({counted(len(row['heads']), 'head')})"

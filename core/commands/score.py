@@ -13,7 +13,7 @@ from core.attention.words import state_word
 from core.behaviour import PRESENT_ABOVE, WEAK_ABOVE
 from core.commands.options import add_request, subject_from
 from core.heads import ranked
-from core.numbers import share, unsigned
+from core.numbers import counted, share, unsigned
 from core.sharing.facts import score_facts
 
 SHOWN = 10
@@ -37,7 +37,8 @@ def text(result: dict[str, Any]) -> str:
     drawn = "given ids" if given else f"ids {probe['token_range'][0]}..{probe['token_range'][1] - 1}"
     found = result["behaviour"]
     lines = [
-        f"{model['name']}: {model['n_layers']} layers x {model['n_heads']} heads; {probe['sequences']} sequences of length "
+        f"{model['name']}: {counted(model['n_layers'], 'layer')} x {counted(model['n_heads'], 'head')}; "
+        f"{counted(probe['sequences'], 'sequence')} of length "
         f"{probe['length']}, {'with' if probe['has_bos'] else 'without'} BOS, tokens from {drawn}",
         f"behaviour {state_word(found['state']).upper()}: better by {share(found['e'])} of the loss without a copy, at least "
         f"{share(found['low'], PRESENT_ABOVE, WEAK_ABOVE)}; {share(found['top1'])} of the repeated tokens ranked first",

@@ -9,6 +9,7 @@ from core.attention.cached import sensitivity
 from core.attention.scores import ALL_SCORES
 from core.commands.options import add_request, fraction, subject_from
 from core.heads import head_set, parse_heads
+from core.numbers import counted
 from core.settings.view import DEFAULT_THRESHOLD
 from core.sharing.facts import sensitivity_facts
 
@@ -35,7 +36,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def text(result: dict[str, Any]) -> str:
     """One line a setting."""
-    lines = [f"{result['model']['name']}, {ALL_SCORES[result['score']].title}, {result['sequences']} sequences at each setting"]
+    lines = [
+        f"{result['model']['name']}, {ALL_SCORES[result['score']].title}, "
+        f"{counted(result['sequences'], 'sequence')} at each setting"
+    ]
     lines += [
         f"  {row['name']} {row['varied']} {row['setting']}: {row[result['score']]:.2f} ({row['low']:.2f} to {row['high']:.2f})"
         for row in result["settings"]

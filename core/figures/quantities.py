@@ -15,7 +15,7 @@ from core.figures.base.labels import placed_labels
 from core.figures.base.style import Look, colour_scale
 from core.figures.base.styled import styled
 from core.heads import Head, HeadSet, names
-from core.numbers import interval, unsigned
+from core.numbers import counted, interval, unsigned
 from core.quantities.comparison import Axis, Comparison
 
 _HEIGHT = 520
@@ -59,7 +59,10 @@ def comparison_scatter(found: Comparison, picked: Head | None, look: Look) -> go
 def describe_comparison(found: Comparison) -> str:
     """The scatter in words, for somebody who cannot see it."""
     colour = "" if found.colour is None else f", coloured by {found.colour.words}"
-    return f"Scatter of {found.x.words} across and {found.y.words} up, for {len(_heads(found))} heads, a point each{colour}."
+    return (
+        f"Scatter of {found.x.words} across and {found.y.words} up, for {counted(len(_heads(found)), 'head')}, a "
+        f"point each{colour}."
+    )
 
 
 def marks_sentence(found: Comparison) -> str:

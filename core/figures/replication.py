@@ -10,13 +10,12 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from core.ablation.words import head_count
 from core.figures.base.head_map import HEADS_TO_WRITE_IN_HALF, Cells, head_map
 from core.figures.base.overlay import Overlay, rings
 from core.figures.base.style import SCORE_SCALE, Look, see_through
 from core.figures.base.styled import styled
 from core.heads import Head, every_head, heads_above, ranked
-from core.numbers import interval, unsigned
+from core.numbers import beside, counted, interval, is_or_are, unsigned
 from core.replication.reproduction import ReproducedRow, Reproduction
 from core.replication.words import row_name, step_labels
 
@@ -59,14 +58,16 @@ def value_map(values: Matrix, title: str, threshold: float | None, look: Look, p
 
 def value_overlay(values: Matrix, threshold: float, look: Look) -> Overlay:
     """A ring on every head above the threshold."""
-    return Overlay(f"{len(heads_above(values, threshold))} heads are above {threshold:.2f}.", threshold, (rings(values, look),))
+    count = len(heads_above(values, threshold))
+    return Overlay(f"{counted(count, 'head')} {is_or_are(count)} above {threshold:.2f}.", threshold, (rings(values, look),))
 
 
 def describe_values(values: Matrix, title: str, threshold: float | None = None) -> str:
     """The map in words, for somebody who cannot see it; without a threshold its overlay tells the rings."""
-    best = ", ".join(f"{head.name} {values[head]:.2f}" for head in ranked(values)[:5])
+    levels = () if threshold is None else (threshold,)
+    best = ", ".join(f"{head.name} {beside(values[head], *levels)}" for head in ranked(values)[:5])
     above = "" if threshold is None else f", {len(heads_above(values, threshold))} above {threshold:.2f}"
-    size = f"{values.shape[0]} layers by {values.shape[1]} heads"
+    size = f"{counted(values.shape[0], 'layer')} by {counted(values.shape[1], 'head')}"
     return f"Heat map, {title}: {size}{above}. Highest: {best}."
 
 
@@ -90,7 +91,7 @@ def correction_steps(steps: Sequence[Reproduction], look: Look) -> go.Figure:
                     mode="lines+markers",
                     line={"color": colours[index], "width": look.px(_WIDTHS[index]), "dash": "dot"},
                     marker={"color": colours[index], "size": look.px(_SIZES[index]), "symbol": _SYMBOLS[index]},
-                    customdata=[[unsigned(found.value, 3), head_count(len(found.heads))] for found in rows],
+                    customdata=[[unsigned(found.value, 3), counted(len(found.heads), "head")] for found in rows],
                     hovertemplate=f"{name}: %{{customdata[0]}} (%{{customdata[1]}})<extra></extra>",
                     name=name,
                     showlegend=panel == 0,

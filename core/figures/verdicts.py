@@ -15,6 +15,7 @@ from core.figures.base.overlay import THRESHOLD, Overlay, threshold_line, words
 from core.figures.base.style import BUTTONS, Look
 from core.figures.base.styled import styled
 from core.heads import Head, every_head
+from core.numbers import counted, with_interval
 from core.settings.view import FLOOR_SLIDER
 from core.verdicts.judge import Verdict
 from core.verdicts.labels import MATCHING, Label
@@ -109,7 +110,10 @@ def describe_label_map(verdicts: Sequence[Verdict]) -> str:
         if names and label != "none":
             parts.append(f"{label}: {', '.join(names[:12])}{' and more' if len(names) > 12 else ''}")
     none = sum(verdict.label == "none" for verdict in verdicts)
-    return f"Map of the labels of {len(verdicts)} heads. {'; '.join(parts) or 'No head has a label'}; without label: {none}."
+    return (
+        f"Map of the labels of {counted(len(verdicts), 'head')}. {'; '.join(parts) or 'No head has a label'}; "
+        f"without label: {none}."
+    )
 
 
 def contrast_intervals(verdicts: Sequence[Verdict], picked: Head | None, look: Look) -> go.Figure:
@@ -173,9 +177,9 @@ def floor_overlay(floor: float, look: Look) -> Overlay:
 def describe_intervals(verdicts: Sequence[Verdict], floor: float) -> str:
     """The intervals in words, for somebody who cannot see them."""
     said = "; ".join(
-        f"{v.name} {v.contrast.value:.2f} ({v.contrast.low:.2f} to {v.contrast.high:.2f}), {v.label}" for v in verdicts
+        f"{v.name} {with_interval(v.contrast.value, v.contrast.low, v.contrast.high, floor)}, {v.label}" for v in verdicts
     )
-    return f"Contrast of {len(verdicts)} heads with 95 % intervals beside the contrast floor {floor:.2f}: {said}."
+    return f"Contrast of {counted(len(verdicts), 'head')} with 95 % intervals beside the contrast floor {floor:.2f}: {said}."
 
 
 def placebo_bars(

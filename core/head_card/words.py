@@ -13,7 +13,7 @@ from core.circuits.circuit import Edge
 from core.circuits.words import SMALL_DROP
 from core.head_card.card import HeadCard, Removal
 from core.heads import Head
-from core.numbers import signed, signed_interval, unsigned
+from core.numbers import beside, counted, digits_beside, digits_that_add_up, interval, signed, signed_interval, unsigned
 from core.verdicts.labels import MATCHING
 from core.verdicts.roles import DELTA
 from core.verdicts.significance import SIGNIFICANCE
@@ -31,12 +31,12 @@ def call_sentence(card: HeadCard) -> str:
     verdict, judged = card.verdict, card.judged
     if verdict is None or judged is None:
         return ""
-    where = f"over {judged.sequences} sequences of {lengths_words(judged.lengths)}"
+    where = f"over {counted(judged.sequences, 'sequence')} of {lengths_words(judged.lengths)}"
     if verdict.label not in MATCHING:
         return f"Not called, {where}: {'; '.join(reasons_not_called(verdict, judged))}."
     return (
         f"Called, {where}: both contrasts lie wholly above the contrast floor {judged.floor:.2f}, it looks at that token more "
-        f"than beside it, q = {verdict.q:.4f}, below {SIGNIFICANCE}. {effects_words(judged)}"
+        f"than beside it, q = {beside(verdict.q, SIGNIFICANCE, digits=4)}, below {SIGNIFICANCE}. {effects_words(judged)}"
     )
 
 
@@ -82,7 +82,11 @@ def interval_note(card: HeadCard) -> str:
     """What the columns are, and how far the intervals can be trusted."""
     count = card.scores.token_loss.shape[0]
     few = f"; so few make it wide, {FEW_SEQUENCES} or more give a closer one" if count < FEW_SEQUENCES else ""
-    said = f"Interval: 95 % over {count} sequences (Student's t{few})" if count > 1 else "One sequence alone gives no interval"
+    said = (
+        f"Interval: 95 % over {counted(count, 'sequence')} (Student's t{few})"
+        if count > 1
+        else "One sequence alone gives no interval"
+    )
     return (
         f"{said}. Control: the same cells on fresh tokens, or the range of other heads. Chance: attention to all "
         "tokens equally. Place: 1 is the highest of the heads that have that number."
@@ -104,11 +108,12 @@ def in_set_sentence(card: HeadCard) -> str:
     whole, rest, share = card.in_set.whole, card.in_set.rest, card.in_set.share
     if rest is None or share is None:
         return f"No other head is in the set that is taken away, so the set is {card.name} alone."
-    said = f"Its set of {len(whole.heads)} costs {signed(whole.cost)} nats"
+    digits = digits_that_add_up(rest.cost, share.cost, whole.cost)
+    said = f"Its set of {len(whole.heads)} costs {signed(whole.cost, digits)} nats"
     others = "the other head costs" if len(rest.heads) == 1 else f"the other {len(rest.heads)} cost"
     return (
         f"{said}{_against(card, whole, card.in_set_baselines, f'other sets of {len(whole.heads)}')}. Without {card.name} "
-        f"{others} {signed(rest.cost)}, so its share of the set is {signed(share.cost)}."
+        f"{others} {signed(rest.cost, digits)}, so its share of the set is {signed(share.cost, digits)}."
     )
 
 
@@ -160,12 +165,14 @@ def movement_sentence(card: HeadCard, threshold: float) -> str:
             if movement(spreads) < _SAME:
                 still.append(f"with {word}")
             else:
-                moved.append(f"with {word} by {movement(spreads):.2f} ({unsigned(min(means))} to {unsigned(max(means))})")
+                low, high, apart = min(means), max(means), movement(spreads)
+                digits = digits_that_add_up(low, apart, high, digits_beside((low, high), (threshold,)))
+                moved.append(f"with {word} by {unsigned(apart, digits)} ({interval(low, high, digits)})")
     every = found.means()[:, card.head.layer, card.head.head]
     above = int((every > threshold).sum())
     side = "above it at every setting" if above == len(every) else f"above it at {above} of {len(every)} settings"
     title = ALL_SCORES[found.score].title
-    moves = f"{title}, here over {found.sequences} sequences, "
+    moves = f"{title}, here over {counted(found.sequences, 'sequence')}, "
     moves += f"moves {', '.join(moved)}" if moved else "does not move"
     if still:
         moves += f"{', not ' if moved else ' '}{' or '.join(still)}"
@@ -185,7 +192,7 @@ def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what
         beyond = int((random < removal.cost).sum()) if more else count
         unsure = ", too few to be sure" if more and p >= SIGNIFICANCE else ""
         return f", {'more' if more else 'less'} than {so_many_others(beyond, count, what)} ({between}{unsure}; {said})"
-    sets = "1 set" if count == 1 else f"{count} sets"
+    sets = counted(count, "set")
     return f", {'no more than' if equal else 'within the range of'} {what} ({between}, {sets}; {said})"
 
 

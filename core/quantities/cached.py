@@ -25,6 +25,7 @@ from core.circuits.cached import circuit
 from core.circuits.circuit import KINDS, Circuit
 from core.errors import BadInput, Withheld
 from core.heads import Head, HeadSet, ranked
+from core.numbers import counted
 from core.quantities.comparison import Axis
 from core.quantities.imported import Imported
 from core.quantities.table import ON_TEXT, QUANTITIES, Quantity
@@ -152,9 +153,10 @@ def _read_verdicts(quantity: Quantity, judged: Judgement, asked: Asked) -> Axis:
         raise Withheld(judged.withheld or f"{quantity.title} is known of no head of {card.name}.")
     picked = ""
     if quantity.name == "total_effect" and measured < len(judged.verdicts):
+        match = "matches" if measured == 1 else "match"
         picked = (
-            f"The total effect is measured of the {measured} heads that match alone, of {len(judged.verdicts)}: nothing is "
-            "concluded from heads that another number picked."
+            f"The total effect is measured of the {counted(measured, 'head')} that {match} alone, of {len(judged.verdicts)}: "
+            "nothing is concluded from heads that another number picked."
         )
     return _axis(quantity, values, (low, high), picked=picked)
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from core.heads import Head, HeadSet
+from core.numbers import counted
 from core.quantities.table import Quantity
 from core.stats import Agreement, rank_agreement
 
@@ -88,7 +89,8 @@ def compare(x: Axis, y: Axis, colour: Axis | None = None) -> Comparison:
     if x.name == y.name:
         withheld = "Both axes show the same quantity, so there is nothing to compare."
     elif not withheld and len(heads) < 3:
-        withheld = f"Only {len(heads)} heads have both numbers; it takes 3 to compare them."
+        have = "has" if len(heads) == 1 else "have"
+        withheld = f"Only {counted(len(heads), 'head')} {have} both numbers; it takes 3 to compare them."
     if withheld:
         return Comparison(x, y, colour, Agreement(_NAN, _NAN, _NAN, len(heads)), None, (), (), withheld)
     k = min(TOP, len(heads) // 2)

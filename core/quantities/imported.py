@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from core.errors import BadInput
 from core.heads import Head
+from core.numbers import counted
 
 # A hundred layers of a hundred heads, by name and in full precision.
 MAX_CHARACTERS = 400_000
@@ -199,7 +200,8 @@ def _put_matrix(values: Values, rows: Sequence[Sequence[Any]]) -> None:
         widths = {len(row) for row in rows}
         shown = f"{len(rows)} by {widths.pop()}" if len(widths) == 1 else f"{len(rows)} of unequal length"
         raise BadInput(
-            f"A matrix needs a row for each of the {len(values)} layers and a column for each of the {values.shape[1]} heads, "
+            f"A matrix needs a row for each of the {counted(len(values), 'layer')} and a column for each of "
+            f"the {counted(values.shape[1], 'head')}, "
             f"not {shown}; otherwise give {_FORMS}."
         )
     for layer, row in enumerate(rows):

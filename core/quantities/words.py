@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from core.ablation.words import agreement_sentence
 from core.heads import Head, names
-from core.numbers import unsigned
+from core.numbers import counted, unsigned
 from core.quantities.comparison import Axis, Comparison
 from core.quantities.table import IMPORTED
 
@@ -27,7 +27,7 @@ def overlap_sentence(found: Comparison) -> str:
         return ""
     shared = f" ({_listed(overlap.shared)})" if overlap.shared else ""
     return (
-        f"Of the {overlap.k} highest heads of each, {len(overlap.shared)} are the same{shared}; chance alone gives "
+        f"Of the {counted(overlap.k, 'highest head')} of each, {len(overlap.shared)} are the same{shared}; chance alone gives "
         f"{unsigned(overlap.expected, 1)} (p {_p(overlap.p)}, hypergeometric)."
     )
 
@@ -52,7 +52,8 @@ def import_sentence(axes: Sequence[Axis]) -> str:
         given = int((axis.values == axis.values).sum())
         if axis.name == IMPORTED and given < axis.values.size:
             return (
-                f"The imported numbers are of {given} of {axis.values.size} heads: which ones was decided elsewhere, and a "
+                f"The imported numbers are of {given} of {counted(axis.values.size, 'head')}: which ones was "
+                "decided elsewhere, and a "
                 "choice of high ones alone makes a rank correlation smaller than it is over all."
             )
     return ""

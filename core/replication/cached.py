@@ -19,6 +19,7 @@ from core.attention.cached import scores_and_behaviour
 from core.errors import BadInput, ModelUnavailable
 from core.heads import HeadSet, heads_above, names, ranked
 from core.models.catalogue import CatalogueEntry, catalogue
+from core.numbers import counted
 from core.replication.recipe import report_recipe, second_copy_diagonal, second_copy_value, whole_diagonal
 from core.replication.reproduction import Measured, ReproducedRow, Reproduction
 from core.replication.run import REPORT_MODE, ReportRun, TopPruning
@@ -182,7 +183,7 @@ def _token_losses(drawn: Subject, sets: Sequence[HeadSet]) -> dict[HeadSet, Floa
 
             def report(share: float) -> None:
                 control.checkpoint()
-                control.progress(share, f"{len(missing)} head sets")
+                control.progress(share, f"{counted(len(missing), 'head set')}")
 
             losses = _ablator(drawn).token_loss(missing, "zero", report, apart=True)
             for other, loss in zip(missing, losses, strict=True):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.attention.tables import Row
 from core.attention.words import state_word
 from core.heads import HeadSet, names
-from core.numbers import NOTHING, interval, short_count, unsigned
+from core.numbers import NOTHING, counted, interval, short_count, unsigned
 from core.replication.published import COUNTED_THRESHOLDS, ReportedModel, reported_models, reported_table
 from core.replication.reproduction import ReproducedRow, Reproduction
 from core.replication.run import ReportRun
@@ -72,7 +72,8 @@ def size_notes(models: Sequence[SizedModel]) -> list[str]:
     """What the rows rest on, and why some could not be measured."""
     options = Request("").options
     said = (
-        f"Every model on the default probe: {options.sequences} sequences of length {options.length}, repeated once, tokens "
+        f"Every model on the default probe: {counted(options.sequences, 'sequence')} of length "
+        f"{options.length}, repeated once, tokens "
         f"drawn from its whole vocabulary, BOS as its tokenizer does, seed {options.seed}. Second-copy queries only, "
         "not the report's convention. A contrast near 0 under a high score is a head that looks at a position, not at a copy."
     )

@@ -10,10 +10,9 @@ import math
 from collections.abc import Sequence
 
 from core.ablation.sweep import Sweep
-from core.ablation.words import head_count
 from core.attention.head_scores import HeadScores
 from core.heads import heads_above
-from core.numbers import share, short_count, signed
+from core.numbers import counted, share, short_count, signed
 from core.replication.published import REPORT_LENGTH, REPORT_TOKEN_RANGE, reported_models, reported_table
 from core.replication.recipe import Recipe
 from core.replication.reproduction import Reproduction
@@ -73,7 +72,7 @@ def sweep_answer(sweep: Sweep, mode: Mode) -> str:
         return "No head is above any threshold of the sweep, so there is nothing to choose between."
     clean, most = sweep.clean.second_copy, max(row.second_copy for row in keeping)
     two = [row for row in sweep.rows if any(math.isclose(row.threshold, t) for t in REPORT_THRESHOLDS)]
-    said = "; ".join(f"at {row.threshold:.2f} {head_count(row.n_heads)} and {row.second_copy:.2f} nats" for row in two)
+    said = "; ".join(f"at {row.threshold:.2f} {counted(row.n_heads, 'head')} and {row.second_copy:.2f} nats" for row in two)
     distinct = len({row.heads for row in keeping})
     different = "one head set" if distinct == 1 else f"{distinct} different head sets"
     needed = "Yes" if most - max([clean, *(row.second_copy for row in two)]) > 0.1 * max(most - clean, _LESS) else "Not here"
@@ -123,7 +122,8 @@ def detector_answer(judged: Judgement) -> str:
         absent = " The behaviour is absent on this model, so none of these labels should be trusted."
     return (
         "Compare every head with itself on fresh tokens at the same positions, test the difference over sequences, correct for "
-        f"the number of heads, and ask for a contrast surely above {judged.floor:.2f}: {judged.sequences} sequences, lengths "
+        f"the number of heads, and ask for a contrast surely above {judged.floor:.2f}: "
+        f"{counted(judged.sequences, 'sequence')}, lengths "
         f"{lengths}. {f'Here that gives {found}' if found else 'No head got a label'}.{absent}"
     )
 
@@ -166,7 +166,8 @@ def behaviour_of_the_report() -> str:
         f"ln {ids:,} = {bound:.2f} nats. Its untouched second-copy loss is {untouched.loss:.2f}: {bound - untouched.loss:.1f} "
         "nats better than any model could do without using the first copy. Whether by which tokens are in it (down to "
         f"ln {REPORT_LENGTH} = {by_set:.2f} nats would be possible) or by their order, the number cannot say: that takes the "
-        f"same tokens shuffled and rotated. Without the {len(last.heads)} heads above {last.threshold} it is {last.loss:.2f}, "
+        f"same tokens shuffled and rotated. Without the {counted(len(last.heads), 'head')} above "
+        f"{last.threshold} it is {last.loss:.2f}, "
         "no longer below that bound."
     )
 
@@ -175,8 +176,8 @@ def recipe_words(recipe: Recipe, bos: str | None = None) -> str:
     """What the recipe's numbers were measured on; `bos`: what to say of a BOS where it is not the same for all of them."""
     probe, (low, high) = recipe.subject.probe, recipe.token_range
     return (
-        f"{probe.n_sequences} sequences of {probe.length} tokens, ids drawn with replacement from {low:,} to {high - 1:,}, "
-        f"each sequence twice, {bos or bos_words(recipe.subject)}, seed {recipe.seed}"
+        f"{counted(probe.n_sequences, 'sequence')} of {probe.length} tokens, ids drawn with replacement from {low:,} to "
+        f"{high - 1:,}, each sequence twice, {bos or bos_words(recipe.subject)}, seed {recipe.seed}"
     )
 
 

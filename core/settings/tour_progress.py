@@ -15,6 +15,16 @@ class TourProgress:
     step: int = 0
     done: tuple[int, ...] = ()
 
+    @property
+    def finished(self) -> bool:
+        """Whether every step was answered right."""
+        return len(self.done) == STEPS
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a step is open or answered right, and not all are."""
+        return bool(self.step or self.done) and not self.finished
+
     def with_done(self, step: int) -> TourProgress:
         """After a right answer to `step`."""
         return replace(self, done=tuple(sorted({*self.done, step})))

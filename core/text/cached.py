@@ -14,6 +14,7 @@ from tokenizers.models import WordLevel
 from core.errors import BadInput
 from core.heads import Head, check_head
 from core.models.built_in.word_tokenizer import BOS, UNK, word_list
+from core.numbers import counted
 from core.runtime.cache import cached
 from core.runtime.lru import Lru
 from core.runtime.store import Stored
@@ -146,4 +147,4 @@ def _scores_from(stored: Stored) -> NaturalScores:
 def check_enough(windows: TextWindows, fewest: int) -> None:
     """Raises BadInput where there are too few windows for halves of their own."""
     if windows.n_windows < fewest:
-        raise BadInput(f"{windows.source} has {windows.n_windows} windows; at least {fewest} are needed for this.")
+        raise BadInput(f"{windows.source} has {counted(windows.n_windows, 'window')}; at least {fewest} are needed for this.")

@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from core.attention.rows import unknown_id
 from core.errors import BadInput
-from core.numbers import share
+from core.numbers import counted, share
 from core.probes.given import checked_ids
 from core.probes.vocabulary import BosPolicy, check_ids, use_bos
 from core.runtime.jobs import current_control
@@ -193,7 +193,7 @@ def _pieces(document: str) -> list[str]:
 def _warnings(corpus: Corpus, found: int, wanted: int, unread: float) -> tuple[str, ...]:
     said = []
     if found < wanted:
-        said.append(f"{corpus.name} has only {found} windows of this length, not {wanted}.")
+        said.append(f"{corpus.name} has only {counted(found, 'window')} of this length, not {wanted}.")
     if unread > 0.1:
         said.append(
             f"{share(unread)} of the text's tokens are not in this model's vocabulary; they are never taken for repeats."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.heads import ranked
-from core.numbers import interval, share, signed, unsigned
+from core.numbers import counted, interval, share, signed, unsigned
 from core.stats import Number
 from core.text.natural_scores import FEWEST_WINDOWS, LIFT_FLOOR, NaturalScores
 from core.text.windows import TextWindows
@@ -16,7 +16,7 @@ def windows_words(windows: TextWindows) -> str:
     drawn = "given as ids" if windows.seed is None else f"of {windows.source}"
     bos = "with a BOS" if windows.b else "without a BOS"
     seed = "" if windows.seed is None else f", seed {windows.seed}"
-    return f"{windows.n_windows} windows of {windows.length} tokens {drawn}, {bos}{seed}"
+    return f"{counted(windows.n_windows, 'window')} of {windows.length} tokens {drawn}, {bos}{seed}"
 
 
 def too_few_sentence(windows: TextWindows) -> str:
@@ -35,7 +35,7 @@ def so_far_sentence(found: NaturalScores) -> str:
     """What a few windows show while the others are read: no answer yet."""
     lift = found.lift.value
     told = ", ".join(f"{head.name} {unsigned(float(lift[head]))}" for head in ranked(lift)[:_SO_FAR])
-    return f"After {found.n_windows} windows the largest lifts are {told}."
+    return f"After {counted(found.n_windows, 'window')} the largest lifts are {told}."
 
 
 def loss_sentence(found: NaturalScores, b: int) -> str:

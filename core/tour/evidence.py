@@ -12,7 +12,7 @@ from core.ablation.cached_map import causal_map
 from core.attention.cached import score_heads
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
 from core.heads import Head, HeadSet, heads_above, named, ranked
-from core.numbers import share, signed, unsigned, with_interval
+from core.numbers import beside, counted, digits_that_add_up, share, signed, unsigned, with_interval
 from core.settings.experiment import DEFAULT_FLOOR
 from core.settings.modes import MODES, Mode
 from core.settings.subject import Subject
@@ -36,8 +36,10 @@ def highest_contrast(subject: Subject) -> Found:
 
     def reason(answer: str) -> str:
         head = _head(answer)
-        both = f"on repeated tokens {head.name} scores {unsigned(induction[head])}, in the same places on fresh ones "
-        both += f"{unsigned(induction[head] - contrast[head])}: a contrast of {unsigned(contrast[head])}"
+        control = induction[head] - contrast[head]
+        digits = digits_that_add_up(control, contrast[head], induction[head])
+        both = f"on repeated tokens {head.name} scores {unsigned(induction[head], digits)}, in the same places on fresh ones "
+        both += f"{unsigned(control, digits)}: a contrast of {unsigned(contrast[head], digits)}"
         return f"{both}, the highest here" if head == best else f"{both}, and another head has a higher one"
 
     return Found(
@@ -57,7 +59,7 @@ def joins_below(subject: Subject) -> Found:
 
     def reason(answer: str) -> str:
         head = _head(answer)
-        said = f"{head.name} scores {unsigned(values[head])}"
+        said = f"{head.name} scores {beside(values[head], FIRST_THRESHOLD, SECOND_THRESHOLD)}"
         if head == joins:
             return f"{said}, between the two"
         if head in high:
@@ -67,7 +69,8 @@ def joins_below(subject: Subject) -> Found:
     return Found(
         joins.name,
         reason,
-        f"A threshold is a choice, and this is what it buys: without the {len(high)} heads above {FIRST_THRESHOLD:.2f} the "
+        f"A threshold is a choice, and this is what it buys: without the {counted(len(high), 'head')} above "
+        f"{FIRST_THRESHOLD:.2f} the "
         f"model loses {share(few.gain_lost)} of what the repeat is worth to it; without the {len(low)} above "
         f"{SECOND_THRESHOLD:.2f} it loses {share(more.gain_lost)}.",
     )
@@ -129,20 +132,24 @@ def p_beside_others(subject: Subject, head: Head) -> Found:
 
     def reason(answer: str) -> str:
         if answer == _two_digits(p):
-            return f"{worse} of {count} other sets cost at least as much, so p is ({worse} + 1) / ({count} + 1) = {p:.3f}"
+            return (
+                f"{worse} of {counted(count, 'other set')} cost at least as much, so p is ({worse} + 1) / "
+                f"({count} + 1) = {p:.3f}"
+            )
         if float(answer) < beside.smallest_p - 0.005:
-            return f"{count} other sets cannot give less than 1 / ({count} + 1) = {beside.smallest_p:.3f}"
+            return f"{counted(count, 'other set')} cannot give less than 1 / ({count} + 1) = {beside.smallest_p:.3f}"
         as_much = round(float(answer) * (count + 1)) - 1
         if answer != _two_digits((as_much + 1) / (count + 1)):
             those = f"one more than the sets that cost at least as much, over {count + 1}"
-            return f"beside {count} other sets p is {those}: never {answer}"
+            return f"beside {counted(count, 'other set')} p is {those}: never {answer}"
         here = "more of them do" if worse > as_much else "fewer of them do"
-        return f"p is {answer} where {as_much} of {count} other sets cost at least as much, and here {here}"
+        return f"p is {answer} where {as_much} of {counted(count, 'other set')} cost at least as much, and here {here}"
 
     return Found(
         _two_digits(p),
         reason,
-        f"{signed(cost)} nats look like something, but {worse} of {count} other heads cost at least as much. That does not "
+        f"{signed(cost)} nats look like something, but {worse} of {counted(count, 'other head')} cost at "
+        "least as much. That does not "
         f"say that {head.name} does nothing: it says that this cost alone is no evidence. A cost without its baseline is half "
         "a number.",
     )
@@ -168,7 +175,8 @@ def on_text_alone(subject: Subject, text: TextChoice) -> Found:
     return Found(
         alone.name,
         reason,
-        f"Random tokens are a probe, not the world. {len(both)} heads ({named(both).replace(',', ', ')}) do the same on both; "
+        f"Random tokens are a probe, not the world. {counted(len(both), 'head')} "
+        f"({named(both).replace(',', ', ')}) do the same on both; "
         f"{alone.name} would have been missed. It happens the other way round, too: in SmolLM2-135M the head L18H7 scores 0.61 "
         "on random tokens and 0.05 on eight windows of text of 255 tokens, and nothing is lost there when it is taken away.",
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from core.errors import ModelUnavailable
+from core.numbers import counted
 from core.transformer.anatomy import anatomy_of
 from core.transformer.bare import bare_twin
 from core.transformer.card import ModelIdentity
@@ -23,7 +24,8 @@ def wrap(module: nn.Module, identity: ModelIdentity) -> LoadedModel:
     anatomy = anatomy_of(module, identity.card.name, identity.card.d_vocab)
     if len(anatomy.blocks) != identity.card.n_layers:
         raise ModelUnavailable(
-            f"The config of {identity.card.name} states {identity.card.n_layers} layers, but it has {len(anatomy.blocks)}."
+            f"The config of {identity.card.name} states {counted(identity.card.n_layers, 'layer')}, but it "
+            f"has {len(anatomy.blocks)}."
         )
     if anatomy.n_heads != identity.card.n_heads:
         identity = replace(identity, card=replace(identity.card, n_heads=anatomy.n_heads))

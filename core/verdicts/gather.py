@@ -17,6 +17,7 @@ from core.attention.score_pass import measure_fresh_outputs, measure_heads
 from core.behaviour import State
 from core.errors import BadInput, Withheld
 from core.heads import HeadSet
+from core.numbers import counted
 from core.probes.probe import Probe
 from core.runtime.jobs import current_control, share_of
 from core.settings.modes import Mode
@@ -108,7 +109,7 @@ def gather_total_effects(bench: Bench, heads: HeadSet, mode: Mode) -> Float[np.n
     control = current_control()
     found = []
     for done, (probe, ablator) in enumerate(zip(bench.probes, bench.ablators, strict=True)):
-        what = f"taking {len(heads)} heads away one by one at length {probe.length}"
+        what = f"taking {counted(len(heads), 'head')} away one by one at length {probe.length}"
         with control.part(done, len(bench.probes), what):
             sets = [(head,) for head in heads]
             found.append(total_effects(ablator, sets, mode, probe.layout.second_copy_targets, share_of(what)))

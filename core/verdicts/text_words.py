@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.heads import Head, HeadSet, names
-from core.numbers import interval, unsigned, with_interval
+from core.numbers import counted, interval, unsigned, with_interval
 from core.stats import Agreement
 from core.text.natural_scores import FEWEST_WINDOWS, LIFT_FLOOR
 from core.verdicts.on_text import OnText
@@ -23,7 +23,7 @@ def answer_sentence(found: OnText) -> str:
     if matching == 1:
         says = "matches on text, too" if too else "is not shown to match on text"
         return f"The one head that matches on random tokens {says}{few}."
-    return f"{len(too) or 'None'} of the {matching} heads that match on random tokens {match} on text, too{few}."
+    return f"{len(too) or 'None'} of the {counted(matching, 'head')} that match on random tokens {match} on text, too{few}."
 
 
 def outlier_sentences(found: OnText) -> list[str]:
@@ -49,7 +49,7 @@ def correlation_sentence(found: OnText) -> str:
         return "There are too few heads for a rank correlation."
     return (
         f"Rank correlation of the induction score on random tokens with natural induction {_agreement(score)}, with the lift "
-        f"{_agreement(lift)}, over {score.n_heads} heads."
+        f"{_agreement(lift)}, over {counted(score.n_heads, 'head')}."
     )
 
 

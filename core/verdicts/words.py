@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import get_args
 
-from core.numbers import unsigned, with_interval
+from core.numbers import counted, is_or_are, unsigned, with_interval
 from core.settings.provenance import bos_words, drawn_from
 from core.settings.subject import Subject
 from core.stats import Number
@@ -90,7 +90,10 @@ def _role(verdict: Verdict, judged: Judgement) -> str:
     beyond, inside = effect.low > DELTA or effect.high < -DELTA, effect.low > -DELTA and effect.high < DELTA
     if beyond or inside:
         matching = sum(other.label in MATCHING for other in judged.verdicts)
-        return f"{said}, which is not sure once {matching} matching heads are corrected for (q {_p(verdict.role_q)}): undecided"
+        return (
+            f"{said}, which is not sure once {counted(matching, 'matching head')} {is_or_are(matching)} corrected for (q "
+            f"{_p(verdict.role_q)}): undecided"
+        )
     return f"{said}, neither surely beyond ±{DELTA:g} nor surely within: undecided"
 
 
@@ -186,7 +189,8 @@ def judged_on(judged: Judgement, subject: Subject) -> str:
         halves = ", half of the sequences from its lower and half from its upper ids" if judged.stability.token_ranges else ""
         drawn, seed = f"tokens drawn from {drawn_from(subject)}{halves}", f", seed {subject.request.seed}"
     return (
-        f"{judged.sequences} sequences of {lengths_words(judged.lengths)}, repeated once, each with a control and in other "
+        f"{counted(judged.sequences, 'sequence')} of {lengths_words(judged.lengths)}, repeated once, each "
+        "with a control and in other "
         f"orders, {drawn}, {bos_words(subject)}{seed}"
     )
 

@@ -135,6 +135,16 @@ def test_an_induction_head_costs_repeats_and_spares_the_rest_beside_other_sets()
     assert nothing.sets == () and "No other head sets" in against_sets_sentence(found, nothing)
 
 
+def test_the_change_in_context_is_what_its_ends_make_as_they_are_written() -> None:
+    """Told as +0.37 and +0.41 they would be said to be +0.05 apart."""
+    before, after = (np.full((2, 9), start, np.float32) for start in (1.0, 1.0))
+    before[:, -2:], after[:, -2:] = 1.366, 1.413
+    outcomes = [TextOutcome(values, np.full((2, 21), 0.5, np.float32)) for values in (before, after)]
+    found = TextAblation((), "zero", *outcomes, np.zeros((2, 9), bool), 1)
+    said = in_context_sentence(found, None)
+    assert "goes from +0.366 to +0.413 nats (change +0.047 (" in said, said
+
+
 def test_masks_leave_out_what_nothing_predicts() -> None:
     repeat = np.zeros((2, 5), bool)
     repeat[0, 4] = True

@@ -120,6 +120,13 @@ def test_what_moves_most_is_said_of_all_heads_and_of_none_where_none_moves(found
     )
 
 
+def test_a_number_beside_the_threshold_is_written_on_its_side(found):
+    base = found.base.mean("induction")
+    moving = [np.full(base.shape, 0.9 if setting.label in ("10", "with") else 0.5004) for setting in found.settings]
+    said = " ".join(sensitivity_sentences(replace(found, scores=tuple(_scored(found.base, each) for each in moving)), 0.5))
+    assert said.count("0.5004") == 2 and "0.50 " not in said.partition(", ")[2], said
+
+
 def _scored(base, means):
     """The same scores, but for induction, which is `means` on every sequence."""
     of_each = np.repeat(means[..., None], base.sequences("induction").shape[-1], axis=-1)

@@ -205,6 +205,32 @@ def test_both_losses_are_named_however_close_they_are(browser: Browser) -> None:
     page.close()
 
 
+def test_the_picked_heads_frame_leaves_its_name_free_and_no_edge_loses_its_number(server: str, new_page: NewPage) -> None:
+    page = opened(new_page(width=1400, height=900), f"{server}/Circuits?model=mixture&head=L1H3")
+    finished(page)
+    page.wait_for_timeout(1000)
+    numbers, frame, names = figure(page, "circuit").evaluate(
+        """(plot) => {
+            const shown = (each) => getComputedStyle(each).visibility === "visible";
+            const place = (each) => each.getBoundingClientRect().toJSON();
+            const ofTrace = (name, what) => [...plot.querySelectorAll(".scatterlayer .trace")]
+                .filter((each) => each.__data__[0].trace.name === name).flatMap((each) => [...each.querySelectorAll(what)]);
+            const words = (text) => {
+                const range = document.createRange(), tspan = text.querySelector("tspan") ?? text;
+                range.selectNodeContents(tspan);
+                return range.getBoundingClientRect().toJSON();
+            };
+            return [
+                [...plot.querySelectorAll(".annotation-text-g")].filter(shown).map((each) => each.textContent),
+                place(ofTrace("picked", ".point")[0]),
+                ofTrace("heads", "text").filter((each) => each.textContent.includes("L1H3")).map(words),
+            ];
+        }"""
+    )
+    assert sum(word.startswith("−0.") for word in numbers) == 8
+    assert len(names) == 1 and (names[0]["left"] > frame["right"] or names[0]["right"] < frame["left"])
+
+
 def test_on_a_telephone_every_strong_edge_has_its_number(server: str, new_page: NewPage) -> None:
     page = opened(new_page(width=390, height=844), f"{server}/Circuits?{SMALL}")
     finished(page)
@@ -220,7 +246,7 @@ def test_on_a_telephone_every_strong_edge_has_its_number(server: str, new_page: 
             }"""
         )
         assert sum(word.startswith("−0.") for word in said) == 4
-        assert sum(word.startswith("L") for word in said) == 6, "every head's name"
+        assert sum(word.strip().startswith("L") for word in said) == 6, "every head's name"
         assert sum(word.endswith("heads") for word in said) == 2, "both titles"
         with_large_text(page)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,11 +22,11 @@ from core.circuits.circuit import KINDS, heads_to_prune
 from core.circuits.composition import Factors, all_compositions, baseline, composition, compositions, writer
 from core.circuits.path_patching import path_patch
 from core.circuits.tables import composition_rows
-from core.circuits.words import composition_sentence
+from core.circuits.words import circuit_sentence, composition_sentence
 from core.cli import main
 from core.errors import BadInput, Withheld
 from core.figures.base.style import Look
-from core.figures.circuits.circuit import circuit_graph, describe_circuit
+from core.figures.circuits.circuit import _free_place, circuit_graph, describe_circuit
 from core.figures.circuits.composition import composition_maps, describe_composition
 from core.heads import Head
 from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
@@ -71,6 +72,21 @@ def full_composition(model, sender, receiver, kind):
         read = key @ query.T if kind == "k" else query @ key.T
     sizes = torch.linalg.matrix_norm(written) * torch.linalg.matrix_norm(read)
     return float(torch.linalg.matrix_norm(written @ read) / sizes)
+
+
+@pytest.mark.parametrize(
+    "drops,said",
+    [
+        ([0.01], "The only edge does not carry the circuit by itself: cutting it costs 0.01 of"),
+        ([0.02, 0.01], "None of the 2 edges carries the circuit by itself: cutting the strongest costs 0.02 of"),
+        ([0.5, 0.01], " 1 of 2 edges costs more than 0.05 of"),
+        ([0.5, 0.2], " 2 of 2 edges cost more than 0.05 of"),
+    ],
+)
+def test_one_edge_is_told_as_one(drops, said):
+    found = circuit(bind(REQUEST))
+    edges = tuple(replace(found.edges[0], patched=found.edges[0].clean - drop) for drop in drops)
+    assert said in circuit_sentence(SimpleNamespace(induction=found.induction, edges=edges))
 
 
 def test_the_constructed_circuit_composes_through_keys_alone():
@@ -451,6 +467,27 @@ def test_numbers_on_crossing_edges_do_not_cover_each_other():
     assert len(written) >= 4
     for i, (x, y) in enumerate(written):
         assert all(abs(x - u) > 0.09 or abs(y - v) > 0.14 for u, v in written[:i])
+
+
+def test_every_edge_that_costs_something_has_its_number_and_none_has_it_where_another_stands():
+    request = Request("two-layer", length=20, sequences=2)
+    found, scores = circuit(request), score_heads(request)
+    wide, narrow = (circuit_graph(found, scores, None, Look(narrow=each)) for each in (False, True))
+    numbers = [[note.text for note in figure.layout.annotations if note.bgcolor] for figure in (wide, narrow)]
+    assert numbers[0] == [f"<b>−{edge.drop:.2f}</b>" for edge in found.edges if edge.drop >= 0.05]
+    assert len(numbers[0]) > 4 and set(numbers[1]) < set(numbers[0])
+    # With more edges than have room, the rest is left out: two numbers on one place would be none.
+    crowd = [_free_place(0.5, 0.5, taken, 2, Look()) for taken in ([], [(i / 50, 0.5) for i in range(51)])]
+    assert crowd == [(0.5, 0.5), None]
+
+
+def test_a_picked_heads_frame_leaves_its_name_free():
+    """A blank stands between a name and its mark, on the left behind the name and on the right before it."""
+    found = circuit(REQUEST)
+    figure = circuit_graph(found, score_heads(REQUEST), INDUCTION, Look())
+    sides = {trace.textposition: trace.text for trace in figure.data if trace.name == "heads" and trace.text}
+    assert all(text.endswith("\u00a0\u00a0") for text in sides["middle left"])
+    assert all(text.startswith("\u00a0\u00a0<b>L") for text in sides["middle right"])
 
 
 def test_a_model_without_called_heads_has_no_edges():

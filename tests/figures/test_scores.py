@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import sys
+from dataclasses import replace
 from itertools import product
 from types import ModuleType
 
@@ -24,7 +25,9 @@ from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, sc
 from core.figures.attention.ranked import describe_ranked, ranked_overlay, ranked_scores
 from core.figures.base.memo import MOST_REMEMBERED, drawn
 from core.figures.base.style import Look
+from core.figures.replication import describe_values
 from core.heads import Head, heads_above
+from core.numbers import counted, is_or_are
 from core.probes.layout import Layout
 from core.settings.request import Request
 from core.settings.subject import bind
@@ -88,7 +91,7 @@ def test_rings_are_on_the_heads_above_the_threshold_and_nowhere_else(scores: Hea
         wanted = set(heads_above(scores.mean("induction"), threshold))
         assert {(layer, head) for head, layer in rings["at"]} == wanted
         assert len(rings["at"]) == len(wanted)
-        assert f"{len(wanted)} heads are above {threshold:.2f}" in overlay.said
+        assert overlay.said.startswith(f"{counted(len(wanted), 'head')} {is_or_are(len(wanted))} above {threshold:.2f}")
 
 
 def test_a_score_at_the_threshold_is_not_above_it() -> None:
@@ -252,7 +255,16 @@ def test_descriptions_say_what_the_pictures_show(scores: HeadScores) -> None:
     assert f"down to {values.min():.2f}" in describe_ranked(scores, "induction")
     assert f"Histogram of {SCORES['induction'].title}" in describe_distribution(scores, "induction")
     for overlay in (heatmap_overlay, ranked_overlay, distribution_overlay):
-        assert overlay(scores, "induction", 0.6, Look()).said.startswith(f"{count} heads are above")
+        said = overlay(scores, "induction", 0.6, Look()).said
+        assert said.startswith("1 head is above" if count == 1 else f"{count} heads are above")
+
+
+def test_a_score_beside_the_threshold_is_told_on_its_side_of_it() -> None:
+    scores = SIZES["small"]
+    values = np.full((2, 4), 0.5004)
+    near = replace(scores, per_sequence={**scores.per_sequence, "induction": np.repeat(values[..., None], 3, axis=-1)})
+    assert "L0H0 0.5004, " in heatmap_overlay(near, "induction", 0.5, Look()).said
+    assert "Highest: L0H0 0.5004, " in describe_values(values, "scores", 0.5)
 
 
 def test_tables_hold_every_head_with_contrast_beside_the_score(scores: HeadScores) -> None:

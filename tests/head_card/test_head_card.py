@@ -170,6 +170,27 @@ def test_a_score_that_a_factor_leaves_where_it_is_does_not_move_with_it() -> Non
     assert re.search(r"moves with length by 1\.00 \(.*\), not with seed or with the BOS\.", said), said
 
 
+@pytest.mark.parametrize(
+    "low,high,moves",
+    [
+        # Above a threshold of 0.50, and written so.
+        (0.5004, 0.93, "by 0.4296 (0.5004 to 0.9300)"),
+        # Told as 0.05, 0.01 and 0.05 they would not add up.
+        (0.0071, 0.0539, "by 0.047 (0.007 to 0.054)"),
+    ],
+)
+def test_what_moves_is_written_on_its_side_of_the_threshold_and_adds_up(low: float, high: float, moves: str) -> None:
+    card = head_card(bind(Request("by-construction", length=20, sequences=2)), View(head=Head(1, 2)))
+    assert card.movement is not None
+    means = [low if setting.label == "10" else high for setting in card.movement.settings]
+    scores = tuple(
+        replace(each, per_sequence={**each.per_sequence, "induction": np.full_like(each.sequences("induction"), mean)})
+        for each, mean in zip(card.movement.scores, means, strict=True)
+    )
+    said = movement_sentence(HeadCard(card.head, card.scores, movement=replace(card.movement, scores=scores)), 0.5)
+    assert f"moves with length {moves}" in said, said
+
+
 def test_an_impostor_costs_no_more_than_others_and_none_of_them_is_called() -> None:
     """The induction head and its previous-token head are never drawn; equal costs that differ by rounding are told as equal."""
     card = judged_card("positional")
@@ -320,6 +341,15 @@ def test_the_share_is_what_the_set_costs_with_it_less_without_it(trained: HeadCa
     assert trained.in_set.whole.heads == heads
     assert trained.in_set.share.cost == pytest.approx(whole - without, abs=1e-6)
     assert f"Its set of {len(heads)} costs" in in_set_sentence(trained)
+
+
+def test_the_share_is_what_the_two_costs_make_as_they_are_written(trained: HeadCard) -> None:
+    assert trained.in_set is not None and trained.in_set.rest is not None and trained.in_set.share is not None
+    parts = {"whole": 0.0539, "rest": 0.0071}
+    made = {name: replace(getattr(trained.in_set, name), change=np.full(3, cost)) for name, cost in parts.items()}
+    in_set = replace(trained.in_set, **made)
+    said = in_set_sentence(replace(trained, in_set=in_set))
+    assert "costs +0.054 nats" in said and said.endswith("+0.007, so its share of the set is +0.047."), said
 
 
 def test_a_head_that_is_not_in_the_set_is_added_to_it_and_one_alone_has_no_set() -> None:

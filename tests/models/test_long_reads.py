@@ -114,7 +114,7 @@ def test_a_command_says_how_far_the_reading_is(
     grow(root / "middling", 2 * digest.INLINE_BYTES)
     assert main(["score", "--model", "middling", "--length", "6"]) == 2, "a tensor of no model is left over"
     said = capsys.readouterr()
-    assert "reading the weights once to know them again, 8 MB of 200 MB: 4%" in said.err and not said.out
+    assert "reading the weights once to know them again, 8 MB of 200 MB: 4 %" in said.err and not said.out
 
 
 def test_a_table_of_what_is_known_reads_no_large_file(root: Path) -> None:

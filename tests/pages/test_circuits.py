@@ -4,6 +4,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.ablation.cached import prune
+from core.ablation.subjects import PRUNING_MODES
+from core.ablation.words import MODE_MEANINGS
 from core.attention.cached import score_heads
 from core.circuits.cached import circuit
 from core.circuits.tables import edge_rows, pruning_rows
@@ -74,6 +76,16 @@ def test_an_induction_head_is_chosen_to_see_what_it_reads() -> None:
     assert any("rotary in this model and are left out" in str(caption.value) for caption in at.caption)
 
 
+def test_numbers_that_are_not_on_an_edge_are_said_to_be_in_the_table() -> None:
+    told = " ".join(str(caption.value) for caption in circuits(model="two-layer").caption)
+    assert "as far as there is room; the table below has that of every edge" in told
+
+
+def test_a_stand_in_means_what_it_means_on_the_other_pages() -> None:
+    shown = circuits(model="two-layer").radio(key="circuit_mode").help
+    assert all(MODE_MEANINGS[mode] in shown for mode in PRUNING_MODES)
+
+
 def test_another_stand_in_is_kept_in_the_address() -> None:
     at = circuits(model="two-layer", mode="resample")
     assert at.radio(key="circuit_mode").value == "mean"
@@ -94,6 +106,7 @@ def test_without_called_heads_there_is_nothing_to_draw() -> None:
     assert "does not do induction on this probe" in str(at.warning[0].value)
     assert "there is no circuit to draw" in said(at)
     assert not figures(at) and not at.metric
+    assert "Who feeds whom" not in [header.value for header in at.header], "no heading over nothing"
 
 
 def test_rows_say_what_the_pictures_show() -> None:

@@ -12,7 +12,7 @@ from core.attention.cached import first_scores, score_heads
 from core.attention.score_pass import measure_other_halves
 from core.attention.scores import ALL_SCORES
 from core.heads import heads_above
-from core.numbers import share, unsigned
+from core.numbers import beside, share, unsigned
 from core.settings.request import Request
 from tests.helpers.app import SHORT, figures, open_page, overlays, sent, settled, tables
 
@@ -71,8 +71,16 @@ def test_the_threshold_moves_rings_and_table_and_measures_nothing(nothing_is_com
         if above:
             [(heading, *rows)] = tables(at).values()
             assert heading[:3] == ["head", "Induction (prefix matching)", "Contrast"]
-            assert [row[:2] for row in rows] == [[head.name, f"{values[head]:.2f}"] for head in above]
+            assert [row[:2] for row in rows] == [[head.name, beside(values[head], threshold)] for head in above]
     assert any("No head is above 1.00" in str(info.value) for info in at.info)
+
+
+def test_a_number_in_the_table_is_written_on_its_side_of_the_threshold() -> None:
+    best = float(np.nanmax(score_heads(request_for("two-layer")).mean("induction")))
+    for threshold in (np.floor(100 * best) / 100, np.ceil(100 * best) / 100):
+        at = heads(model="two-layer", threshold=f"{threshold:.2f}", opened=("above",))
+        shown = f"{tables(at)} {[info.value for info in at.info]}"
+        assert beside(best, threshold) in shown, "in the table, and where no head is above"
 
 
 def test_moving_the_threshold_leaves_every_figure_as_it_is() -> None:

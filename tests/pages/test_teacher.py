@@ -105,7 +105,7 @@ def test_who_is_here_is_counted_by_step_and_has_no_name(room: Room) -> None:
     room.note("bob", Visit("Sweep", TourProgress(2, (1,))))
     room.note("cyd", Visit("Tour", TourProgress(7, tuple(range(1, 8)))))
     at = opened()
-    assert "3 windows open: 1 under way in the tour, 1 finished." in said(at)
+    assert "3 windows open: 2 under way in the tour, 1 finished." in said(at), "a step that is open is under way"
     how_far, windows = tables(at)["How far the room is"], tables(at)["Every window"]
     assert (
         how_far[1] == ["1. A score is not a claim", "2", "1"] and how_far[2][1:] == ["1", "1"] and how_far[3][1:] == ["1", "0"]
@@ -178,8 +178,9 @@ def test_what_is_computed_and_what_waits_is_told_without_digests(monkeypatch: py
         at = open_page(TEACHER, key=drawn_key())
         assert "1 computed now, 1 waiting" in said(at)
         rows = tables(at)["What is computed and what waits"][1:]
-        assert rows == [["verdicts", "0% done", "2"], ["sweep beside other sets", "waits, 0 before it", "1"]]
-        assert "16 computations in line" in said(at) and "more than 30 minutes" in said(at)
+        assert rows == [["verdicts", "0 % done", "2"], ["sweep beside other sets", "waits, 0 before it", "1"]]
+        assert "16 computations in line" in said(at) and "more than 30 minutes, and whoever asks for one is told so" in said(at)
+        assert "Nobody is refused" not in said(at), "but what would take longer is"
     finally:
         release.set()
         second.result(60)

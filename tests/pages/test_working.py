@@ -74,7 +74,7 @@ def test_progress_is_shown_and_then_the_result(work: Work) -> None:
     assert "Looking for the answer" in said(at)
     assert "the answer is" not in said(at)
     [progress] = at.get("progress")
-    assert "counting sheep: 25%" in progress.proto.text
+    assert "counting sheep: 25 %" in progress.proto.text
     work.go.set()
     run_until(at, "the answer is forty-two")
     assert work.started == 1

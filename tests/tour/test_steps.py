@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from core.settings.tour_progress import STEPS as COUNT
 from core.settings.tour_progress import TourProgress
 from core.sharing.address import params_of, view_from
 from core.text.cached import chosen_windows_of
+from core.tour import evidence
 from core.tour.check import check_answer, found_for, read_answer, subject_of
 from core.tour.step import Step
 from core.tour.steps import MINUTES, STEPS
@@ -74,6 +76,17 @@ def test_one_head_lies_between_the_thresholds() -> None:
     assert names(Head(*map(int, place)) for place in np.argwhere((values > 0.3) & (values <= 0.5))) == ["L1H5"]
     # With room on both sides, so that the answer does not hang on a digit.
     assert 0.33 < values[1, 5] < 0.47
+
+
+def test_what_is_said_of_a_score_agrees_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`0.50` is not between 0.50 and 0.30, and 0.05 less 0.01 is not 0.05."""
+    scores = {"induction": np.array([[0.4996, 0.9, 0.0539]]), "contrast": np.array([[0.3, 0.8, 0.0468]])}
+    monkeypatch.setattr(evidence, "score_heads", lambda subject: SimpleNamespace(mean=scores.__getitem__))
+    monkeypatch.setattr(evidence, "ablate", lambda *given, **more: SimpleNamespace(gain_lost=0.5))
+    subject = subject_of(THRESHOLD)
+    assert evidence.joins_below(subject).reason("L0H0") == "L0H0 scores 0.4996, between the two"
+    said = evidence.highest_contrast(subject).reason("L0H2")
+    assert "L0H2 scores 0.054, " in said and "on fresh ones 0.007: a contrast of 0.047," in said, said
 
 
 def test_two_heads_look_at_the_token_before_and_one_of_them_matters() -> None:

@@ -13,6 +13,7 @@ from core.ablation.baselines import range_of
 from core.behaviour import Losses
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
+from core.numbers import counted
 
 _ROW = 92
 # A note in its box, which must not meet the one above it: `core/ui/frame/screen_fit.js` hides what does.
@@ -76,7 +77,7 @@ def describe_beside(rows: Sequence[BesideRow], clean: Losses) -> str:
     for row in rows:
         low, high, _ = range_of(row.baselines)
         count = len(row.baselines)
-        beside = f"{count} other sets: {low:.2f} to {high:.2f}" if count else "no other sets"
+        beside = f"{counted(count, 'other set')}: {low:.2f} to {high:.2f}" if count else "no other sets"
         beside += "" if row.bound is None else f", all heads of these layers: {row.bound:.2f}"
         said.append(f"without {row.name}: {row.ablated:.2f}, {beside}")
     return (

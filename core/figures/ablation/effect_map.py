@@ -12,7 +12,7 @@ from core.figures.base.head_map import HEADS_TO_WRITE_IN_HALF, Cells, head_map
 from core.figures.base.overlay import Overlay, rings
 from core.figures.base.style import DIVERGING_SCALE, Look
 from core.heads import Head, every_head, heads_above
-from core.numbers import signed, signed_interval
+from core.numbers import counted, signed, signed_interval
 
 TITLE = "Change in second-copy loss (nats)"
 # The scale never narrows below this many nats: noise must not fill it with colour.
@@ -52,18 +52,25 @@ def effect_map(
 def effect_overlay(scores: Float[np.ndarray, "n_layers n_heads"], score: str, threshold: float, look: Look) -> Overlay:
     """A ring on every head whose score is above the threshold, whatever its effect."""
     above = heads_above(scores, threshold)
-    return Overlay(f"{len(above)} heads have {_short(score)} above {threshold:.2f}.", threshold, (rings(scores, look),))
+    return Overlay(
+        f"{counted(len(above), 'head')} {'has' if len(above) == 1 else 'have'} {_short(score)} above {threshold:.2f}.",
+        threshold,
+        (rings(scores, look),),
+    )
 
 
 def describe_effect_map(found: Effects) -> str:
     """The map in words, for somebody who cannot see it; only measured heads are named."""
     measured = int(found.measured.sum())
     if not measured:
-        return f"{TITLE}: a map of {found.effect.size} heads, none of them measured yet."
+        return f"{TITLE}: a map of {counted(found.effect.size, 'head')}, none of them measured yet."
     order = np.argsort(-np.abs(np.nan_to_num(found.effect)), axis=None, kind="stable")[: min(5, measured)]
     heads = [Head(*divmod(int(i), found.effect.shape[1])) for i in order]
     largest = ", ".join(f"{head.name} {signed(found.effect[head])}{_interval(found, head)}" for head in heads)
-    return f"{TITLE}, {measured} heads measured, {len(found.estimated)} only estimated. The largest measured: {largest}."
+    return (
+        f"{TITLE}, {counted(measured, 'head')} measured, {len(found.estimated)} only estimated. The largest "
+        f"measured: {largest}."
+    )
 
 
 def effect_scale(effect: Float[np.ndarray, "n_layers n_heads"]) -> float:

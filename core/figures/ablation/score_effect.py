@@ -21,6 +21,7 @@ from core.figures.base.overlay import Anchor, Edge, Overlay, Part, name_of_line,
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import Head, HeadSet, every_head, names
+from core.numbers import counted
 
 _HEIGHT = 480
 # The picture's inner size on a usual screen, for deciding which names have room.
@@ -117,7 +118,7 @@ def describe_score_effect(found: Effects, score: str, floor: float) -> str:
     unsure = "" if found.has_intervals else " There is one sequence, so no interval."
     return (
         f"Scatter of {ALL_SCORES[score].title} against the change in second-copy loss when a head is taken away alone, for "
-        f"{known} heads, a point each; diamonds are heads that change it by more than {floor:.2f} nats.{unsure}"
+        f"{counted(known, 'head')}, a point each; diamonds are heads that change it by more than {floor:.2f} nats.{unsure}"
     )
 
 

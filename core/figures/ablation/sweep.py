@@ -13,6 +13,7 @@ from core.ablation.sweep import Sweep
 from core.figures.base.overlay import Overlay, name_of_line, threshold_line
 from core.figures.base.style import Look, see_through
 from core.figures.base.styled import styled
+from core.numbers import counted
 from core.settings.modes import Mode
 
 # Shares of the figure's height.
@@ -78,7 +79,8 @@ def sweep_curve(
             text=[row.n_heads for row in sweep.rows],
             textposition="outside",
             cliponaxis=False,
-            hovertemplate="threshold %{x:.2f}: %{y} heads<extra></extra>",
+            customdata=[counted(row.n_heads, "head") for row in sweep.rows],
+            hovertemplate="threshold %{x:.2f}: %{customdata}<extra></extra>",
             showlegend=False,
             name="heads",
         ),
@@ -95,7 +97,8 @@ def describe_sweep(sweep: Sweep, mode: Mode) -> str:
     knee = f" The curve bends most at {sweep.knee:.2f}." if sweep.knee is not None else " The curve has no bend."
     return (
         f"Second-copy loss by threshold, {mode} ablation: {lowest.second_copy:.2f} nats at {lowest.threshold:.2f} "
-        f"({lowest.n_heads} heads) to {highest.second_copy:.2f} at {highest.threshold:.2f} ({highest.n_heads} heads); "
+        f"({counted(lowest.n_heads, 'head')}) to {highest.second_copy:.2f} at {highest.threshold:.2f} "
+        f"({counted(highest.n_heads, 'head')}); "
         f"untouched {sweep.clean.second_copy:.2f}.{knee}"
     )
 

@@ -15,6 +15,7 @@ from core.attention.tables import BIN_WIDTH, score_bins, value_range
 from core.figures.base.overlay import THRESHOLD, Overlay, boxes, threshold_line, words
 from core.figures.base.style import BUTTONS, Look
 from core.figures.base.unchecked import unchecked_figure
+from core.numbers import counted, is_or_are
 
 # With more heads than this in one bar, single heads would be too low to see on a linear axis.
 _LINEAR_UP_TO = 30
@@ -33,8 +34,11 @@ def score_distribution(scores: HeadScores, score: str, look: Look) -> go.Figure:
         "y": total,
         "width": BIN_WIDTH * _BAR,
         "marker": {"color": look.muted},
-        "customdata": [f"{start:.2f} to {end:.2f}" for start, end in pairwise(edges)],
-        "hovertemplate": "%{y} heads from %{customdata}<extra></extra>",
+        "customdata": [
+            f"{counted(int(count), 'head')} from {start:.2f} to {end:.2f}"
+            for count, (start, end) in zip(total, pairwise(edges), strict=True)
+        ],
+        "hovertemplate": "%{customdata}<extra></extra>",
         "name": "heads",
     }
     return unchecked_figure(
@@ -70,7 +74,8 @@ def distribution_overlay(scores: HeadScores, score: str, threshold: float, look:
         shift=(0, -look.px(10)),
         anchor="middle",
     )
-    said = f"{above.sum()} heads are above {threshold:.2f}."
+    count = int(above.sum())
+    said = f"{counted(count, 'head')} {is_or_are(count)} above {threshold:.2f}."
     return Overlay(said, threshold, (boxes([bar for bar in bars if bar[2]], look), threshold_line("x", look), name))
 
 

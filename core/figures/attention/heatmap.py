@@ -13,7 +13,7 @@ from core.figures.base.head_traces import hover_texts
 from core.figures.base.overlay import Overlay, crosses, rings
 from core.figures.base.style import Look, colour_scale
 from core.heads import Head, HeadSet, every_head, heads_above, ranked
-from core.numbers import unsigned
+from core.numbers import beside, counted, is_or_are, unsigned
 
 
 def score_heatmap(scores: HeadScores, score: str, picked: Head | None, look: Look) -> go.Figure:
@@ -39,8 +39,8 @@ def heatmap_overlay(scores: HeadScores, score: str, threshold: float, look: Look
     """A ring on every head above the threshold."""
     values = scores.mean(score)
     above = heads_above(values, threshold)
-    named = ", ".join(f"{head.name} {unsigned(values[head])}" for head in above[:10])
-    said = f"{len(above)} heads are above {threshold:.2f}{': ' + named if named else ''}."
+    named = ", ".join(f"{head.name} {beside(values[head], threshold)}" for head in above[:10])
+    said = f"{counted(len(above), 'head')} {is_or_are(len(above))} above {threshold:.2f}{': ' + named if named else ''}."
     return Overlay(said, threshold, (rings(values, look),))
 
 
@@ -57,6 +57,7 @@ def describe_heatmap(scores: HeadScores, score: str) -> str:
     values = scores.mean(score)
     best = ranked(values)[0]
     return (
-        f"Heat map of the score {ALL_SCORES[score].title}, {scores.n_layers} layers by {scores.n_heads} heads. "
+        f"Heat map of the score {ALL_SCORES[score].title}, {counted(scores.n_layers, 'layer')} by "
+        f"{counted(scores.n_heads, 'head')}. "
         f"The highest is {best.name} at {unsigned(values[best])}."
     )

@@ -17,6 +17,7 @@ from core.figures.base.overlay import THRESHOLD, Overlay, dots, threshold_line, 
 from core.figures.base.style import Look
 from core.figures.base.unchecked import unchecked_figure
 from core.heads import Head, heads_above, ranked
+from core.numbers import counted, is_or_are
 
 # Up to this many heads every one is named on the axis; above it only the highest are named, in the picture.
 _NAMED_ON_AXIS = 40
@@ -112,7 +113,9 @@ def ranked_overlay(scores: HeadScores, score: str, threshold: float, look: Look)
             for place, (head, value) in enumerate(zip(heads[:_NAMED_IN_PICTURE], ordered, strict=False))
         ]
     above = len(heads_above(values, threshold))
-    return Overlay(f"{above} heads are above the threshold line at {threshold:.2f}.", threshold, tuple(marks))
+    return Overlay(
+        f"{counted(above, 'head')} {is_or_are(above)} above the threshold line at {threshold:.2f}.", threshold, tuple(marks)
+    )
 
 
 def describe_ranked(scores: HeadScores, score: str) -> str:
@@ -121,7 +124,7 @@ def describe_ranked(scores: HeadScores, score: str) -> str:
     heads = ranked(values)
     first = ", ".join(f"{head.name} {values[head]:.2f}" for head in heads[:5])
     return (
-        f"All {len(heads)} heads in the order of their score, from {first} down to {values[heads[-1]]:.2f}. "
+        f"All {counted(len(heads), 'head')} in the order of their score, from {first} down to {values[heads[-1]]:.2f}. "
         f"Chance is {chance_words(scores.chance(score))}."
     )
 

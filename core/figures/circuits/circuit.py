@@ -14,22 +14,26 @@ from core.figures.base.head_traces import before_and_after, click_markers, picke
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import Head, HeadSet
+from core.numbers import counted
 
 _ROW = 64
+# Blanks that no browser drops, wherever they stand.
+_ROOM_FOR_A_FRAME = "\u00a0\u00a0"
 _PRUNED_ROW = 30
 _WIDEST = 14.0
-# An edge matters from this drop on; drops are written on edges that lose at least a quarter as much as the first.
+# An edge matters from this drop on, and its drop is written; on a telephone if it is at least a quarter of the first.
 _WRITTEN_DROP = 0.05
 _WRITTEN_SHARE = 0.25
 _MOST_WRITTEN = 12
-# Where on an edge its number may stand, the best first, and the room it takes: in the picture's own units, and in rows.
-_PLACES = (0.5, 0.35, 0.65, 0.2, 0.8, 0.27, 0.43, 0.57, 0.73)
+# Where on an edge its number may stand, the best first: far from each other, and only then in between.
+_PLACES = (0.5, 0.35, 0.65, 0.2, 0.8, 0.27, 0.43, 0.57, 0.73, *(i / 50 for i in range(7, 44)))
+# The room it takes: in the picture's own units, and in rows; where that is not free, close under another.
 _NUMBER_WIDTH = 0.1
-_NUMBER_HEIGHT = 0.6
+_NUMBER_HEIGHTS = (0.6, 0.45)
 # On a telephone an edge is a fourth as long: a number takes much of it, and has room only close under another.
-_NARROW_PLACES = (0.5, 0.35, 0.65, 0.27, 0.73, 0.43, 0.57)
+_NARROW_PLACES = (0.5, 0.35, 0.65, 0.27, 0.73, 0.43, 0.57, *(i / 50 for i in range(12, 39)))
 _NARROW_NUMBER_SHARE = 0.12
-_NARROW_NUMBER_HEIGHT = 0.47
+_NARROW_NUMBER_HEIGHTS = (0.47,)
 
 
 def circuit_graph(circuit: Circuit, scores: HeadScores, picked: Head | None, look: Look) -> go.Figure:
@@ -50,15 +54,17 @@ def circuit_graph(circuit: Circuit, scores: HeadScores, picked: Head | None, loo
             widest,
             look,
         )
-    least = max(_WRITTEN_DROP, _WRITTEN_SHARE * circuit.edges[0].drop) if circuit.edges else 0.0
+    # A telephone has room for the strongest alone.
+    least = max(_WRITTEN_DROP, _WRITTEN_SHARE * widest) if look.narrow else _WRITTEN_DROP
     written = [edge for edge in circuit.edges if edge.drop >= least][:_MOST_WRITTEN] or list(circuit.edges[:1])
     rows = max(len(left), len(right), 2)
     taken: list[tuple[float, float]] = []
     for edge in written:
         i, j = circuit.previous.index(edge.previous), circuit.induction.index(edge.induction)
         place = _free_place(left[i], right[j], taken, rows, look)
-        taken.append(place)
-        _write(figure, edge, place, look)
+        if place is not None:
+            taken.append(place)
+            _write(figure, edge, place, look)
     _middles(figure, circuit, left, right)
     _nodes(figure, circuit, scores, left, right, picked, look)
     # Where there is no room for both titles in one line.
@@ -82,7 +88,10 @@ def describe_circuit(circuit: Circuit) -> str:
         f"{composition_of(edge)}"
         for edge in circuit.edges[:_MOST_WRITTEN]
     )
-    return f"{len(circuit.previous)} previous-token heads, {len(circuit.induction)} induction heads, edges: {said or 'none'}."
+    return (
+        f"{counted(len(circuit.previous), 'previous-token head')}, {counted(len(circuit.induction), 'induction head')}, "
+        f"edges: {said or 'none'}."
+    )
 
 
 def composition_of(edge: Edge) -> str:
@@ -145,7 +154,7 @@ def describe_pruned(prunings: Sequence[Pruning], heads: HeadSet) -> str:
     for pruning in prunings:
         said = ", ".join(f"{head.name} {pruning.before[head]:.2f} to {pruning.after[head]:.2f}" for head in heads)
         parts.append(f"without {pruning.head.name}: {said}")
-    return f"Prefix matching of {len(heads)} heads before and after pruning. {'. '.join(parts)}."
+    return f"Prefix matching of {counted(len(heads), 'head')} before and after pruning. {'. '.join(parts)}."
 
 
 def _heights(count: int) -> list[float]:
@@ -173,13 +182,15 @@ def _beside(look: Look) -> float:
     return 0.42
 
 
-def _free_place(y0: float, y1: float, taken: list[tuple[float, float]], rows: int, look: Look) -> tuple[float, float]:
-    """Where on an edge its number covers none that is written already; the middle if there is no such place."""
+def _free_place(y0: float, y1: float, taken: list[tuple[float, float]], rows: int, look: Look) -> tuple[float, float] | None:
+    """Where on an edge its number covers none that is written already; None if there is no such place."""
     places = [(at, y0 + (y1 - y0) * at) for at in (_NARROW_PLACES if look.narrow else _PLACES)]
     width = (_NARROW_NUMBER_SHARE * (1 + 2 * _beside(look)) if look.narrow else _NUMBER_WIDTH) * look.scale
-    height = (_NARROW_NUMBER_HEIGHT if look.narrow else _NUMBER_HEIGHT) / rows
-    free = [(x, y) for x, y in places if all(abs(x - u) > width or abs(y - v) > height for u, v in taken)]
-    return (free or places)[0]
+    for height in _NARROW_NUMBER_HEIGHTS if look.narrow else _NUMBER_HEIGHTS:
+        free = [(x, y) for x, y in places if all(abs(x - u) > width or abs(y - v) > height / rows for u, v in taken)]
+        if free:
+            return free[0]
+    return None
 
 
 def _write(figure: go.Figure, edge: Edge, place: tuple[float, float], look: Look) -> None:
@@ -227,9 +238,10 @@ def _nodes(
     look: Look,
 ) -> None:
     previous, matching = scores.mean("previous_token"), scores.mean("induction")
-    for heads, x, heights, symbol, side, values in (
-        (circuit.previous, 0, left, "square", "middle left", previous),
-        (circuit.induction, 1, right, "circle", "middle right", matching),
+    # Between a name and its mark there is room for the frame of a picked head.
+    for heads, x, heights, symbol, side, before, after, values in (
+        (circuit.previous, 0, left, "square", "middle left", "", _ROOM_FOR_A_FRAME, previous),
+        (circuit.induction, 1, right, "circle", "middle right", _ROOM_FOR_A_FRAME, "", matching),
     ):
         figure.add_trace(
             go.Scatter(
@@ -237,7 +249,7 @@ def _nodes(
                 y=heights,
                 mode="markers+text",
                 marker={"size": look.px(20), "symbol": symbol, "color": look.second, "line": {"color": look.ink, "width": 1}},
-                text=[f"<b>{head.name}</b>  {values[head]:.2f}  " for head in heads],
+                text=[f"{before}<b>{head.name}</b>  {values[head]:.2f}{after}" for head in heads],
                 textposition=side,
                 # Large names are too wide for a telephone.
                 textfont={"size": look.font_size + (-2 if look.large and look.narrow else 1), "color": look.ink},

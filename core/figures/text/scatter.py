@@ -10,7 +10,7 @@ from core.figures.base.labels import placed_labels
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import Head, HeadSet, every_head, names
-from core.numbers import unsigned, with_interval
+from core.numbers import counted, unsigned, with_interval
 from core.text.natural_scores import LIFT_FLOOR
 from core.verdicts.on_text import OnText, TextLabel
 
@@ -75,7 +75,7 @@ def describe_text_scatter(found: OnText) -> str:
             parts.append(f"{label}: {', '.join(names(heads[:8]))}{' and others' if len(heads) > 8 else ''}")
     return (
         "Scatter of the induction score on random tokens against the lift on text, a point a head, each lift with its interval "
-        f"over {found.judged.windows} windows. {'; '.join(parts) or 'No head stands out'}."
+        f"over {counted(found.judged.windows, 'window')}. {'; '.join(parts) or 'No head stands out'}."
     )
 
 

@@ -10,7 +10,7 @@ from core.attention.tables import Row, rows_above
 from core.figures.base.number_table import small_table_html
 from core.figures.base.style import Look
 from core.heads import ranked
-from core.numbers import NOTHING, unsigned
+from core.numbers import NOTHING, beside, unsigned
 from core.settings.view import View
 from core.ui.frame.navigation import open_its_card, see_where_it_looks
 
@@ -50,7 +50,7 @@ def _heads_above(scores: HeadScores, view: View, look: Look) -> None:
     rows = rows_above(scores, view.score, view.threshold)
     if not rows:
         values = scores.mean(view.score)
-        best = unsigned(values[ranked(values)[0]])
+        best = beside(values[ranked(values)[0]], view.threshold)
         st.info(f"No head is above {view.threshold:.2f}; the highest score is {best}.", icon=":material/info:")
         return
     left_out = ("layer", "head", "above_threshold")
@@ -61,7 +61,7 @@ def _heads_above(scores: HeadScores, view: View, look: Look) -> None:
         # A data grid also keeps its small letters on a projector.
         label = f"Heads above {view.threshold:.2f}"
         headings = {name: titles.get(name, "head") for name in shown[0]}
-        st.html(small_table_html([_written(row) for row in shown], headings, label, look, meanings))
+        st.html(small_table_html([_written(row, view) for row in shown], headings, label, look, meanings))
         return
     st.dataframe(
         shown,
@@ -73,6 +73,7 @@ def _heads_above(scores: HeadScores, view: View, look: Look) -> None:
     )
 
 
-def _written(row: Row) -> dict[str, str]:
-    """A row with two digits for numbers."""
-    return {name: value if isinstance(value, str) else unsigned(value) for name, value in row.items()}
+def _written(row: Row, view: View) -> dict[str, str]:
+    """A row with two digits for numbers, or as many as show that the chosen score is above the threshold."""
+    levels = {view.score: (view.threshold,)}
+    return {name: value if isinstance(value, str) else beside(value, *levels.get(name, ())) for name, value in row.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.models.catalogue import CatalogueEntry, catalogue
-from core.numbers import short_count
+from core.numbers import counted, short_count
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.state import held_place
 
@@ -50,8 +50,8 @@ def _entries() -> tuple[dict[str, CatalogueEntry], dict[str, str]]:
 def _facts(entry: CatalogueEntry) -> str:
     """Size, origin and whether it is here, as far as they are known."""
     parts = []
-    if entry.n_layers is not None:
-        parts.append(f"{entry.n_layers} × {entry.n_heads} heads")
+    if entry.n_layers is not None and entry.n_heads is not None:
+        parts.append(f"{entry.n_layers} × {counted(entry.n_heads, 'head')}")
     if entry.n_params is not None:
         parts.append(f"{short_count(entry.n_params)} weights")
     parts.append(_SOURCES[entry.source])

@@ -15,6 +15,7 @@ import streamlit as st
 from core.attention.cached import first_scores, known_scores, scores_and_behaviour, scores_having
 from core.attention.head_scores import HeadScores
 from core.attention.scores import OF_WHOLE_ROWS, SECOND_STEP
+from core.numbers import share
 from core.runtime.cache import if_cached
 from core.runtime.jobs import Job, default_pool
 from core.runtime.store import default_store
@@ -184,5 +185,7 @@ def _how_far(job: Job[T]) -> str:
     message = job.message or "starting"
     # A load says its own steps, and of the whole nothing is done yet.
     return (
-        message + (f": {job.fraction:.0%}" if job.fraction else "") + ("" if left is None else f", about {spoken(left)} left")
+        message
+        + (f": {share(job.fraction)}" if job.fraction else "")
+        + ("" if left is None else f", about {spoken(left)} left")
     )

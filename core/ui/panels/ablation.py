@@ -12,7 +12,6 @@ from core.ablation.outcomes import Ablation, Baselines
 from core.ablation.subjects import heads_of
 from core.ablation.tables import beside_rows
 from core.ablation.words import (
-    head_count,
     patched_in_sentence,
     sufficiency,
     total_effect_sentence,
@@ -29,7 +28,7 @@ from core.figures.attention.heatmap import describe_heatmap, score_heatmap, set_
 from core.figures.base.memo import drawn
 from core.glossary import help_on
 from core.heads import Head, HeadSet, names
-from core.numbers import share
+from core.numbers import counted, share
 from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
 from core.sharing.commands import ablate_command, score_command
@@ -70,7 +69,7 @@ def set_sentence(heads: HeadSet) -> str:
     """The head set in words."""
     listed = ", ".join(names(heads[:_NAMED]))
     more = f" and {len(heads) - _NAMED} more" if len(heads) > _NAMED else ""
-    return f"{head_count(len(heads))} taken away: {listed}{more}"
+    return f"{counted(len(heads), 'head')} taken away: {listed}{more}"
 
 
 def numbers(page: Page, result: Ablation) -> None:
@@ -125,7 +124,7 @@ def other_heads(page: Page, result: Ablation, baselines: Baselines | None, sourc
     """The same numbers on one line, with other heads beside them as soon as they are there."""
     losses = np.empty(0) if baselines is None else baselines.second_copy
     bound = None if baselines is None or not baselines.sets else baselines.bound
-    row = BesideRow(head_count(len(result.heads)), result.ablated_losses.second_copy, losses, bound)
+    row = BesideRow(counted(len(result.heads), "head"), result.ablated_losses.second_copy, losses, bound)
     figure_panel(
         drawn(beside_baselines, [row], result.clean_losses, page.look),
         key="beside",
@@ -170,7 +169,9 @@ def position_panel(page: Page, result: Ablation, baselines: Baselines | None, so
 def single_heads(page: Page, result: Ablation, source: Source) -> None:
     """Each head alone against all together."""
     if len(result.heads) > MOST_SINGLES:
-        st.info(f"The set has {len(result.heads)} heads; every head alone is on the causal map.", icon=":material/info:")
+        st.info(
+            f"The set has {counted(len(result.heads), 'head')}; every head alone is on the causal map.", icon=":material/info:"
+        )
         CAUSAL_MAP.link()
         return
     effects = singles_of(page.subject, result.heads, result.mode)

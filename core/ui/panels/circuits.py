@@ -11,6 +11,7 @@ import streamlit as st
 from core.ablation.cached import prune_each
 from core.ablation.outcomes import Pruning
 from core.ablation.subjects import PRUNING_MODES, pruning_mode
+from core.ablation.words import MODE_MEANINGS
 from core.attention.head_scores import HeadScores
 from core.circuits.cached import circuit
 from core.circuits.circuit import Circuit, heads_to_prune
@@ -29,7 +30,7 @@ from core.figures.circuits.composition import composition_maps, describe_composi
 from core.heads import Head, HeadSet, named, names
 from core.numbers import NOTHING, share
 from core.settings.cost import PASSES_OF_A_CIRCUIT, expected_seconds
-from core.settings.modes import REFERENCE_SEQUENCES, Mode
+from core.settings.modes import Mode
 from core.settings.provenance import measured_on
 from core.sharing.commands import circuit_command
 from core.sharing.facts import circuit_facts, pruning_facts
@@ -55,8 +56,7 @@ def mode_choice(page: Page) -> Mode:
         horizontal=True,
         format_func=str.capitalize,
         on_change=_take_mode,
-        help=f"Mean: the head's average output over {REFERENCE_SEQUENCES} other repeated sequences, position by position. "
-        "Zero: nothing.",
+        help="\n\n".join(f"**{mode.capitalize()}.** {MODE_MEANINGS[mode]}" for mode in PRUNING_MODES),
     )
     chosen: Mode = st.session_state[_MODE]
     return chosen
@@ -84,8 +84,6 @@ def prunings_of(page: Page, heads: HeadSet, mode: Mode) -> list[Pruning] | None:
 
 def graph_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
     """The picture, and how to read it."""
-    if not found.edges:
-        return
     figure_panel(
         drawn(circuit_graph, found, scores, page.view.head, page.look),
         key="circuit",
@@ -96,9 +94,9 @@ def graph_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
     st.caption(
         "Beside a head: its previous-token score (left) or its prefix matching (right). On an edge, and by its width: what "
         "prefix matching loses when the right head's keys are read without the left head's output, everything else clean; "
-        f"orange from {SMALL_DROP:.2f}. Dotted: the weights' K-composition is not above that of random matrices. Only direct "
-        "paths are cut: what layers between make of the left head's output stays. Click a head to pick it; point at an edge "
-        "for both numbers."
+        f"orange from {SMALL_DROP:.2f}. The largest losses are written, as far as there is room; the table below has that of "
+        "every edge. Dotted: the weights' K-composition is not above that of random matrices. Only direct paths are cut: what "
+        "layers between make of the left head's output stays. Click a head to pick it; point at an edge for both numbers."
     )
 
 

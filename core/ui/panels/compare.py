@@ -12,7 +12,7 @@ from core.figures.base.memo import drawn
 from core.figures.base.number_table import small_table_html
 from core.figures.quantities import comparison_scatter, describe_comparison, marks_sentence
 from core.heads import Head
-from core.numbers import NOTHING, interval, unsigned
+from core.numbers import NOTHING, counted, interval, unsigned
 from core.quantities.cached import Asked, obtained, reading_head, source_of, text_digest, text_windows_of
 from core.quantities.comparison import Axis, Comparison, ranks
 from core.quantities.imported import MAX_CHARACTERS, Imported, read_numbers
@@ -84,7 +84,8 @@ def own_numbers(page: Page) -> Imported | None:
         except BadInput as error:
             st.error(verbatim(str(error)), icon=":material/error:")
             return None
-        st.caption(verbatim(f"{found.n_heads} of {card.n_layers * card.n_heads} heads have a number."))
+        have = "has" if found.n_heads == 1 else "have"
+        st.caption(verbatim(f"{found.n_heads} of {counted(card.n_layers * card.n_heads, 'head')} {have} a number."))
         if IMPORTED not in _chosen(page):
             st.caption(f"Choose *{QUANTITIES[IMPORTED].title}* above to see them.")
         return found

@@ -11,14 +11,13 @@ import streamlit as st
 from core.ablation.cached import random_baselines
 from core.ablation.sweep import DEFAULT_GRID, Sweep, SweepRow
 from core.ablation.tables import sweep_row, sweep_rows
-from core.ablation.words import head_count
 from core.attention.tables import Row
 from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
 from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
 from core.figures.base.memo import drawn
 from core.figures.base.style import Look
 from core.heads import listed
-from core.numbers import NOTHING, share, signed
+from core.numbers import NOTHING, counted, share, signed
 from core.runtime.cache import if_cached
 from core.settings.modes import MODES, Mode
 from core.settings.provenance import measured_on
@@ -87,7 +86,7 @@ def comparison(page: Page, sweep: Sweep, source: Source) -> None:
     """Two thresholds beside each other, each beside other heads."""
     rows = list(sweep.rows)
     beside = [
-        BesideRow(f"{row.threshold:.2f}: {head_count(row.n_heads)}", row.second_copy, _baseline_losses(page, row))
+        BesideRow(f"{row.threshold:.2f}: {counted(row.n_heads, 'head')}", row.second_copy, _baseline_losses(page, row))
         for row in rows
     ]
     # A column each: on a telephone nothing of it lies beyond the edge.

@@ -12,7 +12,7 @@ import streamlit as st
 
 from core.figures.base.number_table import small_table_html
 from core.models.load import loaded_names, max_models
-from core.numbers import short_count
+from core.numbers import counted, share, short_count
 from core.runtime.jobs import Job, default_pool
 from core.runtime.reachable import address_for_others, is_loopback
 from core.settings.cost import most_minutes, spoken
@@ -96,9 +96,9 @@ def _show(path: str, label: str, view: View) -> None:
 def who_is_here(page: Page) -> None:
     """How many windows are open and how far each is; no names, for none are asked."""
     visits = the_room().visits(present)
-    finished = sum(len(visit.progress.done) == len(STEPS) for visit in visits)
-    under_way = sum(0 < len(visit.progress.done) < len(STEPS) for visit in visits)
-    st.markdown(f"**{_windows(len(visits))} open: {under_way} under way in the tour, {finished} finished.**")
+    finished = sum(visit.progress.finished for visit in visits)
+    under_way = sum(visit.progress.under_way for visit in visits)
+    st.markdown(f"**{counted(len(visits), 'window')} open: {under_way} under way in the tour, {finished} finished.**")
     if not visits:
         st.caption("Nobody is here yet: give out the address below. Whoever opens it is counted here within seconds.")
         return
@@ -135,9 +135,9 @@ def what_is_computed(page: Page) -> None:
         f"Models in memory (at most {max_models()}): {verbatim(models)}."
     )
     st.markdown(
-        f"**Bounds**: one person has at most {default_pool().per_person} computations in line, further ones wait for these; "
-        f"none is begun that would take more than {spoken(60 * most_minutes())}. Nobody is refused, and what several ask for "
-        "is computed once."
+        f"**Bounds**: one person has at most {counted(default_pool().per_person, 'computation')} in line, further ones wait "
+        f"for these; none is begun that would take more than {spoken(60 * most_minutes())}, and whoever asks for one is told "
+        "so. What several ask for is computed once."
     )
 
 
@@ -183,10 +183,6 @@ def _address(link: PageLink, view: View) -> str:
     return f"{base}/{link.in_address}" + (f"?{said}" if said else "")
 
 
-def _windows(count: int) -> str:
-    return f"{count} window{'' if count == 1 else 's'}"
-
-
 def _visit_row(number: int, visit: Visit) -> dict[str, str]:
     progress = visit.progress
     done = ", ".join(map(str, progress.done)) or "none"
@@ -195,5 +191,5 @@ def _visit_row(number: int, visit: Visit) -> dict[str, str]:
 
 def _job_row(job: Job[object]) -> dict[str, str]:
     place = default_pool().place(job)
-    state = f"{job.fraction:.0%} done" if job.state == "running" else f"waits, {short_count(place)} before it"
+    state = f"{share(job.fraction)} done" if job.state == "running" else f"waits, {short_count(place)} before it"
     return {"what": _DIGEST.sub("", job.key), "state": state, "people": str(len(job.people))}

@@ -22,7 +22,7 @@ from core.figures.text.contexts import contexts_html
 from core.figures.text.lags import describe_lags, lag_profile, lag_profile_rows
 from core.figures.text.scatter import describe_text_scatter, text_scatter
 from core.heads import Head, HeadSet, named, ranked
-from core.numbers import interval, unsigned
+from core.numbers import counted, interval, unsigned
 from core.runtime.jobs import default_pool
 from core.settings.cost import PASSES_OF_ONE_SET
 from core.settings.modes import MODES, Mode
@@ -334,7 +334,7 @@ def _edges(page: Page, windows: TextWindows, found: NaturalScores, head: Head) -
         counts = found.tenth_counts[head]
         for tenth in reversed(range(len(counts))):
             if counts[tenth]:
-                label = f"Strength {tenth / 10:.1f} to {(tenth + 1) / 10:.1f}: {int(counts[tenth])} edges"
+                label = f"Strength {tenth / 10:.1f} to {(tenth + 1) / 10:.1f}: {counted(int(counts[tenth]), 'edge')}"
                 st.markdown(f"**{label}**")
                 _contexts(page, edge_rows(found.tenths, head, tenth, windows, text), label)
     st.caption(
