@@ -76,10 +76,10 @@ def _where(sweep: Sweep, threshold: float) -> str:
 def _verdict(sweep: Sweep, keeping: Sequence[SweepRow], known: Sequence[SweepRow]) -> str:
     """At how many thresholds what is said of an ablation's heads is to be said of these."""
     told = [_verdict_of(row) for row in known]
-    counted = {verdict: told.count(verdict) for verdict in _VERDICTS if verdict in told}
+    times = {verdict: told.count(verdict) for verdict in _VERDICTS if verdict in told}
     beaten = all(row.second_copy > row.baseline_high for row in known if _verdict_of(row) == _SURELY)
-    words = {verdict: _EVERY_SET if verdict == _SURELY and beaten else verdict for verdict in counted}
-    if len(counted) == 1:
+    words = {verdict: _EVERY_SET if verdict == _SURELY and beaten else verdict for verdict in times}
+    if len(times) == 1:
         [only] = words.values()
         if len(known) == len(sweep.rows):
             return f"At every threshold the heads above it {only}."
@@ -88,7 +88,7 @@ def _verdict(sweep: Sweep, keeping: Sequence[SweepRow], known: Sequence[SweepRow
         some = f"that has other sets to compare with ({len(known)} of {len(keeping)})"
         return f"At every threshold {some} the heads above it {only}."
     of = f"Of the {counted(len(known), 'threshold')} with other sets to compare with"
-    parts = [f"at {count} the heads above it {words[verdict]}" for verdict, count in counted.items()]
+    parts = [f"at {count} the heads above it {words[verdict]}" for verdict, count in times.items()]
     return f"{of}, {'; '.join(parts)}."
 
 

@@ -130,11 +130,12 @@ def sufficiency(kept: Ablation, n_kept: int) -> str:
     if kept.mode == "pattern":
         return _enough_with_held_patterns(left, kept_gain, n_kept)
     said = f"With only {counted(n_kept, 'head')} left in the whole model the second-copy loss is {left:.2f} nats"
-    keep, themselves, need = ("it keeps", "itself", "it needs") if n_kept == 1 else ("they keep", "themselves", "they need")
+    one = ("it keeps", "itself", "it needs other heads")
+    keep, themselves, need = one if n_kept == 1 else ("they keep", "themselves", "they need other heads")
     if kept_gain >= 0.5:
         return f"{said}: {keep} {_part_of(kept_gain)} the gain by {themselves}."
     if kept_gain > 0:
-        return f"{said}: {keep} only {_part_of(kept_gain)} the gain, so {need} others, too."
+        return f"{said}: {keep} only {_part_of(kept_gain)} the gain, so {need}."
     return f"{said}, no better than the first copy untouched: by {themselves} {keep} nothing of the gain."
 
 
