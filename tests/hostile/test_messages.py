@@ -93,16 +93,18 @@ def test_a_number_is_taken_as_a_browser_says_it(server: Server, field: str) -> N
         assert "seed 11" in after(window).until_still().shown
 
 
-def test_a_choice_that_is_taken_back_can_be_made_again(server: Server) -> None:
+def test_a_choice_that_is_taken_back_is_the_one_before_and_another_can_be_made(server: Server) -> None:
     """A message without a value is a browser's, too; Streamlit no longer knows afterwards of what kind the control is."""
     with Visitor(server.address, "Heads", SMALL) as window, lines_at_most(server, 0):
         window.until_still()
         [picked] = [name for name in window.controls if name.endswith("-head")]
+        before = "No head picked"
         for head in ("L1H0", "L1H1"):
             window.say([WidgetState(id=picked)])
-            assert "No head picked" in after(window).until_still().shown
+            assert before in after(window).until_still().shown
             window.say([WidgetState(id=picked, string_value=head)])
-            assert f"{head}: layer 1" in after(window).until_still().shown
+            before = f"{head}: layer 1"
+            assert before in after(window).until_still().shown
         window.say([WidgetState(id=picked)])
         after(window)
     with Visitor(server.address, "Heads", SMALL) as window, lines_at_most(server, 1):
