@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from core.errors import ModelUnavailable
 from core.models.catalogue import find_entry
-from core.models.load import load_model
+from core.models.load import forget_models, load_model
 from tests.models.test_loading import write_llama
 
 
@@ -49,6 +50,17 @@ def test_a_way_of_packing_that_nobody_knows_is_said_so(folder: Path) -> None:
     tensors["model.layers.0.mlp.down_proj.packed"] = tensors.pop("model.layers.0.mlp.down_proj.weight")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelUnavailable, match="packed by 'zip', in a way that the model library does not know: put the model"):
+        load_model(folder.name)
+
+
+def test_eight_bits_are_weights_by_themselves_and_none_where_a_config_says_they_are_scaled(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    eight = {name: tensor.to(torch.float8_e4m3fn) if tensor.ndim == 2 else tensor for name, tensor in tensors.items()}
+    save_file(eight, folder / "model.safetensors", metadata={"format": "pt"})
+    assert load_model(folder.name).card.n_layers == 2
+    forget_models()
+    say(folder, quantization_config={"quant_method": "fp8", "weight_block_size": [16, 16]})
+    with pytest.raises(ModelUnavailable, match=r"are packed, and the scales that unpack \S+ are missing: put the model"):
         load_model(folder.name)
 
 

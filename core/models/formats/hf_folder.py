@@ -11,7 +11,7 @@ from core.errors import HeadScopeError, ModelUnavailable
 from core.models.formats import hf_config
 from core.models.formats.config_trial import check_built_size
 from core.models.formats.digest import weights_digest
-from core.models.formats.packed import not_unpacked, packing
+from core.models.formats.packed import not_unpacked, packing, without_scales
 from core.models.formats.tokenizer_files import TokenizerFacts, read_tokenizer
 from core.models.formats.unusable import check_usable
 from core.models.formats.weights_file import BUFFERS, check_sizes, count_weights, weights_files
@@ -205,6 +205,11 @@ def _pretrained(folder: Path, config: Any, name: str, dtype: Any) -> Any:
             f"The config.json of {name} does not fit its weights: {len(others)} tensors have other sizes, the first is "
             f"{which}, {_by(in_file)} in the file and {_by(by_config)} by the config. Get the config that belongs to it."
         )
+    still_packed = (
+        name for name, weight in model.named_parameters() if weight.is_floating_point() and weight.element_size() == 1
+    )
+    if (first := next(still_packed, None)) is not None:
+        raise without_scales(first, name)
     left_over = sorted(name for name in report.get("unexpected_keys", ()) if not BUFFERS.search(name))
     if left_over:
         raise ModelUnavailable(

@@ -43,3 +43,8 @@ def not_unpacked(method: str, whose: str, *, known: bool = True, installed: bool
     else:
         why = "and cannot be unpacked on this machine" if installed else "and what unpacks them is not installed here"
     return ModelUnavailable(f"The weights of {whose} are packed by {method[:40]!r}, {why}: {_INSTEAD}")
+
+
+def without_scales(first: str, whose: str) -> ModelUnavailable:
+    """The sentence for weights of eight bits whose scales, without which they are no weights, are not in the files."""
+    return ModelUnavailable(f"The weights of {whose} are packed, and the scales that unpack {first} are missing: {_INSTEAD}")
