@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.ablation.sweep import Sweep, SweepRow
-from core.ablation.words import SAME_DIGITS, SIGNIFICANT, p_words
+from core.ablation.words import Beside, beside_others, p_words
 from core.heads import HeadSet
 from core.numbers import counted, interval, signed, signed_interval
 
 # In the order in which they are told: what a sweep looks for comes first.
-_SURELY, _TOO_FEW, _LESS, _UNSURE = (
-    "cost more than other sets do",
-    "cost more than every other set that was drawn, too few to be sure",
-    "cost less than every other set that was drawn",
-    "do not surely cost more than other heads do",
-)
-_VERDICTS = (_SURELY, _TOO_FEW, _LESS, _UNSURE)
+_VERDICTS: dict[Beside, str] = {
+    "surely more": "cost more than other sets do",
+    "more, too few to be sure": "cost more than every other set that was drawn, too few to be sure",
+    "less": "cost less than every other set that was drawn",
+    "not surely more": "do not surely cost more than other heads do",
+}
 _EVERY_SET = "cost more than every other set that was drawn"
 
 
@@ -75,10 +74,11 @@ def _where(sweep: Sweep, threshold: float) -> str:
 
 def _verdict(sweep: Sweep, keeping: Sequence[SweepRow], known: Sequence[SweepRow]) -> str:
     """At how many thresholds what is said of an ablation's heads is to be said of these."""
-    told = [_verdict_of(row) for row in known]
+    told = [beside_others(row.p, row.second_copy, row.baseline_low, row.baseline_high) for row in known]
     times = {verdict: told.count(verdict) for verdict in _VERDICTS if verdict in told}
-    beaten = all(row.second_copy > row.baseline_high for row in known if _verdict_of(row) == _SURELY)
-    words = {verdict: _EVERY_SET if verdict == _SURELY and beaten else verdict for verdict in times}
+    surely = [row for row, verdict in zip(known, told, strict=True) if verdict == "surely more"]
+    beaten = all(row.second_copy > row.baseline_high for row in surely)
+    words = {verdict: _EVERY_SET if verdict == "surely more" and beaten else _VERDICTS[verdict] for verdict in times}
     if len(times) == 1:
         [only] = words.values()
         if len(known) == len(sweep.rows):
@@ -90,15 +90,6 @@ def _verdict(sweep: Sweep, keeping: Sequence[SweepRow], known: Sequence[SweepRow
     of = f"Of the {counted(len(known), 'threshold')} with other sets to compare with"
     parts = [f"at {count} the heads above it {words[verdict]}" for verdict, count in times.items()]
     return f"{of}, {'; '.join(parts)}."
-
-
-def _verdict_of(row: SweepRow) -> str:
-    """The same clauses as beside one ablation."""
-    if row.p < SIGNIFICANT:
-        return _SURELY
-    if row.second_copy > row.baseline_high + SAME_DIGITS:
-        return _TOO_FEW
-    return _LESS if row.second_copy < row.baseline_low - SAME_DIGITS else _UNSURE
 
 
 def _widest(sweep: Sweep, known: Sequence[SweepRow]) -> str:

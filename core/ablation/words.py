@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -28,7 +29,19 @@ SIGNIFICANT = 0.05
 # Effects closer than this many nats are told as equal.
 _SAME = 0.05
 # Costs that are written with the same digits are not said to differ.
-SAME_DIGITS = 0.005
+_SAME_DIGITS = 0.005
+
+
+Beside = Literal["surely more", "more, too few to be sure", "less", "not surely more"]
+
+
+def beside_others(p: float, cost: float, low: float, high: float) -> Beside:
+    """How what taking heads away leaves (nats) stands to what it leaves of other sets, `low` to `high`, and p."""
+    if p < SIGNIFICANT:
+        return "surely more"
+    if cost > high + _SAME_DIGITS:
+        return "more, too few to be sure"
+    return "less" if cost < low - _SAME_DIGITS else "not surely more"
 
 
 def against_baselines(result: Ablation, baselines: Baselines) -> str:
@@ -39,15 +52,16 @@ def against_baselines(result: Ablation, baselines: Baselines) -> str:
         return f"Taking {them} away changes the loss by {signed(after - before)} nats. {baselines.note}"
     low, high, _ = baselines.range
     p, least, count = baselines.p(result), baselines.smallest_p, len(baselines.sets)
-    if p < SIGNIFICANT:
-        verdict = f"hurts more than {so_many_others(int((baselines.second_copy < after).sum()), count, 'other sets')}"
-    elif after > high + SAME_DIGITS:
-        verdict = f"hurts more than {so_many_others(count, count, 'other sets')}, too few to be sure"
-    elif after < low - SAME_DIGITS:
-        verdict = f"hurts less than {so_many_others(count, count, 'other sets')}"
-    else:
-        verdict = "does not surely hurt more than other heads do"
-    bound = "the upper bound" if baselines.bound > after - SAME_DIGITS else "no upper bound here"
+    every = so_many_others(count, count, "other sets")
+    beaten = so_many_others(int((baselines.second_copy < after).sum()), count, "other sets")
+    verdicts: dict[Beside, str] = {
+        "surely more": f"hurts more than {beaten}",
+        "more, too few to be sure": f"hurts more than {every}, too few to be sure",
+        "less": f"hurts less than {every}",
+        "not surely more": "does not surely hurt more than other heads do",
+    }
+    verdict = verdicts[beside_others(p, after, low, high)]
+    bound = "the upper bound" if baselines.bound > after - _SAME_DIGITS else "no upper bound here"
     return (
         f"**Taking {them} away {verdict}:** {signed(after - before)} nats, other sets {signed(low - before)} to "
         f"{signed(high - before)}; {p_words(p, least, count)}. Without any head of the same layers: "

@@ -12,7 +12,7 @@ from core.attention.scores import ALL_SCORES, SECOND_STEP
 from core.attention.sensitivity import Sensitivity
 from core.behaviour import LEAST_LENGTH, LEAST_SEQUENCES, PRESENT_ABOVE, WEAK_ABOVE, Behaviour, Losses, State
 from core.heads import Head, listed, ranked
-from core.numbers import at_most, beside, counted, share, unsigned
+from core.numbers import at_most, beside, counted, is_or_are, share, unsigned
 
 # Scores that are written with the same digits are not said to differ.
 _SAME_DIGITS = 0.005
@@ -112,11 +112,8 @@ def chance_words(levels: Float[np.ndarray, " n_layers"]) -> str:
 def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
     """What it means for a threshold, in sentences that a person can repeat: of all heads, however many are drawn."""
     always, sometimes = found.steady(threshold)
-    are = "is" if len(always) == 1 else "are"
-    said = (
-        f"At {threshold:.2f}, {len(always)} of {counted(found.base.n_layers * found.base.n_heads, 'head')} {are} "
-        "above at every setting"
-    )
+    every = counted(found.base.n_layers * found.base.n_heads, "head")
+    said = f"At {threshold:.2f}, {len(always)} of {every} {is_or_are(len(always))} above at every setting"
     sentences = [f"{said}, {len(sometimes)} at some settings only."]
     if sometimes:
         sentences.append(f"At some settings only: {listed(sometimes, 8)}.")

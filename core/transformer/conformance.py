@@ -61,12 +61,17 @@ def _conform(
     return Conformance(length, tuple(checks))
 
 
+def _loose(model: LoadedModel) -> float:
+    """How far ends may be apart by rounding alone, as a share of the largest."""
+    return 1e-4 if model.dtype == torch.float32 else 5e-2
+
+
 @torch.no_grad()
 def _complete(model: LoadedModel, tokens: Tensor, final: Tensor) -> Check:
     """Whether the logits at this length are read off as at the few tokens on which that was found (`check_readout`)."""
     with model.lock:
         own = run_module(model.module, tokens).float()
-    loose = 1e-4 if model.dtype == torch.float32 else 5e-2
+    loose = _loose(model)
     worst = float((logits_from(model, final) - own).abs().max() / own.abs().max().clamp_min(1e-9))
     reason = "" if worst <= loose else "its logits are not those of its unembedding, times one number, on so many tokens"
     return Check("complete", worst <= loose, worst, loose, reason)
@@ -125,7 +130,7 @@ def _ablation(model: LoadedModel, tokens: Tensor) -> Check:
             own = run_module(model.module, tokens).float()
         finally:
             handle.remove()
-    loose = 1e-4 if model.dtype == torch.float32 else 5e-2
+    loose = _loose(model)
     worst = float((ours - own).abs().max() / own.abs().max().clamp_min(1e-9))
     if worst > loose:
         return Check("ablation", False, worst, loose, "removal is not what the projection shows")
@@ -156,7 +161,7 @@ def _blinded(model: LoadedModel, tokens: Tensor) -> Check:
     What is put beside or in front of an output projection (an adapter, a second projection) reads a head past its slice: then a
     removal would leave a part of the head behind. Nothing is said where patterns are shown too late to be changed.
     """
-    parts, loose = model.anatomy.attention, 1e-4 if model.dtype == torch.float32 else 5e-2
+    parts, loose = model.anatomy.attention, _loose(model)
     without: dict[int, Tensor] = {}
 
     def blind(layer: int, heads: list[int]) -> Hook:

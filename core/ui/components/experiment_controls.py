@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from core.ablation.words import MODE_MEANINGS
 from core.glossary import help_on
 from core.heads import Head
 from core.settings.experiment import MAX_FLOOR, MAX_PARAGRAPH, SOURCES
-from core.settings.modes import MODES
+from core.settings.modes import MODES, Mode
 from core.text.paragraph import PARAGRAPH
 from core.ui.frame.page import Page
-from core.ui.frame.state import change_experiment, held, held_place
+from core.ui.frame.state import change_experiment, held, held_radio
 
 _SOURCE_LABELS = {"threshold": "above the threshold", "picked": "picked by hand", "both": "both"}
 _CURVE_LABELS = {"one": "this mode", "all": "all four modes"}
 
 
-def mode_control(page: Page) -> None:
+def mode_control(page: Page, meanings: Mapping[Mode, str] = MODE_MEANINGS) -> None:
     """What stands in for a head that is taken away, and what that means."""
-    st.radio(
-        "What stands in for a head that is taken away",
-        list(MODES),
-        held_place("mode", MODES),
-        key="mode",
-        horizontal=True,
-        format_func=str.capitalize,
-    )
-    st.caption(MODE_MEANINGS[page.view.experiment.mode])
+    held_radio("What stands in for a head that is taken away", MODES, "mode", str.capitalize)
+    st.caption(meanings[page.view.experiment.mode])
 
 
 def head_set_controls() -> None:
     """Where the head set comes from, and the names of heads that are picked by hand."""
-    st.radio(
-        "Which heads",
-        list(SOURCES),
-        held_place("set", SOURCES),
-        key="set",
-        horizontal=True,
-        format_func=_SOURCE_LABELS.__getitem__,
-    )
+    held_radio("Which heads", SOURCES, "set", _SOURCE_LABELS.__getitem__)
     st.text_input(
         "Heads picked by hand",
         held("heads"),
@@ -84,10 +72,7 @@ def floor_control() -> None:
 
 def curves_control() -> None:
     """One mode's curve, or all of them."""
-    curves = list(_CURVE_LABELS)
-    st.radio(
-        "Curves", curves, held_place("curves", curves), key="curves", horizontal=True, format_func=_CURVE_LABELS.__getitem__
-    )
+    held_radio("Curves", tuple(_CURVE_LABELS), "curves", _CURVE_LABELS.__getitem__)
 
 
 def comparison_controls() -> None:

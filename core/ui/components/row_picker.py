@@ -7,7 +7,7 @@ import streamlit as st
 from core.attention.rows import TokenRow, probe_row, text_row
 from core.settings.view import EXAMPLE_TEXT, MAX_TEXT_CHARACTERS, ROW_KINDS, RowKind
 from core.ui.frame.page import Page
-from core.ui.frame.state import held, held_place
+from core.ui.frame.state import held, held_radio
 
 KINDS: dict[RowKind, str] = {"repeated": "repeated sequence", "control": "its control", "text": "your own text"}
 
@@ -18,9 +18,8 @@ def pick_row(page: Page) -> TokenRow:
     Raises BadInput for a text or sequence that cannot be looked at; the controls are on screen by then.
     """
     left, right = (st.container(), st.container()) if page.look.large else st.columns(2, gap="large")
-    left.radio(
-        "Look at", list(ROW_KINDS), held_place("row", ROW_KINDS), key="row", format_func=KINDS.__getitem__, horizontal=True
-    )
+    with left:
+        held_radio("Look at", ROW_KINDS, "row", KINDS.__getitem__)
     choice = page.view.row
     if choice.kind == "text":
         right.text_area("Text", held("text"), key="text", max_chars=MAX_TEXT_CHARACTERS, height=80, placeholder=EXAMPLE_TEXT)

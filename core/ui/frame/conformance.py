@@ -16,9 +16,14 @@ from core.ui.frame.waiting import await_result, job_key
 from core.verdicts.conformance import conformance
 
 
-def conformance_badge(subject: Subject) -> DeltaGenerator | None:
-    """What was found, where it is known: nothing is computed for it. Else the place where `check_model` is to say it."""
-    place, found = st.empty(), if_cached(partial(conformance, subject))
+def known_check(subject: Subject) -> Conformance | None:
+    """What was found, where it is known: nothing is computed for it."""
+    return if_cached(partial(conformance, subject))
+
+
+def conformance_badge(found: Conformance | None) -> DeltaGenerator | None:
+    """Say what was found, where it is known. Else the place where `check_model` is to say it."""
+    place = st.empty()
     if found is None:
         place.caption(":material/pending: Not yet checked against the model's own module at this length.")
         return place
@@ -41,12 +46,6 @@ def check_model(subject: Subject, place: DeltaGenerator) -> None:
             # Again, and without the numbers.
             st.rerun()
         _say(found, place)
-
-
-def known_refusal(subject: Subject) -> str:
-    """Why no number of this model is shown at this length; empty where some are, or where that is not known yet."""
-    found = if_cached(partial(conformance, subject))
-    return "" if found is None else found.refused
 
 
 def _say(found: Conformance, place: DeltaGenerator) -> None:

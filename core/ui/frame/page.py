@@ -13,7 +13,7 @@ from core.errors import ModelUnavailable
 from core.runtime.app_root import app_root
 from core.settings.view import FLOOR_SLIDER, THRESHOLD_SLIDER, View
 from core.ui.frame.bring_in import offer_to_bring_in
-from core.ui.frame.conformance import check_model, known_refusal
+from core.ui.frame.conformance import check_model
 from core.ui.frame.lesson import answer_at_the_end, begin_anew_if_asked, take_part
 from core.ui.frame.read_model import read_model
 from core.ui.frame.screen import look_after_screen
@@ -64,10 +64,9 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
                 read_model(st.session_state["model"])
                 return
             take_part(title, page.view)
-            refusal = known_refusal(page.subject)
-            if refusal:
+            if page.refusal:
                 st.title(title, anchor=False)
-                raise ModelUnavailable(refusal)
+                raise ModelUnavailable(page.refusal)
             body(page)
             words_of_page(title)
             answer_at_the_end(title, page.view)

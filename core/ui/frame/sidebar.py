@@ -19,7 +19,7 @@ from core.settings.subject import Subject, bind
 from core.settings.view import THRESHOLD_SLIDER, View
 from core.sharing.address import MAX_SEED
 from core.transformer.card import ModelIdentity
-from core.ui.frame.conformance import conformance_badge
+from core.ui.frame.conformance import conformance_badge, known_check
 from core.ui.frame.model_picker import pick_model
 from core.ui.frame.navigation import navigation
 from core.ui.frame.sentences import verbatim
@@ -31,12 +31,16 @@ _BOS_LABELS = {"auto": "as its tokenizer does", "always": "always", "never": "ne
 
 @dataclass(frozen=True)
 class Page:
-    """What a page's body is given: the view, what it is about, how figures look, and where a check is still to be told."""
+    """What a page's body is given: the view, what it is about, how figures look, and where a check is still to be told.
+
+    refusal: why no number is shown, where a check that is known says so.
+    """
 
     view: View
     subject: Subject
     look: Look
     badge: DeltaGenerator | None = None
+    refusal: str = ""
 
     @property
     def name(self) -> str:
@@ -73,7 +77,8 @@ def draw_sidebar() -> Page | None:
             st.caption(verbatim(f"“{view.request.model}” is taken to mean {identity.card.name}."))
         _threshold_controls(view, identity)
         _probe_controls(identity)
-        badge = None if subject is None else conformance_badge(subject)
+        checked = None if subject is None else known_check(subject)
+        badge = None if subject is None else conformance_badge(checked)
         st.toggle(
             "Large text",
             bool(st.session_state.get(LARGE_TEXT, False)),
@@ -85,7 +90,8 @@ def draw_sidebar() -> Page | None:
     write_address(view)
     if problem is not None:
         raise problem
-    return None if subject is None else Page(view, subject, current_look(), badge)
+    refusal = "" if checked is None else checked.refused
+    return None if subject is None else Page(view, subject, current_look(), badge, refusal)
 
 
 def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:

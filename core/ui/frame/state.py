@@ -102,6 +102,11 @@ def held_place(name: str, options: Sequence[object]) -> int:
     return options.index(held(name)) if held(name) in options else 0
 
 
+def held_radio(label: str, options: Sequence[Any], name: str, words: Callable[[Any], str] = str) -> None:
+    """The control `name` as choices in a row; `words` are what each is called."""
+    st.radio(label, list(options), held_place(name, options), key=name, horizontal=True, format_func=words)
+
+
 def set_control(name: str, value: object) -> None:
     """Set the control `name` from elsewhere. For callbacks: a control that is already drawn cannot be set any more."""
     st.session_state[name] = value

@@ -25,7 +25,7 @@ from core.heads import Head, HeadSet, named, ranked
 from core.numbers import counted, interval, unsigned
 from core.runtime.jobs import default_pool
 from core.settings.cost import PASSES_OF_ONE_SET
-from core.settings.modes import MODES, Mode
+from core.settings.modes import Mode
 from core.settings.text_choice import (
     DEFAULT_CORPUS,
     MAX_PASTED,
@@ -48,12 +48,13 @@ from core.text.natural_scores import LAGS, LIFT_FLOOR, SHOWN, NaturalScores
 from core.text.tables import edge_rows, head_measures, natural_rows
 from core.text.windows import TextWindows
 from core.text.words import loss_sentence, pairs_sentence, so_far_sentence, too_few_sentence, windows_words
+from core.ui.components.experiment_controls import mode_control
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.components.folded import folded
 from core.ui.frame.navigation import open_its_card
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
-from core.ui.frame.state import held, held_place, set_control
+from core.ui.frame.state import held, held_place, held_radio, set_control
 from core.ui.frame.waiting import await_result, job_key
 from core.verdicts.cached import copied_on_text, judged_on_text, verdict_seconds
 from core.verdicts.on_text import OnText
@@ -174,15 +175,7 @@ def worth(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText
     """What the chosen heads are worth on the text."""
     heads, mode = chosen_heads(page, judged), page.view.experiment.mode
     st.markdown(verbatim(loss_sentence(found, windows.b)))
-    st.radio(
-        "What stands in for a head that is taken away",
-        list(MODES),
-        held_place("mode", MODES),
-        key="mode",
-        horizontal=True,
-        format_func=str.capitalize,
-    )
-    st.caption(_MODE_MEANINGS[mode])
+    mode_control(page, _MODE_MEANINGS)
     st.text_input(
         "Heads to take away",
         held("heads"),
@@ -313,14 +306,7 @@ def _measures(page: Page, found: NaturalScores, head: Head) -> None:
 
 
 def _edges(page: Page, windows: TextWindows, found: NaturalScores, head: Head) -> None:
-    st.radio(
-        "Its edges",
-        list(SHOWN_EDGES),
-        held_place("edges", SHOWN_EDGES),
-        key="edges",
-        horizontal=True,
-        format_func=_EDGE_LABELS.__getitem__,
-    )
+    held_radio("Its edges", SHOWN_EDGES, "edges", _EDGE_LABELS.__getitem__)
     text = page.subject.identity.token_text
     shown = page.view.text.edges
     if shown != "tenths":

@@ -17,7 +17,7 @@ from core.ui.frame.lesson import set_done, set_progress
 from core.ui.frame.navigation import REPORT, TEACHER, VERDICTS, page_named
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import verbatim
-from core.ui.frame.state import held_place
+from core.ui.frame.state import held_radio
 from core.ui.frame.visitors import may_teach
 from core.ui.frame.waiting import await_result, job_key
 
@@ -53,7 +53,7 @@ def how_far(progress: TourProgress) -> None:
     said = f"{len(progress.done)} of {len(STEPS)} done{which}" + (f", about {left} minutes left" if left else "")
     st.markdown(f"**{said}.**")
     # The same words whatever is done: a choice whose words change loses its mark in the browser.
-    st.radio("Step", range(1, len(STEPS) + 1), held_place("step", range(1, len(STEPS) + 1)), key="step", horizontal=True)
+    held_radio("Step", range(1, len(STEPS) + 1), "step")
 
 
 def open_step(page: Page) -> None:
