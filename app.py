@@ -21,7 +21,7 @@ A language model reads with *attention heads*: parts of it that, at each word, d
 one. L1H3 is head 3 of layer 1, both counted from 0. When a text repeats itself, a model can predict the second time from
 the first. Heads that do this are called **induction heads**. Reading a word that came before, such a head looks at the word
 that *followed* it last time, and predicts that word again. To measure it, HeadScope shows a model random tokens twice in a
-row, so that the only way to predict the second copy is to look back at the first. A head's **induction score** is the share
+row, so that looking back at the first copy is what predicts the second. A head's **induction score** is the share
 of its attention that goes to exactly the right place: 1 is all of it, and looking everywhere equally gives almost 0.
 """
 

@@ -79,6 +79,11 @@ class Behaviour:
         return not any(math.isnan(loss) for loss in (self.rep, self.rot, self.shuf, self.fresh))
 
     @property
+    def unsure(self) -> bool:
+        """Whether the mean alone would say more than `state`: what is missing is sequences, not the behaviour."""
+        return self.state is not None and STATES.index(_state_of(self.e)) < STATES.index(self.state)
+
+    @property
     def more_needed(self) -> int:
         """How many more sequences an interval needs; 0 where there are enough."""
         return max(0, LEAST_SEQUENCES - self.sequences)

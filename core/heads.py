@@ -92,6 +92,11 @@ def check_head(head: Head, n_layers: int, n_heads: int) -> None:
         )
 
 
+def missing_head(head: Head, model: str) -> str:
+    """The sentence for a head that the layer of a model does not have, though others have as many."""
+    return f"There is no head {head.name}: that layer of {model} has no such head."
+
+
 def every_head(n_layers: int, n_heads: int) -> HeadSet:
     """All heads, layer by layer."""
     return tuple(Head(layer, head) for layer in range(n_layers) for head in range(n_heads))

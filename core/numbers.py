@@ -51,9 +51,12 @@ def interval(low: float, high: float, digits: int = 2) -> str:
 
 
 def with_interval(value: float, low: float, high: float, *levels: float, digits: int = 2) -> str:
-    """`0.91 (0.90 to 0.92)`, with as many digits as show on which side of each of `levels` an end lies."""
+    """`0.91 (0.90 to 0.92)`, with as many digits as show on which side of each of `levels` an end lies.
+
+    Without an interval the number alone.
+    """
     digits = digits_beside((low, high), levels, digits)
-    return f"{unsigned(value, digits)} ({interval(low, high, digits)})"
+    return unsigned(value, digits) + ("" if math.isnan(low) else f" ({interval(low, high, digits)})")
 
 
 def digits_beside(ends: Iterable[float], levels: Sequence[float], digits: int = 2) -> int:

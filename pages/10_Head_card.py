@@ -5,6 +5,7 @@ import streamlit as st
 from core.head_card.cached import known_head_card
 from core.settings.provenance import measured_on
 from core.ui.components.behaviour import behaviour_banner, behaviour_line
+from core.ui.components.existing_head import with_an_existing_head
 from core.ui.frame.page import Page, run_page
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.waiting import scores_of
@@ -29,6 +30,7 @@ from core.ui.panels.head_card import (
 def head_card(page: Page) -> None:
     """The page's body."""
     scores = scores_of(page.subject, page.view.score)
+    page = with_an_existing_head(page, scores)
     title = st.empty()
     behaviour_banner(page.subject)
     if page.view.head is None:

@@ -38,7 +38,7 @@ def comparison(page: Page) -> None:
     with said:
         answer(found)
     with picture:
-        left, right = (st.container(), st.container()) if page.look.large else st.columns([5, 2], gap="large")
+        left, right = (st.container(), st.container()) if page.look.large else st.columns([2, 1], gap="large")
         with left:
             scatter(page, asked, found)
         with right:

@@ -62,7 +62,7 @@ def heads(page: Page) -> None:
     answer.header(f"{count} of {counted(there, 'head')} above {view.threshold:.2f}; chance {chance}", anchor=False)
     answer.caption(f"{ALL_SCORES[view.score].title}: {ALL_SCORES[view.score].meaning}.")
     # Large text needs the whole width: the picked head then stands below the picture, not beside it.
-    left, right = (st.container(), st.container()) if look.large else st.columns([2, 1], gap="large")
+    left, right = (st.container(), st.container()) if look.large else st.columns([5, 3], gap="large")
     with left:
         panel(
             "heatmap",

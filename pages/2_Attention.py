@@ -8,7 +8,9 @@ from core.attention.scores import ALL_SCORES
 from core.heads import ranked
 from core.settings.provenance import measured_on
 from core.ui.components.behaviour import behaviour_banner
+from core.ui.components.existing_head import with_an_existing_head
 from core.ui.components.folded import folded
+from core.ui.components.head_table import head_numbers
 from core.ui.components.row_picker import pick_row
 from core.ui.frame.navigation import open_its_card
 from core.ui.frame.page import Page, run_page
@@ -17,7 +19,6 @@ from core.ui.frame.waiting import scores_of
 from core.ui.panels.attention import (
     circuitsvis_panel,
     grid_panel,
-    head_numbers,
     heat_map_panel,
     look_at,
     loss_panel,
@@ -32,11 +33,12 @@ FEW_LAYERS = 6
 
 def attention(page: Page) -> None:
     """The page's body."""
-    view = page.view
     title = st.empty()
     title.title(f"Attention in {verbatim(page.name)}")
     answer = st.container()
     scores = scores_of(page.subject, page.view.score)
+    page = with_an_existing_head(page, scores)
+    view = page.view
     behaviour_banner(page.subject)
     head = view.head or ranked(scores.mean(view.score))[0]
     row = pick_row(page)
@@ -60,7 +62,7 @@ def attention(page: Page) -> None:
         grid_panel(page, patterns, scores, looked)
     with right if drawn and page.subject.card.n_layers <= FEW_LAYERS else left:
         st.header(f"Scores of {looked.name}", anchor=False)
-        head_numbers(scores, head)
+        head_numbers(scores, head, page.look)
         st.caption(verbatim(f"Measured on {measured_on(page.subject)}."))
         if view.head is not None:
             open_its_card()

@@ -88,6 +88,29 @@ def test_sentences_agree_with_their_numbers():
     assert "no better" in behaviour_sentence(rule(rot=FRESH)) and "not above 5 %" in behaviour_sentence(rule(rot=FRESH))
 
 
+@pytest.mark.parametrize(
+    ("rep", "state", "said"),
+    [
+        # Better by 54 % on the average of four sequences, and one of them that is not.
+        ([1.0, 12.0, 1.5, 8.0], "absent", "Induction is not shown by the 4 sequences of this probe, which differ too much"),
+        ([2.0, 9.0, 3.0, 6.0], "weak", "Induction is shown to be weak only by the 4 sequences of this probe, which differ too"),
+        ([11.9, 12.1, 12.0, 12.0], "absent", "Induction is absent on this probe"),
+    ],
+)
+def test_few_sequences_that_differ_are_not_said_to_show_its_absence(rep: list[float], state: str, said: str) -> None:
+    found = rule(rep=rep, rot=rep, shuf=np.full(4, 12.4), fresh=np.full(4, 12.5))
+    assert found.state == state
+    assert found.unsure == (found.e > 0.1)
+    words = behaviour_sentence(found)
+    assert words.startswith(said)
+    assert words.endswith("Take more sequences.") == found.unsure
+
+
+def test_what_is_sure_is_not_called_unsure():
+    assert not rule().unsure
+    assert not rule(rep=REP[:2], rot=ROT[:2], shuf=SHUF[:2], fresh=FRESH[:2]).unsure, "what has no state is said in its own way"
+
+
 def test_several_probes_show_what_the_best_of_them_shows():
     assert strongest(["absent", "weak", None]) == "weak" and strongest([None, "present", "absent"]) == "present"
     assert strongest([None, None]) is None and strongest([]) is None

@@ -28,7 +28,8 @@ PLURAL_IN_HOVER = re.compile(rf"%\{{[^}}]*\}} {SEVERAL}")
         ((0.91, 0.9, 0.92), (0.2,), "0.91 (0.90 to 0.92)"),
         # Nothing but rounding lies between this end and the level.
         ((0.01, 1e-9, 0.02), (0.0,), "0.01 (0.00 to 0.02)"),
-        ((0.5, math.nan, math.nan), (0.5,), "0.50 (–)"),
+        # Whoever shows it says why there is no interval.
+        ((0.5, math.nan, math.nan), (0.5,), "0.50"),
     ],
 )
 def test_an_end_is_written_on_its_side_of_a_level(

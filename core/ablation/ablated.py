@@ -42,7 +42,8 @@ def ablated(
 
     Raises BadInput for a head that the model does not have, ModelUnavailable if it cannot be loaded.
     """
-    model = bind(asked).load()
+    # Of how many tokens the sequences will be is not known yet.
+    model = bind(asked).load(unchecked=True)
     wanted = head_set(heads, model.card.n_layers, model.card.n_heads)
 
     def hook_of(layer: int) -> Hook:

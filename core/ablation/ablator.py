@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,10 +26,12 @@ from torch import Tensor
 
 from core.ablation.reference import ReferenceMeans
 from core.errors import BadInput
-from core.heads import Head, HeadSet
+from core.heads import Head, HeadSet, missing_head
 from core.runtime.jobs import current_control
+from core.runtime.made_once import made_once
 from core.settings.modes import MODES, Mode
 from core.transformer.conformance import check_removal
+from core.transformer.flops import flops_of_layer, flops_of_readout
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_in_memory, rows_per_pass, runs_side_by_side, tokens_per_pass
 from core.transformer.passes.blocks import Blocks, LayerEdit, Through
@@ -91,7 +93,7 @@ class Ablator:
         self._first_half = Prefix(first_half(n_tokens)) if keep_first_half and way.continues else None
         self._blocks = Blocks(model, self.tokens, way.engine, self._first_half, through=through)
 
-    @cached_property
+    @made_once
     def clean(self) -> Float[np.ndarray, "sequences tokens"]:
         """The untouched model's loss of every token, in nats; NaN at position 0."""
         return self._losses(self._blocks.body.final, None)
@@ -191,6 +193,8 @@ class Ablator:
             raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
         self.check_heads(head for heads in sets for head in heads)
         self._prepare(mode, max((layer for heads in sets for layer, _ in heads), default=0))
+        if on_share is not None:
+            on_share(0.0)
         result = np.broadcast_to(clean, (len(sets), *clean.shape)).copy()
         # Neighbours in this order share the most.
         order = sorted((index for index, heads in enumerate(sets) if heads), key=lambda index: sorted(sets[index]))
@@ -202,7 +206,8 @@ class Ablator:
                 if on_share is not None:
                     on_share((start + share * count) / len(order))
 
-            run = self._run_side_by_side if can_resume(self.model) else self._run_whole
+            by_layers = partial(self._run_side_by_side, n_targets=clean.shape[1])
+            run = by_layers if can_resume(self.model) else self._run_whole
             for members, final in run([sets[index] for index in group], mode, 1 if apart else self._nodes_per_pass, report):
                 values = read(final)
                 for node, sharing in enumerate(members):
@@ -248,7 +253,7 @@ class Ablator:
         """Raises BadInput for the first that there is not: a layer without attention has none."""
         for layer, head in sorted(set(heads)):
             if head >= self.model.anatomy.heads_in(layer):
-                raise BadInput(f"There is no head L{layer}H{head}: that layer of {self.model.card.name} has no such head.")
+                raise BadInput(missing_head(Head(layer, head), self.model.card.name))
 
     def stand_in(self, mode: Mode, layer: int) -> Float[Tensor, "sequences tokens n_heads d_head"] | None:
         """What `mode` puts in the place of `z` in `layer`, by sequence or the same for all; None for nothing."""
@@ -256,28 +261,37 @@ class Ablator:
         return self._replacements.get(mode, {}).get(layer)
 
     def _run_side_by_side(
-        self, sets: Sequence[HeadSet], mode: Mode, at_once: int, report: Callable[[float], None]
+        self, sets: Sequence[HeadSet], mode: Mode, at_once: int, report: Callable[[float], None], *, n_targets: int
     ) -> Iterator[tuple[list[list[int]], Hidden]]:
         """Run non-empty `sets`; yields, `at_once` at a time, which sets share each run, and the unembedding's inputs.
 
-        A node is one run: the sets that have lost the same heads so far are in the same node.
+        A node is one run: the sets that have lost the same heads so far are in the same node. n_targets: of how many tokens
+        each run's end is read, which takes its time, too.
         """
         first = min(layer for heads in sets for layer, _ in heads)
         node_of = [CLEAN] * len(sets)
-        ends: list[Hidden] = []
-        n_layers = self.model.card.n_layers
-        for layer in range(first, n_layers):
+        nodes_by_layer: list[list[tuple[int, tuple[Head, ...]]]] = []
+        for layer in range(first, self.model.card.n_layers):
             branches: dict[tuple[int, tuple[Head, ...]], int] = {}
             for index, heads in enumerate(sets):
                 here = tuple(sorted(head for head in heads if head.layer == layer))
                 if node_of[index] != CLEAN or here:
                     node_of[index] = branches.setdefault((node_of[index], here), len(branches))
-            ends = self._one_layer(list(branches), ends, mode, layer, at_once)
-            report((layer - first + 1) / (n_layers - first))
+            nodes_by_layer.append(list(branches))
+        one_layer = flops_of_layer(self.model.card, self.tokens.shape[1])
+        one_end = flops_of_readout(self.model.card, n_targets)
+        work = one_layer * sum(map(len, nodes_by_layer)) + one_end * len(nodes_by_layer[-1])
+        done, ends = 0.0, list[Hidden]()
+        for layer, nodes in enumerate(nodes_by_layer, first):
+            ends = self._one_layer(nodes, ends, mode, layer, at_once)
+            done += one_layer * len(nodes)
+            report(done / work)
         for start in range(0, len(ends), at_once):
-            nodes = range(start, min(start + at_once, len(ends)))
-            members = [[index for index, node in enumerate(node_of) if node == wanted] for wanted in nodes]
-            yield members, self._blocks.finish(torch.cat([ends[node] for node in nodes]))
+            piece = range(start, min(start + at_once, len(ends)))
+            members = [[index for index, node in enumerate(node_of) if node == wanted] for wanted in piece]
+            yield members, self._blocks.finish(torch.cat([ends[node] for node in piece]))
+            done += one_end * len(piece)
+            report(done / work)
 
     def _run_whole(
         self, sets: Sequence[HeadSet], mode: Mode, at_once: int, report: Callable[[float], None]
@@ -318,7 +332,7 @@ class Ablator:
         return torch.cat(found)
 
     def _edit(self, heads_of_nodes: Sequence[Sequence[Head]], mode: Mode, layer: int) -> LayerEdit:
-        ablated = torch.zeros(len(heads_of_nodes), self.model.card.n_heads, dtype=torch.bool)
+        ablated = torch.zeros(len(heads_of_nodes), self.model.anatomy.heads_in(layer), dtype=torch.bool)
         for node, heads in enumerate(heads_of_nodes):
             for _, head in heads:
                 ablated[node, head] = True

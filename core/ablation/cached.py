@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from core.ablation.baselines import DEFAULT_BASELINES, BaselineSets, baseline_sets, never_drawn
-from core.ablation.outcomes import Ablation, Baselines, PatchedIn, Pruning, TotalEffect
+from core.ablation.outcomes import Ablation, Baselines, PatchedIn, Pruning, TotalEffect, second_copy_change
 from core.ablation.subjects import ablation_key, ablator_for, check_mode, check_pruning_mode, checked_heads, heads_of
 from core.attention.cached import scores_and_behaviour
 from core.errors import BadInput
@@ -73,9 +73,11 @@ def ablate_all(subject: Subject, sets: Sequence[HeadSet], mode: Mode) -> tuple[A
     def compute(heads: HeadSet) -> Stored:
         if heads not in computed:
             missing = [other for other in keys if default_store().get(keys[other]) is None]
+            report = share_of("1 head set" if len(missing) == 1 else f"{len(missing)} head sets")
+            # Now, too: what stands in for heads is measured first.
+            report(0.0)
             ablator = ablator_for(subject)
-            what = "1 head set" if len(missing) == 1 else f"{len(missing)} head sets"
-            losses = ablator.token_loss(missing, mode, share_of(what), apart=True)
+            losses = ablator.token_loss(missing, mode, report, apart=True)
             for other, ablated in zip(missing, losses, strict=True):
                 computed[other] = Stored({"clean": ablator.clean, "ablated": ablated}, {"engine": ablator.engine})
         return computed[heads]
@@ -159,11 +161,12 @@ def prune(subject: Subject, head: Head, mode: Mode = "mean") -> Pruning:
         from core.ablation.pruning import scores_without
 
         without = scores_without(ablator_for(subject), subject.probe, place, mode)
-        return Stored({"after": without.mean("induction"), "token_loss": without.token_loss}, {})
+        return Stored({"after": without.sequences("induction"), "token_loss": without.token_loss}, {})
 
-    arrays = cached(ablation_key(subject, "prune", mode, head=place.name), compute).arrays
+    arrays = cached(ablation_key(subject, "pruned", mode, head=place.name), compute).arrays
     pruned = losses_of(arrays["token_loss"], subject.layout)
-    return Pruning(place, mode, scores.losses(), pruned, scores.mean("induction"), arrays["after"])
+    change = second_copy_change(scores.token_loss, arrays["token_loss"], subject.layout)
+    return Pruning(place, mode, scores.losses(), pruned, change, (scores.sequences("induction"), arrays["after"]))
 
 
 def prune_each(subject: Subject, heads: HeadSet, mode: Mode = "mean") -> list[Pruning]:
@@ -206,6 +209,6 @@ def _text_losses(subject: Subject, tokens: Int[np.ndarray, "1 tokens"], heads: H
     """
     from core.ablation.ablator import Ablator
 
-    ablator = Ablator(subject.load(), tokens, tokens, mean_over_positions=True)
+    ablator = Ablator(subject.load(tokens.shape[1]), tokens, tokens, mean_over_positions=True)
     ablated = ablator.token_loss([heads], "mean" if mode == "resample" else mode)[0]
     return {"text_clean": ablator.clean, "text_ablated": ablated}

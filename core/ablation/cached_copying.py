@@ -103,7 +103,7 @@ def _patched(subject: Subject, prompts: CopyingPrompts, what: str) -> PatchedCop
     def compute() -> Stored:
         from core.ablation.patched_copying import patched_copying
 
-        found = patched_copying(subject.load(), prompts, share_of(f"putting single heads in, {what}"))
+        found = patched_copying(subject.load(prompts.clean.shape[1]), prompts, share_of(f"putting single heads in, {what}"))
         return Stored({field.name: getattr(found, field.name) for field in fields(found)}, {})
 
     key = subject.model_key("patched-copying", prompts=prompts.digest, patched_copying_version=PATCHED_COPYING_VERSION)

@@ -11,14 +11,15 @@ from jaxtyping import Float
 from core.ablation.cached import ablate_all
 from core.ablation.outcomes import CausalMap
 from core.ablation.screening import ALWAYS_EXACT_LAYERS, heads_to_measure
-from core.ablation.subjects import ablation_key, ablator_for, check_mode, existing_heads, heads_of
-from core.attention.cached import scores_and_behaviour
+from core.ablation.subjects import ablation_key, ablator_for, check_mode, heads_of
+from core.attention.cached import existing_heads, scores_and_behaviour
 from core.errors import BadInput
 from core.heads import Head, HeadSet, names
 from core.numbers import counted
 from core.runtime.cache import cached, if_cached
 from core.runtime.jobs import current_control, share_of
 from core.runtime.store import Stored
+from core.settings.cost import layers_again
 from core.settings.modes import Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
@@ -47,14 +48,16 @@ def causal_map(asked: Subject | Request | str, mode: Mode = "mean", layers: Sequ
         raise BadInput(f"{card.name} has layers 0 to {card.n_layers - 1}, so there is no map of {wanted}.")
     with_heads = {head.layer for head in heads_of(subject)}
     wanted = [layer for layer in wanted if layer in with_heads]
-    steps = len(wanted) + 1
+    screens = layers is None and card.n_layers > ALWAYS_EXACT_LAYERS
+    # Each layer has as many heads; the screen takes as much as two of the first layer.
+    steps = [2 * layers_again(card.n_layers, 0) if screens else 0.0, *(layers_again(card.n_layers, layer) for layer in wanted)]
     clean, measured = _clean_losses(subject), dict[int, Stored]()
 
     def show(screened: _Screened) -> None:
         control.partial(_map_from(subject, mode, screened, measured, clean))
 
     screened: _Screened = []
-    if layers is None and card.n_layers > ALWAYS_EXACT_LAYERS:
+    if screens:
         with control.part(0, steps):
             screened = _screened(subject, mode, show)
     for done, layer in enumerate(wanted):

@@ -17,6 +17,7 @@ from core.heads import HeadSet
 from core.numbers import counted
 from core.runtime.cache import if_cached
 from core.runtime.jobs import current_control
+from core.settings.cost import layers_again
 from core.settings.modes import Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
@@ -44,16 +45,20 @@ def sweep(
     scores, sets = _sweep_sets(subject, thresholds, mode, score)
     control = current_control()
     distinct = sorted(set(sets), key=len)
-    with control.part(0, 2):
+    n_layers = subject.card.n_layers
+    costs = [layers_again(n_layers, min((head.layer for head in heads), default=n_layers)) for heads in distinct]
+    missing = [bool(heads and count) and _known_baselines(subject, heads, mode, count, seed) is None for heads in distinct]
+    beside_costs = [count * cost if lacking else 0.0 for cost, lacking in zip(costs, missing, strict=True)]
+    stages = (sum(costs), sum(beside_costs))
+    with control.part(0, stages):
         alone = ablate_all(subject, distinct, mode)
     second_copy = {heads: found.ablated_losses.second_copy for heads, found in zip(distinct, alone, strict=True)}
     beside: dict[HeadSet, Baselines] = {}
     control.partial(0)
-    with control.part(1, 2):
+    with control.part(1, stages):
         for done, heads in enumerate(distinct):
-            with control.part(
-                done, len(distinct), f"other sets beside {counted(len(heads), 'head')}: {done + 1} of {len(distinct)}"
-            ):
+            what = f"other sets beside {counted(len(heads), 'head')}: {done + 1} of {len(distinct)}"
+            with control.part(done, beside_costs, what):
                 if heads and count:
                     beside[heads] = random_baselines(subject, heads, mode, count, seed)
             control.partial(done + 1)
@@ -81,10 +86,14 @@ def known_sweep(
         if alone is None:
             return None
         second_copy[heads] = alone.ablated_losses.second_copy
-        random = if_cached(partial(random_baselines, subject, heads, mode, count, seed)) if heads and count else None
+        random = _known_baselines(subject, heads, mode, count, seed) if heads and count else None
         if random is not None:
             beside[heads] = random
     return _assembled(thresholds, sets, second_copy, beside, scores)
+
+
+def _known_baselines(subject: Subject, heads: HeadSet, mode: Mode, count: int, seed: int) -> Baselines | None:
+    return if_cached(partial(random_baselines, subject, heads, mode, count, seed))
 
 
 def _assembled(

@@ -110,9 +110,8 @@ def _measured(
     from core.ablation.text_runs import ablated_on_text
 
     tokens, reference = _halves(windows)
-    return ablated_on_text(
-        subject.load(), tokens, reference, sets, mode, b=windows.b, unknown=windows.unknown, on_share=share_of(what)
-    )
+    model = subject.load(tokens.shape[1])
+    return ablated_on_text(model, tokens, reference, sets, mode, b=windows.b, unknown=windows.unknown, on_share=share_of(what))
 
 
 def _key(subject: Subject, kind: str, windows: TextWindows, mode: Mode, **parts: object) -> str:

@@ -47,7 +47,7 @@ def next_tokens(subject: Subject, row: TokenRow, heads: Sequence[HeadLike], mode
         from core.ablation.ablator import Ablator
         from core.transformer.passes.readout import logits_from
 
-        model, tokens = subject.load(), np.array([row.ids], dtype=np.int64)
+        model, tokens = subject.load(row.n_tokens), np.array([row.ids], dtype=np.int64)
         ablator = Ablator(model, tokens, tokens, mean_over_positions=True)
 
         def last(final: torch.Tensor) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import nan
 
 import numpy as np
@@ -14,7 +15,7 @@ from core.heads import Head, HeadSet
 from core.probes.layout import Layout
 from core.probes.losses import losses_of
 from core.settings.modes import Mode
-from core.stats import UNKNOWN, Number, estimate, student_intervals
+from core.stats import DIFFERENCE_OF_SHARES, UNKNOWN, Number, estimate, student_intervals
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Ablation:
     def ablated_losses(self) -> Losses:
         """First-copy and second-copy loss after."""
         return losses_of(self.ablated, self.layout)
+
+    @property
+    def second_copy_change(self) -> Number:
+        """By how much the second-copy loss rises, in nats, with its interval over sequences."""
+        return second_copy_change(self.clean, self.ablated, self.layout)
 
     @property
     def gain_lost(self) -> float:
@@ -205,19 +211,61 @@ class PatchedCopying:
 
 @dataclass(frozen=True)
 class Pruning:
-    """One head taken away: losses in nats, and prefix matching of every head before and after."""
+    """One head taken away: losses in nats, and prefix matching of every head before and after.
+
+    change: by how much the second-copy loss rises, in nats. by_sequence: every head's prefix matching before and after.
+    """
 
     head: Head
     mode: Mode
     clean: Losses
     pruned: Losses
-    before: Float[np.ndarray, "n_layers n_heads"]
-    after: Float[np.ndarray, "n_layers n_heads"]
+    change: Number
+    by_sequence: tuple[Float[np.ndarray, "n_layers n_heads sequences"], Float[np.ndarray, "n_layers n_heads sequences"]]
+
+    @cached_property
+    def before(self) -> Float[np.ndarray, "n_layers n_heads"]:
+        """Every head's prefix matching with the head."""
+        found: Float[np.ndarray, "n_layers n_heads"] = self.by_sequence[0].mean(-1)
+        return found
+
+    @cached_property
+    def after(self) -> Float[np.ndarray, "n_layers n_heads"]:
+        """Every head's prefix matching without it."""
+        found: Float[np.ndarray, "n_layers n_heads"] = self.by_sequence[1].mean(-1)
+        return found
+
+    @property
+    def n_sequences(self) -> int:
+        """Sequences that it was measured on."""
+        found: int = self.by_sequence[0].shape[-1]
+        return found
+
+    @cached_property
+    def lost_interval(self) -> tuple[Float[np.ndarray, "n_layers n_heads"], Float[np.ndarray, "n_layers n_heads"]]:
+        """Lower and upper ends of the 95 % Student-t interval of what each head's prefix matching loses."""
+        before, after = self.by_sequence
+        return student_intervals(before.astype(np.float64) - after, DIFFERENCE_OF_SHARES)
+
+    def lost(self, heads: HeadSet) -> Number:
+        """What the prefix matching of `heads`, their mean, loses; unknown for none."""
+        if not heads:
+            return UNKNOWN
+        before, after = (np.stack([values[head] for head in heads]).astype(np.float64) for values in self.by_sequence)
+        return estimate((before - after).mean(0), DIFFERENCE_OF_SHARES)
 
     @property
     def gain_lost(self) -> float:
         """The share of the gain on the second copy that is lost."""
         return gain_lost(self.pruned.second_copy, self.clean)
+
+
+def second_copy_change(
+    clean: Float[np.ndarray, "sequences tokens"], ablated: Float[np.ndarray, "sequences tokens"], layout: Layout
+) -> Number:
+    """By how much the second-copy loss rises, in nats, with its interval over sequences."""
+    there = layout.second_copy_targets
+    return estimate((ablated[:, there].astype(np.float64) - clean[:, there]).mean(-1))
 
 
 def gain_lost(ablated_second_copy: float, clean: Losses) -> float:

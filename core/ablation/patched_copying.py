@@ -147,7 +147,7 @@ def _patched(
     for start in range(0, n_heads, size):
         current_control().checkpoint()
         heads = range(start, min(start + size, n_heads))
-        ablated = torch.zeros(len(heads), model.card.n_heads, dtype=torch.bool)
+        ablated = torch.zeros(len(heads), n_heads, dtype=torch.bool)
         ablated[torch.arange(len(heads)), torch.tensor(list(heads))] = True
         hidden = blocks.body.inputs[layer].repeat(len(heads), 1, 1)
         hidden = blocks.run(layer, hidden, LayerEdit(ablated, stand_in, places=places))

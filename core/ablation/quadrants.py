@@ -1,4 +1,7 @@
-"""Does looking mean mattering? The heads that do both, one, the other, or neither. Imports no torch."""
+"""Does looking mean mattering? The heads that look, by their score, and those whose measured effect is large. Imports no torch.
+
+Of one pass over some sequences: whether an effect is surely that large is for its interval to say.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from core.heads import Head, HeadSet
 
 Quadrant = Literal["both", "looks", "matters", "neither"]
 QUADRANTS: dict[Quadrant, str] = {
-    "both": "looks and matters",
-    "looks": "looks but does not matter",
-    "matters": "matters but does not look",
+    "both": "looks, large effect",
+    "looks": "looks, small effect",
+    "matters": "large effect, does not look",
     "neither": "neither",
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.runtime.jobs import current_control
+from core.runtime.made_once import made_once
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
 from core.transformer.passes.fused import Engine, way_of
@@ -66,7 +66,7 @@ class ReferenceMeans:
         whole, short = self._first_row[:, :n_tokens], self._end(self.tokens[:1, :n_tokens])
         return torch.allclose(whole, short, atol=closeness(self._model, whole), rtol=0, equal_nan=True)
 
-    @cached_property
+    @made_once
     def _first_row(self) -> Float[Tensor, "1 tokens d_unembedded"]:
         return self._end(self.tokens[:1])
 

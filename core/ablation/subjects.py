@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
-from core.attention.cached import first_scores
+from core.attention.cached import existing_heads
 from core.attention.scores import table_digest
 from core.errors import BadInput
 from core.heads import Head, HeadLike, HeadSet, head_set
@@ -40,12 +40,6 @@ def checked_heads(subject: Subject, heads: Sequence[HeadLike]) -> HeadSet:
 def heads_of(subject: Subject) -> HeadSet:
     """The heads that there are, layer by layer: a layer without attention has none, and its scores are NaN."""
     return tuple(Head(int(layer), int(head)) for layer, head in np.argwhere(existing_heads(subject)))
-
-
-def existing_heads(subject: Subject) -> Bool[np.ndarray, "n_layers n_heads"]:
-    """Which heads there are: a layer without attention has none, and its scores are NaN."""
-    found: Bool[np.ndarray, "n_layers n_heads"] = ~np.isnan(first_scores(subject).mean("induction"))
-    return found
 
 
 def check_mode(subject: Subject, mode: Mode) -> None:

@@ -11,7 +11,7 @@ from core.numbers import counted, interval, signed, signed_interval
 
 # In the order in which they are told: what a sweep looks for comes first.
 _VERDICTS: dict[Beside, str] = {
-    "surely more": "cost more than other sets do",
+    "surely more": "cost more than nearly all other sets",
     "more, too few to be sure": "cost more than every other set that was drawn, too few to be sure",
     "less": "cost less than every other set that was drawn",
     "not surely more": "do not surely cost more than other heads do",
@@ -41,8 +41,8 @@ def beyond_baselines(sweep: Sweep) -> str:
     without = f" {_without(alone)}" if alone else ""
     best = min(known, key=lambda row: row.p)
     return (
-        f"**{_verdict(sweep, keeping, known)}** {_widest(sweep, known)} The smallest p of the sweep, at threshold "
-        f"{best.threshold:.2f}: {p_words(best.p, best.smallest_p, best.others or 0)}.{without}"
+        f"**{_verdict(sweep, keeping, known)}** {_widest(sweep, known)} The smallest p of the sweep, not corrected for how "
+        f"many thresholds there are, at {best.threshold:.2f}: {p_words(best.p, best.smallest_p, best.others or 0)}.{without}"
     )
 
 

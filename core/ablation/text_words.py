@@ -10,9 +10,10 @@ from core.stats import Number
 def change_sentence(found: TextAblation) -> str:
     """What the loss does on repeat tokens and on all others."""
     them = "this head" if len(found.heads) == 1 else "these heads"
+    windows = counted(len(found.repeat), "window")
     return (
         f"Without {them} the loss of a repeat token changes by {_change(found.change('repeat'))} nats, that of any other token "
-        f"by {_change(found.change('other'))}."
+        f"by {_change(found.change('other'))}, over {windows} of the half that heads are judged on."
     )
 
 

@@ -13,7 +13,7 @@ from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn, To
 from core.heads import ranked
 from core.numbers import counted, digits_beside, interval, is_or_are, share, signed, signed_interval, unsigned
 from core.settings.modes import REFERENCE_SEQUENCES, Mode
-from core.stats import Agreement
+from core.stats import Agreement, Number
 
 MODE_MEANINGS: dict[Mode, str] = {
     "zero": "Nothing stands in for the head: its output becomes zero.",
@@ -48,8 +48,9 @@ def against_baselines(result: Ablation, baselines: Baselines) -> str:
     """Whether these heads matter more than others that could as well have been chosen; every number that it rests on."""
     before, after = result.clean_losses.second_copy, result.ablated_losses.second_copy
     them = "this head" if len(result.heads) == 1 else f"these {len(result.heads)} heads"
+    change = change_words(result.second_copy_change, len(result.clean))
     if not baselines.sets:
-        return f"Taking {them} away changes the loss by {signed(after - before)} nats. {baselines.note}"
+        return f"Taking {them} away changes the loss by {change}. {baselines.note}"
     low, high, _ = baselines.range
     p, least, count = baselines.p(result), baselines.smallest_p, len(baselines.sets)
     every = so_many_others(count, count, "other sets")
@@ -63,10 +64,18 @@ def against_baselines(result: Ablation, baselines: Baselines) -> str:
     verdict = verdicts[beside_others(p, after, low, high)]
     bound = "the upper bound" if baselines.bound > after - _SAME_DIGITS else "no upper bound here"
     return (
-        f"**Taking {them} away {verdict}:** {signed(after - before)} nats, other sets {signed(low - before)} to "
+        f"**Taking {them} away {verdict}:** {change}; other sets {signed(low - before)} to "
         f"{signed(high - before)}; {p_words(p, least, count)}. Without any head of the same layers: "
         f"{signed(baselines.bound - before)} nats, {bound}."
     )
+
+
+def change_words(change: Number, n_sequences: int, digits: int = 2) -> str:
+    """`+2.10 nats (95 % interval +1.95 to +2.25 over 4 sequences)`, or why there is no interval."""
+    if n_sequences < 2:
+        return f"{signed(change.value, digits)} nats (one sequence gives no interval)"
+    between = signed_interval(change.low, change.high, digits_beside((change.low, change.high), (0.0,), digits))
+    return f"{signed(change.value, digits)} nats (95 % interval {between} over {counted(n_sequences, 'sequence')})"
 
 
 def so_many_others(some: int, count: int, what: str) -> str:

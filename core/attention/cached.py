@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from core.attention.example import SEQUENCES, WORDS, InductionExample
 from core.attention.head_scores import HeadScores, OtherHalves
@@ -17,7 +17,8 @@ from core.attention.patterns import RowPatterns, grid_limit
 from core.attention.rows import TokenRow, probe_row
 from core.attention.scores import OF_WHOLE_ROWS, SECOND_STEP, table_digest
 from core.attention.sensitivity import WHOLE, Extent, Sensitivity, assembled, sensitivity_settings
-from core.heads import Head, check_head, ranked
+from core.errors import BadInput
+from core.heads import Head, check_head, missing_head, ranked
 from core.models.catalogue import DEFAULT_MODEL
 from core.probes.layout import Layout
 from core.runtime.cache import cached, if_cached
@@ -77,6 +78,19 @@ def first_scores(asked: Subject | Request | str) -> HeadScores:
         return _stored(measure_first(subject.load(), subject.probe))
 
     return _scores_from(cached(score_key(subject), compute))
+
+
+def existing_heads(asked: Subject | Request | str) -> Bool[np.ndarray, "n_layers n_heads"]:
+    """Which heads there are: a layer without attention has none, one with fewer has fewer, and there scores are NaN."""
+    found: Bool[np.ndarray, "n_layers n_heads"] = ~np.isnan(first_scores(asked).mean("induction"))
+    return found
+
+
+def check_existing(subject: Subject, head: Head) -> None:
+    """Raises BadInput for a head that the model does not have, also in a layer that has none or fewer."""
+    check_head(head, subject.card.n_layers, subject.card.n_heads)
+    if not existing_heads(subject)[head]:
+        raise BadInput(missing_head(head, subject.card.name))
 
 
 def scores_having(asked: Subject | Request | str, name: str) -> HeadScores:
@@ -143,7 +157,7 @@ def row_patterns(subject: Subject, row: TokenRow) -> RowPatterns:
         from core.attention.pattern_pass import measure_losses, measure_patterns
         from core.transformer.passes.windows import layer_windows
 
-        model = subject.load()
+        model = subject.load(row.n_tokens)
         windows = {"windows": layer_windows(model, row.n_tokens)}
         if row.n_tokens > grid_limit(model.card):
             return Stored(windows | {"token_loss": measure_losses(model, row.ids)}, {})
@@ -164,7 +178,7 @@ def head_pattern(subject: Subject, row: TokenRow, head: Head) -> Float[np.ndarra
     def compute() -> Stored:
         from core.attention.pattern_pass import measure_head_pattern
 
-        return Stored({"pattern": measure_head_pattern(subject.load(), row.ids, head)}, {})
+        return Stored({"pattern": measure_head_pattern(subject.load(row.n_tokens), row.ids, head)}, {})
 
     return cached(_row_key(subject, "head_pattern", row, layer=head.layer, head=head.head), compute).arrays["pattern"]
 
@@ -177,8 +191,9 @@ def sensitivity(subject: Subject, score: str, extent: Extent = WHOLE) -> Sensiti
     settings = sensitivity_settings(subject, extent)
     control = current_control()
     found = []
+    costs = [float(setting.subject.request.length) for setting in settings]
     for done, setting in enumerate(settings):
-        with control.part(done, len(settings), f"{setting.factor} {setting.label}: {done + 1} of {len(settings)}"):
+        with control.part(done, costs, f"{setting.factor} {setting.label}: {done + 1} of {len(settings)}"):
             found.append(scores_having(setting.subject, score))
     return assembled(score, scores_having(subject, score), settings, found)
 

@@ -19,6 +19,7 @@ from core.attention.scores import (
 from core.behaviour import Behaviour, Losses, behaviour_of
 from core.probes.layout import Layout
 from core.probes.losses import losses_of
+from core.stats import student_intervals
 
 PerSequence = Float[np.ndarray, "n_layers n_heads sequences"]
 # Attention to the successor of a token, by `SUCCESSOR_SHIFTS` of the key.
@@ -91,6 +92,11 @@ class HeadScores:
         return found
 
     @property
+    def n_sequences(self) -> int:
+        """Sequences that it was measured on."""
+        return len(self.token_loss)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The scores at hand, in the table's order; not those that were not measured, or withheld for every head."""
         return tuple(name for name in ALL_SCORES if self._has(name))
@@ -136,6 +142,10 @@ class HeadScores:
         """One score of every head, averaged over sequences; NaN where it was not measured."""
         found: Float[np.ndarray, "n_layers n_heads"] = self.sequences(name).mean(axis=-1)
         return found
+
+    def interval(self, name: str) -> tuple[Float[np.ndarray, "n_layers n_heads"], Float[np.ndarray, "n_layers n_heads"]]:
+        """Lower and upper ends of each mean's 95 % Student-t interval over sequences; NaN for fewer than two."""
+        return student_intervals(self.sequences(name), ALL_SCORES[name].possible)
 
     def chance(self, name: str) -> Float[np.ndarray, " n_layers"]:
         """What a head of each layer gets that attends uniformly to all it sees; NaN where what it sees is no window."""

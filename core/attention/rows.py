@@ -85,7 +85,7 @@ def text_row(identity: ModelIdentity, text: str, bos: BosPolicy = "auto") -> Tok
         raise BadInput(f"The text has {len(text)} characters; at most {MAX_TEXT_CHARACTERS} can be looked at.")
     words = identity.tokenizer.encode(text.strip(), special_tokens=False)
     if not words:
-        raise BadInput("Type at least one word.")
+        raise BadInput("This model's tokenizer knows nothing of that text." if text.strip() else "Type at least one word.")
     vocabulary = identity.vocabulary
     front = [vocabulary.bos_token_id] if use_bos(vocabulary, bos) and vocabulary.bos_token_id is not None else []
     ids = tuple(front + words)

@@ -23,7 +23,10 @@ def value_range(score: str) -> tuple[float, float]:
 
 
 def head_rows(scores: HeadScores, score: str, threshold: float) -> list[Row]:
-    """One row a head, the highest `score` first: name, layer, head, every score, and whether it is above the threshold."""
+    """One row a head, the highest `score` first: name, layer, head, every score, and whether it is above the threshold.
+
+    The 95 % interval of `score` over sequences follows, under its name with `_low` and `_high`.
+    """
     return _rows(scores, score, threshold, ranked(scores.mean(score)))
 
 
@@ -34,9 +37,11 @@ def rows_above(scores: HeadScores, score: str, threshold: float) -> list[Row]:
 
 def _rows(scores: HeadScores, score: str, threshold: float, heads: Sequence[Head]) -> list[Row]:
     means = {name: scores.mean(name) for name in scores.names}
+    low, high = scores.interval(score)
     return [
         {"name": head.name, "layer": head.layer, "head": head.head}
         | {name: float(means[name][head]) for name in _columns(scores, score)}
+        | {f"{score}_low": float(low[head]), f"{score}_high": float(high[head])}
         | {"above_threshold": bool(means[score][head] > threshold)}
         for head in heads
     ]

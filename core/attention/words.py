@@ -32,7 +32,13 @@ def behaviour_sentence(found: Behaviour) -> str:
         "weak": f"above {share(WEAK_ABOVE)}, not above {share(PRESENT_ABOVE)}",
         "absent": f"not above {share(WEAK_ABOVE)}",
     }[found.state]
-    return f"Induction is {found.state} on this probe: {_difference(found)}, {asked}."
+    if not found.unsure:
+        return f"Induction is {found.state} on this probe: {_difference(found)}, {asked}."
+    said = "is not shown" if found.state == "absent" else f"is shown to be {found.state} only"
+    return (
+        f"Induction {said} by the {counted(found.sequences, 'sequence')} of this probe, which differ too much: "
+        f"{_difference(found)}, {asked}. Take more sequences."
+    )
 
 
 def losses_sentence(found: Behaviour) -> str:
@@ -47,6 +53,13 @@ def losses_sentence(found: Behaviour) -> str:
 def set_remark(losses: Losses) -> str:
     """What knowing only which tokens occur would give; it decides nothing."""
     return f"Knowing only which tokens occur, a model could have a loss of ln L = {losses.ln_length:.2f} nats."
+
+
+def interval_words(n_sequences: int) -> str:
+    """What the intervals of scores are over, or why there are none."""
+    if n_sequences < 2:
+        return "One sequence gives no interval: take more."
+    return f"Intervals: Student's t over {counted(n_sequences, 'sequence')}."
 
 
 def withheld_sentence(scores: HeadScores, name: str) -> str:
@@ -113,7 +126,7 @@ def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
     """What it means for a threshold, in sentences that a person can repeat: of all heads, however many are drawn."""
     always, sometimes = found.steady(threshold)
     every = counted(found.base.n_layers * found.base.n_heads, "head")
-    said = f"At {threshold:.2f}, {len(always)} of {every} {is_or_are(len(always))} above at every setting"
+    said = f"At {threshold:.2f}, {len(always)} of {every} {is_or_are(len(always))} above at every setting by the mean"
     sentences = [f"{said}, {len(sometimes)} at some settings only."]
     if sometimes:
         sentences.append(f"At some settings only: {listed(sometimes, 8)}.")

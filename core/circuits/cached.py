@@ -15,13 +15,18 @@ from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.verdicts.cached import judge
 
-CIRCUIT_VERSION = 4
+CIRCUIT_VERSION = 6
 MOST_HEADS = 8
 
 
+def induction_heads(subject: Subject, floor: float = EFFECT_FLOOR) -> HeadSet:
+    """The heads labelled induction at a floor, the strongest first: one that only matches is none of them."""
+    return tuple(verdict.head for verdict in judge(subject, floor=floor).called if verdict.label == "induction")
+
+
 def circuit_heads(subject: Subject, floor: float = EFFECT_FLOOR) -> tuple[HeadSet, HeadSet]:
-    """Previous-token heads (score above .4) and induction heads called at a floor, at most 8 each, the strongest first."""
-    called = tuple(verdict.head for verdict in judge(subject, floor=floor).called)[:MOST_HEADS]
+    """Previous-token heads (score above .4) and induction heads at a floor, at most 8 each, the strongest first."""
+    called = induction_heads(subject, floor)[:MOST_HEADS]
     scores = scores_and_behaviour(subject).mean("previous_token")
     previous = [head for head in heads_above(scores, PREVIOUS_TOKEN_FLOOR) if head not in called]
     return tuple(previous[:MOST_HEADS]), called
@@ -62,7 +67,7 @@ def circuit(
     def compute() -> Stored:
         import numpy as np
 
-        from core.circuits.composition import all_compositions, baseline
+        from core.circuits.composition import all_compositions, baseline, usual_shape
         from core.circuits.path_patching import path_patch
 
         control = current_control()
@@ -76,7 +81,7 @@ def circuit(
         return Stored(
             {
                 "composition": composition.numpy(),
-                "baseline": np.array(baseline(subject.card.d_model, subject.card.d_head)),
+                "baseline": np.array(baseline(*usual_shape(ablator.model))),
                 "clean": patch.clean.numpy(),
                 "patched": patch.patched.numpy(),
             },

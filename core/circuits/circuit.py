@@ -12,6 +12,7 @@ from jaxtyping import Float
 from core.attention.head_scores import HeadScores
 from core.heads import Head, HeadSet, ranked
 from core.settings.modes import Mode
+from core.stats import DIFFERENCE_OF_SHARES, Number, estimate
 
 # How a reader reads what an earlier head wrote: as key, query or value.
 KINDS = ("k", "q", "v")
@@ -26,6 +27,7 @@ class Edge:
     rank: the place of its K-composition among the `earlier` heads of the model that have one, 1 the highest. Compositions are
     NaN and the rank is None where the weights do not show them: `Circuit.withheld` says why.
     clean, patched: the induction head's prefix matching, before and after its keys are read without the other head.
+    low, high: the 95 % Student-t interval over sequences of what it loses; NaN for one sequence.
     """
 
     previous: Head
@@ -38,6 +40,8 @@ class Edge:
     earlier: int
     clean: float
     patched: float
+    low: float
+    high: float
 
     @property
     def drop(self) -> float:
@@ -49,7 +53,7 @@ class Edge:
 class Circuit:
     """Previous-token heads, induction heads, and every edge between them.
 
-    withheld: why some compositions are not given (NaN); None where all are.
+    clean, patched: prefix matching by sequence. withheld: why some compositions are not given (NaN); None where all are.
     """
 
     previous: HeadSet
@@ -58,8 +62,14 @@ class Circuit:
     withheld: str | None
     composition: Float[np.ndarray, "induction kinds n_layers n_heads"]
     baseline: float
-    clean: Float[np.ndarray, "n_layers n_heads"]
-    patched: Float[np.ndarray, "previous n_layers n_heads"]
+    clean: Float[np.ndarray, "n_layers n_heads sequences"]
+    patched: Float[np.ndarray, "previous n_layers n_heads sequences"]
+
+    @property
+    def n_sequences(self) -> int:
+        """Sequences that prefix matching was measured on."""
+        found: int = self.clean.shape[-1]
+        return found
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
@@ -73,6 +83,8 @@ class Circuit:
         return tuple(sorted(found, key=lambda edge: -edge.drop))
 
     def _edge(self, i: int, previous: Head, j: int, induction: Head) -> Edge:
+        clean, patched = self.clean[induction], self.patched[i][induction]
+        lost = self.lost(i, induction)
         k, q, v = (self.composition[j][KINDS.index(kind)] for kind in ("k", "q", "v"))
         return Edge(
             previous=previous,
@@ -83,9 +95,16 @@ class Circuit:
             baseline=self.baseline,
             rank=None if np.isnan(k[previous]) else int((k > k[previous]).sum()) + 1,
             earlier=int((~np.isnan(k)).sum()),
-            clean=float(self.clean[induction]),
-            patched=float(self.patched[i][induction]),
+            clean=float(clean.mean(dtype=np.float64)),
+            patched=float(patched.mean(dtype=np.float64)),
+            low=lost.low,
+            high=lost.high,
         )
+
+    def lost(self, i: int, induction: Head) -> Number:
+        """What the prefix matching of `induction` loses without its path from previous-token head number `i`."""
+        change = self.clean[induction].astype(np.float64) - self.patched[i][induction]
+        return estimate(change, DIFFERENCE_OF_SHARES)
 
 
 def heads_to_prune(scores: HeadScores, edges: Sequence[Edge], picked: Head | None, called: HeadSet) -> HeadSet:

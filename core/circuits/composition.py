@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
+from statistics import mode
 from typing import TypeVar
 
 import torch
@@ -28,6 +29,7 @@ from torch import Tensor
 from core.circuits.circuit import KINDS
 from core.errors import Withheld
 from core.heads import Head
+from core.runtime.made_once import made_once
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.weights import query_and_key, reads, values_and_outputs
 
@@ -42,17 +44,17 @@ class Factors:
     left: Float[Tensor, "d_model d_head"]
     right: Float[Tensor, "d_head d_model"]
 
-    @cached_property
+    @made_once
     def left_gram(self) -> Float[Tensor, "d_head d_head"]:
         """`left^T left`."""
         return self.left.T @ self.left
 
-    @cached_property
+    @made_once
     def right_gram(self) -> Float[Tensor, "d_head d_head"]:
         """`right right^T`."""
         return self.right @ self.right.T
 
-    @cached_property
+    @made_once
     def norm(self) -> Float[Tensor, ""]:
         """Frobenius norm of the whole matrix."""
         return _root((self.left_gram * self.right_gram).sum())
@@ -101,6 +103,11 @@ def all_compositions(
                     if matrix is not None:
                         found[place, kind, layer, head] = composition(one, matrix)
     return found, reasons[0] if reasons else None
+
+
+def usual_shape(model: LoadedModel) -> tuple[int, int]:
+    """`d_model`, and the width of what a head writes from, in most layers: a config may state another one."""
+    return model.anatomy.d_model, mode(part.d_head for part in model.anatomy.attention.values())
 
 
 @torch.no_grad()

@@ -41,10 +41,11 @@ class _Enough(Exception):
 
 @dataclass(frozen=True)
 class PathPatch:
-    """Prefix matching of every head in the receiving layers, clean and with each sender's path to its keys cut; else NaN."""
+    """Prefix matching of every head in the receiving layers, by sequence, clean and with each sender's path to its keys cut;
+    else NaN."""
 
-    clean: Float[Tensor, "n_layers n_heads"]
-    patched: Float[Tensor, "senders n_layers n_heads"]
+    clean: Float[Tensor, "n_layers n_heads sequences"]
+    patched: Float[Tensor, "senders n_layers n_heads sequences"]
 
 
 @torch.no_grad()
@@ -56,8 +57,8 @@ def path_patch(ablator: Ablator, layout: Layout, senders: Sequence[Head], layers
     Raises BadInput for an architecture whose blocks cannot be run on their own, or whose attention does not show its keys.
     """
     model, card = ablator.model, ablator.model.card
-    clean = torch.full((card.n_layers, card.n_heads), float("nan"))
-    patched = torch.full((len(senders), card.n_layers, card.n_heads), float("nan"))
+    clean = torch.full((card.n_layers, card.n_heads, len(ablator.tokens)), float("nan"))
+    patched = torch.full((len(senders), *clean.shape), float("nan"))
     if not senders:
         return PathPatch(clean, patched)
     if not can_resume(model) or not can_fuse(model, ablator.tokens.shape[1]):
@@ -153,7 +154,7 @@ def _attention(model: LoadedModel, body: Body, layer: int, hidden: Tensor) -> Se
     return seen[0]
 
 
-def _prefix_matching(attention: Seen, layout: Layout) -> Float[Tensor, " _heads"]:
-    """Prefix matching of each head of a layer."""
+def _prefix_matching(attention: Seen, layout: Layout) -> Float[Tensor, "_heads sequences"]:
+    """Prefix matching of each head of a layer on each sequence."""
     queries, attended = (torch.from_numpy(cells).to(attention.query.device) for cells in induction_cells(layout))
-    return attention.cells(queries, attended).float().mean((0, 2)).cpu()
+    return attention.cells(queries, attended).float().mean(2).T.cpu()

@@ -21,6 +21,8 @@ def edge_facts(edge: Edge) -> dict[str, Any]:
         "rank": edge.rank,
         "earlier_heads": edge.earlier,
         "path_patch_drop": edge.drop,
+        "low": edge.low,
+        "high": edge.high,
         "prefix_matching": {"clean": edge.clean, "patched": edge.patched},
         "q_composition": edge.q_composition,
         "v_composition": edge.v_composition,
@@ -53,10 +55,21 @@ def composition_rows(circuit: Circuit, receiver: Head) -> list[Row]:
 
 
 def pruning_rows(prunings: Sequence[Pruning], called: HeadSet) -> list[Row]:
-    """Every head's prefix matching before, and without each pruned head, the strongest first."""
+    """Every head's prefix matching before, and without each pruned head, the strongest first.
+
+    low, high: the 95 % interval, over sequences, of what it loses.
+    """
     before = prunings[0].before
     return [
         {"head": head.name, "called": head in called, "before": float(before[head])}
-        | {f"without {pruning.head.name}": float(pruning.after[head]) for pruning in prunings}
+        | {
+            key: value
+            for pruning in prunings
+            for key, value in (
+                (f"without {pruning.head.name}", float(pruning.after[head])),
+                (f"lost without {pruning.head.name}, low", float(pruning.lost_interval[0][head])),
+                (f"lost without {pruning.head.name}, high", float(pruning.lost_interval[1][head])),
+            )
+        }
         for head in ranked(before)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from core.attention.head_scores import HeadScores
 from core.circuits.circuit import KINDS, PREVIOUS_TOKEN_FLOOR, Circuit, Edge
 from core.circuits.tables import composition_rows
 from core.heads import Head, HeadSet, ranked
-from core.numbers import counted, signed
+from core.numbers import counted, digits_beside, interval, signed, signed_interval
 
 # A loss of prefix matching below this is told as none.
 SMALL_DROP = 0.05
@@ -42,27 +43,42 @@ def composition_sentence(circuit: Circuit, receiver: Head) -> str:
 def circuit_sentence(circuit: Circuit) -> str:
     """The strongest edge in words, and how many matter at all."""
     if not circuit.induction:
-        return "No head is called an induction head here, so there is no circuit to draw."
+        return "No head is shown to be an induction head here, so there is no circuit to draw."
     if not circuit.edges:
         return (
-            f"No previous-token head (score above {PREVIOUS_TOKEN_FLOOR:.1f}) lies in a layer before a called induction head: "
+            f"No previous-token head (score above {PREVIOUS_TOKEN_FLOOR:.1f}) lies in a layer before an induction head: "
             "there is no edge."
         )
     best = circuit.edges[0]
+    between = _between(best, circuit.n_sequences)
     count = sum(edge.drop > SMALL_DROP for edge in circuit.edges)
     if not count:
         none = "The only edge does not carry" if len(circuit.edges) == 1 else f"None of the {len(circuit.edges)} edges carries"
         return (
             f"{none} the circuit by itself: cutting {'it' if len(circuit.edges) == 1 else 'the strongest'} costs "
-            f"{best.drop:.2f} of prefix matching. The keys may be built by several heads together, or by a longer path."
+            f"{best.drop:.2f} of prefix matching{between}. The keys may be built by several heads together, or by a longer "
+            "path."
         )
     total = len(circuit.edges)
     costs = "costs" if count == 1 else "cost"
     of = f" {count} of {counted(total, 'edge')} {costs} more than {SMALL_DROP:.2f} of prefix matching." if total > 1 else ""
     return (
         f"**{best.induction.name} finds its keys through {best.previous.name}:** when its keys are read without "
-        f"that head, its prefix matching falls from {best.clean:.2f} to {best.patched:.2f}.{_ranked_by_weights(best)}{of}"
+        f"that head, its prefix matching falls from {best.clean:.2f} to {best.patched:.2f}{between}."
+        f"{_ranked_by_weights(best)}{of}"
     )
+
+
+def _between(edge: Edge, n_sequences: int) -> str:
+    """The interval of what an edge costs, or why there is none."""
+    if n_sequences < 2:
+        return " (one sequence gives no interval)"
+    return f" (95 % interval of the loss {lost_interval(edge)}, {counted(n_sequences, 'sequence')})"
+
+
+def lost_interval(edge: Edge) -> str:
+    """The interval of what an edge costs, with as many digits as tell it from nothing and from a small drop."""
+    return interval(edge.low, edge.high, digits_beside((edge.low, edge.high), (0.0, SMALL_DROP)))
 
 
 def withheld_sentence(circuit: Circuit) -> str:
@@ -92,25 +108,32 @@ def pruning_sentence(prunings: Sequence[Pruning], scores: HeadScores, called: He
 
     def said(pruning: Pruning) -> str:
         name = f"{pruning.head.name} (previous-token score {previous[pruning.head]:.2f})"
-        change = signed(pruning.pruned.second_copy - pruning.clean.second_copy)
-        return f"{name}: {change} nats" + _matching_words(pruning, called)
+        change, low, high = pruning.change
+        return f"{name}: {signed(change)} nats{_ends(low, high)}" + _matching_words(pruning, called)
 
-    collapses = first.gain_lost > 0.5 or _mean_drop(first, called) > 0.3
+    collapses = first.gain_lost > 0.5 or first.lost(_heads_after(first, called)).value > 0.3
     beside = f" Beside it, {'; '.join(said(pruning) for pruning in others)}." if others else ""
     verdict = "collapses" if collapses else "goes on"
-    return f"**Without {first.head.name} the circuit {verdict}.** {said(first)}.{beside}"
+    count = first.n_sequences
+    brackets = "One sequence gives no interval." if count < 2 else f"In brackets: 95 % intervals over {count} sequences."
+    return f"**Without {first.head.name} the circuit {verdict}.** {said(first)}.{beside} {brackets}"
 
 
-def _mean_drop(pruning: Pruning, called: HeadSet) -> float:
-    after = [head for head in called if head.layer > pruning.head.layer]
-    return float(np.mean([pruning.before[head] - pruning.after[head] for head in after])) if after else 0.0
+def _heads_after(pruning: Pruning, called: HeadSet) -> HeadSet:
+    return tuple(head for head in called if head.layer > pruning.head.layer)
 
 
 def _matching_words(pruning: Pruning, called: HeadSet) -> str:
-    after = [head for head in called if head.layer > pruning.head.layer]
+    after = _heads_after(pruning, called)
     if not after:
-        return ", and no called head comes after it"
+        return ", and no induction head comes after it"
     before_mean = np.mean([pruning.before[head] for head in after])
     after_mean = np.mean([pruning.after[head] for head in after])
-    heads = "the called head" if len(after) == 1 else f"the {len(after)} called heads"
-    return f", prefix matching of {heads} after it {before_mean:.2f} → {after_mean:.2f}"
+    heads = "the induction head" if len(after) == 1 else f"the {len(after)} induction heads"
+    _, low, high = pruning.lost(after)
+    return f", prefix matching of {heads} after it {before_mean:.2f} → {after_mean:.2f}{_ends(-high, -low)}"
+
+
+def _ends(low: float, high: float) -> str:
+    """An interval in brackets, with as many digits as show on which side of zero it lies; nothing where there is none."""
+    return "" if math.isnan(low) else f" ({signed_interval(low, high, digits_beside((low, high), (0.0,)))})"

@@ -8,13 +8,14 @@ from typing import Any
 
 from core.ablation.cached import ablate, random_baselines, total_effect
 from core.ablation.subjects import checked_heads, heads_of
-from core.ablation.words import unknown_words
+from core.ablation.words import change_words, unknown_words
 from core.attention.cached import score_heads
 from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
 from core.heads import heads_above, parse_heads
-from core.numbers import counted
+from core.numbers import counted, digits_that_add_up
 from core.sharing.facts import ablation_facts
+from core.stats import Number
 from core.text.paragraph import PARAGRAPH
 
 
@@ -46,12 +47,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def text(result: dict[str, Any]) -> str:
     """Before, after, and beside it the other sets."""
     clean, ablated, baseline = result["loss"]["clean"], result["loss"]["ablated"], result["baseline"]
+    change = Number(**result["second_copy_change"])
+    digits = digits_that_add_up(clean["second_copy"], change.value, ablated["second_copy"])
     heads, effect, logits = result["heads"], result["total_effect"], result["total_effect"]["logits"]
     lines = [
         f"{result['model']['name']}, {result['mode']} ablation of {len(heads)} {'head' if len(heads) == 1 else 'heads'}: "
         f"{', '.join(heads) or 'none'}",
-        f"second copy {clean['second_copy']:.2f} -> {ablated['second_copy']:.2f} nats "
+        f"second copy {clean['second_copy']:.{digits}f} -> {ablated['second_copy']:.{digits}f} nats "
         f"(gain lost {result['gain_lost']:.2f}); first copy {clean['first_copy']:.2f} -> {ablated['first_copy']:.2f}",
+        f"change in the second copy: {change_words(change, result['probe']['sequences'], digits)}",
     ]
     if math.isnan(effect["value"]):
         lines.append(f"total effect {logits['value']:.2f} logits; the model's own gain is no unit here, so no share of it")

@@ -46,7 +46,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         row = probe_row(subject, choice.sequence, control=choice.kind == "control")
     patterns = row_patterns(subject, row)
     # As the page: from the patterns of all heads, where the row is short enough for them.
-    pattern = head_pattern(subject, row, head) if patterns.quantised is None else patterns.head(head)
+    pattern = None if patterns.quantised is None else patterns.head(head)
+    if pattern is None or not pattern.any():
+        # A head that is not there looks nowhere: to measure it by itself says so.
+        pattern = head_pattern(subject, row, head)
     return attention_facts(subject, head, choice, row, pattern, patterns)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 from core.ablation.cached import prune_each
@@ -13,7 +14,7 @@ from core.circuits.cached import circuit
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
 from core.commands.options import add_request, fraction, subject_from
 from core.heads import parse_heads
-from core.numbers import counted
+from core.numbers import counted, interval
 from core.settings.experiment import EFFECT_FLOOR
 from core.sharing.facts import circuit_facts, pruning_facts
 
@@ -58,10 +59,15 @@ def text(result: dict[str, Any]) -> str:
         lines.append(result["composition_withheld"])
     lines += [
         f"{edge['previous']} -> {edge['induction']}: prefix matching {edge['prefix_matching']['clean']:.2f} -> "
-        f"{edge['prefix_matching']['patched']:.2f}; {_composition(edge)}"
+        f"{edge['prefix_matching']['patched']:.2f}{_interval(edge)}; {_composition(edge)}"
         for edge in result["edges"]
     ]
     return "\n".join(lines)
+
+
+def _interval(edge: dict[str, Any]) -> str:
+    """Of what is lost; nothing for one sequence."""
+    return "" if math.isnan(edge["low"]) else f" (lost: 95 % interval {interval(edge['low'], edge['high'])})"
 
 
 def _composition(edge: dict[str, Any]) -> str:

@@ -40,13 +40,18 @@ def text(result: dict[str, Any]) -> str:
         f"{model['name']}: {counted(model['n_layers'], 'layer')} x {counted(model['n_heads'], 'head')}; "
         f"{counted(probe['sequences'], 'sequence')} of length "
         f"{probe['length']}, {'with' if probe['has_bos'] else 'without'} BOS, tokens from {drawn}",
-        f"behaviour {state_word(found['state']).upper()}: better by {share(found['e'])} of the loss without a copy, at least "
-        f"{share(found['low'], PRESENT_ABOVE, WEAK_ABOVE)}; {share(found['top1'])} of the repeated tokens ranked first",
+        f"behaviour {state_word(found['state']).upper()}: better by {share(found['e'])} of the loss without a copy "
+        f"({share(found['low'], PRESENT_ABOVE, WEAK_ABOVE)} at the lower end of its 95 % interval); "
+        f"{share(found['top1'])} of the repeated tokens ranked first",
         f"loss in nats: repeated {unsigned(found['rep'])}, rotated {unsigned(found['rot'])}, shuffled "
         f"{unsigned(found['shuf'])}, fresh {unsigned(found['fresh'])}; first copy {loss['first_copy']:.2f}; ln L "
         f"{loss['ln_length']:.2f} (knowing only which tokens occur)",
     ]
-    if found["state"] == "absent":
+    # Where the mean alone would say more than its interval, it is sequences that are missing.
+    next_above = {"weak": PRESENT_ABOVE, "absent": WEAK_ABOVE}.get(found["state"])
+    if next_above is not None and found["e"] > next_above:
+        lines.append("The sequences differ too much to show more: take more of them.")
+    elif found["state"] == "absent":
         lines.append("The model does not do induction here, so head labels are unreliable.")
     lines += [f"warning: {warning}" for warning in probe["warnings"]]
     lines.append("the highest heads of each score:")

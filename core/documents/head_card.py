@@ -97,7 +97,9 @@ def _behaviour(scores: HeadScores) -> Section:
         "absent": "This model does not do induction on this probe",
         None: "Whether this model does induction on this probe is not known",
     }[found.state]
-    warning = ("Do not call any of its heads an induction head.",) if found.state == "absent" else ()
+    if found.unsure:
+        title = "Too few sequences to show how far this model does induction on this probe"
+    warning = ("Do not call any of its heads an induction head.",) if found.state == "absent" and not found.unsure else ()
     notes = (losses_sentence(found), set_remark(scores.losses()))
     return Section(title, (behaviour_sentence(found), *warning), notes=notes)
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from core.figures.base.head_traces import click_markers, picked_mark
-from core.figures.base.labels import placed_labels
+from core.figures.base.labels import drawn_boxes, placed_labels
 from core.figures.base.style import Look, colour_scale
 from core.figures.base.styled import styled
 from core.heads import Head, HeadSet, names
@@ -51,8 +51,8 @@ def comparison_scatter(found: Comparison, picked: Head | None, look: Look) -> go
         height=look.px(_HEIGHT + (60 if found.colour else 0)),
         margin={"t": look.px(24 if found.colour is None else 84), "b": look.px(64), "r": look.px(24)},
     )
-    figure.update_xaxes(title=_title(found.x), range=[left, right])
-    figure.update_yaxes(title=_title(found.y), range=[low, high])
+    figure.update_xaxes(title_text=_title(found.x), range=[left, right])
+    figure.update_yaxes(title_text=_title(found.y), range=[low, high])
     return figure
 
 
@@ -199,13 +199,24 @@ def _names(
 ) -> go.Scatter:
     """Names of the heads that stand out, as far as there is room."""
     (left, right), (low, high) = across, up
+    height = look.px(_INNER_HEIGHT)
+
+    def along(value: float) -> float:
+        return (value - left) / (right - left) * _INNER_WIDTH
+
+    def down(value: float) -> float:
+        return (high - value) / (high - low) * height
+
+    def pixels(some: Sequence[Head]) -> list[tuple[float, float]]:
+        return [(along(a), down(b)) for a, b in zip(*_places(some, found), strict=True)]
+
+    every = _heads(found)
+    sides = [(along(float(found.x.low[head])), along(float(found.x.high[head]))) for head in every]
+    ends = [(down(float(found.y.high[head])), down(float(found.y.low[head]))) for head in every]
+    drawn = drawn_boxes(pixels(every), look.px(_SMALL), sides, ends)
     x, y = _places(heads, found)
-    points = [
-        ((a - left) / (right - left) * _INNER_WIDTH, (high - b) / (high - low) * look.px(_INNER_HEIGHT))
-        for a, b in zip(x, y, strict=True)
-    ]
     labels = names(heads)
-    places = placed_labels(points, labels, look.font_size, look.px(13), _INNER_WIDTH, look.px(_INNER_HEIGHT))
+    places = placed_labels(pixels(heads), labels, look.font_size, look.px(13), _INNER_WIDTH, height, drawn)
     kept = [index for index, place in enumerate(places) if place is not None]
     return go.Scatter(
         x=[x[index] for index in kept],

@@ -97,8 +97,8 @@ def label_map(verdicts: Sequence[Verdict], picked: Head | None, look: Look) -> g
     legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "itemclick": False, "itemdoubleclick": False}
     styled(figure, look, height=round(n_layers * row) + look.px(150), margin={"t": look.px(78)})
     figure.update_layout(showlegend=True, legend=legend | {"font": {"color": look.ink}})
-    figure.update_xaxes(title="head", range=[-0.5, n_heads - 0.5], showgrid=False, dtick=1 if n_heads <= 16 else 4)
-    figure.update_yaxes(title="layer", range=[n_layers - 0.5, -0.5], showgrid=False, dtick=1 if row >= look.px(24) else 5)
+    figure.update_xaxes(title_text="head", range=[-0.5, n_heads - 0.5], showgrid=False, dtick=1 if n_heads <= 16 else 4)
+    figure.update_yaxes(title_text="layer", range=[n_layers - 0.5, -0.5], showgrid=False, dtick=1 if row >= look.px(24) else 5)
     return figure
 
 
@@ -153,7 +153,7 @@ def contrast_intervals(verdicts: Sequence[Verdict], picked: Head | None, look: L
     # The floor's name can stand anywhere above the plot, also where the buttons are.
     styled(figure, look, height=look.px(_ROW * len(verdicts) + 74) + BUTTONS, margin={"t": look.px(20) + BUTTONS})
     low = min(-0.1, *(verdict.contrast.low - 0.05 for verdict in verdicts))
-    figure.update_xaxes(title="contrast: induction less its control", range=[low, 1.04])
+    figure.update_xaxes(title_text="contrast: induction less its control", range=[low, 1.04])
     figure.update_yaxes(
         tickvals=places,
         ticktext=[f"{verdict.name} · {verdict.label}" for verdict in verdicts],
@@ -217,9 +217,12 @@ def placebo_bars(
     )
     styled(figure, look, height=look.px(270), bargap=0.2)
     figure.update_xaxes(
-        title=f"how many tokens back ({length - 1}: after the earlier copy)", tickvals=places, ticktext=names, showgrid=False
+        title_text=f"how many tokens back ({length - 1}: after the earlier copy)",
+        tickvals=places,
+        ticktext=names,
+        showgrid=False,
     )
-    figure.update_yaxes(title=f"attention of {name}", range=[0, 1.2], dtick=0.5)
+    figure.update_yaxes(title_text=f"attention of {name}", range=[0, 1.2], dtick=0.5)
     return figure
 
 

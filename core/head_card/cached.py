@@ -18,7 +18,7 @@ from core.ablation.cached import ablate, random_baselines
 from core.ablation.cached_map import known_causal_map
 from core.ablation.outcomes import Baselines
 from core.ablation.subjects import pruning_mode
-from core.attention.cached import head_pattern, row_patterns, score_heads, sensitivity
+from core.attention.cached import check_existing, head_pattern, row_patterns, score_heads, sensitivity
 from core.attention.head_scores import HeadScores
 from core.attention.rows import TokenRow, probe_row
 from core.attention.sensitivity import BRIEF
@@ -60,9 +60,10 @@ def head_card(subject: Subject, view: View) -> HeadCard:
     none, or given tokens; ModelUnavailable if the model cannot be loaded.
     """
     head = checked_head(subject, view)
-    control, steps = current_control(), len(PARTS) + 1
+    control, steps = current_control(), [expected_seconds(subject, 3.0), *(part.seconds(subject) for part in PARTS.values())]
     with control.part(0, steps, "Scoring every head"):
         scores = score_heads(subject)
+    check_existing(subject, head)
     found: dict[str, Any] = {}
     missing: dict[PartName, str] = {}
     for done, (name, part) in enumerate(PARTS.items()):

@@ -20,14 +20,14 @@ from core.settings.subject import Subject
 from core.settings.view import View
 from core.sharing.facts import Facts, behaviour_facts, envelope, loss_facts, verdict_facts
 from core.stats import Number
-from core.text.measures import MEANINGS, TITLES
+from core.text.measures import TITLES
 from core.text.tables import at, head_measures
 from core.verdicts.judge import Verdict
 from core.verdicts.judgement import Judgement
 
 LOOKS = "Where it looks (share of its attention)"
 WRITES = "What it writes (effects: share of what the repeat is worth to the model)"
-TEXT = "Where it looks on real text (share of its attention)"
+TEXT = "Where it looks on real text (share of its attention; in brackets: on random tokens)"
 COSTS = "What taking it away costs (nats of loss on the second copy)"
 # What a table's line has room for.
 _SHORTER = {
@@ -47,6 +47,16 @@ _EFFECTS = {
     "direct_effect": ("Direct effect", "what it writes for the right token itself"),
 }
 
+# One line each beside six columns of numbers.
+_ON_TEXT_SHORTER = {
+    "natural_induction": "the tokens after earlier copies of the current one",
+    "lift": "natural induction less the larger control",
+    "value_weighted": "natural induction, by the size of what it brings",
+    "previous_token": "the token just before",
+    "duplicate_token": "earlier copies of the current token",
+    "sink": "the first token of the window",
+    "entropy": "how spread out: 0 one token, 1 all equally",
+}
 # Each measure on text and its twin on random tokens.
 _ON_TEXT = {
     "natural_induction": "induction",
@@ -93,8 +103,9 @@ def text_rows(card: HeadCard) -> list[Row]:
     for name, twin in _ON_TEXT.items():
         measured = found.measured(name)
         number = at(measured, card.head)
-        beside = f"; on random tokens {unsigned(random.get(twin, math.nan))}"
-        row = _row(TEXT, TITLES[name], MEANINGS[name] + beside, unsigned(number.value), interval(number.low, number.high))
+        what = f"{twin} " if name == "lift" else ""
+        meaning = f"{_ON_TEXT_SHORTER[name]} ({what}{unsigned(random.get(twin, math.nan))})"
+        row = _row(TEXT, TITLES[name], meaning, unsigned(number.value), interval(number.low, number.high))
         if name == "natural_induction":
             controls = [float(found.mean(control)[card.head]) for control in ("distance_control", "key_control")]
             row["control"] = unsigned(max(controls))

@@ -10,7 +10,7 @@ from core.ablation.words import p_words, so_many_others
 from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import FACTORS, movement
 from core.circuits.circuit import Edge
-from core.circuits.words import SMALL_DROP
+from core.circuits.words import SMALL_DROP, lost_interval
 from core.head_card.card import HeadCard, Removal
 from core.heads import Head
 from core.numbers import beside, counted, digits_beside, digits_that_add_up, interval, signed, signed_interval, unsigned
@@ -27,15 +27,15 @@ _SAME = 0.005
 
 
 def call_sentence(card: HeadCard) -> str:
-    """Why the head is called or not; empty while it is not judged."""
+    """Why the head matches or not; empty while it is not judged."""
     verdict, judged = card.verdict, card.judged
     if verdict is None or judged is None:
         return ""
     where = f"over {counted(judged.sequences, 'sequence')} of {lengths_words(judged.lengths)}"
     if verdict.label not in MATCHING:
-        return f"Not called, {where}: {'; '.join(reasons_not_called(verdict, judged))}."
+        return f"Does not match, {where}: {'; '.join(reasons_not_called(verdict, judged))}."
     return (
-        f"Called, {where}: both contrasts lie wholly above the contrast floor {judged.floor:.2f}, it looks at that token more "
+        f"Matches, {where}: both contrasts lie wholly above the contrast floor {judged.floor:.2f}, it looks at that token more "
         f"than beside it, q = {beside(verdict.q, SIGNIFICANCE, digits=4)}, below {SIGNIFICANCE}. {effects_words(judged)}"
     )
 
@@ -87,9 +87,14 @@ def interval_note(card: HeadCard) -> str:
         if count > 1
         else "One sequence alone gives no interval"
     )
+    judged, others = card.judged, ""
+    if judged is not None:
+        which = "sequence" if judged.picked_on_the_same else "other sequence"
+        others = f" Effects are over {counted(judged.effect_sequences, which)}."
+    windows = "" if card.on_text is None else " Text is over its windows."
     return (
-        f"{said}. Control: the same cells on fresh tokens, or the range of other heads. Chance: attention to all "
-        "tokens equally. Place: 1 is the highest of the heads that have that number."
+        f"{said}.{others}{windows} Control: the same cells on fresh tokens; on text, the larger of two; of costs, others. "
+        "Chance: attention to all tokens equally. Place: 1 is the highest (total effect: of those that match)."
     )
 
 
@@ -196,8 +201,12 @@ def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what
     return f", {'no more than' if equal else 'within the range of'} {what} ({between}, {sets}; {said})"
 
 
+def _lost(edge: Edge) -> str:
+    return "" if math.isnan(edge.low) else f" (95 % interval of the loss {lost_interval(edge)})"
+
+
 def _strongest(edge: Edge, does: str, way: str, heads: str) -> str:
-    numbers = f"prefix matching {unsigned(edge.clean)} with that path, {unsigned(edge.patched)} without it"
+    numbers = f"prefix matching {unsigned(edge.clean)} with that path, {unsigned(edge.patched)} without it{_lost(edge)}"
     if edge.drop > SMALL_DROP:
         return f"{does}: {numbers}."
     return f"No path {way} matters by itself; the strongest is {heads}, {numbers}."

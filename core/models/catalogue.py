@@ -212,8 +212,9 @@ def _smollm2() -> CatalogueEntry:
         d_model=576,
         n_params=134_515_008,
         available=_is_complete(models_root() / SMOLLM2),
-        title="SmolLM2 135M Instruct",
-        description="A real language model that needs no hub: it comes from the Python package index, 94 MB.",
+        title="SmolLM2 135M Instruct, from four bits",
+        description="A real language model that needs no hub (94 MB). Its weights come from four bits, so its numbers are "
+        "not quite those of the published checkpoint.",
         repo_id=None,
     )
 

@@ -7,17 +7,27 @@ to the bit.
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import partial
-from types import CellType, CodeType, FunctionType
+from dataclasses import is_dataclass
+from enum import Enum
+from functools import cache, cached_property, partial
+from pathlib import Path
+from sysconfig import get_path
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from core.models.formats.hf_config import text_config
 from core.transformer.anatomy import run_module, trial_ids
 
 # What a change does is often seen only later in a row: in a window, in what is cached, in a scale by position.
@@ -31,6 +41,12 @@ _OF_TORCH = frozenset(vars(nn.Module())) | {
 }
 
 
+# What a class has that says nothing of what it does.
+_OF_EVERY_CLASS = frozenset({"__doc__", "__annotations__", "__dict__", "__weakref__", "__module__", "__firstlineno__"})
+# Whose code is what it was when the process began.
+_LIBRARIES = ("torch.", "transformers.", "transformer_lens.", "accelerate.", "builtins.", "typing.", "abc.")
+
+
 def fingerprint(module: nn.Module, config: dict[str, Any], twin: nn.Module) -> str:
     """One sha256 over the kind of model, its config, every weight and buffer, what else its parts hold, and what it computes.
 
@@ -42,14 +58,78 @@ def fingerprint(module: nn.Module, config: dict[str, Any], twin: nn.Module) -> s
         for part in _flat(value):
             hasher.update(name.encode())
             _add(hasher, part)
+    all_kinds = list(dict.fromkeys(kind for part in twin.modules() for kind in type(part).__mro__))
+    kinds = [kind for kind in all_kinds if not _is_of_library(kind.__module__)]
+    _add(hasher, _replaced(all_kinds))
+    before = _code(kinds)
     for name, part in twin.named_modules():
-        hasher.update(f"{name} {type(part).__module__}.{type(part).__qualname__}".encode())
+        hasher.update(f"{name} {_name(type(part))}".encode())
         for attribute, value in sorted(vars(part).items()):
-            if attribute not in _OF_TORCH:
+            # A part's own config, and not the model's.
+            is_own = attribute == "config" and _is_config(value) and value is not getattr(twin, "config", None)
+            if is_own or attribute not in _OF_TORCH:
                 hasher.update(attribute.encode())
                 _add(hasher, value)
     _add(hasher, _behaviour(twin, config))
+    # What a pass changes is no setting: a counter would make another model of every look.
+    for named, found in _code(kinds).items():
+        if before.get(named) == found:
+            hasher.update(f"{named} {found}".encode())
     return hasher.hexdigest()
+
+
+def _code(kinds: list[type]) -> dict[str, str]:
+    """A digest of each thing that a class holds and that decides what it does."""
+    found = {}
+    for place, kind in enumerate(kinds):
+        for attribute, value in sorted(vars(kind).items()):
+            if attribute not in _OF_EVERY_CLASS and not _is_collected(value):
+                hasher = hashlib.sha256()
+                _add(hasher, value)
+                found[f"{place} {_name(kind)}.{attribute}"] = hasher.hexdigest()
+    return found
+
+
+def _is_collected(value: Any) -> bool:
+    """Whether code has put it there while it ran: masks for each length, as a rule. What they do is in the logits."""
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple, set)) else (value,)
+    return any(isinstance(part, Tensor) for part in inside)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _replaced(kinds: list[type]) -> dict[str, Any]:
+    """What somebody has put in the place of a library's own code: methods, functions, and ways to attend or to mask."""
+    of_libraries = [kind for kind in kinds if _is_of_library(kind.__module__)]
+    places: list[tuple[str, Mapping[str, Any]]] = [(_name(kind), vars(kind)) for kind in of_libraries]
+    names = ["torch.nn.functional", *(kind.__module__ for kind in of_libraries)]
+    places += [(name, vars(sys.modules[name])) for name in dict.fromkeys(names) if name in sys.modules]
+    places += [("attention", _entries(ALL_ATTENTION_FUNCTIONS)), ("mask", _entries(ALL_MASK_ATTENTION_FUNCTIONS))]
+    found = {}
+    for place, held in places:
+        for name, value in held.items():
+            function = getattr(value, "__func__", value)
+            if callable(function) and not isinstance(function, type) and not _is_installed(_home(function)):
+                found[f"{place}.{name}"] = function
+    return dict(sorted(found.items()))
+
+
+def _entries(registry: Any) -> dict[str, Any]:
+    return {name: registry[name] for name in registry.valid_keys()}
+
+
+def _home(function: Any) -> str:
+    """Where a function's code was written: by its module's names, for `functools.wraps` gives it another's."""
+    while isinstance(function, partial):
+        function = function.func
+    known = getattr(function, "__globals__", {}).get("__name__") or getattr(function, "__module__", None)
+    return str(known or type(function).__module__)
+
+
+def _is_of_library(module: str | None) -> bool:
+    return f"{module}.".startswith(_LIBRARIES)
 
 
 def weights_stamp(module: nn.Module) -> tuple[int, ...]:
@@ -74,20 +154,38 @@ def weights_stamp(module: nn.Module) -> tuple[int, ...]:
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def _add(hasher: Any, value: Any, inside: tuple[int, ...] = ()) -> None:
-    """Whatever of `value` can be named; `inside`: what it is part of, for a function may hold itself."""
+def _add(hasher: Any, value: Any, inside: tuple[int, ...] = (), known: dict[int, int] | None = None) -> None:
+    """Whatever of `value` can be named.
+
+    inside: what it is part of, for a list may hold itself. known: functions and classes that were taken in already, each of
+    which is from then on its number: they call each other in circles.
+    """
     if id(value) in inside:
         return
+    known = {} if known is None else known
     parts: list[Any] = []
+    if not isinstance(value, _BUILT_IN):
+        if id(value) in known:
+            hasher.update(f" seen {known[id(value)]} ".encode())
+            return
+        known[id(value)] = len(known)
     if isinstance(value, Tensor):
-        hasher.update(f"{value.dtype} {tuple(value.shape)}".encode())
-        hasher.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    elif isinstance(value, (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)):
+        hasher.update(f"{value.dtype} {tuple(value.shape)} {value.layout}".encode())
+        if value.layout is torch.strided and not value.is_meta:
+            plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous()
+            hasher.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    elif isinstance(value, np.ndarray):
+        hasher.update(f"{value.dtype} {value.shape}".encode())
+        if not value.dtype.hasobject:
+            hasher.update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, _PLAIN):
         hasher.update(repr(value).encode())
     elif isinstance(value, Mapping):
         parts = [part for pair in value.items() for part in pair]
     elif isinstance(value, (tuple, list)):
         parts = list(value)
+    elif isinstance(value, (set, frozenset)):
+        parts = sorted(value, key=repr)
     elif isinstance(value, CellType):
         # Empty while the function around it is still being made.
         with suppress(ValueError):
@@ -102,19 +200,114 @@ def _add(hasher: Any, value: Any, inside: tuple[int, ...] = ()) -> None:
             value.__defaults__,
             value.__kwdefaults__,
             value.__closure__,
+            {} if _is_of_library(value.__module__) else _globals(value),
         ]
+    elif isinstance(value, (staticmethod, classmethod)):
+        parts = [value.__func__]
+    elif isinstance(value, property):
+        parts = [value.fget]
+    elif isinstance(value, cached_property):
+        parts = [value.func]
+    elif isinstance(value, type):
+        own = {} if _is_of_library(value.__module__) else vars(value)
+        parts = [_name(value), *(part for name, part in sorted(own.items()) if name not in _OF_EVERY_CLASS)]
     elif isinstance(value, partial):
         parts = [value.func, value.args, value.keywords]
+    elif _is_around_a_function(value):
+        parts = [value.__wrapped__]
+    elif isinstance(value, np.generic):
+        parts = [value.item()]
+    elif isinstance(value, Enum):
+        parts = [type(value), value.name, value.value]
+    elif isinstance(value, nn.Module):
+        # A part of the model has its own place in the digest, and what is none is named by its kind.
+        parts = [_name(type(value))]
+    elif isinstance(value, MethodType):
+        parts = [value.__func__, value.__self__]
+    elif isinstance(value, ModuleType):
+        own = {} if _is_installed(value.__name__) else vars(value)
+        parts = [value.__name__, {name: held for name, held in sorted(own.items()) if isinstance(held, _PLAIN)}]
+    elif _is_told(value):
+        parts = [type(value), _held(value)]
+    else:
+        parts = [_name(type(value))]
     # Where one ends and the next begins: (1, 23) is not (12, 3).
     hasher.update(f" {type(value).__name__} {len(parts)} ".encode())
     for part in parts:
-        _add(hasher, part, (*inside, id(value)))
+        _add(hasher, part, (*inside, id(value)), known)
+
+
+def _is_told(value: Any) -> bool:
+    """Whether an object is settings, or somebody's own: of what a library made for its own ends only the kind is told."""
+    is_settings = is_dataclass(value) or isinstance(value, SimpleNamespace) or _is_config(value)
+    return is_settings or not _is_installed(type(value).__module__)
+
+
+def _is_settings(value: Any) -> bool:
+    """Whether a name of a module stands for what somebody has written there, and no library."""
+    if isinstance(value, ModuleType):
+        return not _is_installed(value.__name__)
+    return not isinstance(value, nn.Module) and (_is_around_a_function(value) or _is_told(value))
+
+
+def _is_config(value: Any) -> bool:
+    return callable(getattr(value, "to_dict", None)) and hasattr(value, "model_type")
+
+
+@cache
+def _is_installed(module: str) -> bool:
+    """Whether it came with Python or one of its packages, and not from somebody's notebook or file."""
+    name = module.partition(".")[0]
+    if name == "__main__":
+        # A notebook's cells, though what runs them is a package.
+        return False
+    if name in sys.stdlib_module_names:
+        return True
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return file is not None and any(Path(file).is_relative_to(get_path(where)) for where in ("purelib", "platlib"))
+
+
+def _held(value: Any) -> dict[str, Any]:
+    """What an object holds under names."""
+    if _is_config(value):
+        return dict(value.to_dict())
+    found = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in [slots] if isinstance(slots, str) else slots:
+            with suppress(AttributeError):
+                found[name] = getattr(value, name)
+    return dict(sorted(found.items()))
+
+
+def _is_around_a_function(value: Any) -> bool:
+    """Such as what remembers a function's answers."""
+    return isinstance(getattr(value, "__wrapped__", None), FunctionType)
+
+
+def _globals(function: FunctionType) -> dict[str, Any]:
+    """What a function reads of its module by name and can be told apart: numbers, words, settings, functions and classes."""
+    names, codes = set[str](), [function.__code__]
+    while codes:
+        code = codes.pop()
+        # Not all names of the code: those of attributes may be a notebook's variables, too.
+        names |= {step.argval for step in dis.get_instructions(code) if step.opname in _BY_NAME}
+        codes += [inner for inner in code.co_consts if isinstance(inner, CodeType)]
+    found = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
+    told = {name: value for name, value in found.items() if isinstance(value, _TOLD_APART) or _is_settings(value)}
+    return {name: value for name, value in told.items() if isinstance(value, Tensor) or not _is_collected(value)}
+
+
+_BY_NAME = ("LOAD_GLOBAL", "LOAD_NAME")
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+_BUILT_IN = (*_PLAIN, Tensor, np.ndarray, Mapping, tuple, list, set, frozenset, CellType, CodeType)
+_TOLD_APART = (*_PLAIN, tuple, frozenset, list, dict, Tensor, np.ndarray, FunctionType, type, partial)
 
 
 @torch.no_grad()
 def _behaviour(twin: nn.Module, config: dict[str, Any]) -> Tensor | None:
     """The logits on a row of ids; None for a module that does not run so."""
-    d_vocab = config.get("vocab_size")
+    d_vocab = text_config(config).get("vocab_size")
     if not isinstance(d_vocab, int) or d_vocab < 2:
         return None
     device = next(twin.parameters()).device

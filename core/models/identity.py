@@ -62,13 +62,16 @@ def _read(folder: Path, entry: CatalogueEntry) -> ModelIdentity:
     return hf_identity(folder, entry.name, entry.source, title=entry.title, description=entry.description)
 
 
-def _state(folder: Path) -> list[tuple[str, int, int]]:
-    """The folder's files with sizes and times: when any changes, the identity is read again."""
-    found = [(str(folder), 0, 0)]
+def _state(folder: Path) -> list[tuple[str, int, int, int]]:
+    """The folder's files with sizes and times: when any changes, the identity is read again.
+
+    The time of the last change to the file itself, too, which nobody can set: a copy may keep the time of what it replaces.
+    """
+    found = [(str(folder), 0, 0, 0)]
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".safetensors") and path.name[0] != ".":
             # A link to nothing, or a file that is just being replaced: what needs it says that it is missing.
             with suppress(OSError):
                 stat = path.stat()
-                found.append((path.name, stat.st_size, stat.st_mtime_ns))
+                found.append((path.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
     return found

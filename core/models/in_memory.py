@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import re
 import weakref
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,11 +20,13 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from core.errors import BadInput, ModelUnavailable
 from core.models.fingerprint import fingerprint
+from core.models.formats.hf_config import text_config
 from core.models.formats.hf_folder import CardTexts, check_kind, identity_from
 from core.models.formats.tokenizer_files import TokenizerFacts, tokenizer_facts
 from core.runtime.torch_defaults import usual_torch
 from core.transformer.card import ModelIdentity
 from core.transformer.loaded import LoadedModel
+from core.transformer.passes.shown import check_shown
 from core.transformer.wrap import wrap
 
 # Libraries whose hooks move tensors or record outputs, and change no number.
@@ -35,7 +38,7 @@ _HARMLESS_FORWARDS = ("transformers.", "transformer_lens.", "accelerate.hooks.")
 
 class _Adopted(NamedTuple):
     loaded: LoadedModel
-    tokenizer: Any
+    rules: tuple[str, int | None]
 
 
 _adopted: weakref.WeakKeyDictionary[nn.Module, _Adopted] = weakref.WeakKeyDictionary()
@@ -69,23 +72,33 @@ def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
             "another's. Call `reset_hooks()` first."
         )
     config = _config(module, getattr(model, "cfg", None))
-    digest = fingerprint(module, config, _twin(module))
+    given = _copy(module)
+    digest = fingerprint(module, config, _twin(given))
+    # The same object may have other rules by now.
+    own, named_bos = _backend(tokenizer), getattr(tokenizer, "bos_token_id", None)
+    rules = "" if own is None else own.to_str()
     known = _adopted.get(model)
-    if known is not None and known.tokenizer is tokenizer and known.loaded.identity.weights_digest == digest:
+    if known is not None and known.rules == (rules, named_bos) and known.loaded.identity.weights_digest == digest:
         return known.loaded
-    identity = _identity(module, config, digest, _backend(tokenizer))
+    # A copy: lengths and padding are turned off, which must not happen to somebody else's.
+    backend = Tokenizer.from_str(rules) if rules else None
+    identity = _identity(module, config, digest, backend, named_bos)
     if getattr(module, "config", None) is not None:
         check_kind(module.config, identity.card.name)
     # Another twin: some families keep what they have become on a row that was short or long.
-    loaded = wrap(_twin(module), identity)
-    _adopted[model] = _Adopted(loaded, tokenizer)
+    loaded = wrap(_twin(given), identity, given)
+    check_shown(loaded)
+    _adopted[model] = _Adopted(loaded, (rules, named_bos))
     return loaded
 
 
 def _check(module: nn.Module, *, is_bridge: bool) -> None:
     kinds = {type(part).__module__.split(".")[0] for part in module.modules()}
     if "peft" in kinds:
-        raise BadInput("This model still carries an adapter: give it as `merge_and_unload()` makes it.")
+        raise BadInput(
+            "This model still carries an adapter: give it as `merge_and_unload()` makes it, or without one that cannot be "
+            "merged (prompts, prefixes)."
+        )
     if not is_bridge and not hasattr(module, "set_attn_implementation"):
         raise BadInput(
             f"A {type(module).__name__} is not a causal model of the model library: give one (`AutoModelForCausalLM`), or a "
@@ -113,7 +126,12 @@ def _check(module: nn.Module, *, is_bridge: bool) -> None:
                 "weights, so no result can be told from another's. Give the model as it was before, or make the part a module "
                 "of its own."
             )
-        for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values(), *_hooks_of_libraries(part)):
+        if part.training and not all(map(_is_harmless, (part.train, part.eval))):
+            raise BadInput(
+                f"This model is in training mode, and {name or 'the whole'} does something of its own when that ends, which "
+                "may change its weights: call `model.eval()` first."
+            )
+        for hook in (*_own_hooks(part), *_hooks_of_libraries(part)):
             if not _is_harmless(hook):
                 raise BadInput(
                     f"This model has a hook of its own on {name or 'the whole'}: what it computes is not in its weights, so no "
@@ -148,6 +166,12 @@ def _is_harmless(function: Any, libraries: tuple[str, ...] = _HARMLESS_HOOKS) ->
     return f"{origin}.".startswith(libraries)
 
 
+def _own_hooks(part: nn.Module) -> Iterator[Any]:
+    """What changes a pass, or the gradients that estimates are made of."""
+    for kept in (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks):
+        yield from kept.values()
+
+
 def _hooks_of_libraries(part: nn.Module) -> list[Any]:
     """Hooks that `accelerate` runs for whoever hung them on the part."""
     kept = getattr(part, "_hf_hook", None)
@@ -171,9 +195,13 @@ def _config(module: nn.Module, bridge_config: Any) -> dict[str, Any]:
     } | ({"rope_parameters": {}} if bridge_config.positional_embedding_type == "rotary" else {})
 
 
-def _identity(module: nn.Module, config: dict[str, Any], digest: str, backend: Tokenizer | None) -> ModelIdentity:
-    whose = f"This {type(module).__name__}"
-    d_vocab, bos = config.get("vocab_size", 0), config.get("bos_token_id")
+def _identity(
+    module: nn.Module, config: dict[str, Any], digest: str, backend: Tokenizer | None, named_bos: int | None
+) -> ModelIdentity:
+    """named_bos: what the tokenizer names, for models whose config does not give it."""
+    whose, text = f"This {type(module).__name__}", text_config(config)
+    d_vocab, bos = text.get("vocab_size", 0), text.get("bos_token_id")
+    bos = named_bos if bos is None else bos
     known_bos = bos if isinstance(bos, int) and 0 <= bos < d_vocab else None
     facts = (
         TokenizerFacts(None, frozenset(), known_bos, prepends_bos=False)
@@ -188,24 +216,42 @@ def _identity(module: nn.Module, config: dict[str, Any], digest: str, backend: T
 
 
 def _twin(module: Any) -> nn.Module:
+    """As `_copy`, with attention that shows its patterns."""
+    twin: Any = _copy(module)
+    if hasattr(twin, "set_attn_implementation"):
+        twin.set_attn_implementation("eager")
+        # Older families do not follow that call, but read their config at every pass; so does a part with a config of its own.
+        for part in twin.modules():
+            if hasattr(getattr(part, "config", None), "_attn_implementation"):
+                part.config._attn_implementation = "eager"
+    found: nn.Module = twin
+    return found
+
+
+@torch.inference_mode(False)
+def _copy(module: Any) -> nn.Module:
     """A module of our own that shares the model's weights and nothing else: what a bridge put around its parts is gone."""
-    shared: dict[int, Any] = {id(own): nn.Parameter(own.detach(), requires_grad=False) for own in module.parameters()}
+    shared: dict[int, Any] = {id(own): nn.Parameter(_usable(own), requires_grad=False) for own in module.parameters()}
     # What a part makes of its weights at every pass (a pruning mask) cannot be copied with its history.
     for part in module.modules():
         for value in vars(part).values():
             if isinstance(value, torch.Tensor) and not value.is_leaf:
                 shared[id(value)] = value.detach()
     try:
-        twin: Any = copy.deepcopy(module, shared).eval()
+        twin: Any = copy.deepcopy(module, shared)
     except (RuntimeError, TypeError) as error:
         raise ModelUnavailable(f"This {type(module).__name__} cannot be measured beside itself: {error}.") from error
+    # Not by `eval()`: what a part does of its own at that would be done to the weights that are shared.
+    for part in twin.modules():
+        part.training = False
     _unwrap(twin)
-    if hasattr(twin, "set_attn_implementation"):
-        twin.set_attn_implementation("eager")
-        # Older families do not follow that call, but read their config at every pass.
-        twin.config._attn_implementation = "eager"
     found: nn.Module = twin
     return found
+
+
+def _usable(weight: nn.Parameter) -> torch.Tensor:
+    """The weight itself; of one that was made where no gradient ever will be a copy, for estimates are made of gradients."""
+    return weight.detach().clone() if weight.is_inference() else weight.detach()
 
 
 def _unwrap(module: nn.Module) -> None:
@@ -226,5 +272,4 @@ def _backend(tokenizer: Any) -> Tokenizer | None:
         raise BadInput(
             f"A {type(tokenizer).__name__} has no fast form: give a fast tokenizer of the model library, or none at all."
         )
-    # A copy: lengths and padding are turned off, which must not happen to somebody else's.
-    return Tokenizer.from_str(backend.to_str())
+    return backend

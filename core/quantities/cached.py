@@ -262,10 +262,10 @@ def _read_compositions(quantity: Quantity, found: Circuit, asked: Asked) -> Axis
 
 def _read_path_patching(quantity: Quantity, found: Circuit, asked: Asked) -> Axis:
     reader = found.induction[0]
-    values = np.full(found.clean.shape, np.nan)
-    for writer, patched in zip(found.previous, found.patched, strict=True):
-        values[writer] = found.clean[reader] - patched[reader]
-    return _axis(quantity, values, title=f"of {reader.name}, {found.mode} in its place")
+    values, low, high = (np.full(found.clean.shape[:2], np.nan) for _ in range(3))
+    for place, writer in enumerate(found.previous):
+        values[writer], low[writer], high[writer] = found.lost(place, reader)
+    return _axis(quantity, values, (low, high), title=f"of {reader.name}, {found.mode} in its place")
 
 
 def _whole_map_seconds(asked: Asked) -> float:

@@ -28,19 +28,21 @@ from core.runtime.cache import cached, if_cached
 from core.runtime.jobs import current_control
 from core.runtime.lru import Lru
 from core.runtime.store import Stored, default_store
+from core.settings.cost import PASSES_OF_ONE_SET, expected_seconds
 from core.settings.experiment import EFFECT_FLOOR, REPORT_THRESHOLDS
 from core.settings.modes import Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.settings.view import CORRECTIONS, OWN_RECIPE, Corrections
-from core.verdicts.cached import judge
+from core.stats import estimate
+from core.verdicts.cached import judge, verdict_seconds
 
 if TYPE_CHECKING:
     import torch
 
     from core.ablation.ablator import Ablator
 
-REPRODUCTION_VERSION = 4
+REPRODUCTION_VERSION = 5
 
 
 def reproduce(subject: Subject, corrections: Corrections = OWN_RECIPE, *, count: int = DEFAULT_BASELINES) -> Reproduction:
@@ -64,12 +66,13 @@ def reproduce(subject: Subject, corrections: Corrections = OWN_RECIPE, *, count:
     def value(loss: Float[np.ndarray, "*which tokens"]) -> Float[np.ndarray, "*which"] | float:
         return second_copy_value(loss, layout, corrections)
 
-    rows = [ReproducedRow(None, (), float(np.mean(value(measured.token_loss))), np.empty(0))]
+    rows = [ReproducedRow(None, (), *estimate(np.asarray(value(measured.token_loss))), np.empty(0))]
     for threshold, heads in zip(sorted(REPORT_THRESHOLDS, reverse=True), kept, strict=True):
         sets = beside.get(heads)
-        random = np.empty(0) if sets is None else np.array([float(value(losses[found])) for found in sets.sets])
-        own = losses[heads] if heads else measured.token_loss.mean(0)
-        rows.append(ReproducedRow(threshold, heads, float(value(own)), random, "" if sets is None else sets.note))
+        random = np.empty(0) if sets is None else np.array([np.mean(value(losses[found])) for found in sets.sets])
+        own = losses[heads] if heads else measured.token_loss
+        number = estimate(np.asarray(value(own)))
+        rows.append(ReproducedRow(threshold, heads, *number, random, "" if sets is None else sets.note))
     return Reproduction(corrections, recipe, measured, tuple(rows), scores_and_behaviour(recipe.subject).behaviour)
 
 
@@ -77,12 +80,12 @@ def step_by_step(subject: Subject, *, count: int = DEFAULT_BASELINES) -> tuple[R
     """The recipe, then one correction more each time, in the order of `CORRECTIONS`; the last has them all."""
     control = current_control()
     found = []
-    corrections = OWN_RECIPE
-    for done, name in enumerate((None, *CORRECTIONS)):
-        if name is not None:
-            corrections = replace(corrections, **{name: True})
-        with control.part(done, len(CORRECTIONS) + 1, "the report's own recipe" if name is None else f"correcting: {name}"):
-            found.append(reproduce(subject, corrections, count=count))
+    steps = [replace(OWN_RECIPE, **dict.fromkeys(CORRECTIONS[:made], True)) for made in range(len(CORRECTIONS) + 1)]
+    # The sets that are taken away.
+    costs = [len(REPORT_THRESHOLDS) * (1.0 + count * step.baselines) for step in steps]
+    for done, (step, name) in enumerate(zip(steps, (None, *CORRECTIONS), strict=True)):
+        with control.part(done, costs, "the report's own recipe" if name is None else f"correcting: {name}"):
+            found.append(reproduce(subject, step, count=count))
     return tuple(found)
 
 
@@ -93,7 +96,13 @@ def run_report(
 
     Raises BadInput or ModelUnavailable with one clear sentence.
     """
-    control, parts = current_control(), 5
+    control = current_control()
+    sets = [len(REPORT_THRESHOLDS) * (len(CORRECTIONS) + 1 + count), len(DEFAULT_GRID) * (1 + count), 2 + count]
+    parts = [
+        expected_seconds(subject, 3.5),
+        *(expected_seconds(subject, PASSES_OF_ONE_SET * number) for number in sets),
+        verdict_seconds(subject),
+    ]
     with control.part(0, parts, "scoring every head"):
         scores = scores_and_behaviour(subject)
     with control.part(1, parts, "running the report's recipe"):
@@ -168,8 +177,8 @@ def _measured(drawn: Subject) -> Measured:
     return Measured(**{field.name: arrays[field.name] for field in fields(Measured)})
 
 
-def _token_losses(drawn: Subject, sets: Sequence[HeadSet]) -> dict[HeadSet, Float[np.ndarray, " tokens"]]:
-    """Each token's loss in nats with each of `sets` zeroed, averaged over sequences.
+def _token_losses(drawn: Subject, sets: Sequence[HeadSet]) -> dict[HeadSet, Float[np.ndarray, "sequences tokens"]]:
+    """Each token's loss in nats with each of `sets` zeroed.
 
     Sets that are not there yet share the layers in which they agree.
     """
@@ -187,7 +196,7 @@ def _token_losses(drawn: Subject, sets: Sequence[HeadSet]) -> dict[HeadSet, Floa
 
             losses = _ablator(drawn).token_loss(missing, "zero", report, apart=True)
             for other, loss in zip(missing, losses, strict=True):
-                computed[other] = Stored({"token_loss": loss.mean(0)}, {})
+                computed[other] = Stored({"token_loss": loss}, {})
         return computed[heads]
 
     return {heads: cached(key, partial(compute, heads)).arrays["token_loss"] for heads, key in keys.items()}

@@ -32,12 +32,15 @@ class Measured:
 class ReproducedRow:
     """One row of the table. threshold: None for the untouched model. value: nats, or a log-probability without `sign`.
 
+    low, high: its 95 % Student-t interval over sequences; NaN for one sequence.
     baselines: the same number for each random set; empty where there are none. note: how their match had to be relaxed.
     """
 
     threshold: float | None
     heads: HeadSet
     value: float
+    low: float
+    high: float
     baselines: Float[np.ndarray, " baselines"]
     note: str = ""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.attention.tables import Row
 from core.attention.words import state_word
 from core.heads import HeadSet, names
-from core.numbers import NOTHING, counted, interval, short_count, unsigned
+from core.numbers import NOTHING, counted, interval, short_count, unsigned, with_interval
 from core.replication.published import COUNTED_THRESHOLDS, ReportedModel, reported_models, reported_table
 from core.replication.reproduction import ReproducedRow, Reproduction
 from core.replication.run import ReportRun
@@ -34,12 +34,12 @@ def table_rows(own: Reproduction, chosen: Reproduction, model: str) -> list[Row]
             "recorded (SoLU-8l-old), log-probability": unsigned(recorded.log_probability, 3),
             "recorded, in nats": unsigned(recorded.loss, 3),
             "recorded heads": _names(recorded.heads),
-            f"{model}, its recipe, log-probability": unsigned(plain.value, 3),
+            f"{model}, its recipe, log-probability": _value(plain),
         }
         if apart:
             row[f"heads of {model}, its recipe"] = _names(plain.heads)
         if chosen.corrections != own.corrections:
-            row[f"{model}, corrected, {unit}"] = unsigned(corrected.value, 3)
+            row[f"{model}, corrected, {unit}"] = _value(corrected)
             if chosen.corrections.baselines:
                 row["other heads, range"] = _others(corrected)
         row[f"heads of {model}, corrected" if apart else f"heads of {model}"] = _names(corrected.heads)
@@ -54,7 +54,7 @@ def step_rows(steps: Sequence[Reproduction]) -> list[Row]:
         row: Row = {"correction": label.replace("<br>", " "), "unit": "nats" if step.corrections.sign else "log-probability"}
         for found in step.rows:
             name = row_name(found.threshold)
-            row[name] = unsigned(found.value, 3)
+            row[name] = _value(found)
             if found.threshold is not None:
                 row[name] += f" (without {_names(found.heads)})" if found.heads else " (no head)"
         row["other heads, range"] = _others_of(step)
@@ -94,6 +94,11 @@ def _size_row(model: SizedModel) -> Row:
         "its head": "–" if top is None else top[0].name,
         "that head's contrast": "–" if model.top_contrast is None else unsigned(model.top_contrast),
     }
+
+
+def _value(row: ReproducedRow) -> str:
+    """With its interval over sequences, which one sequence does not have."""
+    return with_interval(row.value, row.low, row.high, digits=3)
 
 
 def _others_of(step: Reproduction) -> str:
@@ -179,6 +184,8 @@ def _step(step: Reproduction) -> Facts:
             "threshold": row.threshold,
             "heads": names(row.heads),
             "value": row.value,
+            "low": row.low,
+            "high": row.high,
             "baseline": dict(zip(("low", "high", "mean"), row.range, strict=True)) if len(row.baselines) else None,
         }
         for row in step.rows

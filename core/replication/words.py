@@ -10,9 +10,10 @@ import math
 from collections.abc import Sequence
 
 from core.ablation.sweep import Sweep
+from core.ablation.words import change_words
 from core.attention.head_scores import HeadScores
-from core.heads import heads_above
-from core.numbers import counted, share, short_count, signed
+from core.heads import heads_above, listed
+from core.numbers import counted, digits_that_add_up, share, short_count, signed
 from core.replication.published import REPORT_LENGTH, REPORT_TOKEN_RANGE, reported_models, reported_table
 from core.replication.recipe import Recipe
 from core.replication.reproduction import Reproduction
@@ -88,13 +89,15 @@ def pruning_answer(pruning: TopPruning, scores: HeadScores) -> str:
     found = pruning.result
     name, fraction = found.head.name, found.gain_lost
     change = found.pruned.second_copy - found.clean.second_copy
+    digits = digits_that_add_up(found.clean.second_copy, change, found.pruned.second_copy)
     little = "costs nothing" if change < _NOTHING else "costs little" if change < 0.5 else "costs something"
     verdict = "breaks the repetition" if fraction > 0.5 else little
     said = (
         f"{name} looks at the token just before most of all ({pruning.score:.2f}). Taking it away ({found.mode} ablation) "
-        f"{verdict}: second-copy loss {found.clean.second_copy:.2f} → {found.pruned.second_copy:.2f} nats"
+        f"{verdict}: second-copy loss {found.clean.second_copy:.{digits}f} → {found.pruned.second_copy:.{digits}f} nats, "
+        f"{change_words(found.change, found.n_sequences, digits)}"
     )
-    said += "." if math.isnan(fraction) else f", {share(fraction)} of the gain."
+    said += "." if math.isnan(fraction) else f": {share(fraction)} of the gain."
     low, high, _ = pruning.baselines.range
     if not math.isnan(low):
         said += f" Other heads of its layers instead: {low:.2f} to {high:.2f} nats."
@@ -110,21 +113,19 @@ def pruning_answer(pruning: TopPruning, scores: HeadScores) -> str:
 def detector_answer(judged: Judgement) -> str:
     """What test, interval and label say, instead of a threshold chosen by eye."""
     lengths = ", ".join(map(str, judged.lengths))
-    labels: dict[str, list[str]] = {}
-    for verdict in judged.verdicts:
-        if verdict.label != "none":
-            labels.setdefault(verdict.label, []).append(verdict.name)
-    found = "; ".join(
-        f"{label}: {', '.join(names[:8])}{' and more' if len(names) > 8 else ''}" for label, names in labels.items()
-    )
+    matching = judged.called
+    found = [verdict.head for verdict in matching if verdict.label == "induction"]
+    others = [verdict.head for verdict in matching if verdict.label != "induction"]
+    gives = f"{counted(len(found), 'induction head')}" + (f", {listed(found, 12)}" if found else "")
+    gives += f"; {len(others)} more {'matches' if len(others) == 1 else 'match'}: {listed(others, 8)}" if others else ""
     absent = ""
     if judged.behaviour == "absent":
-        absent = " The behaviour is absent on this model, so none of these labels should be trusted."
+        absent = " The behaviour is absent on this model, so none of them should be trusted."
     return (
         "Compare every head with itself on fresh tokens at the same positions, test the difference over sequences, correct for "
         f"the number of heads, and ask for a contrast surely above {judged.floor:.2f}: "
         f"{counted(judged.sequences, 'sequence')}, lengths "
-        f"{lengths}. {f'Here that gives {found}' if found else 'No head got a label'}.{absent}"
+        f"{lengths}. Here that and what the heads do give {gives}.{absent}"
     )
 
 
@@ -170,6 +171,14 @@ def behaviour_of_the_report() -> str:
         f"{last.threshold} it is {last.loss:.2f}, "
         "no longer below that bound."
     )
+
+
+def table_note(found: Reproduction) -> str:
+    """What stands in brackets beside a live number."""
+    count = len(found.measured.token_loss)
+    if count < 2:
+        return "One sequence gives no interval."
+    return f"In brackets: 95 % intervals over {counted(count, 'sequence')}; the report gave none."
 
 
 def recipe_words(recipe: Recipe, bos: str | None = None) -> str:

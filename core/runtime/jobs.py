@@ -23,7 +23,7 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, Literal, TypeVar
 
@@ -35,6 +35,8 @@ T = TypeVar("T")
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 _POLL_SECONDS = 0.1
+# Nothing is said of the time left once it has passed by so much.
+OVERDUE_SECONDS = 5.0
 
 
 class JobControl:
@@ -55,12 +57,18 @@ class JobControl:
         self.report(begin + (end - begin) * min(1.0, max(0.0, fraction)), message)
 
     @contextmanager
-    def part(self, done: int, of: int, message: str = "") -> Iterator[None]:
-        """While inside, progress is of step `done` (from 0) of `of` equal ones; the job may be stopped at its beginning."""
+    def part(self, done: int, of: int | Sequence[float], message: str = "") -> Iterator[None]:
+        """While inside, progress is of step `done` (from 0); the job may be stopped at its beginning.
+
+        of: how many steps there are, as long as each other; or what each takes beside the others, in any unit, where they are
+        not: the time that is left is told from the pace so far.
+        """
         self.checkpoint()
         begin, end = before = self._part
-        width = (end - begin) / max(1, of)
-        self._part = (begin + done * width, begin + (done + 1) * width)
+        costs = [1.0] * of if isinstance(of, int) else of
+        width = (end - begin) / (sum(costs) or 1.0)
+        start = begin + sum(costs[:done]) * width
+        self._part = (start, start + costs[done] * width)
         if message:
             self.progress(0.0, message)
         try:
@@ -156,6 +164,8 @@ class Job(Generic[T]):
         self._finished = threading.Event()
         self._first_report: tuple[float, float] | None = None
         self._last_report: tuple[float, float] | None = None
+        self._in_line_since: float | None = None
+        self._in_line_before = 0.0
 
     @property
     def finished(self) -> bool:
@@ -170,19 +180,55 @@ class Job(Generic[T]):
     @property
     def seconds_left(self) -> float:
         """As far as is known: by its own pace, else by what was expected; infinite where nothing is."""
-        by_pace = self.eta_seconds
-        return by_pace if by_pace is not None else self.expected_seconds * (1 - self.fraction)
+        if self.fraction >= 1:
+            return 0.0
+        by_pace = self._by_pace()
+        return max(0.0, by_pace) if by_pace is not None else self.expected_seconds * (1 - self.fraction)
+
+    @property
+    def in_line(self) -> bool:
+        """Whether it has begun, and waits while more urgent work goes first."""
+        return self._in_line_since is not None
+
+    @contextmanager
+    def standing_in_line(self) -> Iterator[None]:
+        """The time inside is no time of its own: it says nothing of its pace."""
+        self._in_line_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._in_line_before, self._in_line_since = self._own_clock_offset(), None
+
+    def _own_clock_offset(self) -> float:
+        since = self._in_line_since
+        return self._in_line_before + (0.0 if since is None else time.monotonic() - since)
+
+    def _own_clock(self) -> float:
+        """Seconds that stand still while it waits in line."""
+        return time.monotonic() - self._own_clock_offset()
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds left at the pace so far; None until two reports of progress have shown a pace."""
+        """Seconds left, as far as can be said: at the pace so far, or as was expected where nothing shows a pace yet.
+
+        None where neither is known, and once a step takes so much longer than those before that there is no pace.
+        """
+        if self.finished:
+            return None
+        by_pace = self._by_pace()
+        if by_pace is None:
+            return self.expected_seconds * (1 - self.fraction) if self.expected_seconds < math.inf else None
+        return None if by_pace < -OVERDUE_SECONDS else max(0.0, by_pace)
+
+    def _by_pace(self) -> float | None:
+        """Seconds left at the pace so far, below zero where that has passed; None until two reports have shown a pace."""
         if self._first_report is None or self._last_report is None or self.finished:
             return None
         (start, fraction_at_start), (last, fraction) = self._first_report, self._last_report
         if fraction <= fraction_at_start:
             return None
         seconds_left = (1 - fraction) * (last - start) / (fraction - fraction_at_start)
-        return max(0.0, seconds_left - (time.monotonic() - last))
+        return seconds_left - (self._own_clock() - last)
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the result and return it.
@@ -209,9 +255,10 @@ class Job(Generic[T]):
         """Note progress (see `JobControl.progress`)."""
         self.fraction = min(1.0, max(0.0, fraction))
         self.message = message
-        now = time.monotonic()
-        # The pace is counted from the first report on: work that resumes at 60 % did not do 60 % in its first second.
-        if self._first_report is None:
+        now = self._own_clock()
+        # The pace is counted from the last report before any progress: work that resumes at 60 % did not do 60 % in its first
+        # second, and what is made ready before the first step is no step.
+        if self._first_report is None or self.fraction <= self._first_report[1]:
             self._first_report = (now, self.fraction)
         self._last_report = (now, self.fraction)
 
@@ -281,7 +328,8 @@ class _PoolControl(JobControl):
             if free:
                 # Held by nobody if it is cancelled while it waits in line.
                 self._holds_turn = False
-                self._job.turns.pass_on(self._job, held)
+                with self._job.standing_in_line():
+                    self._job.turns.pass_on(self._job, held)
                 self._holds_turn, self._since = True, time.monotonic()
 
     @contextmanager
@@ -302,7 +350,8 @@ class _PoolControl(JobControl):
         self.take_turn()
 
     def take_turn(self) -> None:
-        self._job.turns.take(self._job)
+        with self._job.standing_in_line():
+            self._job.turns.take(self._job)
         self._holds_turn, self._since = True, time.monotonic()
 
     def give_turn(self) -> None:

@@ -31,6 +31,11 @@ def expected_seconds(subject: Subject, passes: float) -> float:
     return passes * rows * flops_of_pass(subject.card, 2 * probe.length + 1) / flops_per_second(subject.device)
 
 
+def layers_again(n_layers: int, first: int) -> float:
+    """What a run without a head of layer `first` costs beside others: the layers from there on, and its end that is read."""
+    return 1.0 + n_layers - first
+
+
 def check_cost(seconds: float) -> None:
     """Raises BadInput, with how long it would take, for work that a shared page does not begin."""
     most = most_minutes()

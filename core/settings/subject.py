@@ -91,8 +91,12 @@ class Subject:
         """The same model under another request; only what is named in `changes` differs."""
         return replace(self, request=replace(self.request, **changes))
 
-    def load(self) -> LoadedModel:
+    def load(self, *lengths: int, unchecked: bool = False) -> LoadedModel:
         """The model, from memory if it is there.
+
+        lengths: of the sequences that will be run, in tokens; by default the probe's. A model that was handed over is tried at
+        each of them before anything is measured, for a notebook has no badge that says what does not hold. unchecked: for
+        whoever makes the checks, and for what is of the weights alone.
 
         Raises BadInput or ModelUnavailable with one clear sentence.
         """
@@ -101,10 +105,19 @@ class Subject:
 
             if weights_stamp(self.in_memory.module) != self.stamp:
                 raise BadInput("The weights were changed after the model was handed over: hand it over again.")
+            if not unchecked:
+                self._check_in_memory(self.in_memory, lengths or (self.probe.n_tokens,))
             return self.in_memory
         from core.models.load import load_model
 
         return load_model(self.request.model, device=self.request.device, dtype=self.request.dtype)
+
+    @staticmethod
+    def _check_in_memory(model: LoadedModel, lengths: tuple[int, ...]) -> None:
+        from core.transformer.conformance import check_at
+
+        for n_tokens in sorted(set(lengths)):
+            check_at(model, n_tokens)
 
 
 def bind(asked: Subject | Request | str) -> Subject:

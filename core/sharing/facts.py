@@ -79,6 +79,7 @@ def model_facts(identity: ModelIdentity) -> Facts:
     card = identity.card
     return {
         "name": card.name,
+        "title": card.title,
         "family": card.family,
         "n_layers": card.n_layers,
         "n_heads": card.n_heads,
@@ -139,10 +140,13 @@ def score_facts(subject: Subject, scores: HeadScores) -> Facts:
     """Every score of every head, chance beside it, and the same at placebo offsets."""
     losses, length = scores.losses(), scores.layout.length
     chance = {name: scores.chance(name) for name in ALL_SCORES}
+    ends = {name: scores.interval(name) if name in scores.names else (None, None) for name in ALL_SCORES}
     return envelope(subject) | {
         "loss": loss_facts(losses),
         "behaviour": behaviour_facts(scores.behaviour),
         "scores": {name: scores.mean(name) if name in scores.names else None for name in ALL_SCORES},
+        "low": {name: low for name, (low, _) in ends.items()},
+        "high": {name: high for name, (_, high) in ends.items()},
         "not_measured": list(scores.later),
         "chance": {name: _of_all(levels) for name, levels in chance.items()},
         "chance_by_layer": chance,
@@ -175,6 +179,7 @@ def ablation_facts(
             "clean": loss_facts(result.clean_losses) | {"whole": _whole(result.clean)},
             "ablated": loss_facts(result.ablated_losses) | {"whole": _whole(result.ablated)},
         },
+        "second_copy_change": result.second_copy_change._asdict(),
         "gain_lost": result.gain_lost,
         "text": None
         if result.text is None
@@ -345,11 +350,13 @@ def pruning_facts(subject: Subject, prunings: Sequence[Pruning]) -> Facts:
             {
                 "head": found.head.name,
                 "loss": {"clean": loss_facts(found.clean), "ablated": loss_facts(found.pruned)},
+                "second_copy_change": found.change._asdict(),
                 "gain_lost": found.gain_lost,
                 "prefix_matching": [
                     {"head": head.name, "before": float(found.before[head]), "after": float(found.after[head])}
                     for head in every_head(*found.before.shape)
                 ],
+                "prefix_matching_lost": dict(zip(("low", "high"), found.lost_interval, strict=True)),
             }
             for found in prunings
         ],

@@ -85,7 +85,9 @@ def natural_scores(asked: Subject | Request | str, windows: TextWindows) -> Natu
     def compute() -> Stored:
         from core.text.text_pass import measure_text
 
-        return _stored(measure_text(subject.load(), windows.tokens, b=windows.b, unknown=windows.unknown))
+        return _stored(
+            measure_text(subject.load(windows.tokens.shape[1]), windows.tokens, b=windows.b, unknown=windows.unknown)
+        )
 
     return _scores_from(cached(text_key(subject, "natural-scores", windows), compute))
 
@@ -105,7 +107,9 @@ def likeness(subject: Subject, windows: TextWindows, head: Head) -> Float[np.nda
     def compute() -> Stored:
         from core.text.likeness import pattern_likeness
 
-        return Stored({"likeness": pattern_likeness(subject.load(), windows.tokens[:LIKENESS_WINDOWS], head)}, {})
+        return Stored(
+            {"likeness": pattern_likeness(subject.load(windows.tokens.shape[1]), windows.tokens[:LIKENESS_WINDOWS], head)}, {}
+        )
 
     return cached(text_key(subject, "likeness", windows, head=head.name), compute).arrays["likeness"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.heads import ranked
-from core.numbers import counted, interval, share, signed, unsigned
+from core.numbers import counted, interval, share, unsigned
 from core.stats import Number
 from core.text.natural_scores import FEWEST_WINDOWS, LIFT_FLOOR, NaturalScores
 from core.text.windows import TextWindows
@@ -50,10 +50,11 @@ def loss_sentence(found: NaturalScores, b: int) -> str:
             f"No token's bigram was seen earlier in its window, so there is no loss of repeats; all tokens cost "
             f"{unsigned(other.value)} nats."
         )
+    than = f"{unsigned(abs(score.value))} nats {'more' if score.value > 0 else 'less'} than its first"
     return (
         f"Tokens whose bigram was seen earlier in the window ({share(repeats)} of all) cost {unsigned(repeat.value)} nats, all "
-        f"others {unsigned(other.value)}; the last quarter of a window costs {signed(score.value)} nats against the first "
-        f"({interval(score.low, score.high)})."
+        f"others {unsigned(other.value)}; the last quarter of a window costs {than} "
+        f"(last less first: {interval(score.low, score.high)})."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,11 @@ class Check:
     worst: float | None
     tolerance: float | None
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.worst is not None and not math.isfinite(self.worst):
+            # A number that is none: nothing that could be written down was measured.
+            object.__setattr__(self, "worst", None)
 
 
 @dataclass(frozen=True)

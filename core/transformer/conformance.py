@@ -19,8 +19,9 @@ from core.transformer.card import ModelIdentity
 from core.transformer.checks import Check, Conformance
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused import agreement, cell_tolerance
-from core.transformer.passes.hooks import Hook, check_finite, hooks_attached, pattern_hook, run_body, z_hook
+from core.transformer.passes.hooks import Hook, check_finite, hooks_attached, pattern_hook, run_body, untouched, z_hook
 from core.transformer.passes.readout import check_readout, logits_from
+from core.transformer.passes.shown import check_shown
 
 # Whether parts add up is tried again wherever they are read, on what they are read from.
 SHORT = 32
@@ -53,12 +54,42 @@ def _conform(
     checks = [Check("complete", True, 0.0, 0.0), _finite(model, tokens, final)]
     if checks[-1].passed:
         ablation = _ablation(model, tokens)
-        if not ablation.passed:
+        if model.given is not None or not ablation.passed:
             # The same two passes end apart where the logits are not what is read off, whatever is taken away.
             checks[0] = _complete(model, tokens, final)
         checks += [_causal(model, tokens, final), _patterns(model, n_tokens), ablation]
         checks.append(_parts(model, tokens[:, :SHORT], parts))
     return Conformance(length, tuple(checks))
+
+
+_TRIED: weakref.WeakKeyDictionary[LoadedModel, set[int]] = weakref.WeakKeyDictionary()
+
+
+def check_at(model: LoadedModel, n_tokens: int) -> None:
+    """What every number of sequences of `n_tokens` rests on; tried once for each model and length.
+
+    Raises ModelUnavailable, with the reason, where no number could be shown.
+    """
+    tried = _TRIED.setdefault(model, set())
+    if n_tokens in tried or n_tokens < 2:
+        return
+    tokens = trial_ids(model.card.d_vocab, 1, n_tokens).to(model.device)
+    with torch.no_grad(), untouched():
+        try:
+            final = run_body(model, tokens).final
+        except (IndexError, ValueError, AssertionError) as error:
+            # A table of positions that is shorter than the config says, or than is taken for a context that it does not say.
+            reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+            raise ModelUnavailable(f"{model.card.name} cannot be run on {n_tokens} tokens: {reason}.") from error
+        checks = [_finite(model, tokens, final)]
+        if checks[0].passed:
+            checks += [_complete(model, tokens, final), _causal(model, tokens, final)]
+        if checks[0].passed:
+            # Another pattern than the softmax's may begin only beyond the few tokens on which that was tried first.
+            check_shown(model, n_tokens)
+    if refused := Conformance(n_tokens // 2, tuple(checks)).refused:
+        raise ModelUnavailable(refused)
+    tried.add(n_tokens)
 
 
 def _loose(model: LoadedModel) -> float:
@@ -73,8 +104,41 @@ def _complete(model: LoadedModel, tokens: Tensor, final: Tensor) -> Check:
         own = run_module(model.module, tokens).float()
     loose = _loose(model)
     worst = float((logits_from(model, final) - own).abs().max() / own.abs().max().clamp_min(1e-9))
-    reason = "" if worst <= loose else "its logits are not those of its unembedding, times one number, on so many tokens"
-    return Check("complete", worst <= loose, worst, loose, reason)
+    if worst > loose:
+        reason = "its logits are not those of its unembedding, times one number, on so many tokens"
+        return Check("complete", False, worst, loose, reason)
+    return Check("complete", True, worst, loose) if model.given is None else _as_given(model, tokens, own)
+
+
+def _as_given(model: LoadedModel, tokens: Tensor, own: Tensor) -> Check:
+    """Whether a model that was handed over computes with attention that shows its patterns what it computed before.
+
+    And whether it says of a row among others, the last of some, what it says of the row alone.
+    """
+    loose, rounded = _loose(model), max(_loose(model), causal_tolerance(model.module))
+
+    def missed(found: Tensor) -> float:
+        return float((found.float() - own).abs().max() / own.abs().max().clamp_min(1e-9))
+
+    with model.lock:
+        try:
+            given = missed(run_module(model.given, tokens))
+        except Exception:  # what cannot be run here as it was handed over computes nothing else
+            given = 0.0
+    rows = trial_ids(model.card.d_vocab, max(2, min(_ROWS, _AT_ONCE // tokens.shape[1])), tokens.shape[1])
+    one, other = (run_body(model, each.to(model.device)).final[-1].float() for each in (tokens, rows.flip(0)))
+    beside = float((one - other).abs().max() / one.abs().max().clamp_min(1e-9))
+    if given > rounded:
+        reason = "with attention that shows its patterns (`eager`) it computes something else than as it was handed over"
+    else:
+        reason = "" if beside <= loose else "what it says of a row depends on those that are read beside it"
+    return Check("complete", not reason, max(given, beside), loose, reason)
+
+
+# As many as are read beside each other elsewhere, of whatever takes only so many tokens at once.
+_ROWS = 8
+# Tokens that are read beside each other to try that: patterns of many rows of many would fill a memory.
+_AT_ONCE = 1024
 
 
 @torch.no_grad()
@@ -89,12 +153,16 @@ def _finite(model: LoadedModel, tokens: Tensor, final: Tensor) -> Check:
 
 @torch.no_grad()
 def _causal(model: LoadedModel, tokens: Tensor, final: Tensor) -> Check:
-    other = tokens.clone()
-    other[:, -1] = (other[:, -1] + 1) % model.card.d_vocab
-    one, two = (found[:, :-1].float() for found in (final, run_body(model, other, makes_way=True).final))
-    worst = float((one - two).abs().max() / one.abs().max().clamp_min(1e-9))
+    n_tokens = tokens.shape[1]
+    cuts = sorted({cut for cut in (3, n_tokens // 2, n_tokens - 1) if 0 < cut < n_tokens})
+    rows = tokens.repeat(len(cuts), 1)
+    for row, cut in enumerate(cuts):
+        rows[row, cut:] = (rows[row, cut:] + 1) % model.card.d_vocab
+    found = run_body(model, rows, makes_way=True).final
+    missed = [float((found[row, :cut].float() - final[0, :cut].float()).abs().max()) for row, cut in enumerate(cuts)]
+    worst = max(missed, default=0.0) / max(float(final.float().abs().max()), 1e-9)
     loose = causal_tolerance(model.module)
-    return Check("causal", worst <= loose, worst, loose, "" if worst <= loose else "another last token changes earlier logits")
+    return Check("causal", worst <= loose, worst, loose, "" if worst <= loose else "other later tokens change earlier logits")
 
 
 def _patterns(model: LoadedModel, n_tokens: int) -> Check:
@@ -179,9 +247,14 @@ def _blinded(model: LoadedModel, tokens: Tensor) -> Check:
         return z_hook(layer), see
 
     first = next(iter(parts))
+    run_body(model, tokens, [keep(first)])
+    as_it_is = without[first]
     run_body(model, tokens, [blind(first, list(range(parts[first].n_heads))), keep(first)])
-    if float(without[first].abs().max()) > 0:
+    if torch.equal(without[first], as_it_is):
         return Check("ablation", True, None, loose)
+    remains = float(without[first].abs().max() / as_it_is.abs().max().clamp_min(1e-9))
+    if remains > loose:
+        return Check("ablation", False, remains, loose, "what its output projection reads is not its heads' outputs alone")
     lost = {layer: layer % part.n_heads for layer, part in parts.items()}
     hooks = [hook for layer, head in lost.items() for hook in (blind(layer, [head]), keep(layer))]
     one = run_body(model, tokens, hooks).final.float()

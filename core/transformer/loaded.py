@@ -19,7 +19,8 @@ class LoadedModel:
     """A model ready to run: its identity, the model library's own module with eager attention, and where its parts are.
 
     `bare` is the same module, sharing every weight, with its attention replaced by one that is fast and can be watched; None
-    where the module's attention cannot be replaced.
+    where the module's attention cannot be replaced. `given` is the module as it was handed over, with the attention that it had
+    then; None for one from a file.
 
     `lock` is held for every forward pass, because hooks sit on the shared module: two people may look at the same
     model at once.
@@ -29,6 +30,7 @@ class LoadedModel:
     module: Any
     anatomy: Anatomy
     bare: Any = None
+    given: Any = None
     lock: PassLock = field(default_factory=PassLock, repr=False)
 
     @property

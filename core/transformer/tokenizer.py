@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from tokenizers import Encoding, Tokenizer
 
@@ -32,9 +32,24 @@ class ModelTokenizer:
 
     def put_in_front(self) -> list[int]:
         """The ids that its own rules put in front of every text."""
-        encoded = self._encoded("a", special_tokens=True)
+        encoded = self._encoded(self._some_text, special_tokens=True)
         added = takewhile(lambda token: token[1], zip(encoded.ids, encoded.special_tokens_mask, strict=True))
         return [token_id for token_id, _ in added]
+
+    @cached_property
+    def _some_text(self) -> str:
+        """One that has ids: what is put behind a text of which nothing is left would look like what is put in front.
+
+        A letter, for nearly all; else the first piece of the vocabulary that is read as something.
+        """
+        pieces = (self.backend.id_to_token(token_id) or "" for token_id in range(self.backend.get_vocab_size()))
+        return next((text for text in chain(("a", "A", "0"), pieces) if self._has_ids(text)), "a")
+
+    def _has_ids(self, text: str) -> bool:
+        try:
+            return bool(self.encode(text, special_tokens=False))
+        except BadInput:
+            return False
 
     def encode_with_places(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids of `text` without special tokens, and from which character to which each stands; raises as `encode`."""

@@ -16,8 +16,8 @@ from core.transformer.loaded import LoadedModel
 NATIVE = "TransformerLensNative"
 
 
-def wrap(module: nn.Module, identity: ModelIdentity) -> LoadedModel:
-    """`module`, with eager attention, beside a twin that shares its weights.
+def wrap(module: nn.Module, identity: ModelIdentity, given: nn.Module | None = None) -> LoadedModel:
+    """`module`, with eager attention, beside a twin that shares its weights; `given` is as it was handed over.
 
     Raises ModelUnavailable, with the reason, for a model whose heads cannot be found.
     """
@@ -27,6 +27,12 @@ def wrap(module: nn.Module, identity: ModelIdentity) -> LoadedModel:
             f"The config of {identity.card.name} states {counted(identity.card.n_layers, 'layer')}, but it "
             f"has {len(anatomy.blocks)}."
         )
-    if anatomy.n_heads != identity.card.n_heads:
+    if anatomy.n_heads != identity.card.n_heads and identity.card.source == "memory":
         identity = replace(identity, card=replace(identity.card, n_heads=anatomy.n_heads))
-    return LoadedModel(identity=identity, module=module, anatomy=anatomy, bare=bare_twin(module))
+    if anatomy.n_heads > identity.card.n_heads:
+        # Whoever asked knows the config alone, and has room for so many.
+        raise ModelUnavailable(
+            f"The config of {identity.card.name} states {counted(identity.card.n_heads, 'head')} a layer, but it has "
+            f"{anatomy.n_heads}."
+        )
+    return LoadedModel(identity=identity, module=module, anatomy=anatomy, bare=bare_twin(module), given=given)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,7 @@ from core.probes.probe import Probe
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
 from core.runtime.lru import Lru
+from core.runtime.made_once import made_once
 from core.runtime.store import Stored, default_store
 from core.settings.cost import expected_seconds
 from core.settings.experiment import EFFECT_FLOOR
@@ -41,7 +42,7 @@ from core.verdicts.judgement import Judgement
 from core.verdicts.matching import contrast_q_values, matching
 from core.verdicts.nominees import Nominee, nominated, unexplained
 from core.verdicts.on_text import OnText, on_text
-from core.verdicts.plan import Plan, plan_for, probes_of
+from core.verdicts.plan import Plan, lengths_of, plan_for, probes_of
 from core.verdicts.roles import Shares, shares_of_gain
 from core.verdicts.stability import stability
 
@@ -79,19 +80,21 @@ def judge(
     subject = bind(asked)
     plan = plan_for(subject, lengths, per_length)
     bench, control = _Bench(subject, plan), current_control()
-    with control.part(0, 3, "measuring where heads look"):
+    with control.part(0, _STAGES, "measuring where heads look"):
         seen = _seen(subject, plan)
-    with control.part(1, 3, "reading what heads write"):
+    with control.part(1, _STAGES, "reading what heads write"):
         writing = _writing(bench)
         copying = _copying(subject)
     matches = matching(seen.evidence, seen.q).above(floor)
-    with control.part(2, 3, "taking matching heads away"):
+    with control.part(2, _STAGES, "taking matching heads away"):
         total = _total_effects(bench, tuple(Head(*map(int, head)) for head in np.argwhere(matches)), mode)
     # All that it rests on is at hand now; what it comes to is asked for at every drawing of a page.
     key = (_seen_key(subject, probes_of(plan.picking)), bench.key("judgement", mode=mode, floor=floor))
     return _judgements.get_or_make(key, lambda: _judgement(plan, seen, writing, copying, total, floor, mode))
 
 
+# What the three stages of a verdict take beside each other, where a dozen heads match.
+_STAGES = (13.0, 3.0, 4.0)
 _judgements: Lru[tuple[str, str], Judgement] = Lru(32)
 # By the key of what they were read with: only the latest, for they are as large as a sequence's activations.
 _outputs: Lru[str, FreshOutputs] = Lru(1)
@@ -195,7 +198,7 @@ def copied_on_text(subject: Subject, windows: TextWindows, head: Head, kind: int
     def compute() -> Stored:
         from core.verdicts.copied import effects_on_attended
 
-        return Stored({"logits": effects_on_attended(subject.load(), windows.tokens, head, *places)}, {})
+        return Stored({"logits": effects_on_attended(subject.load(windows.tokens.shape[1]), windows.tokens, head, *places)}, {})
 
     key = text_key(subject, "copied", windows, head=head.name, kind_of_edge=kind, verdict_version=VERDICT_VERSION)
     return cached(key, compute).arrays["logits"]
@@ -231,7 +234,7 @@ def _seen(subject: Subject, plan: Plan) -> _Seen:
         from core.verdicts.gather import gather_evidence
 
         outputs = FreshOutputs(max(probe.n_tokens for probe in probes)) if plan.references else None
-        evidence, states = gather_evidence(subject.load(), probes, plan.ranges, outputs)
+        evidence, states = gather_evidence(subject.load(*lengths_of(probes)), probes, plan.ranges, outputs)
         # What stands in for a head that is taken away is asked for next.
         if outputs is not None:
             _outputs.put(key, outputs)
@@ -249,13 +252,14 @@ class _Bench:
     def __init__(self, subject: Subject, plan: Plan) -> None:
         self.subject, self.plan = subject, plan
 
-    @cached_property
+    @made_once
     def ready(self) -> Bench:
         """Over the loaded model."""
         from core.verdicts.gather import Bench
 
         references = [reference_tokens(judged) for judged in self.plan.judging]
-        return Bench(self.subject.load(), probes_of(self.plan.judging), references, self._longest())
+        probes = probes_of(self.plan.judging)
+        return Bench(self.subject.load(*lengths_of(probes)), probes, references, self._longest())
 
     def _longest(self) -> ReferenceMeans | None:
         """The means over sequences that heads were picked on, where there are enough; None for others."""
@@ -264,7 +268,8 @@ class _Bench:
         from core.ablation.reference import ReferenceMeans
         from core.verdicts.gather import gather_outputs
 
-        model, probes = self.subject.load(), probes_of(self.plan.references)
+        probes = probes_of(self.plan.references)
+        model = self.subject.load(*lengths_of(probes))
         key = _seen_key(self.subject, probes_of(self.plan.picking))
         rows = np.concatenate([probe.control for probe in probes if probe.control is not None])
 
@@ -305,7 +310,7 @@ def _copying(subject: Subject) -> Float[np.ndarray, "n_layers n_heads"]:
         from core.verdicts.copying import eigenvalue_copying
 
         try:
-            return Stored({"copying": eigenvalue_copying(subject.load())}, {})
+            return Stored({"copying": eigenvalue_copying(subject.load(unchecked=True))}, {})
         except Withheld:
             return Stored({"copying": np.full((subject.card.n_layers, subject.card.n_heads), np.nan)}, {})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +19,7 @@ from core.heads import HeadSet
 from core.numbers import counted
 from core.probes.probe import Probe
 from core.runtime.jobs import current_control, share_of
+from core.runtime.made_once import made_once
 from core.settings.modes import Mode
 from core.transformer.loaded import LoadedModel
 from core.verdicts.attribution import DirectEffects
@@ -37,6 +37,7 @@ def gather_evidence(
     control = current_control()
     parts: list[Evidence] = []
     states: list[State | None] = []
+    costs = [float(probe.tokens.size) for probe in probes]
     for done, (probe, part) in enumerate(zip(probes, ranges, strict=True)):
         if probe.control is None:
             raise BadInput("These tokens leave too few others for a control, so no head can be called on them.")
@@ -44,7 +45,7 @@ def gather_evidence(
             raise BadInput(
                 "These tokens have no other order that repeats no pair of neighbours, so no head can be called on them."
             )
-        with control.part(done, len(probes), f"measuring at length {probe.length}"):
+        with control.part(done, costs, f"measuring at length {probe.length}"):
             left = outputs if outputs is not None and outputs.n_tokens == probe.n_tokens else None
             scores = measure_heads(model, probe, whole_rows=False, outputs=left)
         parts.append(_evidence(scores, part))
@@ -79,7 +80,7 @@ class Bench:
         self.model, self.probes, self._references, self._longest = model, tuple(probes), tuple(references), longest
         self.writing = tuple(DirectEffects(model, probe.layout.second_copy_targets) for probe in probes)
 
-    @cached_property
+    @made_once
     def ablators(self) -> tuple[Ablator, ...]:
         """One for each probe."""
         longest = self._longest or ReferenceMeans(self.model, max(self._references, key=lambda rows: rows.shape[1]))
@@ -108,9 +109,10 @@ def gather_total_effects(bench: Bench, heads: HeadSet, mode: Mode) -> Float[np.n
     """The total effect of each of `heads` taken away alone, in logits by sequence, over all probes."""
     control = current_control()
     found = []
+    costs = [float(probe.tokens.size) for probe in bench.probes]
     for done, (probe, ablator) in enumerate(zip(bench.probes, bench.ablators, strict=True)):
         what = f"taking {counted(len(heads), 'head')} away one by one at length {probe.length}"
-        with control.part(done, len(bench.probes), what):
+        with control.part(done, costs, what):
             sets = [(head,) for head in heads]
             found.append(total_effects(ablator, sets, mode, probe.layout.second_copy_targets, share_of(what)))
     return np.concatenate(found, axis=-1)

@@ -95,6 +95,11 @@ def probes_of(subjects: Sequence[Subject]) -> tuple[Probe, ...]:
     return _drawn(first.identity.vocabulary, tuple(subject.request.options for subject in subjects))
 
 
+def lengths_of(probes: Sequence[Probe]) -> list[int]:
+    """How many tokens their sequences have."""
+    return [probe.n_tokens for probe in probes]
+
+
 @lru_cache(maxsize=8)
 def _drawn(vocabulary: Vocabulary, options: tuple[ProbeOptions, ...]) -> tuple[Probe, ...]:
     return tuple(repeated_probe(vocabulary, wanted) for wanted in options)

@@ -28,6 +28,8 @@ ORDER: tuple[Label, ...] = get_args(Label)
 _SHARE_DIGITS = 3
 # Below so much of what its removal costs, a head's own writing is not the way by which it acts.
 MOSTLY = 0.5
+# And below so much it is not even a part worth the word.
+HARDLY = 0.05
 # In the last layer no later ones follow: an MLP of its own, if it has one that reads the heads, and the final norm.
 _FOLLOWING = "what follows it"
 # Beside which an effect is a role.
@@ -42,6 +44,19 @@ def ordered(judged: Judgement) -> tuple[Verdict, ...]:
         return found.value
 
     return tuple(sorted(judged.verdicts, key=lambda verdict: (ORDER.index(verdict.label), -strength(verdict))))
+
+
+def answer(judged: Judgement) -> str:
+    """How many heads are induction heads, and how many more match whose effect is another one, or none, or not known."""
+    heads = counted(len(judged.verdicts), "head")
+    found = sum(verdict.label == "induction" for verdict in judged.called)
+    more = len(judged.called) - found
+    match = "matches" if more == 1 else "match"
+    if not found:
+        # What the others do may only be undecided: that is no proof that they are none.
+        return f"None of {heads} is shown to be an induction head" + (f"; {more} {match}" if more else "")
+    said = "is an induction head" if found == 1 else "are induction heads"
+    return f"{found} of {heads} {said}" + (f"; {more} more {match}" if more else "")
 
 
 def worth_a_sentence(judged: Judgement) -> tuple[Verdict, ...]:
@@ -86,7 +101,11 @@ def _role(verdict: Verdict, judged: Judgement) -> str:
     if verdict.label in ("induction", "anti-induction"):
         return f"{said}, {_route(verdict, judged)}"
     if verdict.label == "matching, no effect":
-        return f"{said}, within ±{DELTA:g}: no effect"
+        own = verdict.direct_effect
+        beyond = own.low > DELTA or own.high < -DELTA
+        after, makes = _what_follows(verdict)
+        more = f", though what it writes itself is worth {_share(own, *_DELTAS)}: {after} {makes} up for it" if beyond else ""
+        return f"{said}, within ±{DELTA:g}: no effect{more}"
     beyond, inside = effect.low > DELTA or effect.high < -DELTA, effect.low > -DELTA and effect.high < DELTA
     if beyond or inside:
         matching = sum(other.label in MATCHING for other in judged.verdicts)
@@ -107,7 +126,7 @@ def effect_sentence(effect: Number) -> str:
 def route_words(verdict: Verdict) -> str | None:
     """The route as a table has it, in the words of the sentence."""
     if _is_in_part(verdict):
-        return "in part direct"
+        return f"{_how_far(verdict)} direct"
     if verdict.role_route == "through later layers" and verdict.last_layer:
         return f"through {_FOLLOWING}"
     return verdict.role_route
@@ -115,16 +134,30 @@ def route_words(verdict: Verdict) -> str | None:
 
 def _is_in_part(verdict: Verdict) -> bool:
     """Surely above nothing is not the same as all of it."""
-    return verdict.role_route == "direct" and verdict.direct_effect.value / verdict.total_effect.value < MOSTLY
+    return verdict.role_route == "direct" and _share_written(verdict) < MOSTLY
+
+
+def _how_far(verdict: Verdict) -> str:
+    return "in part" if _share_written(verdict) >= HARDLY else "hardly"
+
+
+def _share_written(verdict: Verdict) -> float:
+    """What the head itself writes, of all that is lost without it."""
+    return verdict.direct_effect.value / verdict.total_effect.value
+
+
+def _what_follows(verdict: Verdict) -> tuple[str, str]:
+    """What comes between the head and the logits, and its verb."""
+    return (_FOLLOWING, "makes") if verdict.last_layer else ("later layers", "make")
 
 
 def _route(verdict: Verdict, judged: Judgement) -> str:
     if verdict.role_route is None:
         return f"by which route is not said ({judged.withheld.rstrip('.') or 'what it writes itself is not known'})"
     own = f"what it writes itself is worth {_share(verdict.direct_effect, 0.0)}"
-    after, makes = (_FOLLOWING, "makes") if verdict.last_layer else ("later layers", "make")
+    after, makes = _what_follows(verdict)
     if _is_in_part(verdict):
-        return f"in part directly: {own}, the rest goes through {after}"
+        return f"{_how_far(verdict)} directly: {own}, the rest goes through {after}"
     if verdict.role_route == "direct":
         more = abs(verdict.direct_effect.value) > max(abs(verdict.total_effect.low), abs(verdict.total_effect.high))
         return f"directly: {own}" + (f", more than is lost: {after} {makes} up for a part" if more else "")
@@ -213,11 +246,13 @@ def why_no_gain(judged: Judgement) -> str:
 
 
 def stability_words(judged: Judgement) -> str:
-    """How much the called set hangs on the sequences; empty where no head is called."""
+    """How much the set of matching heads hangs on the sequences; empty where none matches."""
     found = judged.stability
     if not judged.called:
         return ""
-    what = "How steady the called set is (heads called on both over heads called on either; 1 is the same set)"
+    what = (
+        "How steady the set of matching heads is (those that match on both over those that match on either; 1 is the same set)"
+    )
     said = f"{what}: {_number(found.resampled)} over resampled sequences"
     lengths = ", ".join(f"{overlap:.2f} at {length}" for length, overlap in found.lengths.items())
     if len(found.lengths) > 1:

@@ -28,6 +28,7 @@ from core.probes.probe import ProbeOptions
 from core.probes.repeated import repeated_probe
 from core.settings.modes import MODES
 from core.transformer.anatomy import run_module
+from core.transformer.flops import flops_of_layer, flops_of_readout
 from core.transformer.passes.blocks import Blocks
 from core.transformer.passes.fused import Agreement, can_fuse
 from core.transformer.passes.hooks import attached, can_resume, z_hook
@@ -343,6 +344,30 @@ def test_only_the_wanted_targets_are_read(monkeypatch):
     some = ablator.token_loss(MANY, "zero", targets=targets)
     assert np.allclose(some, whole[..., targets], atol=1e-6)
     assert sum(unembedded) == 6 * 2 * len(targets)
+
+
+def test_what_is_done_counts_every_run_of_a_layer_and_every_reading_of_an_end(monkeypatch):
+    """Reading 49,000 words off 144 ends took minutes, all of them at 100 %."""
+    pair = make_pair("gpt2")
+    probe = repeated_probe(pair.loaded.vocabulary, ProbeOptions(length=11, sequences=2))
+    ablator = Ablator(pair.loaded, probe.tokens)
+    happened: list[float | str] = []
+    original = core.ablation.ablator.token_losses
+
+    def reading(*arguments):
+        happened.append("read")
+        return original(*arguments)
+
+    assert ablator.clean.size, "made before, so that it is not counted"
+    monkeypatch.setattr(core.ablation.ablator, "token_losses", reading)
+    ablator.token_loss(MANY, "zero", happened.append, apart=True)
+    # Ready; layers 0, 1 and 2 run once, three and six times; six ends read.
+    layer, end = flops_of_layer(pair.loaded.card, 23), flops_of_readout(pair.loaded.card, 23)
+    whole = 10 * layer + 6 * end
+    shares = [share for share in happened if share != "read"]
+    layers = [0, layer, 4 * layer, 10 * layer]
+    assert shares == pytest.approx([part / whole for part in (*layers, *(10 * layer + n * end for n in range(1, 7)))])
+    assert happened[4:] == [part for share in shares[4:] for part in ("read", share)], "told once it is read"
 
 
 def test_a_model_whose_blocks_cannot_be_run_alone_gets_whole_passes(monkeypatch):

@@ -29,7 +29,7 @@ def report_table(page: Page) -> Locator:
 
 
 def test_verdicts_gain_their_costs_and_the_floor_moves_the_count(server: str, new_page: NewPage) -> None:
-    page = opened(new_page(), f"{server}/Verdicts?{SMALL}", "4 heads match and are called, of 8")
+    page = opened(new_page(), f"{server}/Verdicts?{SMALL}", "4 of 8 heads are induction heads")
     expect(page.get_by_role("listitem").filter(has_text="L1H2: induction")).to_have_text(
         re.compile(r"contrast 0\.\d\d .* Without it the right token loses \d\.\d{3} \(")
     )
@@ -37,10 +37,10 @@ def test_verdicts_gain_their_costs_and_the_floor_moves_the_count(server: str, ne
     count_progress(page)
     page.get_by_role("slider", name="Contrast floor").focus()
     page.keyboard.press("End")
-    expect(page.get_by_role("heading", name="0 heads match and are called, of 8")).to_be_visible()
+    expect(page.get_by_role("heading", name="None of 8 heads is shown to be an induction head")).to_be_visible()
     expect(page).to_have_url(re.compile("effect_floor=0.90"))
     page.keyboard.press("Home")
-    expect(page.get_by_role("heading", name="4 heads match and are called, of 8")).to_be_visible()
+    expect(page.get_by_role("heading", name="4 of 8 heads are induction heads")).to_be_visible()
     assert page.evaluate("() => window.progressSeen") == 0
 
 
@@ -98,7 +98,7 @@ def test_a_correction_changes_the_live_numbers_and_stays_when_the_page_is_left(s
     expect(report_table(page)).to_contain_text("two-layer, corrected, log-probability")
     row = report_table(page).get_by_role("row").nth(1).get_by_role("cell").all_text_contents()
     # Its heads stand beside each number: a BOS changes which are taken away.
-    own, corrected = (float(row[place].replace("−", "-")) for place in (4, 6))
+    own, corrected = (float(row[place].split(" (")[0].replace("−", "-")) for place in (4, 6))
     assert own != corrected
     expect(page).to_have_url(re.compile("correct_bos=true"))
     page.get_by_role("link", name="Heads", exact=True).click()
@@ -111,6 +111,7 @@ def test_a_correction_changes_the_live_numbers_and_stays_when_the_page_is_left(s
 
 def test_a_model_of_the_scale_table_opens_in_heads_and_back_leads_back(server: str, new_page: NewPage) -> None:
     page = opened(new_page(), f"{server}/Report?{SMALL}&threshold=0.40", REPORT)
+    page.get_by_text("Every model of this machine").click()
     page.get_by_role("link", name="by-construction").click()
     expect(page.get_by_role("heading", name="Heads of by-construction")).to_be_visible()
     expect(page.get_by_role("heading", name=re.compile(r"^L1H\d: layer 1"))).to_be_visible()
@@ -154,7 +155,11 @@ def test_the_threshold_of_the_sensitivity_page_measures_nothing(server: str, new
 
 def test_copied_links_restore_everything_on_a_fresh_server(fresh_server: str, new_page: NewPage) -> None:
     verdicts = new_page()
-    opened(verdicts, f"{fresh_server}/Verdicts?{SMALL}&head=L1H2&effect_floor=0.90", "0 heads match and are called, of 8")
+    opened(
+        verdicts,
+        f"{fresh_server}/Verdicts?{SMALL}&head=L1H2&effect_floor=0.90",
+        "None of 8 heads is shown to be an induction head",
+    )
     expect(verdicts.get_by_text("Placebo offsets of L1H2")).to_be_visible()
     circuits = opened(new_page(), f"{fresh_server}/Circuits?{SMALL}&head=L0H3&mode=zero", "Circuits in two-layer")
     expect(circuits.get_by_role("radio", name="Zero")).to_be_checked()

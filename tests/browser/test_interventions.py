@@ -67,6 +67,6 @@ def test_a_point_of_the_scatter_leads_to_the_attention_of_its_head(server: str, 
     )
     click_figure(page, "score-effect", x, y)
     expect(page.get_by_role("heading", name="L0H2")).to_be_visible()
-    expect(page.get_by_text("matters but does not look", exact=True)).to_be_visible()
+    expect(page.get_by_text("large effect, does not look", exact=True)).to_be_visible()
     page.get_by_role("link", name="See where it looks").click()
     expect(page.get_by_role("heading", name=re.compile("Attention of L0H2"))).to_be_visible()

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from playwright.sync_api import Page, expect
 
+from core.figures.base.style import Look
 from tests.browser.conftest import NewPage
 from tests.helpers.screen import calm, click_figure, go_back, only
 
@@ -119,27 +120,45 @@ def test_controls_survive_a_change_of_page_and_the_back_button(heads: Page) -> N
     expect(heads.get_by_role("spinbutton", name="Seed")).to_have_value("11")
 
 
-@pytest.mark.parametrize(("kind", "width"), [("png", 390), ("svg", 1400)])
-def test_a_picture_is_saved_in_the_browser(heads: Page, kind: str, width: int, tmp_path: Path) -> None:
-    heads.set_viewport_size({"width": width, "height": 900})
-    heads.wait_for_function("narrow => window.headscopeScreen.narrow.matches === narrow", arg=width == 390)
-    calm(heads)
-    panel = heads.locator(".st-key-panel-heatmap")
+def saved_picture(page: Page, kind: str, width: int, folder: Path) -> Path:
+    """The heat map as the page saves it in a window of that width."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.wait_for_function("narrow => window.headscopeScreen?.narrow.matches === narrow", arg=width == 390)
+    calm(page)
+    panel = page.locator(".st-key-panel-heatmap")
     # On a busy machine the picture may not have been drawn yet, and the page would say just that.
     expect(panel.locator('.modebar-btn[data-attr="toImage"], .modebar-btn[data-title^="Download plot"]')).to_have_count(1)
-    panel.get_by_test_id("stPopoverButton").click()
-    with heads.expect_download(timeout=90_000) as download:
-        heads.get_by_role("button", name=f"Picture as {kind.upper()}").click()
-    saved = tmp_path / download.value.suggested_filename
+    if not page.get_by_role("button", name="Picture as PNG").is_visible():
+        panel.get_by_test_id("stPopoverButton").click()
+    with page.expect_download(timeout=90_000) as download:
+        page.get_by_role("button", name=f"Picture as {kind.upper()}").click()
+    saved = folder / download.value.suggested_filename
     download.value.save_as(saved)
     assert saved.name == f"headscope-two-layer-heatmap.{kind}"
-    expect(heads.get_by_role("button", name="Table as CSV")).to_be_visible()
-    if kind == "png":
-        header = saved.read_bytes()[:24]
-        assert header.startswith(b"\x89PNG")
-        assert int.from_bytes(header[16:20]) > 1500, "a telephone's screen is narrow, and its pictures are as sharp as others"
-    else:
-        assert "svg" in ElementTree.parse(saved).getroot().tag
+    expect(page.get_by_role("button", name="Table as CSV")).to_be_visible()
+    return saved
+
+
+def test_a_picture_is_saved_in_the_browser_light_and_with_its_words(server: str, new_page: NewPage, tmp_path: Path) -> None:
+    page = new_page(color_scheme="dark")
+    open_heads(page, f"{server}/Heads?model=two-layer")
+    header = saved_picture(page, "png", 390, tmp_path).read_bytes()[:24]
+    assert header.startswith(b"\x89PNG")
+    assert int.from_bytes(header[16:20]) > 1500, "a telephone's screen is narrow, and its pictures are as sharp as others"
+    saved = saved_picture(page, "svg", 1400, tmp_path)
+    words = " ".join(" ".join(ElementTree.parse(saved).getroot().itertext()).split())
+    assert "Measured on" in words and "python -m core score --model two-layer" in words, words
+    dark, light = (colours_of(Look(dark=dark)) for dark in (True, False))
+    drawn = set(re.findall(r"rgb\(\d+, \d+, \d+\)", saved.read_text()))
+    assert drawn & light and not drawn & dark
+    assert page.evaluate(f"() => document.querySelector('{HEAT_MAP}')._fullLayout.paper_bgcolor") == Look(dark=True).paper
+    page.wait_for_function(f"() => document.querySelector('{HEAT_MAP}').layout.paper_bgcolor === '{Look(dark=True).paper}'")
+
+
+def colours_of(look: Look) -> set[str]:
+    """As a picture's file has them."""
+    colours = (look.ink, look.paper, look.faint, look.muted, look.accent, look.second)
+    return {f"rgb({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))})" for colour in colours}
 
 
 def test_tables_are_saved_as_csv_and_json(heads: Page, tmp_path: Path) -> None:

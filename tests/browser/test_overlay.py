@@ -103,7 +103,12 @@ def test_a_saved_picture_holds_the_marks_and_the_figure_on_screen_stays(heads: P
     download.value.save_as(tmp_path / "ranked.svg")
     saved = (tmp_path / "ranked.svg").read_text()
     assert "threshold 0.50" in saved
+    # A file travels without its page.
+    words = " ".join(re.sub(r"<[^>]+>", " ", saved).split())
+    assert "Measured on" in words and "core score" in words
     assert heads.evaluate(shapes) == before
+    kept = "() => JSON.stringify(document.querySelector('.st-key-panel-ranked .js-plotly-plot').layout)"
+    assert "Measured on" not in heads.evaluate(kept)
 
 
 def test_marks_in_one_of_several_plots_lie_on_its_points(server: str, new_page: NewPage) -> None:
@@ -154,7 +159,7 @@ def test_the_scatter_stays_while_its_heads_change_sides(server: str, new_page: N
     expect(layer(page, "score-effect").locator("circle[fill=none]")).to_have_count(4)
     page.get_by_role("slider", name="Threshold").focus()
     page.keyboard.press("End")
-    expect(layer(page, "score-effect").get_by_text("looks and matters: 0")).to_be_visible()
+    expect(layer(page, "score-effect").get_by_text("looks, large effect: 0")).to_be_visible()
     expect(layer(page, "score-effect").locator("circle[fill=none]")).to_have_count(0)
     assert place_of_line(page, "score-effect", "x") == pytest.approx(1.0, abs=0.003)
     assert page.evaluate("() => document.querySelector('.st-key-panel-score-effect .js-plotly-plot').stayed")

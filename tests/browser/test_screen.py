@@ -98,6 +98,8 @@ def grave_findings(page: Page) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_can_be_read_by_everybody_on_every_screen(server: str, new_page: NewPage, name: str) -> None:
     page = opened(new_page(width=1400, height=900), f"{server}/{name}?{ADDRESS}")
+    # Once one piece of work follows another no more.
+    finished(page)
     assert page.evaluate(HEIGHT) <= MOST_SCREENS * 900
     assert grave_findings(page) == []
     page.set_viewport_size({"width": 1280, "height": 800})
@@ -113,12 +115,20 @@ def test_a_page_can_be_read_by_everybody_on_every_screen(server: str, new_page: 
     calm(page)
     assert grave_findings(page) == []
     page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_function("() => window.headscopeScreen.narrow.matches")
+    page.wait_for_function("() => window.headscopeScreen?.narrow.matches")
     calm(page)
     document, main, window = page.evaluate(WIDTHS)
     assert document <= window and main <= window, "nothing to scroll to sideways"
     page.wait_for_function(f"() => !({OVERPRINTED})().length", timeout=5000)
     page.wait_for_function(f"() => !({CUT_TABLES})().length", timeout=5000)
+    # No button and no link is cut in large letters, on a telephone or on a desk.
+    with_large_text(page)
+    finished(page)
+    page.wait_for_function(f"() => !({CUT_LABELS})().length", timeout=5000)
+    page.set_viewport_size({"width": 1400, "height": 900})
+    page.wait_for_function("() => window.headscopeScreen?.narrow.matches === false")
+    finished(page)
+    page.wait_for_function(f"() => !({CUT_LABELS})().length", timeout=5000)
 
 
 def test_a_lines_name_covers_nothing_where_the_line_is_at_the_edge(server: str, new_page: NewPage) -> None:
@@ -131,7 +141,7 @@ def test_a_lines_name_covers_nothing_where_the_line_is_at_the_edge(server: str, 
         expect(names.last).to_be_visible()
         page.wait_for_function(f"() => !({OVERPRINTED})().length", timeout=5000)
         page.set_viewport_size({"width": 390, "height": 844})
-        page.wait_for_function("() => window.headscopeScreen.narrow.matches")
+        page.wait_for_function("() => window.headscopeScreen?.narrow.matches")
         finished(page)
         expect(names.last).to_be_visible()
         page.wait_for_function(f"() => !({OVERPRINTED})().length", timeout=5000)
@@ -234,7 +244,9 @@ def test_the_picked_heads_frame_leaves_its_name_free_and_no_edge_loses_its_numbe
 def test_on_a_telephone_every_strong_edge_has_its_number(server: str, new_page: NewPage) -> None:
     page = opened(new_page(width=390, height=844), f"{server}/Circuits?{SMALL}")
     finished(page)
-    for _ in range(2):
+    for large in (False, True):
+        if large:
+            with_large_text(page)
         page.wait_for_timeout(1000)
         said = figure(page, "circuit").evaluate(
             """(plot) => {
@@ -248,7 +260,6 @@ def test_on_a_telephone_every_strong_edge_has_its_number(server: str, new_page: 
         assert sum(word.startswith("−0.") for word in said) == 4
         assert sum(word.strip().startswith("L") for word in said) == 6, "every head's name"
         assert sum(word.endswith("heads") for word in said) == 2, "both titles"
-        with_large_text(page)
 
 
 def test_a_tap_means_the_head_under_the_finger(server: str, new_page: NewPage) -> None:
@@ -268,8 +279,24 @@ def test_large_text_leaves_the_threshold_in_sight_of_a_projector(server: str, ne
     assert slider is not None and slider["y"] + slider["height"] < 1080
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1400])
+def test_large_text_outlasts_a_reload_until_it_is_taken_back(server: str, new_page: NewPage) -> None:
+    page = with_large_text(opened(new_page(), f"{server}/Heads?{SMALL}"))
+    shown = "() => getComputedStyle(document.documentElement).fontSize === '%s'"
+    page.reload()
+    page.wait_for_function(shown % "20px")
+    expect(page.get_by_role("switch", name="Large text")).to_be_checked()
+    calm(page)
+    page.get_by_text("Large text").click()
+    page.wait_for_function(shown % "16px")
+    calm(page)
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    finished(page)
+    expect(page.get_by_role("switch", name="Large text")).not_to_be_checked()
+    assert page.evaluate(shown % "16px")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1400, "light")])
 def test_a_closed_sidebar_is_out_of_the_way_of_large_text_and_opens_again(
     server: str, new_page: NewPage, width: int, scheme: str
 ) -> None:
@@ -283,17 +310,6 @@ def test_a_closed_sidebar_is_out_of_the_way_of_large_text_and_opens_again(
     page.wait_for_function(f"() => ({edges})().join() === '0,350'", timeout=5000)
     page.get_by_text("Large text").click()
     page.wait_for_function("() => getComputedStyle(document.documentElement).fontSize === '16px'")
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_large_text_cuts_no_button_and_no_link(server: str, new_page: NewPage, name: str) -> None:
-    page = with_large_text(opened(new_page(width=1400, height=900), f"{server}/{name}?{ADDRESS}"))
-    finished(page)
-    page.wait_for_function(f"() => !({CUT_LABELS})().length", timeout=5000)
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_function("() => window.headscopeScreen.narrow.matches")
-    finished(page)
-    page.wait_for_function(f"() => !({CUT_LABELS})().length", timeout=5000)
 
 
 def seen_of(page: Page) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from core.ablation import subjects
 from core.ablation.ablator import Ablator
 from core.ablation.cached import ablate, prune
 from core.ablation.pruning import scores_without
+from core.ablation.subjects import ablator_for
 from core.attention.cached import score_heads
 from core.attention.cells import induction_cells
 from core.circuits.cached import circuit
@@ -22,7 +24,7 @@ from core.circuits.circuit import KINDS, heads_to_prune
 from core.circuits.composition import Factors, all_compositions, baseline, composition, compositions, writer
 from core.circuits.path_patching import path_patch
 from core.circuits.tables import composition_rows
-from core.circuits.words import circuit_sentence, composition_sentence
+from core.circuits.words import circuit_sentence, composition_sentence, pruning_sentence
 from core.cli import main
 from core.errors import BadInput, Withheld
 from core.figures.base.style import Look
@@ -31,6 +33,7 @@ from core.figures.circuits.composition import composition_maps, describe_composi
 from core.heads import Head
 from core.models.built_in.circuit_spec import expected_prefix_matching, standard_spec
 from core.models.built_in.construction import build
+from core.numbers import signed, signed_interval
 from core.probes.probe import ProbeOptions
 from core.probes.repeated import repeated_probe
 from core.settings.request import Request
@@ -86,7 +89,7 @@ def full_composition(model, sender, receiver, kind):
 def test_one_edge_is_told_as_one(drops, said):
     found = circuit(bind(REQUEST))
     edges = tuple(replace(found.edges[0], patched=found.edges[0].clean - drop) for drop in drops)
-    assert said in circuit_sentence(SimpleNamespace(induction=found.induction, edges=edges))
+    assert said in circuit_sentence(SimpleNamespace(induction=found.induction, edges=edges, n_sequences=found.n_sequences))
 
 
 def test_the_constructed_circuit_composes_through_keys_alone():
@@ -126,7 +129,7 @@ def test_planted_circuits(seed):
         k, q, v = (values.nan_to_num() for values in compositions(model, place)[0])
         assert int(k.argmax()) == previous[0] * spec.n_heads + previous[1]
         assert (k > 0).sum() == 1 and q[previous] == v[previous] == 0
-        assert found.clean[place] - found.patched[0][place] > 0.5 * found.clean[place]
+        assert (found.clean[place] - found.patched[0][place] > 0.5 * found.clean[place]).all(), "on every sequence"
 
 
 # Norms of queries and keys, or attention that shows neither: no matrix of these kinds to speak of.
@@ -261,8 +264,8 @@ def test_cutting_the_constructed_path_leaves_what_the_bos_leaves(has_bos):
     b = int(has_bos)
     queries = np.arange(16 + b, 32 + b)
     left = (1 / (b * math.exp(BETA / 2) + queries + 1 - b)).mean()
-    assert float(found.clean[INDUCTION]) == pytest.approx(expected_prefix_matching(16, b, BETA), abs=1e-5)
-    assert float(found.patched[0][INDUCTION]) == pytest.approx(left, abs=1e-5)
+    assert found.clean[INDUCTION].tolist() == pytest.approx([expected_prefix_matching(16, b, BETA)] * 3, abs=1e-5)
+    assert found.patched[0][INDUCTION].tolist() == pytest.approx([left] * 3, abs=1e-5)
     others = [head for head in range(SPEC.n_heads) if head != INDUCTION[1]]
     assert torch.allclose(found.patched[0][1, others], found.clean[1, others], atol=1e-6)
 
@@ -319,7 +322,7 @@ def long_way_round(pair, ablator, sender, layer, mode, layout):
     later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
     pattern = scores.masked_fill(later, float("-inf")).softmax(-1)
     queries, keys = induction_cells(layout)
-    return pattern[:, :, queries, keys].mean((0, 2))
+    return pattern[:, :, queries, keys].mean(2).T
 
 
 def shown(model, tokens, layer, change):
@@ -403,6 +406,42 @@ def test_pruning_costs_what_ablating_costs():
         assert prune(bind(request), Head(0, 2), mode).pruned.second_copy == pytest.approx(
             ablated.ablated_losses.second_copy, abs=1e-4
         )
+
+
+def by_hand(values):
+    """The 95 % interval of a mean, from another library's Student t."""
+    return scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values))
+
+
+def test_what_an_edge_costs_has_the_interval_of_its_sequences():
+    """Each sequence alone gives the same as all together, and so do their differences by hand."""
+    request = Request("two-layer", length=20, sequences=5)
+    found = circuit(request, "zero")
+    edge = found.edges[0]
+    rows = bind(request).probe.tokens
+    ends = {"previous": (edge.previous,), "induction": (edge.induction,)}
+    given = [circuit(Request("two-layer", length=20, tokens=(tuple(row.tolist()),)), "zero", **ends) for row in rows]
+    alone = [one.edges[0] for one in given]
+    assert all(math.isnan(one.low) and math.isnan(one.high) for one in alone)
+    assert "one sequence gives no interval" in circuit_sentence(given[0])
+    assert edge.drop == pytest.approx(np.mean([one.drop for one in alone]), abs=1e-5)
+    assert (edge.low, edge.high) == pytest.approx(by_hand([one.drop for one in alone]), abs=1e-5)
+    assert f"95 % interval of the loss {edge.low:.2f} to {edge.high:.2f}, 5 sequences" in circuit_sentence(found)
+
+
+def test_what_pruning_costs_has_the_interval_of_its_sequences():
+    request = Request("two-layer", length=20, sequences=5)
+    found, scores = prune(bind(request), Head(0, 2)), score_heads(request)
+    without = scores_without(ablator_for(bind(request)), bind(request).probe, Head(0, 2), "mean")
+    there = bind(request).layout.second_copy_targets
+    change = (without.token_loss.astype(float) - scores.token_loss)[:, there].mean(1)
+    assert found.change == pytest.approx((change.mean(), *by_hand(change)), abs=1e-4)
+    heads = (Head(1, 0), Head(1, 3))
+    lost = np.mean([(scores.sequences("induction") - without.sequences("induction"))[head] for head in heads], axis=0)
+    assert found.lost(heads) == pytest.approx((lost.mean(), *by_hand(lost)), abs=1e-5)
+    assert found.lost(heads[:1])[1:] == pytest.approx([ends[heads[0]] for ends in found.lost_interval], abs=1e-6)
+    said = pruning_sentence([found], scores, heads)
+    assert f"{signed(change.mean())} nats ({signed_interval(*by_hand(change))})" in said and "over 5 sequences" in said
 
 
 def test_the_kept_circuit_is_the_measured_one():

@@ -16,6 +16,7 @@ from core.ablation.sweep_words import at_threshold, beyond_baselines
 from core.ablation.words import (
     against_baselines,
     agreement_sentence,
+    change_words,
     p_words,
     patched_in_sentence,
     sides_sentence,
@@ -29,7 +30,7 @@ from core.figures.ablation.positions import describe_positions, position_losses,
 from core.figures.ablation.score_effect import describe_score_effect, score_effect, score_effect_overlay
 from core.figures.ablation.single_effects import describe_single_effects, single_effect_bars, single_effect_rows
 from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
-from core.figures.base.labels import placed_labels
+from core.figures.base.labels import drawn_boxes, placed_labels
 from core.figures.base.style import Look
 from core.figures.replication import value_map
 from core.heads import Head, every_head, heads_above, named
@@ -40,7 +41,7 @@ from core.settings.modes import MODES
 from core.settings.request import Request
 from core.settings.subject import Subject
 from core.sharing.facts import causal_facts, json_text, sweep_facts
-from core.stats import rank_agreement
+from core.stats import Number, rank_agreement
 from core.transformer.card import ModelCard, ModelIdentity
 from core.transformer.checks import Conformance
 
@@ -73,7 +74,8 @@ def made_ablation(second_copy: float, heads=HEADS) -> Ablation:
     clean = np.full((2, LAYOUT.n_tokens), 8.0)
     clean[:, LAYOUT.length + LAYOUT.b :] = 2.0
     ablated = clean.copy()
-    ablated[:, LAYOUT.length + LAYOUT.b :] = second_copy
+    # Sequences that differ, so that there is an interval with a width.
+    ablated[:, LAYOUT.length + LAYOUT.b :] = second_copy + np.array([[0.01], [-0.01]])
     clean[:, 0] = ablated[:, 0] = np.nan
     return Ablation(heads, "mean", LAYOUT, clean, ablated)
 
@@ -175,7 +177,7 @@ def test_how_many_heads_are_surely_on_their_side_of_the_floor_is_told():
 
 
 def test_the_threshold_divides_the_scatter_without_changing_it():
-    overlay = score_effect_overlay(SCORES, "induction", EFFECT, 0.5, 0.3, Look())
+    overlay = score_effect_overlay(SCORES, "induction", effects(EFFECT), 0.5, 0.3, Look())
     [line] = [part for part in overlay.parts if part["kind"] == "line"]
     assert (line["at"], line["across"]) == (0.5, "x")
     both, looks, rings = [part for part in overlay.parts if part["kind"] == "discs"]
@@ -190,12 +192,12 @@ def test_the_threshold_divides_the_scatter_without_changing_it():
     said = [part["text"] for part in overlay.parts if part["kind"] == "words"]
     counts = {text.rpartition(": ")[0]: int(text.rpartition(": ")[2]) for text in said if ": " in text}
     assert sum(counts.values()) == 12
-    assert (counts["looks and matters"], counts["looks but does not matter"]) == (len(matter), len(above) - len(matter))
+    assert (counts["looks, large effect"], counts["looks, small effect"]) == (len(matter), len(above) - len(matter))
     assert all(f"{quadrant}: {count}" in overlay.said for quadrant, count in counts.items())
 
 
 def test_names_stand_beside_their_points():
-    overlay = score_effect_overlay(SCORES, "induction", EFFECT, 0.5, 0.3, Look())
+    overlay = score_effect_overlay(SCORES, "induction", effects(EFFECT), 0.5, 0.3, Look())
     named = [part for part in overlay.parts if part["kind"] == "words" and Head.parse(part["text"]) is not None]
     assert len(named) > 3
     for part in named:
@@ -208,7 +210,7 @@ def test_names_stand_beside_their_points():
 
 @pytest.mark.parametrize("effect", [PARTIAL, NOTHING])
 def test_heads_that_are_not_measured_are_in_no_quadrant(effect):
-    overlay = score_effect_overlay(SCORES, "induction", effect, 0.5, 0.3, Look())
+    overlay = score_effect_overlay(SCORES, "induction", effects(effect), 0.5, 0.3, Look())
     known = int((~np.isnan(effect)).sum())
     assert sum(int(part["text"].rpartition(": ")[2]) for part in overlay.parts if part.get("bold")) == known
     json.dumps(overlay.parts, allow_nan=False)
@@ -218,7 +220,9 @@ def test_quadrants_differ_by_symbol_not_by_colour_alone():
     figure = score_effect(SCORES, "induction", effects(EFFECT), 0.3, None, Look())
     assert [(trace.marker.symbol, trace.marker.size) for trace in figure.data[1:3]] == [("circle", 8), ("diamond", 12)]
     both, looks, rings = [
-        part for part in score_effect_overlay(SCORES, "induction", EFFECT, 0.5, 0.3, Look()).parts if part["kind"] == "discs"
+        part
+        for part in score_effect_overlay(SCORES, "induction", effects(EFFECT), 0.5, 0.3, Look()).parts
+        if part["kind"] == "discs"
     ]
     assert both["shape"] == "diamond" != looks["shape"] and both["fill"] == Look().accent != looks["fill"]
     assert rings["fill"] is None and rings["pixels"] > both["pixels"]
@@ -232,11 +236,28 @@ def test_labels_do_not_cover_each_other():
     assert placed_labels([(5.0, 12.0)], ["L0H0"], 14, 10, 400, 200) == ["middle right"]
 
 
+def test_a_name_stands_on_a_point_or_an_interval_only_where_there_is_no_other_place():
+    at = [(200.0, 100.0)]
+
+    def place(*drawn):
+        return placed_labels(at, ["L0H0"], 14, 10, 400, 200, drawn)[0]
+
+    interval = drawn_boxes(at, 8, up=[(60.0, 140.0)])
+    assert place(*interval) == "middle right", "its own goes up and down"
+    right = drawn_boxes([(230.0, 100.0)], 8)
+    assert place(*interval, *right) == "middle left"
+    everywhere = drawn_boxes(at, 8, [(100.0, 300.0)], [(0.0, 200.0)])
+    assert place(*everywhere) == "top center", "and it is there all the same"
+    nothing = math.nan
+    assert len(drawn_boxes(at, 8, [(nothing, nothing)], [(nothing, nothing)])) == 1
+
+
 def test_the_range_beside_is_all_of_the_other_sets_with_the_bound_above():
     baselines = np.arange(101.0) / 10
     rows = [BesideRow("2 heads", 6.0, baselines, 11.5)]
     figure = beside_baselines(rows, CLEAN, Look())
     [range_] = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    assert range_.layer == "below", "nothing lies over the diamond"
     assert (range_.x0, range_.x1) == (0.0, 10.0), "from the smallest to the largest, no percentile"
     [dots] = [trace for trace in figure.data if trace.name == "other sets"]
     np.testing.assert_array_equal(dots.x, baselines)
@@ -308,11 +329,12 @@ def test_bars_are_the_heads_their_sum_and_all_together():
 
 def test_sentences_tell_more_from_less():
     more = against_baselines(made_ablation(6.0), made_baselines(2.1))
-    assert (
-        "hurts more than every one of 39 other sets:** +4.00 nats, other sets +0.10 to +0.10; p = 0.025, the smallest that 39"
-        in more
-    )
+    cost = "hurts more than every one of 39 other sets:** +4.00 nats (95 % interval +3.87 to +4.13 over 2 sequences); "
+    assert cost + "other sets +0.10 to +0.10; p = 0.025, the smallest that 39" in more
     assert "Without any head of the same layers: +7.00 nats" in more
+    assert change_words(Number(1.156, 0.909, 1.403), 4, 3) == "+1.156 nats (95 % interval +0.909 to +1.403 over 4 sequences)"
+    assert "+0.0004 to" in change_words(Number(0.01, 0.0004, 0.02), 4), "as many digits as tell its side of zero"
+    assert change_words(Number(1.0, math.nan, math.nan), 1) == "+1.00 nats (one sequence gives no interval)"
     one_costs_more = made_baselines(2.1, count=55)
     one_costs_more.token_loss[0] += 9
     assert "hurts more than 54 of 55 other sets:** +4.00 nats" in against_baselines(made_ablation(6.0), one_costs_more)
@@ -376,7 +398,7 @@ def test_a_sweep_is_no_surer_than_an_ablation_of_the_same_heads():
     assert "At no threshold do the other sets differ in what they cost, 0.00 nats; the heads above 0.10 cost +4.00." in few
     assert "p = 0.333, the smallest that 2 sets can give" in few
     nearly = beyond_baselines(swept((1, 3.0, [*MANY, 9.0])))
-    assert "the heads above it cost more than other sets do." in nearly and "every other set" not in nearly
+    assert "the heads above it cost more than nearly all other sets." in nearly and "every other set" not in nearly
     assert "do not surely cost more than other heads do" in beyond_baselines(swept((1, 0.2, MANY)))
     assert "cost less than every other set that was drawn" in beyond_baselines(swept((1, 0.2, [1.0] * 40)))
     mixed = beyond_baselines(swept((3, 5.0, FEW), (2, 4.0, MANY), (2, 4.0, MANY), (1, 0.2, MANY)))

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 import plotly.io
 import plotly.tools
 import pytest
+import scipy.stats
 
 from core.attention.example import InductionExample
 from core.attention.head_scores import HeadScores
@@ -271,7 +272,14 @@ def test_tables_hold_every_head_with_contrast_beside_the_score(scores: HeadScore
     rows = head_rows(scores, "previous_token", 0.5)
     assert len(rows) == scores.n_layers * scores.n_heads
     assert list(rows[0])[:5] == ["name", "layer", "head", "previous_token", "contrast"]
-    assert set(list(rows[0])[3:-1]) == set(scores.names)
+    assert set(list(rows[0])[3:-3]) == set(scores.names)
+    assert list(rows[0])[-3:] == ["previous_token_low", "previous_token_high", "above_threshold"]
+    for row in rows:
+        values = scores.sequences("previous_token")[row["layer"], row["head"]].astype(float)
+        low, high = scipy.stats.t.interval(0.95, len(values) - 1, values.mean(), scipy.stats.sem(values))
+        # No share of attention is below 0 or above 1.
+        wanted = pytest.approx((max(low, 0.0), min(high, 1.0)), abs=1e-6)
+        assert (row["previous_token_low"], row["previous_token_high"]) == wanted
     found = list(csv.DictReader(io.StringIO(csv_text(rows))))
     assert [float(row["previous_token"]) for row in found] == [row["previous_token"] for row in rows]
     assert csv_text([]) == ""

@@ -142,7 +142,7 @@ def test_the_planted_induction_head_meets_its_closed_form() -> None:
     assert card.score_lines[0].place <= 2
     assert card.sentence is not None and card.sentence.startswith(f"{card.name}: induction.")
     assert "Without it the right token loses" in card.sentence
-    assert call_sentence(card).startswith("Called, over")
+    assert call_sentence(card).startswith("Matches, over")
     assert card.alone is not None and card.alone.cost > 1
 
 
@@ -160,7 +160,7 @@ def test_the_planted_impostor_is_called_one_although_its_score_is_the_highest() 
     assert card.verdict is not None and card.verdict.label == "positional impostor"
     assert card.sentence is not None and "it looks at a position, not at a copy" in card.sentence
     assert re.search(r"its contrast −?0\.00 \([^)]*\) lies below 0\.20", card.sentence)
-    assert call_sentence(card).startswith("Not called, over 72 sequences of lengths 25, 50 and 100: its contrast")
+    assert call_sentence(card).startswith("Does not match, over 72 sequences of lengths 25, 50 and 100: its contrast")
     assert card.alone is not None and card.alone.cost == pytest.approx(0, abs=1e-5)
 
 
@@ -592,7 +592,7 @@ def test_text_stands_beside_random_tokens_in_the_one_table(trained: HeadCard) ->
     found = trained.on_text.natural
     natural = rows["Natural induction"]
     assert natural["value"] == f"{found.mean('natural_induction')[1, 2]:.2f}"
-    assert natural["meaning"].endswith(f"on random tokens {trained.score_lines[0].mean:.2f}")
+    assert natural["meaning"].endswith(f"({trained.score_lines[0].mean:.2f})")
     controls = [found.mean(name)[1, 2] for name in ("distance_control", "key_control")]
     assert natural["control"] == f"{max(controls):.2f}" and rows["Lift"]["control"] == "–"
     said = text_sentence(trained)

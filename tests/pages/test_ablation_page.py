@@ -57,8 +57,14 @@ def test_before_and_after_with_other_heads_beside() -> None:
     result = ablate(SUBJECT, heads, "mean")
     before, after = result.clean_losses, result.ablated_losses
     shown = metrics(at)
-    assert shown["Second copy (nats)"] == f"{before.second_copy:.2f} → {after.second_copy:.2f}"
-    assert shown["First copy (nats)"] == f"{before.first_copy:.2f} → {after.first_copy:.2f}"
+    for label, (left, right) in (
+        ("Second copy (nats)", (before.second_copy, after.second_copy)),
+        ("First copy (nats)", (before.first_copy, after.first_copy)),
+    ):
+        [metric] = [each for each in at.metric if each.label == label]
+        ends, change = [float(end) for end in str(metric.value).split(" → ")], float(str(metric.delta).split()[0])
+        assert ends == pytest.approx([left, right], abs=0.005)
+        assert round(ends[0] + change - ends[1], 6) == 0 or abs(change) < 0.005, "it adds up as it is written"
     assert shown["Gain lost"] == numbers.share(result.gain_lost)
     assert "Text (nats)" in shown
     said = " ".join(str(markdown.value) for markdown in at.markdown)

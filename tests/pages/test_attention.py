@@ -8,11 +8,12 @@ from streamlit.testing.v1 import AppTest
 from core.attention.cached import head_pattern, row_patterns, score_heads
 from core.attention.rows import TokenRow, probe_row, text_row
 from core.heads import Head, ranked
+from core.numbers import unsigned
 from core.settings.request import Request
 from core.settings.subject import bind
 from core.settings.view import EXAMPLE_TEXT, RowChoice, View
 from core.sharing.address import params_of, view_from
-from tests.helpers.app import open_page, settled
+from tests.helpers.app import open_page, settled, tables
 
 SUBJECT = bind(Request("two-layer", length=12, sequences=2))
 ADDRESS = {"model": "two-layer", "length": "12", "sequences": "2"}
@@ -66,10 +67,19 @@ def test_the_picked_head_of_the_address() -> None:
 
 
 def test_the_scores_of_the_head_stand_beside_chance() -> None:
-    table = attention(head="L1H2").dataframe[0].value
+    at = attention(head="L1H2")
+    heading, *rows = tables(at)["Scores of L1H2"]
     scores = score_heads(SUBJECT)
-    assert list(table["value"]) == pytest.approx([float(scores.mean(name)[1, 2]) for name in scores.names])
-    assert table["chance"][0] == pytest.approx(probe_row(SUBJECT, 0).chance_on_cells())
+    assert heading == ["score", "value", "95 % interval", "chance"]
+    assert [row[1] for row in rows] == [unsigned(scores.mean(name)[1, 2]) for name in scores.names]
+    assert rows[0][3] == unsigned(probe_row(SUBJECT, 0).chance_on_cells())
+
+
+def test_every_part_says_what_it_was_measured_on() -> None:
+    at = attention(head="L1H2", opened=("pattern",))
+    found = [str(caption.value) for caption in at.caption if str(caption.value).startswith("Measured on")]
+    # The grid, each token's loss and the pattern are of one sequence; the scores are of all.
+    assert sum("sequence 0" in caption for caption in found) == 3 and len(found) == 4
 
 
 def test_the_heat_map_has_the_same_cells_as_the_frame() -> None:

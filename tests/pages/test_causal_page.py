@@ -69,7 +69,7 @@ def test_the_picked_head_has_both_numbers_and_its_quadrant() -> None:
     effect = causal_map(SUBJECT, "mean").effect[0, 2]
     table = str(tables(at)["Numbers of L0H2"])
     low, high = (end[0, 2] for end in causal_map(SUBJECT, "mean").interval)
-    assert f"{effect:+.2f} nats" in table and "matters but does not look" in table
+    assert f"{effect:+.2f} nats" in table and "large effect, does not look" in table
     assert f"{signed(low)} to {signed(high)}" in table
 
 

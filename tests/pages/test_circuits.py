@@ -116,6 +116,8 @@ def test_rows_say_what_the_pictures_show() -> None:
     assert [row["path_patch_drop"] for row in rows] == sorted((row["path_patch_drop"] for row in rows), reverse=True)
     assert all(row["above_random"] == row["k_composition"] - row["random_composition"] for row in rows)
     pruned = pruning_rows([prune(subject, Head(0, 2))], found.induction)
-    assert len(pruned) == 8 and {"head", "called", "before", "without L0H2"} == set(pruned[0])
+    ends = {f"lost without L0H2, {end}" for end in ("low", "high")}
+    assert len(pruned) == 8 and {"head", "called", "before", "without L0H2", *ends} == set(pruned[0])
+    assert all(row["lost without L0H2, low"] <= row["before"] - row["without L0H2"] + 1e-6 for row in pruned)
     shown = shown_heads(score_heads(subject).mean("induction"), found.induction)
     assert set(found.induction) <= set(shown)

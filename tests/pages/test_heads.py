@@ -12,7 +12,7 @@ from core.attention.cached import first_scores, score_heads
 from core.attention.score_pass import measure_other_halves
 from core.attention.scores import ALL_SCORES
 from core.heads import heads_above
-from core.numbers import beside, share, unsigned
+from core.numbers import beside, interval, share, unsigned
 from core.settings.request import Request
 from tests.helpers.app import SHORT, figures, open_page, overlays, sent, settled, tables
 
@@ -60,7 +60,8 @@ def test_every_figure_is_described_and_says_what_it_was_measured_on() -> None:
 def test_the_threshold_moves_rings_and_table_and_measures_nothing(nothing_is_computed: Callable[[], None]) -> None:
     at = heads(model="two-layer", opened=("above",))
     nothing_is_computed()
-    values = score_heads(request_for("two-layer")).mean("induction")
+    scores = score_heads(request_for("two-layer"))
+    values, (low, high) = scores.mean("induction"), scores.interval("induction")
     for threshold in (0.0, 0.3, 1.0):
         at.slider(key="threshold").set_value(threshold).run()
         above = heads_above(values, threshold)
@@ -71,7 +72,8 @@ def test_the_threshold_moves_rings_and_table_and_measures_nothing(nothing_is_com
         if above:
             [(heading, *rows)] = tables(at).values()
             assert heading[:3] == ["head", "Induction (prefix matching)", "Contrast"]
-            assert [row[:2] for row in rows] == [[head.name, beside(values[head], threshold)] for head in above]
+            between = [f"{beside(values[head], threshold)} ({interval(low[head], high[head])})" for head in above]
+            assert [row[:2] for row in rows] == [[head.name, said] for head, said in zip(above, between, strict=True)]
     assert any("No head is above 1.00" in str(info.value) for info in at.info)
 
 
@@ -162,9 +164,15 @@ def test_the_picked_head_shows_every_score_beside_chance() -> None:
     at = heads(model="two-layer", head="L1H2")
     assert any("L1H2: layer 1, head 2" in str(markdown.value) for markdown in at.markdown)
     heading, first, *others = tables(at)["Scores of L1H2"]
-    value = score_heads(request_for("two-layer")).mean("induction")[1, 2]
-    assert first[:2] == ["Induction (prefix matching)", f"{value:.2f}"] and len(others) == len(ALL_SCORES) - 1
-    assert heading == ["score", "value", "chance"]
+    scores = score_heads(request_for("two-layer"))
+    value, (low, high) = scores.mean("induction")[1, 2], scores.interval("induction")
+    wanted = ["Induction (prefix matching)", f"{value:.2f}", f"{low[1, 2]:.2f} to {high[1, 2]:.2f}"]
+    assert first[:3] == wanted and len(others) == len(ALL_SCORES) - 1
+    assert heading == ["score", "value", "95 % interval", "chance"]
+    assert any("Student's t over 2 sequences" in str(caption.value) for caption in at.caption)
+    alone = heads(model="two-layer", head="L1H2", sequences="1")
+    assert {row[2] for row in tables(alone)["Scores of L1H2"][1:]} == {"–"}
+    assert any("One sequence gives no interval" in str(caption.value) for caption in alone.caption)
     assert figures(at)[0]["layout"]["shapes"]
 
 

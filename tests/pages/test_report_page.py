@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.models.paths import bundled_root
-from core.numbers import unsigned
+from core.numbers import with_interval
 from core.replication.cached import reproduce, run_report, sized_models
 from core.replication.words import QUESTIONS, questions_note
 from core.settings.request import Request
@@ -58,7 +58,9 @@ def test_recorded_stands_beside_live() -> None:
     assert list(counts["0.50"])[:2] == ["3", "5"]
     assert list(table["recorded (SoLU-8l-old), log-probability"]) == ["−6.096", "−8.345", "−9.745"]
     live = reproduce(SUBJECT).rows
-    assert list(table[f"{MODEL}, its recipe, log-probability"]) == [unsigned(row.value, 3) for row in live]
+    assert list(table[f"{MODEL}, its recipe, log-probability"]) == [
+        with_interval(row.value, row.low, row.high, digits=3) for row in live
+    ]
 
 
 def test_every_question_has_a_live_answer() -> None:
@@ -84,7 +86,8 @@ def test_each_switch_changes_the_table() -> None:
         table = at.table[1].value
         [column] = [title for title in table.columns if "corrected" in title]
         shown = reproduce(SUBJECT, Corrections(**{name: True}))
-        assert list(table[column]) == [unsigned(row.value, 3) for row in shown.rows]
+        assert list(table[column]) == [with_interval(row.value, row.low, row.high, digits=3) for row in shown.rows]
+        assert any("95 % intervals over 4 sequences; the report gave none" in str(caption.value) for caption in at.caption)
         assert ("nats" in column) == (name == "sign")
         assert ("other heads, range" in table.columns) == (name == "baselines")
         if name in ("sign", "bos"):

@@ -102,4 +102,4 @@ def test_a_forged_text_shows_a_sentence_and_nothing_else(tmp_path: Path, monkeyp
 def test_heads_picked_by_hand_are_taken_away() -> None:
     at = settled(page(set="picked", heads="L0H1"))
     assert not at.exception and not at.error
-    assert "L0H1**, mean ablation" in said(at)
+    assert "L0H1** taken away (mean ablation)." in said(at)

@@ -59,7 +59,7 @@ def test_every_planted_head_gets_its_sentence() -> None:
         kind = {"previous_token": "previous token", "positional": "", "duplicate_token": "duplicate token"}
         label = kind.get(head.kind, head.kind)
         assert f"**{Head(head.layer, head.head).name}: {label}" in said(at)
-    assert str(at.header[0].value) == "1 head matches and is called, of 8"
+    assert str(at.header[0].value) == "1 of 8 heads is an induction head"
 
 
 def test_three_figures_are_described_and_say_what_they_rest_on() -> None:
@@ -83,11 +83,11 @@ def test_the_floor_moves_the_calls_and_tests_nothing_again(monkeypatch: pytest.M
         raise AssertionError("the floor must not start a computation")
 
     at = verdicts(model="two-layer")
-    assert "4 heads match" in str(at.header[0].value)
+    assert str(at.header[0].value) == "4 of 8 heads are induction heads"
     monkeypatch.setattr("core.verdicts.gather.gather_evidence", tested_again)
     at.slider(key="effect_floor").set_value(0.9).run()
     assert not at.exception and not at.error
-    assert "0 heads match" in str(at.header[0].value)
+    assert str(at.header[0].value) == "None of 8 heads is shown to be an induction head"
     assert any("No head is called" in str(info.value) for info in at.info)
     assert at.query_params["effect_floor"] in ("0.90", ["0.90"])
 

@@ -176,6 +176,62 @@ def test_progress_partial_results_and_time_left():
     assert (job.state, job.fraction, job.eta_seconds) == ("done", 1.0, None)
 
 
+def timed_job(monkeypatch):
+    """A job that nothing runs, and the clock that it goes by."""
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    job = Job(JobPool(), "timed", lambda control: None, False, 0, Turns(1, 1.0))
+    return job, clock
+
+
+def test_time_in_line_and_a_step_that_never_ends_say_nothing_of_the_time_left(monkeypatch):
+    job, clock = timed_job(monkeypatch)
+    job.report(0.0, "begun")
+    clock[0] += 10
+    job.report(0.25, "on")
+    assert job.eta_seconds == pytest.approx(30)
+    with job.standing_in_line():
+        assert job.in_line
+        clock[0] += 600
+        assert job.eta_seconds == pytest.approx(30), "its clock stands still"
+    assert not job.in_line
+    clock[0] += 10
+    job.report(0.5, "on")
+    assert job.eta_seconds == pytest.approx(20)
+    clock[0] += 20
+    assert job.eta_seconds == 0
+    clock[0] += 20
+    assert job.eta_seconds is None, "whatever it does takes longer than all before, and how long is not known"
+
+
+def test_what_is_made_ready_before_the_first_step_is_no_step(monkeypatch):
+    job, clock = timed_job(monkeypatch)
+    job.report(0.0, "made ready")
+    clock[0] += 60
+    job.report(0.0, "the first step")
+    clock[0] += 1
+    job.report(0.1, "on")
+    assert job.eta_seconds == pytest.approx(9)
+
+
+def test_steps_that_take_unequal_times_are_told_by_what_they_take():
+    pool, seen = JobPool(), []
+
+    def work(control):
+        for step in range(3):
+            with control.part(step, (6.0, 0.0, 2.0), f"step {step}"):
+                seen.append(pool.get("unequal").fraction)
+                with control.part(1, 2):
+                    control.progress(0.5, "inside")
+                seen.append(pool.get("unequal").fraction)
+        with control.part(0, (0.0, 0.0)):
+            control.progress(1.0, "nothing takes any time")
+        seen.append(pool.get("unequal").fraction)
+
+    pool.submit("unequal", work).result(SOON)
+    assert seen == pytest.approx([0, 0.75 * 0.75, 0.75, 0.75, 0.75, 0.75 + 0.25 * 0.75, 0])
+
+
 def test_resumed_work_does_not_count_old_work_in_its_pace():
     pool = JobPool()
     reported, end = threading.Event(), threading.Event()

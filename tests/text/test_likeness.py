@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 import transformers
 
@@ -30,4 +31,4 @@ def test_likeness_is_the_correlation_of_patterns_without_the_first_token() -> No
     flat = np.array([[[p[row, head, q, k] for row in range(3) for q, k in cells] for head in range(4)] for p in patterns])
     expected = np.corrcoef(flat.reshape(8, -1))[5].reshape(2, 4)
     assert np.allclose(pattern_likeness(adopt(model), tokens, Head(1, 1)), expected, atol=1e-5)
-    assert expected[1, 1] == 1 and np.abs(expected - 1).max() > 0.1
+    assert expected[1, 1] == pytest.approx(1, abs=1e-14) and np.abs(expected - 1).max() > 0.1

@@ -134,6 +134,14 @@ def test_the_role_is_what_removal_does(total: float, direct: float, label: str, 
     assert verdict.total_effect.value == pytest.approx(total, abs=1e-3)
 
 
+def test_a_head_without_effect_that_writes_something_says_what_makes_up_for_it() -> None:
+    written, silent = verdict_of(TRUE_HEAD, 0.0, 0.1), verdict_of(TRUE_HEAD, 0.0, 0.0)
+    assert written.label == silent.label == "matching, no effect"
+    told = sentence(replace(written, last_layer=False), judgement_of(written))
+    assert re.search(r"no effect, though what it writes itself is worth 0\.100 \(.*\): later layers make up for it", told)
+    assert "though" not in sentence(silent, judgement_of(silent))
+
+
 def test_later_layers_are_named_of_no_head_of_the_last_one() -> None:
     told = [
         replace(verdict_of(TRUE_HEAD, direct=direct), last_layer=last) for direct in (0.0, 0.02, 0.11) for last in (False, True)

@@ -40,9 +40,8 @@ def beside_baselines(rows: Sequence[BesideRow], clean: Losses, look: Look) -> go
     for row, y in zip(rows, places, strict=True):
         if len(row.baselines):
             low, high, _ = range_of(row.baselines)
-            figure.add_shape(
-                type="rect", x0=low, x1=high, y0=y - 0.3, y1=y + 0.3, fillcolor=look.second, opacity=0.25, line={"width": 0}
-            )
+            box = {"x0": low, "x1": high, "y0": y - 0.3, "y1": y + 0.3}
+            figure.add_shape(type="rect", **box, fillcolor=look.second, opacity=0.25, line={"width": 0}, layer="below")
         figure.add_trace(_dots(row.baselines, y, look))
         if row.bound is not None:
             figure.add_trace(_bound(row.bound, y, look))
@@ -64,7 +63,7 @@ def beside_baselines(rows: Sequence[BesideRow], clean: Losses, look: Look) -> go
     for row, y in zip(rows, places, strict=True):
         _write(figure, row.ablated, y, look)
     styled(figure, look, height=look.px(_ROW * len(rows) + 150), margin={"t": look.px(76), "r": look.px(24)})
-    figure.update_xaxes(title="loss on the second copy (nats)", range=[-0.02 * top, 1.06 * top])
+    figure.update_xaxes(title_text="loss on the second copy (nats)", range=[-0.02 * top, 1.06 * top])
     figure.update_yaxes(
         tickvals=places, ticktext=[row.name for row in rows], range=[-0.55, len(rows) - 0.35], showgrid=False, ticks=""
     )

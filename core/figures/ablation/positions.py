@@ -63,8 +63,8 @@ def position_losses(
         margin={"t": look.px(76)},
     )
     figure.update_layout(showlegend=True)
-    figure.update_xaxes(title="position of the predicted token", range=[0.5, layout.n_tokens - 0.5], showgrid=False)
-    figure.update_yaxes(title="loss (nats)", range=[0, 1.06 * top])
+    figure.update_xaxes(title_text="position of the predicted token", range=[0.5, layout.n_tokens - 0.5], showgrid=False)
+    figure.update_yaxes(title_text="loss (nats)", range=[0, 1.06 * top])
     return figure
 
 

@@ -16,17 +16,18 @@ from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
 from core.figures.ablation.effect_map import effect_text
 from core.figures.base.head_traces import click_markers, picked_mark
-from core.figures.base.labels import placed_labels
+from core.figures.base.labels import drawn_boxes, placed_labels
 from core.figures.base.overlay import Anchor, Edge, Overlay, Part, name_of_line, symbols, threshold_line, words
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
-from core.heads import Head, HeadSet, every_head, names
-from core.numbers import counted
+from core.heads import Head, HeadSet, every_head, names, ranked
+from core.numbers import counted, signed_interval
 
 _HEIGHT = 480
 # The picture's inner size on a usual screen, for deciding which names have room.
 _INNER_WIDTH, _INNER_HEIGHT = 820, 380
 _NAMED = 24
+_CUT = 3
 # Pixels, at the usual text size.
 _SMALL, _LARGE, _RING = 8, 12, 20
 
@@ -71,21 +72,22 @@ def score_effect(
         height=look.px(_HEIGHT),
         margin={"t": look.px(56), "b": look.px(116 if look.narrow else 96), "r": look.px(24)},
     )
-    figure.update_xaxes(title=f"{ALL_SCORES[score].title} (dashed: the threshold)", range=[left, right])
+    figure.update_xaxes(title_text=f"{ALL_SCORES[score].title} (dashed: the threshold)", range=[left, right])
     effects = "effect" if found.has_intervals else "effect on one sequence"
-    figure.update_yaxes(title=f"{effects} (nats); dotted: ±{floor:.2f}", range=[low, high])
+    figure.update_yaxes(title_text=f"{effects} (nats); dotted: ±{floor:.2f}", range=[low, high])
     return figure
 
 
 def score_effect_overlay(
     scores: Float[np.ndarray, "n_layers n_heads"],
     score: str,
-    effect: Float[np.ndarray, "n_layers n_heads"],
+    found: Effects,
     threshold: float,
     floor: float,
     look: Look,
 ) -> Overlay:
     """The threshold, which with the floor divides the heads into four: each named with its count, its heads marked."""
+    effect = found.effect
     parts = quadrants(scores, effect, threshold, floor)
     # With no threshold that a score could pass, what is left is divided by the floor alone.
     matter, others = (quadrants(scores, effect, math.inf, floor)[name] for name in ("matters", "neither"))
@@ -106,7 +108,7 @@ def score_effect_overlay(
             marked(matter, _LARGE, colour=accent, fill=accent, shape="diamond"),
             marked(others, _LARGE, colour=accent, fill=look.paper, width=look.px(2.5)),
             marked(known, _RING, colour=look.ink, fill=None, width=look.px(1.5)),
-            *_names(matter, others, scores, score, effect, floor, look),
+            *_names(matter, others, scores, score, found, floor, look),
             *_corners(matter, others, scores, look),
         ),
     )
@@ -167,12 +169,24 @@ def _effect_range(effect: Float[np.ndarray, "n_layers n_heads"], floor: float) -
     return least - 0.06 * (most - least), most + 0.1 * (most - least)
 
 
+def intervals_cut_off(found: Effects, floor: float) -> str:
+    """Which intervals the picture ends before, for it is made for the means; empty where it holds them all."""
+    low, high = _effect_range(found.effect, floor)
+    beyond = np.nan_to_num(np.maximum(found.high - high, low - found.low), nan=-1.0)
+    heads = [head for head in ranked(beyond) if beyond[head] > 0]
+    if not heads:
+        return ""
+    told = ", ".join(f"{head.name} ({signed_interval(found.low[head], found.high[head])})" for head in heads[:_CUT])
+    more = f" and {counted(len(heads) - _CUT, 'other')}" if len(heads) > _CUT else ""
+    return f"The picture ends before the whole interval of {told}{more}."
+
+
 def _names(
     matter: HeadSet,
     others: HeadSet,
     scores: Float[np.ndarray, "n_layers n_heads"],
     score: str,
-    effect: Float[np.ndarray, "n_layers n_heads"],
+    found: Effects,
     floor: float,
     look: Look,
 ) -> list[Part]:
@@ -180,19 +194,24 @@ def _names(
 
     An other head has its name only while it is above the threshold.
     """
+    effect = found.effect
     (left, right), (low, high) = _score_range(score), _effect_range(effect, floor)
     first = sorted(matter, key=lambda head: -abs(effect[head]))
     heads = [*first, *sorted(others, key=lambda head: -scores[head])][:_NAMED]
-    points = [
-        (
-            (float(scores[head]) - left) / (right - left) * _INNER_WIDTH,
-            (high - float(effect[head])) / (high - low) * look.px(_INNER_HEIGHT),
-        )
-        for head in heads
-    ]
+    height = look.px(_INNER_HEIGHT)
+
+    def down_to(value: float) -> float:
+        return (high - value) / (high - low) * height
+
+    def pixels(some: Sequence[Head]) -> list[tuple[float, float]]:
+        return [((float(scores[head]) - left) / (right - left) * _INNER_WIDTH, down_to(float(effect[head]))) for head in some]
+
+    every = [*matter, *others]
+    ends = [(down_to(float(found.high[head])), down_to(float(found.low[head]))) for head in every]
+    drawn = drawn_boxes(pixels(every), look.px(_SMALL), up=ends)
     labels = names(heads)
     size = look.font_size - 1
-    places = placed_labels(points, labels, look.font_size, look.px(13), _INNER_WIDTH, look.px(_INNER_HEIGHT))
+    places = placed_labels(pixels(heads), labels, look.font_size, look.px(13), _INNER_WIDTH, height, drawn)
     across, down = look.px(_RING / 2 + 3), look.px(_RING / 2) + 0.6 * size
     beside: dict[str, tuple[Anchor, float, float]] = {
         "top center": ("middle", 0, -down),
@@ -200,14 +219,14 @@ def _names(
         "middle left": ("end", -across, 0),
         "bottom center": ("middle", 0, down),
     }
-    found = []
+    written = []
     for head, name, place in zip(heads, labels, places, strict=True):
         if place is not None:
             anchor, *shift = beside[place]
             x, y = float(scores[head]), round(float(effect[head]), 4)
             only: dict[str, Any] = {"above": x} if head in others else {}
-            found.append(words(name, x, y, colour=look.ink, size=size, shift=(shift[0], shift[1]), anchor=anchor, **only))
-    return found
+            written.append(words(name, x, y, colour=look.ink, size=size, shift=(shift[0], shift[1]), anchor=anchor, **only))
+    return written
 
 
 def _corners(matter: HeadSet, others: HeadSet, scores: Float[np.ndarray, "n_layers n_heads"], look: Look) -> list[Part]:

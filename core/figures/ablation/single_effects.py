@@ -40,7 +40,7 @@ def single_effect_bars(heads: HeadSet, effects: Float[np.ndarray, " heads"], joi
     # A bar's number stands beyond its end, below zero as above it, and must not run into the names of the heads.
     room = 0.15 * (most - least)
     ends = [least - room if least < 0 else 0.0, most + room]
-    figure.update_yaxes(title="change in loss (nats)", range=ends, zeroline=True, zerolinecolor=look.muted)
+    figure.update_yaxes(title_text="change in loss (nats)", range=ends, zeroline=True, zerolinecolor=look.muted)
     return figure
 
 

@@ -13,7 +13,7 @@ from core.ablation.sweep import Sweep
 from core.figures.base.overlay import Overlay, name_of_line, threshold_line
 from core.figures.base.style import Look, see_through
 from core.figures.base.styled import styled
-from core.numbers import counted
+from core.numbers import counted, share
 from core.settings.modes import Mode
 
 # Shares of the figure's height.
@@ -166,11 +166,11 @@ def _finish(figure: go.Figure, sweep: Sweep, threshold: float | None, others: Ma
     x = [row.threshold for row in sweep.rows]
     figure.update_xaxes(range=[min(x) - 0.04, max(x) + 0.04], showgrid=False)
     dashed = "the slider's" if threshold is None else f"{threshold:.2f}"
-    figure.update_xaxes(title=f"threshold (dashed: {dashed})", row=2, col=1)
-    figure.update_yaxes(title="loss on second copy (nats)", range=[0, 1.08 * top], row=1, col=1, secondary_y=False)
+    figure.update_xaxes(title_text=f"threshold (dashed: {dashed})", row=2, col=1)
+    figure.update_yaxes(title_text="loss on second copy (nats)", range=[0, 1.08 * top], row=1, col=1, secondary_y=False)
     if sweep.clean.has_gain:
         _recovered_axis(figure, sweep, 1.08 * top)
-    figure.update_yaxes(title="heads", range=[0, 1.35 * max(1, most)], row=2, col=1)
+    figure.update_yaxes(title_text="heads", range=[0, 1.35 * max(1, most)], row=2, col=1)
 
 
 def _recovered_axis(figure: go.Figure, sweep: Sweep, top: float) -> None:
@@ -179,12 +179,13 @@ def _recovered_axis(figure: go.Figure, sweep: Sweep, top: float) -> None:
     # An axis is drawn only if something lies on it.
     nothing = go.Scatter(x=[sweep.rows[0].threshold], y=[0.0], mode="markers", marker={"opacity": 0}, showlegend=False)
     figure.add_trace(nothing.update(hoverinfo="skip"), row=1, col=1, secondary_y=True)
+    step = 0.25 if ends[1] < 1.6 else 0.5
+    ticks = [step * place for place in range(math.ceil(ends[0] / step), math.floor(ends[1] / step) + 1)]
     figure.update_yaxes(
-        title="gain lost",
+        title_text="gain lost",
         range=ends,
-        tickformat=".0%",
-        tick0=0,
-        dtick=0.25 if ends[1] < 1.6 else 0.5,
+        tickvals=ticks,
+        ticktext=[share(tick) for tick in ticks],
         showgrid=False,
         row=1,
         col=1,

@@ -14,6 +14,7 @@ from core.figures.base.token_text import numbered_labels, visible_token
 
 # A marked cell is never paler than this, so that the stripe can be seen on a head that does not look there.
 MARK_FLOOR = 0.2
+NARROW_HEIGHT = 440
 
 
 def attention_figure(
@@ -31,10 +32,13 @@ def attention_figure(
     figure = go.Figure(pattern_traces(tokens, pattern, marked, look))
     # Taller text than the cells would overlap; the hover names every token.
     small = {"tickfont": {"size": look.px(10)}, "showgrid": False, "constrain": "domain"}
-    styled(figure, look, height=look.px(height), margin={"r": look.px(16 if look.narrow else 120)})
+    # As tall as the cells of a narrow picture, which are squares.
+    tall = look.px(NARROW_HEIGHT if look.narrow else height)
+    styled(figure, look, height=tall, margin={"r": look.px(16 if look.narrow else 120)})
     figure.update_layout(plot_bgcolor=pattern_colours(look.dark).unseen)
-    figure.update_xaxes(title="key: the token looked at", type="category", constraintoward="right", **small)
-    figure.update_yaxes(title="query: the token that looks", type="category", autorange="reversed", scaleanchor="x", **small)
+    figure.update_xaxes(title_text="key: the token looked at", type="category", constraintoward="right", **small)
+    looks = "query: the token that looks"
+    figure.update_yaxes(title_text=looks, type="category", autorange="reversed", scaleanchor="x", **small)
     return figure
 
 

@@ -36,7 +36,7 @@ def sensitivity_panels(found: Sensitivity, heads: Sequence[Head], picked: Head |
             points = spread_points(found, head, factor, None, look)
             figure.add_trace(points, row=row, col=column)
             figure.update_xaxes(range=[-0.5, len(points.x) - 0.5], row=row, col=column)
-        figure.update_yaxes(title=_TITLES[factor], row=row, col=1)
+        figure.update_yaxes(title_text=_TITLES[factor], row=row, col=1)
     height, above = look.px(_ROW * len(FACTORS) + 60) + look.buttons, look.px(36) + look.buttons
     styled(figure, look, height=height, margin={"t": above, "r": look.px(24)})
     figure.update_xaxes(type="category", showgrid=False, tickangle=0)
@@ -73,14 +73,14 @@ def one_head_panels(found: Sensitivity, head: Head, threshold: float | None, loo
         points = spread_points(found, head, factor, threshold, look)
         at = {"row": place, "col": 1} if below else {"row": 1, "col": place}
         figure.add_trace(points, **at)
-        figure.update_xaxes(title=_TITLES[factor], range=[-0.5, len(points.x) - 0.5], **at)
+        figure.update_xaxes(title_text=_TITLES[factor], range=[-0.5, len(points.x) - 0.5], **at)
     if threshold is not None:
         figure.add_hline(y=threshold, line={"color": look.accent, "dash": "dash", "width": look.px(2)}, row="all", col="all")
     styled(figure, look, height=look.px(_ROW * (len(FACTORS) if below else 1) + 60), margin={"t": look.px(34)})
     figure.update_xaxes(type="category", showgrid=False, tickangle=0)
     pad = 0.04 * (high - low)
     figure.update_yaxes(range=[low - pad, high + pad], dtick=0.25 if low >= 0 else 0.5)
-    figure.update_yaxes(title=ALL_SCORES[found.score].title.partition(" (")[0].lower(), row=1, col=1)
+    figure.update_yaxes(title_text=ALL_SCORES[found.score].title.partition(" (")[0].lower(), row=1, col=1)
     return figure
 
 

@@ -9,7 +9,7 @@ from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.figures.base.style import Look
 from core.heads import Head
-from core.numbers import unsigned
+from core.numbers import with_interval
 
 Trace = dict[str, Any]
 # A ring is drawn twice, so that it stands out on every colour of a scale: white on a wider black one. Widths in pixels.
@@ -23,13 +23,13 @@ def scatter(**properties: Any) -> Trace:
 
 
 def hover_texts(scores: HeadScores, heads: Sequence[Head]) -> list[str]:
-    """For each head its name and all its scores, one a line."""
-    means = {name: scores.mean(name) for name in scores.names}
-    return [
-        f"<b>{head.name}</b><br>"
-        + "<br>".join(f"{ALL_SCORES[name].title.lower()} {unsigned(values[head])}" for name, values in means.items())
-        for head in heads
-    ]
+    """For each head its name and all its scores with their intervals, one a line."""
+    found = {ALL_SCORES[name].title.lower(): (scores.mean(name), *scores.interval(name)) for name in scores.names}
+
+    def lines(head: Head) -> list[str]:
+        return [f"{title} {with_interval(*(values[head] for values in number))}" for title, number in found.items()]
+
+    return ["<br>".join([f"<b>{head.name}</b>", *lines(head)]) for head in heads]
 
 
 def click_markers(x: Sequence[float], y: Sequence[float], heads: Sequence[Head], texts: list[str], size: float) -> Trace:

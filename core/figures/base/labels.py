@@ -11,26 +11,53 @@ Box = tuple[float, float, float, float]
 
 
 def placed_labels(
-    points: Sequence[tuple[float, float]], names: Sequence[str], font_size: float, gap: float, width: float, height: float
+    points: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    font_size: float,
+    gap: float,
+    width: float,
+    height: float,
+    drawn: Sequence[Box] = (),
 ) -> list[str | None]:
     """For each name where it goes (plotly's `textposition`), None where there is no room.
 
-    points: in pixels from the upper left of a picture of `width` by `height`. gap: pixels from point to name.
+    points: in pixels from the upper left of a picture of `width` by `height`. gap: pixels from point to name. drawn: what else
+    is in the picture, such as other points and intervals: a name stands on it only where there is no other place.
     """
     taken: list[Box] = [(x - gap / 2, y - gap / 2, x + gap / 2, y + gap / 2) for x, y in points]
     found: list[str | None] = []
     for (x, y), name in zip(points, names, strict=True):
         half_width, half_height = _LETTER * font_size * len(name) / 2, font_size * 0.65
-        chosen = None
+        free: dict[str, Box] = {}
         for position, right, down in _PLACES:
             cx, cy = x + right * (half_width + gap), y + down * (half_height + gap * 0.8)
             box = (cx - half_width, cy - half_height, cx + half_width, cy + half_height)
             inside = box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
             if inside and not any(_overlap(box, other) for other in taken):
-                chosen = position
-                taken.append(box)
-                break
+                free[position] = box
+        covered = {place: sum(_overlap(box, other) for other in drawn) for place, box in free.items()}
+        chosen = min(covered, key=lambda place: covered[place], default=None)
+        if chosen is not None:
+            taken.append(free[chosen])
         found.append(chosen)
+    return found
+
+
+def drawn_boxes(
+    points: Sequence[tuple[float, float]],
+    size: float,
+    across: Sequence[tuple[float, float]] = (),
+    up: Sequence[tuple[float, float]] = (),
+) -> list[Box]:
+    """What points of `size` and their intervals cover, in pixels.
+
+    across, up: where each point's interval ends, to the left and right, above and below; NaN for a point without.
+    """
+    found = [(x - size / 2, y - size / 2, x + size / 2, y + size / 2) for x, y in points]
+    if across:
+        found += [(left, y, right, y) for (_, y), (left, right) in zip(points, across, strict=True) if left == left]
+    if up:
+        found += [(x, top, x, bottom) for (x, _), (top, bottom) in zip(points, up, strict=True) if top == top]
     return found
 
 

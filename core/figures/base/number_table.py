@@ -26,6 +26,7 @@ _STYLE = """<style>
 .numbers td.value { font-weight: 700; }
 /* Beside a picture a name and its numbers may have no room on one line: then they break, and every column is in sight. */
 .numbers.small :is(td, th[scope="row"]) { white-space: normal; }
+.numbers.small td.interval { white-space: nowrap; }
 .numbers.small :is(th, td):last-child { padding-right: 0; }
 .numbers.small :is(th, td) { padding-left: .3rem; padding-right: .3rem; }
 .numbers.small :is(th, td):first-child { padding-left: 0; }
@@ -58,7 +59,7 @@ def small_table_html(
     """
     name, *others = headings
     heads = [f'<th scope="col"{_title(meanings.get(key))}>{html.escape(words)}</th>' for key, words in headings.items()]
-    cells = ["".join(f"<td>{html.escape(row[key])}</td>" for key in others) for row in rows]
+    cells = ["".join(f'<td class="{html.escape(key)}">{html.escape(row[key])}</td>' for key in others) for row in rows]
     lines = [f'<tr><th scope="row">{html.escape(row[name])}</th>{cell}</tr>' for row, cell in zip(rows, cells, strict=True)]
     style, opening = _opened(label, look, "numbers small")
     parts = [

@@ -5,7 +5,7 @@ Blue against orange is told apart with every common colour blindness, and lightn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ DARK = PatternColours(none="#000000", full="#7ec2ff", stripe="#ff8838", unseen="
 def pattern_colours(dark: bool) -> PatternColours:
     """The colours for the theme."""
     return DARK if dark else LIGHT
+
+
+def saved_pattern_colours(dark: bool) -> dict[str, str]:
+    """What each colour of a pattern becomes in a saved picture, which is light."""
+    return dict(zip(astuple(DARK), astuple(LIGHT), strict=True)) if dark else {}
 
 
 def mixed(start: str, end: str, share: float) -> str:

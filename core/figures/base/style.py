@@ -88,6 +88,16 @@ class Look:
         return BUTTONS if self.narrow else 0
 
 
+_COLOURS = ("ink", "quiet", "paper", "faint", "muted", "accent", "second")
+
+
+def saved_colours(look: Look) -> dict[str, str]:
+    """What each of the look's colours becomes in a saved picture, which is light: as `#rrggbb`, and as `see_through` has it."""
+    light = Look(dark=False)
+    pairs = [(getattr(look, name), getattr(light, name)) for name in _COLOURS] if look.dark else []
+    return dict(pairs) | {_channels(dark): _channels(other) for dark, other in pairs}
+
+
 def page_layout(look: Look, *, height: int, **layout: Any) -> dict[str, Any]:
     """A figure's layout in the page's colours and font, `height` in pixels; further keywords are plotly's."""
     margin = {"l": look.px(50), "r": look.px(16), "t": look.px(24), "b": look.px(44)}
@@ -127,5 +137,8 @@ def colour_scale(*, signed: bool) -> Any:
 
 def see_through(colour: str, opacity: float = 0.3) -> str:
     """A colour such as `#0b5cad` that lets what is behind it show."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"
+    return f"rgba({_channels(colour)},{opacity})"
+
+
+def _channels(colour: str) -> str:
+    return ",".join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))

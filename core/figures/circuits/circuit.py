@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -14,7 +15,7 @@ from core.figures.base.head_traces import before_and_after, click_markers, picke
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import Head, HeadSet
-from core.numbers import counted
+from core.numbers import counted, interval
 
 _ROW = 64
 # Blanks that no browser drops, wherever they stand.
@@ -138,7 +139,7 @@ def pruned_matching(
     styled(figure, look, height=body + look.px(110), margin={"t": look.px(60)})
     figure.update_annotations(font={"size": look.font_size, "color": look.ink})
     figure.update_xaxes(range=[-0.04, 1.04])
-    figure.update_xaxes(title="prefix matching", row=rows)
+    figure.update_xaxes(title_text="prefix matching", row=rows)
     names = [f"<b>{head.name}</b>" if head in called else head.name for head in heads]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[-0.7, len(heads) - 0.3])
     return figure
@@ -224,8 +225,13 @@ def _middles(figure: go.Figure, circuit: Circuit, left: list[float], right: list
 def _hover(edge: Edge) -> str:
     return (
         f"<b>{edge.previous.name} → {edge.induction.name}</b><br>prefix matching {edge.clean:.3f} → "
-        f"{edge.patched:.3f} when this path is cut<br>{composition_of(edge)}"
+        f"{edge.patched:.3f} when this path is cut<br>{lost_words(edge)}{composition_of(edge)}"
     ) + ("" if edge.rank is None else f"<br>rank {edge.rank} of {edge.earlier} earlier heads")
+
+
+def lost_words(edge: Edge) -> str:
+    """The interval of what an edge costs as a line of a hover text; nothing where there is none."""
+    return "" if math.isnan(edge.low) else f"lost: 95 % interval {interval(edge.low, edge.high, 3)}<br>"
 
 
 def _nodes(

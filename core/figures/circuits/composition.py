@@ -76,10 +76,10 @@ def composition_maps(circuit: Circuit, receiver: Head, look: Look) -> go.Figure:
     styled(figure, look, height=body + look.px(160), margin={"t": look.px(60), "b": look.px(100)}, coloraxis=axis)
     figure.update_annotations(font={"size": look.font_size, "color": look.ink})
     figure.update_xaxes(range=[-0.5, n_heads - 0.5], showgrid=False, dtick=1 if n_heads <= 16 else 4)
-    figure.update_xaxes(title="head", row=3 if stacked else 1)
+    figure.update_xaxes(title_text="head", row=3 if stacked else 1)
     step = 1 if row >= look.px(24) else 5
     figure.update_yaxes(range=[n_layers - 0.5, -0.5], showgrid=False, dtick=step)
-    figure.update_yaxes(title="layer", col=1)
+    figure.update_yaxes(title_text="layer", col=1)
     return figure
 
 

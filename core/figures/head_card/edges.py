@@ -10,7 +10,7 @@ from core.circuits.circuit import Edge
 from core.figures.base.head_traces import before_and_after
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
-from core.figures.circuits.circuit import composition_of
+from core.figures.circuits.circuit import composition_of, lost_words
 from core.head_card.card import HeadEdges
 
 _ROW = 34
@@ -31,7 +31,7 @@ def edge_lines(edges: HeadEdges, look: Look) -> go.Figure:
         words=words,
         sizes=(14, 11),
         hovers=(_edge_hover(words[0]), _edge_hover(words[1])),
-        customdata=[[_edge_name(edge), composition_of(edge)] for _, edge in shown],
+        customdata=[[_edge_name(edge), lost_words(edge) + composition_of(edge)] for _, edge in shown],
     )
     figure = go.Figure(traces)
     height = look.px(_ROW * len(shown) + 92) + look.buttons
@@ -39,7 +39,7 @@ def edge_lines(edges: HeadEdges, look: Look) -> go.Figure:
     styled(figure, look, height=height, margin={"t": look.px(34) + look.buttons})
     figure.data[0].showlegend = False
     figure.update_layout(showlegend=True, legend=legend | {"font": {"color": look.ink}})
-    figure.update_xaxes(title="prefix matching of the later head", range=[-0.04, 1.04], dtick=0.25)
+    figure.update_xaxes(title_text="prefix matching of the later head", range=[-0.04, 1.04], dtick=0.25)
     names = [f"{direction}: <b>{_edge_name(edge)}</b>" for direction, edge in shown]
     figure.update_yaxes(tickvals=places, ticktext=names, range=[-0.7, len(shown) - 0.3], showgrid=False)
     return figure

@@ -31,11 +31,11 @@ def pattern_pair(patterns: HeadPatterns, look: Look, *, height: int = _HEIGHT) -
     figure.update_layout(plot_bgcolor=pattern_colours(look.dark).unseen)
     # The labels of a hundred tokens would be a grey band: the hover names them.
     plain = {"type": "category", "showticklabels": False, "ticks": "", "showgrid": False, "constrain": "domain"}
-    figure.update_xaxes(title="the token looked at", **plain)
+    figure.update_xaxes(title_text="the token looked at", **plain)
     figure.update_yaxes(autorange="reversed", constraintoward="top", **plain)
     for column in range(1, len(shown) + 1):
         figure.update_yaxes(scaleanchor="x" if column == 1 else f"x{column}", row=1, col=column)
-    figure.update_yaxes(title="the token that looks", row=1, col=1)
+    figure.update_yaxes(title_text="the token that looks", row=1, col=1)
     figure.update_annotations(font={"size": look.font_size, "color": look.ink})
     return figure
 

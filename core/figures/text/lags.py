@@ -37,8 +37,8 @@ def lag_profile(before: Mapping[int, Number], after: Mapping[int, Number] | None
     styled(figure, look, height=look.px(300), margin={"t": look.px(40)})
     legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "itemclick": False, "itemdoubleclick": False}
     figure.update_layout(showlegend=True, legend=legend | {"font": {"color": look.ink}})
-    figure.update_xaxes(title="tokens from the earlier copy (1: the one after it)", dtick=1)
-    figure.update_yaxes(title="probability", rangemode="tozero")
+    figure.update_xaxes(title_text="tokens from the earlier copy (1: the one after it)", dtick=1)
+    figure.update_yaxes(title_text="probability", rangemode="tozero")
     return figure
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from core.figures.base.head_traces import click_markers, picked_mark
-from core.figures.base.labels import placed_labels
+from core.figures.base.labels import drawn_boxes, placed_labels
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import Head, HeadSet, every_head, names
@@ -51,7 +51,7 @@ def text_scatter(found: OnText, picked: Head | None, look: Look) -> go.Figure:
         figure.add_trace(go.Scatter(x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", name=f"{label}: {len(some)}"))
     low, high = _range(found)
     named = tuple(head for label in _MARKS if label != "neither" for head in found.labelled(label))[:_NAMED]
-    _name(figure, found, named, (low, high), look)
+    _name(figure, found, named, heads, (low, high), look)
     if picked in heads:
         [across], [up] = _places(found, (picked,))
         figure.add_trace(picked_mark(across, up, look.px(22), look))
@@ -61,8 +61,8 @@ def text_scatter(found: OnText, picked: Head | None, look: Look) -> go.Figure:
     styled(figure, look, height=look.px(_HEIGHT), margin={"t": look.px(52)})
     legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "itemclick": False, "itemdoubleclick": False}
     figure.update_layout(showlegend=True, legend=legend | {"font": {"color": look.ink}})
-    figure.update_xaxes(title="induction score on random tokens", range=[-0.03, 1.03])
-    figure.update_yaxes(title=f"lift on text; dotted: {LIFT_FLOOR:.2f}", range=[low, high])
+    figure.update_xaxes(title_text="induction score on random tokens", range=[-0.03, 1.03])
+    figure.update_yaxes(title_text=f"lift on text; dotted: {LIFT_FLOOR:.2f}", range=[low, high])
     return figure
 
 
@@ -100,13 +100,22 @@ def _hover(found: OnText, head: Head) -> str:
     )
 
 
-def _name(figure: go.Figure, found: OnText, heads: HeadSet, span: tuple[float, float], look: Look) -> None:
-    """Names beside the marked points, as far as there is room."""
+def _name(figure: go.Figure, found: OnText, heads: HeadSet, every: HeadSet, span: tuple[float, float], look: Look) -> None:
+    """Names of `heads` beside their points, as far as there is room; `every` head is drawn."""
     low, high = span
-    x, y = _places(found, heads)
     height = look.px(_INNER_HEIGHT)
-    points = [((a + 0.03) / 1.06 * _INNER_WIDTH, (high - b) / (high - low) * height) for a, b in zip(x, y, strict=True)]
-    places = placed_labels(points, names(heads), look.font_size, look.px(13), _INNER_WIDTH, height)
+
+    def down(value: float) -> float:
+        return (high - value) / (high - low) * height
+
+    def pixels(some: HeadSet) -> list[tuple[float, float]]:
+        return [((a + 0.03) / 1.06 * _INNER_WIDTH, down(b)) for a, b in zip(*_places(found, some), strict=True)]
+
+    x, y = _places(found, heads)
+    lift = found.judged
+    ends = [(down(float(lift.high[head])), down(float(lift.low[head]))) for head in every]
+    drawn = drawn_boxes(pixels(every), look.px(7), up=ends)
+    places = placed_labels(pixels(heads), names(heads), look.font_size, look.px(13), _INNER_WIDTH, height, drawn)
     for head, place, across, up in zip(heads, places, x, y, strict=True):
         if place is not None:
             font = {"color": look.ink, "size": look.font_size - 1}

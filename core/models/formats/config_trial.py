@@ -20,6 +20,7 @@ from typing import Any
 
 from core.errors import ModelUnavailable
 from core.models.formats.bounded_process import TookTooLong, run_bounded
+from core.models.formats.hf_config import CONTEXTS
 from core.models.formats.weights_file import read_header
 from core.models.paths import shown
 from core.runtime.keys import result_key
@@ -34,7 +35,7 @@ MEMORY = 2_000_000_000
 FEW = 100_000
 # Numbers that say how wide or how long something is, and count no modules: these may be larger.
 _SIZES = ("hidden_size", "intermediate_size", "ffn_dim", "n_embd", "n_inner", "d_model", "vocab_size", "token_id")
-_LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "sliding_window")
+_LENGTHS = (*CONTEXTS, "sliding_window")
 LARGEST_SIZE = 10_000_000
 # Buffers that are no share of the weights: a mask of 16,384 tokens in each of a few layers.
 MOST_BUFFER_BYTES = 256_000_000

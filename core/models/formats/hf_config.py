@@ -10,14 +10,27 @@ from core.models.formats.json_file import MOST_CONFIG_BYTES, read_object
 from core.models.formats.packed import check_packing
 from core.models.paths import HF_FILE, model_file, shown
 
+# Some families have more heads in some of their layers: one number for those, or one for each layer.
+_HEADS_OF_SOME = ("swa_num_attention_heads", "num_attention_heads_per_layer")
 # A decoder that was cut out of an encoder with a decoder states the encoder's sizes, too: its own come first.
 _DECODERS = {"n_layers": "decoder_layers", "n_heads": "decoder_attention_heads"}
+CONTEXTS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_seq_len",
+    "seq_length",
+    "max_sequence_length",
+    # Of a decoder that was cut out of what reads sound.
+    "max_target_positions",
+    "model_max_length",
+)
 _NAMES = {
     "n_layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
     "n_heads": ("num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"),
     "d_model": ("hidden_size", "n_embd", "d_model", "emb_dim", "dim"),
     "d_vocab": ("vocab_size",),
-    "n_ctx": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length", "max_sequence_length"),
+    "n_ctx": CONTEXTS,
 }
 # Hybrids may state what each layer is instead of how many there are.
 _LAYER_KINDS = ("layers_block_type", "hybrid_override_pattern", "layer_types")
@@ -29,6 +42,8 @@ MOST_LABELS = 100_000
 _ROTARY = ("gpt_neox", "gptj", "codegen", "falcon", "persimmon", "stablelm")
 # Whose positions begin after the padding's id, so that as many fewer can be had.
 _AFTER_PADDING = ("roberta", "camembert", "xlm-roberta", "xlm-roberta-xl", "data2vec-text", "roberta-prelayernorm", "xmod")
+# Far beyond any head's; what a config says beyond it is no width.
+MOST_HEAD_WIDTH = 65_536
 DEFAULT_CONTEXT = 2048  # BLOOM and other ALiBi models state none; this is what they were trained with
 
 
@@ -79,7 +94,7 @@ def text_config(config: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(inner, dict):
         return config
     whole = config | inner
-    stated = any(name in whole for name in _NAMES["n_heads"])
+    stated = all(any(name in whole for name in names) for names in _NAMES.values())
     return whole if stated else _library_defaults(config) | whole
 
 
@@ -109,6 +124,12 @@ def size(config: dict[str, Any], what: str, whose: str) -> int:
     if what == "n_layers" and kinds:
         return len(kinds)
     kind = config.get("model_type", "unknown")
+    for name in _NAMES[what]:
+        if config.get(name) is not None:
+            value = str(config[name])[:40]
+            raise ModelUnavailable(
+                f"{whose} (of type {kind}) states {name} as {value!r} in its {HF_FILE}, which is no whole number above 0."
+            )
     raise ModelUnavailable(
         f"{whose} (of type {kind}) does not state {_NAMES[what][0]} in its {HF_FILE}: "
         "HeadScope measures causal transformers with attention heads."
@@ -121,10 +142,24 @@ def _before_the_first(config: dict[str, Any]) -> int:
     return padding + 1 if config.get("model_type") in _AFTER_PADDING and isinstance(padding, int) else 0
 
 
+def most_heads(config: dict[str, Any], whose: str) -> int:
+    """How many heads the layer with most of them has. Raises ModelUnavailable as `size`."""
+    found = size(config, "n_heads", whose)
+    for name in _HEADS_OF_SOME:
+        value = config.get(name)
+        for count in value if isinstance(value, list) else [value]:
+            if isinstance(count, int) and not isinstance(count, bool):
+                found = max(found, count)
+    return found
+
+
 def d_head(config: dict[str, Any], d_model: int, n_heads: int) -> int:
-    """The width of one head."""
-    value = config.get("head_dim") or config.get("d_kv")
-    return value if isinstance(value, int) else d_model // n_heads
+    """The width of what one head writes from: of its values, where they have a width of their own."""
+    for name in ("v_head_dim", "head_dim", "attention_head_dim", "d_kv"):
+        value = config.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_HEAD_WIDTH:
+            return value
+    return d_model // n_heads
 
 
 def key_value_heads(config: dict[str, Any], n_heads: int) -> int:

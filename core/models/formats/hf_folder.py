@@ -16,6 +16,7 @@ from core.models.formats.tokenizer_files import TokenizerFacts, read_tokenizer
 from core.models.formats.unusable import check_usable
 from core.models.formats.weights_file import BUFFERS, check_sizes, count_weights, weights_files
 from core.models.paths import shown
+from core.numbers import counted
 from core.transformer.card import ModelCard, ModelIdentity, Source
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def hf_identity(folder: Path, name: str, source: Source, *, title: str = "", des
     whole, files, whose = hf_config.read_config(folder), weights_files(folder), shown(folder)
     config = hf_config.text_config(whole)
     d_vocab, bos = hf_config.size(config, "d_vocab", whose), config.get("bos_token_id")
-    n_layers, n_heads, d_model = (hf_config.size(config, what, whose) for what in ("n_layers", "n_heads", "d_model"))
+    n_layers, d_model = (hf_config.size(config, what, whose) for what in ("n_layers", "d_model"))
+    n_heads = hf_config.most_heads(config, whose)
     check_sizes(files, whose, d_vocab=d_vocab, n_layers=n_layers, n_heads=n_heads, d_model=d_model)
     facts = read_tokenizer(folder, d_vocab, bos if isinstance(bos, int) and 0 <= bos < d_vocab else None)
     about = CardTexts(name, source, title or name, description)
@@ -59,7 +61,7 @@ def identity_from(
     """
     config = hf_config.text_config(whole)
     hf_config.check_one_text(whole, whose)
-    n_heads, d_model = hf_config.size(config, "n_heads", whose), hf_config.size(config, "d_model", whose)
+    n_heads, d_model = hf_config.most_heads(config, whose), hf_config.size(config, "d_model", whose)
     d_vocab = hf_config.size(config, "d_vocab", whose)
     card = ModelCard(
         name=about.name,
@@ -67,7 +69,7 @@ def identity_from(
         n_layers=hf_config.size(config, "n_layers", whose),
         n_heads=n_heads,
         d_model=d_model,
-        d_head=hf_config.d_head(config, d_model, n_heads),
+        d_head=hf_config.d_head(config, d_model, hf_config.size(config, "n_heads", whose)),
         d_vocab=d_vocab,
         n_ctx=hf_config.size(config, "n_ctx", whose),
         n_params=n_params,
@@ -194,6 +196,13 @@ def _pretrained(folder: Path, config: Any, name: str, dtype: Any) -> Any:
         # The library leaves alone what is packed in a way that it does not know.
         raise not_unpacked(method, name, known=False)
     missing = sorted(report.get("missing_keys", ()))
+    unknown = sorted(report.get("unexpected_keys", ()))
+    wrapped = [tensor for tensor in missing if any(other.endswith(f".{tensor}") for other in unknown)]
+    if wrapped:
+        raise ModelUnavailable(
+            f"The weights of {name} have other names than its kind has, {counted(len(wrapped), 'tensor')} of them: "
+            f"{unknown[0]} is there, {wrapped[0]} is not. Save the model as its library does, without what wraps it."
+        )
     if missing:
         raise ModelUnavailable(
             f"The weights of {name} are incomplete: {len(missing)} tensors are missing, the first is {missing[0]}."
@@ -210,7 +219,7 @@ def _pretrained(folder: Path, config: Any, name: str, dtype: Any) -> Any:
     )
     if (first := next(still_packed, None)) is not None:
         raise without_scales(first, name)
-    left_over = sorted(name for name in report.get("unexpected_keys", ()) if not BUFFERS.search(name))
+    left_over = [tensor for tensor in unknown if not BUFFERS.search(tensor)]
     if left_over:
         raise ModelUnavailable(
             f"The config.json of {name} does not fit its weights: {len(left_over)} tensors are left over, the first is "

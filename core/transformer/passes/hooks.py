@@ -322,24 +322,31 @@ def _try_resuming(model: LoadedModel) -> bool:
     blocks = model.blocks(model.module)
     with torch.no_grad(), untouched():
         try:
-            body = run_body(model, tokens[:1], keep_inputs=True)
-            stream = run_body(model, tokens, keep_inputs=True).inputs[0]
             # Another stream than that of the recorded calls: what a family carries past its blocks would stay behind.
             with model.lock:
                 handle = blocks[0].register_forward_pre_hook(_moved, with_kwargs=True)
                 try:
-                    whole = run_body(model, tokens).final
+                    whole = run_body(model, tokens, keep_inputs=True)
                 finally:
                     handle.remove()
-            again = stream * _MOVED_BY
-            for layer, block in enumerate(blocks):
-                again = body.calls[layer].run(block, again)
-            again = finished(model, again)
+            # As would what a part keeps by itself for those after it: it is another pass's by now, and the last block is the
+            # first to be run again.
+            body = run_body(model, tokens[:1], keep_inputs=True)
+            ends = [*whole.inputs[1:], whole.final]
+            for layer in reversed(range(len(blocks))):
+                again = body.calls[layer].run(blocks[layer], whole.inputs[layer])
+                again = finished(model, again) if layer == len(blocks) - 1 else again
+                if not isinstance(again, Tensor) or not _are_close(model, again, ends[layer]):
+                    return False
         except (RuntimeError, TypeError, AttributeError, ValueError, IndexError, KeyError):
             return False
-    if not isinstance(again, Tensor) or again.shape != whole.shape:
+    return True
+
+
+def _are_close(model: LoadedModel, one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
         return False
-    return bool(torch.allclose(again, whole, atol=closeness(model, whole), rtol=0, equal_nan=True))
+    return bool(torch.allclose(one, other, atol=closeness(model, other), rtol=0, equal_nan=True))
 
 
 _MOVED_BY = 1.5

@@ -35,6 +35,9 @@ def warn_of(found: Behaviour) -> None:
     said = verbatim(behaviour_sentence(found))
     if found.state is None:
         st.info(said, icon=":material/info:")
+    elif found.unsure:
+        answer = "Not shown yet." if found.state == "absent" else "At least in part."
+        st.warning(f"**{answer}** {said} Until then trust no label without its effect.", icon=":material/warning:")
     elif found.state == "absent":
         st.warning(
             f"**No: this model does not do induction on this probe.** {said} The scores of its heads are what they are, but do "
@@ -72,9 +75,9 @@ def behaviour_numbers(subject: Subject, scores: HeadScores) -> None:
         height="stretch",
     )
     low.metric(
-        "At least",
+        "Lower end of the interval",
         share(found.low, PRESENT_ABOVE, WEAK_ABOVE),
-        help="The lower end of the 95 % interval over sequences. This decides.",
+        help="Of the 95 % interval of that number over sequences. This decides.",
         border=True,
         height="stretch",
     )

@@ -17,6 +17,8 @@ import streamlit as st
 
 from core.attention.tables import Row
 from core.figures.base.overlay import Overlay
+from core.figures.base.pattern_colours import saved_pattern_colours
+from core.figures.base.style import saved_colours
 from core.sharing.csv import csv_text
 from core.sharing.facts import Facts, json_text
 from core.ui.components.figure_clicks import OnPick, fresh_chart, tell_click, tell_pick
@@ -24,6 +26,7 @@ from core.ui.components.figure_overlay import figure_overlay
 from core.ui.components.readable_table import readable_table
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.state import pick_head
+from core.ui.frame.theme import current_look
 
 _FOLDER = Path(__file__).parent
 _image_buttons = st.components.v2.component(
@@ -32,7 +35,8 @@ _image_buttons = st.components.v2.component(
     css=(_FOLDER / "figure_image.css").read_text(encoding="utf-8"),
     js=(_FOLDER / "figure_image.js").read_text(encoding="utf-8"),
 )
-# Figures have fixed scales, so there is nothing to zoom: the camera and the full screen stay.
+# Scales are fixed, so there is nothing to zoom: the full screen stays. The camera, which draws what is saved, is hidden:
+# pictures are saved with their words and in light colours, by the buttons that set both.
 FIGURE_CONFIG = {
     "displayModeBar": True,
     "modeBarButtonsToRemove": ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale"],
@@ -98,7 +102,7 @@ def figure_panel(
                 with files:
                     readable_table(rows_of(rows))
                     st.caption(measured)
-                    _downloads(key, filename, rows, source)
+                    _downloads(key, filename, alt, rows, source)
             return
         st.caption(measured)
         with st.container(horizontal=True, vertical_alignment="top", key=f"behind-{key}"):
@@ -109,7 +113,7 @@ def figure_panel(
             files = st.popover("Download", icon=":material/download:", key=f"{key}-files", on_change="rerun")
             if files.open:
                 with files:
-                    _downloads(key, filename, rows, source)
+                    _downloads(key, filename, alt, rows, source)
 
 
 def is_looked_into(key: str) -> bool:
@@ -117,8 +121,11 @@ def is_looked_into(key: str) -> bool:
     return any(st.session_state.get(f"{key}-{part}") for part in ("table", "files"))
 
 
-def _downloads(key: str, filename: str, rows: Rows, source: Source) -> None:
-    _image_buttons(data={"panel": f"panel-{key}", "filename": filename}, key=f"{key}-image")
+def _downloads(key: str, filename: str, alt: str, rows: Rows, source: Source) -> None:
+    said = [alt, f"Measured on {source.measured_on}.", source.command]
+    look = current_look()
+    colours = {"colours": saved_colours(look), "patterns": saved_pattern_colours(look.dark)}
+    _image_buttons(data={"panel": f"panel-{key}", "filename": filename, "said": said, **colours}, key=f"{key}-image")
     st.download_button(
         "Table as CSV",
         lambda: csv_text(rows_of(rows)),

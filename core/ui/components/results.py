@@ -129,7 +129,7 @@ def sweep_of(
 
 
 def judged_of(subject: Subject, floor: float) -> Judgement | None:
-    """The verdicts. A new floor computes nothing."""
+    """The verdicts. A new floor measures nothing but what heads do that match only now."""
     work = partial(judge, subject, floor=floor)
     doing = "Testing every head on several lengths; this happens once for these settings"
     found = await_result(job_key(subject, "verdicts"), work, doing, seconds=partial(verdict_seconds, subject))

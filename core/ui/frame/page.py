@@ -20,7 +20,7 @@ from core.ui.frame.screen import look_after_screen
 from core.ui.frame.sentences import errors_as_sentences, verbatim
 from core.ui.frame.sidebar import Page, draw_sidebar
 from core.ui.frame.state import corrections
-from core.ui.frame.theme import apply_theme, current_look
+from core.ui.frame.theme import apply_theme, current_look, enlarge
 from core.ui.frame.waiting import server_warnings
 from core.ui.frame.warm import start_warm_up
 from core.ui.frame.words import words_of_page
@@ -49,7 +49,7 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
                 begin_anew_if_asked()
                 page = draw_sidebar()
             except ModelUnavailable as error:
-                look_after_screen({}, current_look().dark)
+                look_after_screen({}, current_look(), enlarge)
                 if without_model is None:
                     st.title(title, anchor=False)
                 _show_corrections()
@@ -57,7 +57,7 @@ def run_page(title: str, body: Callable[[Page], None], without_model: Callable[[
                 if without_model is not None:
                     without_model()
                 return
-            look_after_screen({} if page is None else _sliders(page.view), current_look().dark)
+            look_after_screen({} if page is None else _sliders(page.view), current_look(), enlarge)
             _show_corrections()
             if page is None:
                 st.title(title, anchor=False)

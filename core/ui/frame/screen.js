@@ -1,11 +1,16 @@
 // Looks after the whole page, once a window: every figure that is drawn, on whichever page.
 
 export default function ({ data, parentElement, setStateValue }) {
+  const reloaded = !window.headscopeScreen;
   const screen = (window.headscopeScreen ??= new Screen());
   screen.status = parentElement.querySelector("[role=status]");
   screen.tellNarrow = (narrow) => setStateValue("narrow", narrow);
   screen.tellTheme = (words) => setStateValue("theme", words);
   screen.sliders.shown = Object.fromEntries(data.sliders);
+  // Large text is this window's own, and no part of a link: it outlasts a reload here.
+  if (reloaded && sessionStorage.getItem(LARGE) && !data.large) setStateValue("large", true);
+  else if (data.large) sessionStorage.setItem(LARGE, "yes");
+  else sessionStorage.removeItem(LARGE);
   if (screen.narrow.matches !== data.narrow) screen.tellNarrow(screen.narrow.matches);
   screen.drawnDark = data.dark;
   screen.followTheme();
@@ -13,6 +18,7 @@ export default function ({ data, parentElement, setStateValue }) {
   screen.sliders.follow();
 }
 
+const LARGE = "headscope-large-text";
 // How often the server is told of a theme that it does not draw in: it hears of the theme itself a little later.
 const MOST_TOLD = 5;
 

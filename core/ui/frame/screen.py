@@ -6,9 +6,12 @@ One component for a page, which looks after every figure on it, so that figures 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
+
+from core.figures.base.style import Look
 
 _FOLDER = Path(__file__).parent
 _PARTS = ("screen_fit.js", "screen_keys.js", "screen_presses.js", "screen_sliders.js", "screen.js")
@@ -24,19 +27,21 @@ _screen = st.components.v2.component(
 _NOWHERE = "<style>.st-key-screen { position: absolute; width: 1px; }</style>"
 
 
-def look_after_screen(sliders: dict[str, float], dark: bool) -> None:
-    """Have the browser look after what is on the page, drawn for a `dark` theme or not.
+def look_after_screen(sliders: dict[str, float], look: Look, enlarge: Callable[[], None]) -> None:
+    """Have the browser look after what is on the page, drawn for `look`.
 
     sliders: for which place of each its numbers are, by the slider's name; a page need not have all of them.
+    enlarge: what a window does that was reloaded while its text was large: the server knows nothing of it then.
     """
     st.html(_NOWHERE)
     _screen(
         # A tuple: in a mapping Streamlit looks for a data frame, and imports pandas for that before the first picture is there.
-        data={"sliders": tuple(sliders.items()), "narrow": is_narrow(), "dark": dark},
-        default={"narrow": False, "theme": ""},
+        data={"sliders": tuple(sliders.items()), "narrow": is_narrow(), "dark": look.dark, "large": look.large},
+        default={"narrow": False, "theme": "", "large": False},
         key=_KEY,
         on_narrow_change=_drawn_again,
         on_theme_change=_drawn_again,
+        on_large_change=enlarge,
         height=1,
     )
 

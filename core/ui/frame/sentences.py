@@ -32,9 +32,9 @@ def verbatim(text: str) -> str:
     return "".join(_escaped(part) if i % 2 == 0 else f"`{part}`" for i, part in enumerate(parts) if part or i % 2 == 0)
 
 
-def metric_change(change: float) -> str:
+def metric_change(change: float, digits: int = 2) -> str:
     """A change in nats as a metric's delta: the direction of the arrow is read off an ASCII minus."""
-    return f"{signed(change)} nats".replace("−", "-")
+    return f"{signed(change, digits)} nats".replace("−", "-")
 
 
 def _escaped(text: str) -> str:

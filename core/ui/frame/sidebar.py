@@ -23,7 +23,7 @@ from core.ui.frame.conformance import conformance_badge, known_check
 from core.ui.frame.model_picker import pick_model
 from core.ui.frame.navigation import navigation
 from core.ui.frame.sentences import verbatim
-from core.ui.frame.state import current_view, fitted_view, held, held_place, write_address
+from core.ui.frame.state import current_view, fitted_view, held, held_place, without_a_missing_head, write_address
 from core.ui.frame.theme import LARGE_TEXT, current_look
 
 _BOS_LABELS = {"auto": "as its tokenizer does", "always": "always", "never": "never"}
@@ -66,6 +66,7 @@ def draw_sidebar() -> Page | None:
         if found is not None:
             view = fitted_view(view, found.identity)
             subject = replace(found, request=view.request)
+            view = without_a_missing_head(view, subject)
     except HeadScopeError as error:
         problem = error
     identity = None if subject is None else subject.identity

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from core.heads import Head
+from core.attention.cached import existing_heads
+from core.heads import Head, missing_head
+from core.runtime.cache import if_cached
 from core.settings.experiment import Experiment
+from core.settings.subject import Subject
 from core.settings.view import View, fit_view
 from core.sharing.address import PARAMETERS, all_params_of, control_values, params_of, said_by_controls, too_long, view_from
 from core.transformer.card import ModelIdentity
@@ -80,6 +84,21 @@ def fitted_view(view: View, identity: ModelIdentity) -> View:
         _set_controls(fitted)
         st.session_state[_UNCONFIRMED] = True
         _keep(fitted, st.session_state[_NOTES] + notes)
+    return fitted
+
+
+def without_a_missing_head(view: View, subject: Subject) -> View:
+    """`view` without a picked head that its layer does not have, as far as that is known; before the controls are drawn.
+
+    A layer without attention has none, which no config says in a way of its own.
+    """
+    known = None if view.head is None else if_cached(partial(existing_heads, subject))
+    if view.head is None or known is None or known[view.head]:
+        return view
+    fitted = replace(view, head=None)
+    _set_controls(fitted)
+    st.session_state[_UNCONFIRMED] = True
+    _keep(fitted, [*st.session_state[_NOTES], f"{missing_head(view.head, subject.card.name)} No head is picked."])
     return fitted
 
 

@@ -35,6 +35,7 @@ linear-gradient(to left, %(muted)s, transparent) right / .7rem 100%% no-repeat s
 /* The page that is shown, and the link that has the focus, look the same otherwise. */
 [data-testid="stPageLink-NavLink"][aria-current="page"] { box-shadow: inset 3px 0 0 %(accent)s; }
 [data-testid="stPageLink-NavLink"]:focus-visible { outline: 2px solid %(accent)s; outline-offset: -2px; }
+.modebar-btn:is([data-attr="toImage"], [data-title^="Download plot"]) { display: none !important; }
 .js-plotly-plot:focus-visible { outline: 2px solid %(accent)s; outline-offset: -2px; }
 /* Numbers for another threshold than the one that the slider shows. */
 [data-headscope-lags*="Threshold"] [class*="st-key-lags-"],
@@ -64,6 +65,11 @@ def current_look() -> Look:
     """The theme that the browser shows, the chosen text size, and whether it is as narrow as a telephone."""
     large = bool(st.session_state.get(LARGE_TEXT, False))
     return Look(dark=st.context.theme.type == "dark", large=large, narrow=is_narrow())
+
+
+def enlarge() -> None:
+    """Take the large text."""
+    st.session_state[LARGE_TEXT] = True
 
 
 def apply_theme(look: Look) -> None:

@@ -180,12 +180,10 @@ def _how_far(job: Job[T]) -> str:
         ahead = default_pool().place(job)
         return "waiting for other work here" + ("; next in line" if ahead == 0 else f"; {ahead} in line before it")
     left = job.eta_seconds
-    if left is None and job.expected_seconds < math.inf:
-        left = job.expected_seconds
+    # What is under way is not all done, however little is left.
+    done = share(min(job.fraction, 0.99))
     message = job.message or "starting"
+    if job.in_line:
+        return message + (f": {done}" if job.fraction else "") + ", while other work goes first"
     # A load says its own steps, and of the whole nothing is done yet.
-    return (
-        message
-        + (f": {share(job.fraction)}" if job.fraction else "")
-        + ("" if left is None else f", about {spoken(left)} left")
-    )
+    return message + (f": {done}" if job.fraction else "") + ("" if left is None else f", about {spoken(left)} left")

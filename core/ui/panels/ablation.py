@@ -28,7 +28,7 @@ from core.figures.attention.heatmap import describe_heatmap, score_heatmap, set_
 from core.figures.base.memo import drawn
 from core.glossary import help_on
 from core.heads import Head, HeadSet, names
-from core.numbers import counted, share
+from core.numbers import counted, digits_that_add_up, share
 from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
 from core.sharing.commands import ablate_command, score_command
@@ -237,10 +237,11 @@ def _facts(page: Page, heads: HeadSet) -> Facts:
 
 def _before_after(place: st.delta_generator.DeltaGenerator, label: str, before: float, after: float, help_text: str) -> None:
     changed = abs(after - before) >= 0.005
+    digits = digits_that_add_up(before, after - before, after) if changed else 2
     place.metric(
         f"{label} (nats)",
-        f"{before:.2f} → {after:.2f}",
-        delta=metric_change(after - before),
+        f"{before:.{digits}f} → {after:.{digits}f}",
+        delta=metric_change(after - before, digits),
         delta_color="inverse" if changed else "off",
         delta_arrow="auto" if changed else "off",
         help=verbatim(help_text),

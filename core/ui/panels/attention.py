@@ -19,7 +19,6 @@ from core.figures.attention.pattern import attention_figure, attention_table
 from core.figures.attention.token_loss import token_loss_html, token_loss_table
 from core.figures.base.memo import drawn
 from core.heads import Head
-from core.numbers import NOTHING
 from core.settings.provenance import measured_on
 from core.settings.view import RowKind
 from core.sharing.commands import attention_command
@@ -92,20 +91,6 @@ def look_at(
     return Looked(head, row, pattern, tokens, choice.kind, source, patterns.window(head))
 
 
-def head_numbers(scores: HeadScores, head: Head) -> None:
-    """Every score of the head with its chance level beside it."""
-    rows = [
-        {
-            "score": ALL_SCORES[name].title,
-            "value": float(scores.mean(name)[head]),
-            "chance": float(scores.chance(name)[head.layer]),
-        }
-        for name in scores.names
-    ]
-    numbers = {name: st.column_config.NumberColumn(format="%.2f") for name in ("value", "chance")}
-    st.dataframe(rows, hide_index=True, height="content", column_config=numbers, placeholder=NOTHING)
-
-
 def stripe_sentence(looked: Looked) -> str:
     """What the orange cells are on this row, and how much of the head's attention is there."""
     value, chance = looked.row.mean_on_cells(looked.pattern), looked.row.chance_on_cells(looked.window)
@@ -136,7 +121,7 @@ def circuitsvis_panel(page: Page, looked: Looked) -> bool:
         return False
     label = f"Attention pattern of {looked.name} on {looked.row.n_tokens} tokens. The table below the heat map has the numbers."
     circuitsvis_pattern(looked.tokens, looked.pattern, looked.row.cells, dark=page.look.dark, label=label)
-    st.caption("Hover over a cell: where the token of the row (Dest) looks (Src), and how much (Val).")
+    st.caption("Hover over a cell, or tap it: where the token of the row (Dest) looks (Src), and how much (Val).")
     return True
 
 
@@ -160,6 +145,7 @@ def grid_panel(page: Page, patterns: RowPatterns, scores: HeadScores, looked: Lo
         on_pick=pick_head,
         key="grid",
     )
+    st.caption(verbatim(f"Measured on {looked.source.measured_on}."))
 
 
 def heat_map_panel(page: Page, looked: Looked) -> None:
@@ -172,6 +158,8 @@ def heat_map_panel(page: Page, looked: Looked) -> None:
         source=looked.source,
         on_pick=None,
     )
+    if page.look.narrow:
+        st.caption("The stronger the colour, the more attention, from 0 to 1; orange: where an induction head would look.")
 
 
 def loss_panel(page: Page, patterns: RowPatterns, looked: Looked) -> None:
@@ -179,6 +167,7 @@ def loss_panel(page: Page, patterns: RowPatterns, looked: Looked) -> None:
     uniform = math.log(page.subject.card.d_vocab)
     layout = looked.row.layout
     st.html(token_loss_html(looked.tokens, patterns.token_loss, uniform, page.look, layout))
+    st.caption(verbatim(f"Measured on {looked.source.measured_on}."))
     rows = token_loss_table(looked.tokens, patterns.token_loss, layout)
     left, right = st.columns([3, 1], vertical_alignment="top")
     with left.expander("Table behind this picture", icon=":material/table:"):

@@ -17,7 +17,7 @@ from core.ablation.words import agreement_sentence, sides_sentence
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.figures.ablation.effect_map import describe_effect_map, effect_map, effect_overlay
-from core.figures.ablation.score_effect import describe_score_effect, score_effect, score_effect_overlay
+from core.figures.ablation.score_effect import describe_score_effect, intervals_cut_off, score_effect, score_effect_overlay
 from core.figures.base.memo import drawn
 from core.figures.base.number_table import small_table_html
 from core.numbers import signed, signed_interval
@@ -48,7 +48,7 @@ def the_map(page: Page, scores: HeadScores, found: CausalMap | None, estimate: E
     if effects.estimated:
         st.caption(
             "≈: estimated from the gradient, which is wrong in size and sometimes in sign, so it only says what is measured "
-            f"first. Up to {ALWAYS_EXACT_LAYERS} layers nothing is estimated."
+            f"first. In models of up to {ALWAYS_EXACT_LAYERS} layers nothing is estimated."
         )
 
 
@@ -65,8 +65,10 @@ def scatter(page: Page, scores: HeadScores, found: CausalMap, source: Source) ->
         alt=describe_score_effect(effects, view.score, floor),
         rows=partial(_rows, page, scores, found, None),
         source=source,
-        overlay=score_effect_overlay(values, view.score, effects.effect, view.threshold, floor, page.look),
+        overlay=score_effect_overlay(values, view.score, effects, view.threshold, floor, page.look),
     )
+    if cut := intervals_cut_off(effects, floor):
+        st.caption(verbatim(cut))
 
 
 def picked_head(page: Page, scores: HeadScores, found: CausalMap | None, estimate: Estimate) -> None:

@@ -13,8 +13,8 @@ from core.ablation.outcomes import Pruning
 from core.ablation.subjects import PRUNING_MODES, pruning_mode
 from core.ablation.words import MODE_MEANINGS
 from core.attention.head_scores import HeadScores
-from core.circuits.cached import circuit
-from core.circuits.circuit import Circuit, heads_to_prune
+from core.circuits.cached import MOST_HEADS, circuit, induction_heads
+from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR, Circuit, heads_to_prune
 from core.circuits.tables import composition_rows, edge_rows, pruning_rows
 from core.circuits.words import (
     SMALL_DROP,
@@ -28,7 +28,7 @@ from core.figures.base.memo import drawn
 from core.figures.circuits.circuit import circuit_graph, describe_circuit, describe_pruned, pruned_matching
 from core.figures.circuits.composition import composition_maps, describe_composition
 from core.heads import Head, HeadSet, named, names
-from core.numbers import NOTHING, share
+from core.numbers import NOTHING, counted, digits_that_add_up, share
 from core.settings.cost import PASSES_OF_A_CIRCUIT, expected_seconds
 from core.settings.modes import Mode
 from core.settings.provenance import measured_on
@@ -37,7 +37,7 @@ from core.sharing.facts import circuit_facts, pruning_facts
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.frame.page import Page
 from core.ui.frame.sentences import metric_change, verbatim
-from core.ui.frame.state import set_control
+from core.ui.frame.state import held_place, set_control
 from core.ui.frame.waiting import await_result, job_key
 from core.verdicts.cached import verdict_seconds
 
@@ -52,6 +52,7 @@ def mode_choice(page: Page) -> Mode:
     st.radio(
         "What stands in for a head",
         list(PRUNING_MODES),
+        held_place(_MODE, PRUNING_MODES),
         key=_MODE,
         horizontal=True,
         format_func=str.capitalize,
@@ -91,8 +92,16 @@ def graph_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
         rows=partial(edge_rows, found.edges),
         source=circuit_source(page, found, scores),
     )
+    there_are = len(induction_heads(page.subject, page.view.experiment.effect_floor))
+    most = f"Of {counted(there_are, 'induction head')} the {len(found.induction)} with the highest contrast are drawn. "
+    tried = (
+        f"Tried: heads with a previous-token score above {PREVIOUS_TOKEN_FLOOR:.1f}, the highest first, at most {MOST_HEADS}; "
+        "others may feed an induction head, too. "
+    )
     st.caption(
-        "Beside a head: its previous-token score (left) or its prefix matching (right). On an edge, and by its width: what "
+        (most if there_are > len(found.induction) else "")
+        + tried
+        + "Beside a head: its previous-token score (left) or its prefix matching (right). On an edge, and by its width: what "
         "prefix matching loses when the right head's keys are read without the left head's output, everything else clean; "
         f"orange from {SMALL_DROP:.2f}. The largest losses are written, as far as there is room; the table below has that of "
         "every edge. Dotted: the weights' K-composition is not above that of random matrices. Only direct paths are cut: what "
@@ -105,7 +114,7 @@ def composition_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
     early = [head for head in found.induction if head.layer == 0]
     receivers = [head for head in found.induction if head not in early]
     if not receivers:
-        st.info("Every called head is in layer 0, so no head comes before it.", icon=":material/info:")
+        st.info("Every induction head is in layer 0, so no head comes before it.", icon=":material/info:")
         return
     strongest = found.edges[0].induction if found.edges else receivers[0]
     shown = page.view.head if page.view.head in receivers else strongest
@@ -113,6 +122,7 @@ def composition_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
     st.selectbox(
         "Induction head",
         names(receivers),
+        held_place(_RECEIVER, names(receivers)),
         key=_RECEIVER,
         on_change=_pick_receiver,
         width=220,
@@ -138,10 +148,9 @@ def composition_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
 
 def edge_table(page: Page, found: Circuit) -> None:
     """Every edge with both numbers."""
-    numbers = {"path_patch_drop": "drop", "clean": "clean", "patched": "cut"} | {
-        f"{kind}_composition": f"{kind.upper()}-composition" for kind in "kqv"
-    }
-    formats = {name: "%.2f" if name in ("path_patch_drop", "clean", "patched") else "%.3f" for name in numbers}
+    matching = {"path_patch_drop": "drop", "low": "95 % from", "high": "to", "clean": "clean", "patched": "cut"}
+    numbers = matching | {f"{kind}_composition": f"{kind.upper()}-composition" for kind in "kqv"}
+    formats = {name: "%.2f" if name in matching else "%.3f" for name in numbers}
     rows = edge_rows(found.edges)
     st.dataframe(
         rows,
@@ -164,32 +173,36 @@ def pruning_panel(page: Page, found: Circuit, scores: HeadScores, mode: Mode) ->
     """One head pruned beside the two with the nearest previous-token score: losses, and prefix matching of the others."""
     heads = heads_to_prune(scores, found.edges, _prunable(page.view.head, found), found.induction)
     st.caption(
-        "Pruned: the picked head, or the one whose path costs most. Beside it: the two heads, not called, whose previous-token "
-        "score is nearest. Pick another head above or in the sidebar."
+        "Pruned: the picked head, or the one whose path costs most. Beside it: the two others whose previous-token score is "
+        "nearest. Pick another head above or in the sidebar."
     )
     prunings = prunings_of(page, heads, mode)
     if prunings is None:
         return
-    st.markdown(pruning_sentence(prunings, scores, found.induction))
+    called = induction_heads(page.subject, page.view.experiment.effect_floor)
+    st.markdown(pruning_sentence(prunings, scores, called))
     previous = scores.mean("previous_token")
     titles = [f"without {head.name} (previous-token {previous[head]:.2f})" for head in heads]
     # Large numbers need the whole width.
     places = [st.container() for _ in prunings] if page.look.large else st.columns(len(prunings))
     for place, pruning, title in zip(places, prunings, titles, strict=True):
         _numbers(place, pruning, title)
-    shown = shown_heads(scores.mean("induction"), found.induction)
+    shown = shown_heads(scores.mean("induction"), called)
     if not shown:
         st.info(f"No head's prefix matching is above {WORTH_SHOWING:.2f}, so there is nothing to lose.", icon=":material/info:")
         return
     figure_panel(
-        drawn(pruned_matching, prunings, shown, found.induction, titles, page.look),
+        drawn(pruned_matching, prunings, shown, called, titles, page.look),
         key="pruned",
         alt=describe_pruned(prunings, shown),
-        rows=partial(pruning_rows, prunings, found.induction),
+        rows=partial(pruning_rows, prunings, called),
         source=pruning_source(page, prunings, mode),
         on_pick=None,
     )
-    st.caption("Ring: before. Diamond: without that head. Bold: called. Heads in its own layer or earlier cannot change.")
+    st.caption(
+        "Ring: before. Diamond: without that head. Bold: induction heads. Heads in its own layer or earlier cannot change. The "
+        "head is taken away whole here: what makes up for it may leave more than a cut path does."
+    )
 
 
 def circuit_source(page: Page, found: Circuit, scores: HeadScores) -> Source:
@@ -222,10 +235,11 @@ def _numbers(place: st.delta_generator.DeltaGenerator, pruning: Pruning, title: 
     before, after = pruning.clean.second_copy, pruning.pruned.second_copy
     lost = pruning.gain_lost
     changed = abs(after - before) >= 0.05
+    digits = digits_that_add_up(before, after - before, after) if changed else 2
     place.metric(
         verbatim(title),
-        f"{before:.2f} → {after:.2f} nats",
-        delta=metric_change(after - before) + ("" if np.isnan(lost) else f", {share(max(0.0, lost))} of the gain lost"),
+        f"{before:.{digits}f} → {after:.{digits}f} nats",
+        delta=metric_change(after - before, digits) + ("" if np.isnan(lost) else f", {share(max(0.0, lost))} of the gain lost"),
         delta_color="inverse" if changed else "off",
         delta_arrow="auto" if changed else "off",
         help="Loss on the second copy, where induction works. Lower is better.",

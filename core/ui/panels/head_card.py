@@ -84,10 +84,13 @@ def picker(page: Page, scores: HeadScores) -> None:
     view = page.view
     values = scores.mean(view.score)
     heads = {head.name: float(values[head]) for head in ranked(values)}
-    st.session_state[_PICKER] = None if view.head is None else view.head.name
+    held = None if view.head is None else view.head.name
+    st.session_state[_PICKER] = held
     st.selectbox(
         "Head" if view.head is None else "Another head",
         list(heads),
+        # Where what it holds is lost on the way, too.
+        list(heads).index(held) if held in heads else None,
         key=_PICKER,
         format_func=lambda name: f"{name} · {heads[name]:.2f}",
         on_change=_take_picked,

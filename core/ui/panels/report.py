@@ -33,6 +33,7 @@ from core.replication.words import (
     steps_note,
     steps_words,
     sweep_answer,
+    table_note,
 )
 from core.settings.provenance import measured_on
 from core.settings.view import RECORDED_MODELS, Corrections
@@ -145,7 +146,7 @@ def counts_table(live: Reproduction | None, name: str) -> None:
 def report_table(page: Page, own: Reproduction, chosen: Reproduction) -> None:
     """Its table, recorded and live; and whether the behaviour was there at all."""
     fitting_table(table_rows(own, chosen, page.name), page.look)
-    st.caption(verbatim(f"Measured on {steps_words((own, chosen))}."))
+    st.caption(verbatim(f"Measured on {steps_words((own, chosen))}. {table_note(chosen)}"))
     _baseline_notes(chosen)
     st.markdown(f"**What its numbers say.** {behaviour_of_the_report()}")
     warn_of(chosen.behaviour)

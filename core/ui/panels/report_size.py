@@ -27,18 +27,19 @@ def size_question(page: Page, own: Reproduction) -> None:
     """What is known about scale here, what is missing, and what it would take."""
     models = sized_models()
     st.markdown(verbatim(size_answer(page.subject.card, own, models)))
-    folded("Every model of this machine", "sizes", partial(_sizes, models), TABLE)
+    # With its links: a machine may hold many models, and the page stays as tall as it is.
+    folded("Every model of this machine", "sizes", partial(_sizes, page.view, models), TABLE)
     _measure_missing(models)
-    st.markdown("Open a model in **Heads**, with its highest head picked where it is known and everything else as it is:")
-    with st.container(horizontal=True):
-        for model in models:
-            HEADS.link(verbatim(model.name), _showing(page.view, model))
 
 
-def _sizes(models: tuple[SizedModel, ...]) -> None:
+def _sizes(view: View, models: tuple[SizedModel, ...]) -> None:
     st.table(size_rows(models), border="horizontal", hide_index=True)
     for note in size_notes(models):
         st.caption(verbatim(note))
+    st.markdown("Open a model in **Heads**, with its highest head picked where it is known and everything else as it is:")
+    with st.container(horizontal=True):
+        for model in models:
+            HEADS.link(verbatim(model.name), _showing(view, model))
 
 
 def _showing(view: View, model: SizedModel) -> View:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,7 +23,7 @@ from core.figures.base.token_text import visible_token
 from core.figures.text.contexts import contexts_html
 from core.figures.text.lags import describe_lags, lag_profile, lag_profile_rows
 from core.figures.text.scatter import describe_text_scatter, text_scatter
-from core.heads import Head, HeadSet, named, ranked
+from core.heads import Head, HeadSet, named, names, ranked
 from core.numbers import counted, interval, unsigned
 from core.runtime.jobs import default_pool
 from core.settings.cost import PASSES_OF_ONE_SET
@@ -45,7 +47,7 @@ from core.text.cached import likeness, natural_scores, text_seconds
 from core.text.corpus import BUILT_IN, TEXTS, offered_texts
 from core.text.measures import MEANINGS, TITLES
 from core.text.natural_scores import LAGS, LIFT_FLOOR, SHOWN, NaturalScores
-from core.text.tables import edge_rows, head_measures, natural_rows
+from core.text.tables import edge_rows, head_measures, known, natural_rows
 from core.text.windows import TextWindows
 from core.text.words import loss_sentence, pairs_sentence, so_far_sentence, too_few_sentence, windows_words
 from core.ui.components.experiment_controls import mode_control
@@ -161,7 +163,7 @@ def scatter_panel(page: Page, windows: TextWindows, found: NaturalScores, judged
         key="text-scatter",
         alt=describe_text_scatter(judged),
         rows=partial(_rows, found, judged),
-        source=source_of(page, windows, found, judged),
+        source=_of_some(source_of(page, windows, found, judged), judged.judged.windows, "that heads are judged on"),
     )
     st.caption(
         verbatim(
@@ -199,7 +201,7 @@ def worth(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText
     )
     if ablated is None:
         return
-    st.markdown(f"**{named(heads)}**, {mode} ablation. {verbatim(change_sentence(ablated))}")
+    st.markdown(f"**{', '.join(names(heads))}** taken away ({mode} ablation). {verbatim(change_sentence(ablated))}")
     beside = st.container()
     baselines = await_result(
         job_key(page.subject, "text-baselines", windows.digest, mode, named(heads)),
@@ -219,6 +221,11 @@ def worth(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText
     folded("The tokens around the earlier copy, and how likely the model takes them", "lags", lags)
 
 
+def _of_some(source: Source, count: int, which: str) -> Source:
+    """Of a picture that shows fewer windows than its page reads."""
+    return replace(source, measured_on=f"the {counted(count, 'window')} {which}, of {source.measured_on}")
+
+
 def _lags(page: Page, ablated: TextAblation, source: Source) -> None:
     """The probability of the tokens around the earlier copy, before and after."""
     before = {lag: ablated.at_lag(lag)[0] for lag in LAGS}
@@ -228,7 +235,7 @@ def _lags(page: Page, ablated: TextAblation, source: Source) -> None:
         key="lags",
         alt=describe_lags(before, after),
         rows=partial(lag_profile_rows, before, after),
-        source=source,
+        source=_of_some(source, len(ablated.repeat), "on which heads are taken away"),
         on_pick=None,
     )
 
@@ -353,11 +360,17 @@ def _contexts(page: Page, rows: list[Row], label: str, copied: Sequence[float] =
 
 
 def _rows(found: NaturalScores, judged: OnText) -> list[Row]:
-    rows = natural_rows(found)
-    for row in rows:
+    rows: list[Row] = []
+    for row in natural_rows(found):
         head = Head(row["layer"], row["head"])
-        row |= {"random_induction": float(judged.random[head]), "label": judged.label(head)}
-    return rows
+        # What the picture shows comes first; the measures of all windows follow.
+        first = {"name": head.name, "random_induction": float(judged.random[head])}
+        first |= {f"judged_{part}": known(getattr(judged.judged, place)[head]) for part, place in _JUDGED.items()}
+        rows.append(first | {"label": judged.label(head)} | row)
+    return sorted(rows, key=lambda row: math.inf if row["judged_lift"] is None else -row["judged_lift"])
+
+
+_JUDGED = {"lift": "value", "low": "low", "high": "high"}
 
 
 def _seconds(page: Page, windows: TextWindows, passes: float) -> float:

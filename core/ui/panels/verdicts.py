@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
+from core.ablation.screening import ALWAYS_EXACT_LAYERS
 from core.attention.head_scores import HeadScores
 from core.attention.scores import PLACEBO_SHIFTS
 from core.attention.tables import Row
@@ -33,8 +34,10 @@ from core.settings.view import FLOOR_SLIDER
 from core.sharing.commands import call_command, score_command
 from core.sharing.facts import call_facts, score_facts
 from core.text.cached import chosen_windows_of
+from core.text.words import windows_words
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.components.folded import folded
+from core.ui.components.readable_table import LABEL_WIDTH
 from core.ui.components.results import nominees_of
 from core.ui.frame.navigation import see_real_text
 from core.ui.frame.page import Page
@@ -92,9 +95,10 @@ its 95 % interval (Student's t).
    asked about every head (Benjamini and Hochberg). It must be below {SIGNIFICANCE}.
 5. **What it does with what it sees** decides the label of a head that passes. Taken away alone, what does the right token
    lose, as a share of what the repeat is worth to the model? Surely more than {DELTA:g}: *induction*, directly if what the head
-   itself writes is surely above 0 (in part directly if that is less than half of what is lost), else through later layers (in
-   the last layer, through what still follows it there: at most its own MLP, and the final norm). Surely below −{DELTA:g}:
-   *anti-induction*. Surely within: *matching, no effect*. None of these: *undecided*, more sequences would tell.
+   itself writes is surely above 0 (in part directly if that is less than half of what is lost, hardly if less than a
+   twentieth), else through later layers (in the last layer, through what still follows it there: at most its own MLP, and the
+   final norm). Surely below −{DELTA:g}: *anti-induction*. Surely within: *matching, no effect*. None of these: *undecided*,
+   more sequences would tell.
 
 Heads are picked on some sequences and judged on others. The sequences have several lengths, and where the vocabulary is large
 enough half are from its lower ids and half from its upper. *Copying*, whether the weights raise the token that is looked at
@@ -143,7 +147,7 @@ def absent_at_every_length(judged: Judgement) -> None:
 
 
 def floor_slider() -> None:
-    """The contrast floor; moving it computes nothing."""
+    """The contrast floor."""
     st.slider(
         FLOOR_SLIDER,
         0.0,
@@ -151,7 +155,8 @@ def floor_slider() -> None:
         held("effect_floor"),
         step=0.01,
         key="effect_floor",
-        help="A head is called only if the whole interval of its contrast is above this. Moving it computes nothing again.",
+        help="A head is called only if the whole interval of its contrast is above this. "
+        "Raising it computes nothing again; lowering it takes away the heads that it lets in.",
     )
 
 
@@ -200,16 +205,20 @@ def on_text(page: Page, judged: Judgement) -> None:
         windows = chosen_windows_of(page.subject, page.view.text)
         known = if_cached(partial(judged_on_text, page.subject, windows, judged.floor))
     if known is not None:
-        st.markdown(verbatim(answer_sentence(known)))
+        st.markdown(verbatim(f"{answer_sentence(known)} Lift over {windows_words(windows)}:"))
         st.markdown("\n".join(f"- {verbatim(sentence)}" for sentence in outlier_sentences(known)))
     see_real_text()
 
 
-def nominee_panel(found: Shown) -> None:
+def nominee_panel(page: Page, found: Shown) -> None:
     """Heads that matter and that no label explains; says so where there are none."""
     if found.judged.behaviour != "present":
         st.caption("Asked only where the behaviour is present at some length.")
-    elif found.nominees:
+        return
+    few = page.subject.card.n_layers <= ALWAYS_EXACT_LAYERS
+    asked = "every head without a label" if few else "those without a label whose effect a gradient estimates as largest"
+    st.caption(f"Asked: {asked}. A head with one, such as a previous-token head, may matter more: see the causal map.")
+    if found.nominees:
         _told([nominee_sentence(nominee) for nominee in found.nominees], _MOST_NOMINEES, "heads that matter", "nominees")
     elif found.nominees is not None:
         st.caption("No head without a label surely matters, of those that were asked.")
@@ -296,7 +305,8 @@ def table(found: Shown) -> None:
             )
             for name in names
             if name not in ("head", "label", "route")
-        },
+        }
+        | {"label": st.column_config.TextColumn("label", width=LABEL_WIDTH)},
     )
 
 
