@@ -7,9 +7,9 @@ from functools import partial
 
 from core.ablation.baselines import DEFAULT_BASELINES
 from core.ablation.cached import ablate, ablate_all, random_baselines
-from core.ablation.outcomes import Baselines
+from core.ablation.outcomes import Ablation, Baselines
 from core.ablation.subjects import check_mode
-from core.ablation.sweep import Sweep, assemble_sweep, sets_by_threshold
+from core.ablation.sweep import SetCost, Sweep, assemble_sweep, sets_by_threshold
 from core.attention.cached import scores_and_behaviour
 from core.attention.head_scores import HeadScores
 from core.errors import BadInput
@@ -52,7 +52,7 @@ def sweep(
     stages = (sum(costs), sum(beside_costs))
     with control.part(0, stages):
         alone = ablate_all(subject, distinct, mode)
-    second_copy = {heads: found.ablated_losses.second_copy for heads, found in zip(distinct, alone, strict=True)}
+    own = {heads: _cost(found) for heads, found in zip(distinct, alone, strict=True)}
     beside: dict[HeadSet, Baselines] = {}
     control.partial(0)
     with control.part(1, stages):
@@ -62,7 +62,7 @@ def sweep(
                 if heads and count:
                     beside[heads] = random_baselines(subject, heads, mode, count, seed)
             control.partial(done + 1)
-    return _assembled(thresholds, sets, second_copy, beside, scores)
+    return _assembled(thresholds, sets, own, beside, scores)
 
 
 def known_sweep(
@@ -79,17 +79,17 @@ def known_sweep(
     if found is None:
         return None
     scores, sets = found
-    second_copy: dict[HeadSet, float] = {}
+    own: dict[HeadSet, SetCost] = {}
     beside: dict[HeadSet, Baselines] = {}
     for heads in set(sets):
         alone = if_cached(partial(ablate, subject, heads, mode, text=None))
         if alone is None:
             return None
-        second_copy[heads] = alone.ablated_losses.second_copy
+        own[heads] = _cost(alone)
         random = _known_baselines(subject, heads, mode, count, seed) if heads and count else None
         if random is not None:
             beside[heads] = random
-    return _assembled(thresholds, sets, second_copy, beside, scores)
+    return _assembled(thresholds, sets, own, beside, scores)
 
 
 def _known_baselines(subject: Subject, heads: HeadSet, mode: Mode, count: int, seed: int) -> Baselines | None:
@@ -99,13 +99,17 @@ def _known_baselines(subject: Subject, heads: HeadSet, mode: Mode, count: int, s
 def _assembled(
     thresholds: Sequence[float],
     sets: Sequence[HeadSet],
-    second_copy: dict[HeadSet, float],
+    own: Mapping[HeadSet, SetCost],
     beside: Mapping[HeadSet, Baselines],
     scores: HeadScores,
 ) -> Sweep:
     losses = {heads: found.second_copy for heads, found in beside.items()}
     notes = {heads: found.note for heads, found in beside.items()}
-    return assemble_sweep(thresholds, sets, second_copy, losses, scores.losses(), notes)
+    return assemble_sweep(thresholds, sets, own, losses, scores.losses(), notes)
+
+
+def _cost(alone: Ablation) -> SetCost:
+    return SetCost(alone.ablated_losses.second_copy, alone.second_copy_change, len(alone.clean))
 
 
 def _sweep_sets(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +18,7 @@ from core.behaviour import Losses
 from core.errors import BadInput
 from core.heads import HeadSet, heads_above
 from core.numbers import counted
+from core.stats import Number
 
 MAX_THRESHOLDS = 200
 DEFAULT_THRESHOLDS = (0.05, 0.95, 0.05)
@@ -46,10 +48,19 @@ def sets_by_threshold(scores: Float[np.ndarray, "n_layers n_heads"], thresholds:
     return tuple(tuple(sorted(heads_above(scores, threshold))) for threshold in thresholds)
 
 
+class SetCost(NamedTuple):
+    """What one set's removal comes to: the second-copy loss without it, and by how much that is more; in nats."""
+
+    second_copy: float
+    change: Number
+    n_sequences: int
+
+
 @dataclass(frozen=True)
 class SweepRow:
     """One threshold. `step` is the rise in second-copy loss since the next higher threshold.
 
+    change: the rise over the untouched model, in nats, with its 95 % interval over sequences.
     baseline_low, baseline_high, baseline_mean: the range of other sets' second-copy losses; p: how likely one of them costs at
     least as much; NaN where there are none. others: how many there are, None while that is not known. note: how they were
     found, or why there are none.
@@ -58,6 +69,7 @@ class SweepRow:
     threshold: float
     heads: HeadSet
     second_copy: float
+    change: Number
     gain_lost: float
     baseline_mean: float
     baseline_low: float
@@ -80,23 +92,24 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class Sweep:
-    """All thresholds, lowest first, and where the curve bends."""
+    """All thresholds, lowest first, where the curve bends, and on how many sequences it was measured."""
 
     rows: tuple[SweepRow, ...]
     clean: Losses
     knee: float | None
+    n_sequences: int
 
 
 def assemble_sweep(
     thresholds: Sequence[float],
     sets: Sequence[HeadSet],
-    second_copy: dict[HeadSet, float],
-    beside: dict[HeadSet, Float[np.ndarray, " sets"]],
+    alone: Mapping[HeadSet, SetCost],
+    beside: Mapping[HeadSet, Float[np.ndarray, " sets"]],
     clean: Losses,
     notes: Mapping[HeadSet, str] | None = None,
 ) -> Sweep:
-    """Rows from each distinct set's second-copy loss and the losses of other sets beside it (nats), with their notes."""
-    losses = [second_copy[heads] for heads in sets]
+    """Rows from what each distinct set costs and the losses of other sets beside it (nats), with their notes."""
+    losses = [alone[heads].second_copy for heads in sets]
     rows = []
     for index, (threshold, heads) in enumerate(zip(thresholds, sets, strict=True)):
         others = beside.get(heads, np.empty(0))
@@ -107,6 +120,7 @@ def assemble_sweep(
                 threshold=threshold,
                 heads=heads,
                 second_copy=losses[index],
+                change=alone[heads].change,
                 gain_lost=gain_lost(losses[index], clean),
                 baseline_mean=mean,
                 baseline_low=low,
@@ -117,7 +131,7 @@ def assemble_sweep(
                 note=(notes or {}).get(heads, ""),
             )
         )
-    return Sweep(tuple(rows), clean, knee(np.asarray(thresholds), np.asarray(losses)))
+    return Sweep(tuple(rows), clean, knee(np.asarray(thresholds), np.asarray(losses)), alone[sets[0]].n_sequences)
 
 
 def knee(thresholds: Float[np.ndarray, " thresholds"], losses: Float[np.ndarray, " thresholds"]) -> float | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.ablation.sweep import Sweep, SweepRow
-from core.ablation.words import Beside, beside_others, p_words
+from core.ablation.words import Beside, beside_others, change_words, p_words
 from core.heads import HeadSet
-from core.numbers import counted, interval, signed, signed_interval
+from core.numbers import counted, digits_that_add_up, interval, signed, signed_interval
 
 # In the order in which they are told: what a sweep looks for comes first.
 _VERDICTS: dict[Beside, str] = {
@@ -55,7 +55,9 @@ def at_threshold(sweep: Sweep, threshold: float, heads: HeadSet) -> str:
     same = next((row for row in sweep.rows if set(row.heads) == set(heads)), None)
     if same is None:
         return f"{here}, {_where(sweep, threshold)}, so what it costs was not measured here."
-    cost = f"{here}, second-copy loss {clean:.2f} → **{same.second_copy:.2f} nats**"
+    digits = digits_that_add_up(clean, same.change.value, same.second_copy)
+    cost = f"{here}, second-copy loss {clean:.{digits}f} → **{same.second_copy:.{digits}f} nats**, "
+    cost += change_words(same.change, sweep.n_sequences, digits)
     if not same.others:
         return f"{cost}."
     beside = f"{same.baseline_low:.2f} to {same.baseline_high:.2f}"

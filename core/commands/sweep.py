@@ -10,7 +10,7 @@ from core.ablation.cached_sweep import sweep
 from core.ablation.sweep import DEFAULT_THRESHOLDS, threshold_grid
 from core.attention.scores import ALL_SCORES
 from core.commands.options import add_mode, subject_from
-from core.numbers import NOTHING, interval, unsigned
+from core.numbers import NOTHING, interval, signed, signed_interval, unsigned
 from core.settings.modes import MODES
 from core.sharing.facts import sweep_facts
 
@@ -46,15 +46,21 @@ def text(result: dict[str, Any]) -> str:
     lines = [
         f"{result['model']['name']}, {result['mode']} ablation; "
         f"clean second-copy loss {result['loss']['second_copy']:.2f} nats",
-        "threshold  heads  second copy  gain lost  other sets, p",
+        f"threshold  heads  second copy  {'rise (95 % interval)':>24}  gain lost  other sets, p",
     ]
     for row in result["rows"]:
         mark = "  <- knee" if row["threshold"] == result["knee"] else ""
         lines.append(
-            f"{row['threshold']:9.2f}  {row['n_heads']:5}  {row['second_copy']:11.2f}  {unsigned(row['gain_lost']):>9}  "
-            f"{_others(row)}{mark}"
+            f"{row['threshold']:9.2f}  {row['n_heads']:5}  {row['second_copy']:11.2f}  {_rise(row):>24}  "
+            f"{unsigned(row['gain_lost']):>9}  {_others(row)}{mark}"
         )
     return "\n".join(lines)
+
+
+def _rise(row: dict[str, Any]) -> str:
+    """Over the untouched model, with its interval over sequences, which one sequence does not have."""
+    value, low, high = row["second_copy_change"].values()
+    return signed(value) + ("" if math.isnan(low) else f" ({signed_interval(low, high)})")
 
 
 def _others(row: dict[str, Any]) -> str:

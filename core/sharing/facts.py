@@ -237,6 +237,7 @@ def sweep_row_facts(row: SweepRow) -> Facts:
         "n_heads": row.n_heads,
         "heads": names(row.heads),
         "second_copy": row.second_copy,
+        "second_copy_change": row.change._asdict(),
         "gain_lost": row.gain_lost,
         "baseline_mean": row.baseline_mean,
         "baseline_low": row.baseline_low,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
+import scipy.stats
 
 import core.ablation.ablator
 from core.ablation import subjects
@@ -228,12 +230,18 @@ def test_sweep_rows_follow_the_definition():
     assert swept.rows[-1].n_heads == 0 and swept.rows[-1].second_copy == pytest.approx(clean.second_copy, abs=1e-5)
     for row in swept.rows[:-1]:
         assert row.gain_lost == pytest.approx((row.second_copy - clean.second_copy) / clean.gain)
+        alone = ablate(MIXTURE, row.heads, "mean", text=None)
+        rises = np.nanmean((alone.ablated.astype(np.float64) - alone.clean)[:, alone.layout.second_copy_targets], axis=1)
+        half = scipy.stats.t.ppf(0.975, len(rises) - 1) * scipy.stats.sem(rises)
+        assert row.change == pytest.approx((rises.mean(), rises.mean() - half, rises.mean() + half))
+        assert swept.n_sequences == len(rises)
         found = random_baselines(bind(MIXTURE), row.heads, "mean", 4)
         assert row.others == len(found.sets)
         if row.others:
             others = found.second_copy
             assert (row.baseline_low, row.baseline_high) == (others.min(), others.max())
             assert row.p == (1 + (others >= row.second_copy).sum()) / (1 + row.others)
+    assert swept.rows[-1].change == pytest.approx((0.0, 0.0, 0.0)), "nothing is taken away"
     assert swept.rows[0].step == pytest.approx(swept.rows[0].second_copy - swept.rows[1].second_copy)
 
 
@@ -379,3 +387,4 @@ def test_the_sweep_command_prints_a_dash_where_there_is_nothing(capsys: pytest.C
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].split()[:2] == ["1.00", "0"] and lines[-1].endswith("  –") and "nan" not in lines[-1]
     assert "p = 0." in lines[-2] or "p = 1." in lines[-2]
+    assert re.search(r"\+\d\.\d\d \(\+\d\.\d\d to \+\d\.\d\d\)", lines[-2]), "what it costs, with its interval"

@@ -11,7 +11,7 @@ import pytest
 
 from core.ablation.effects import Effects
 from core.ablation.outcomes import Ablation, Baselines, CausalMap, PatchedIn
-from core.ablation.sweep import Sweep, assemble_sweep, sets_by_threshold, threshold_grid
+from core.ablation.sweep import SetCost, Sweep, assemble_sweep, sets_by_threshold, threshold_grid
 from core.ablation.sweep_words import at_threshold, beyond_baselines
 from core.ablation.words import (
     against_baselines,
@@ -62,10 +62,15 @@ def effects(effect: np.ndarray, estimate: np.ndarray | None = None) -> Effects:
     return Effects(effect, effect - 0.1, effect + 0.1, known, complete=not np.isnan(effect).any())
 
 
+def set_cost(rise: float) -> SetCost:
+    """With an interval of a tenth on both sides."""
+    return SetCost(CLEAN.second_copy + rise, Number(rise, rise - 0.1, rise + 0.1), 4)
+
+
 def made_sweep(with_baselines: bool = True):
     thresholds = threshold_grid(0.1, 0.9, 0.1)
     sets = sets_by_threshold(SCORES, thresholds)
-    losses = {heads: 2.0 + len(heads) for heads in sets}
+    losses = {heads: set_cost(float(len(heads))) for heads in sets}
     baselines = {heads: np.linspace(2.0, 2.4, 20) for heads in sets if heads} if with_baselines else {}
     return assemble_sweep(thresholds, sets, losses, baselines, CLEAN)
 
@@ -368,7 +373,7 @@ def swept(*costs: tuple[int, float, list[float]], thresholds: tuple[float, ...] 
     """Each threshold's number of heads, what they cost, and what each of as many others costs."""
     values = thresholds or tuple(0.1 * (place + 1) for place in range(len(costs)))
     sets = [tuple(Head(place, head) for head in range(count)) for place, (count, _, _) in enumerate(costs)]
-    losses = {heads: CLEAN.second_copy + cost for heads, (_, cost, _) in zip(sets, costs, strict=True)}
+    losses = {heads: set_cost(each) for heads, (_, each, _) in zip(sets, costs, strict=True)}
     beside = {heads: CLEAN.second_copy + np.array(others) for heads, (_, _, others) in zip(sets, costs, strict=True) if heads}
     few = {heads: "There are too few." for heads, others in beside.items() if not len(others)}
     return assemble_sweep(values, sets, losses, beside, CLEAN, few)
@@ -424,10 +429,11 @@ def test_a_sweep_says_why_there_is_nothing_to_compare_with():
 def test_the_slider_says_where_it_lies_beside_a_sweep():
     found = swept((2, 4.0, FEW), (1, 3.0, []), thresholds=(0.05, 0.95))
     two, one, other = found.rows[0].heads, found.rows[1].heads, (Head(7, 7),)
-    assert "2 heads, second-copy loss 2.00 → **6.00 nats**; without as many other heads 2.00 to 2.00, p = 0.333, the" in (
-        at_threshold(found, 0.3, two)
-    )
-    assert at_threshold(found, 0.95, one).endswith("1 head, second-copy loss 2.00 → **5.00 nats**.")
+    said = at_threshold(found, 0.3, two)
+    assert "2 heads, second-copy loss 2.00 → **6.00 nats**, +4.00 nats (95 % interval +3.90 to +4.10 over 4 sequences)" in said
+    assert "without as many other heads 2.00 to 2.00, p = 0.333, the" in said
+    assert at_threshold(found, 0.95, one).endswith("(95 % interval +2.90 to +3.10 over 4 sequences).")
+    assert at_threshold(replace(found, n_sequences=1), 0.95, one).endswith("+3.00 nats (one sequence gives no interval).")
     assert "0 heads, so nothing is taken away: the second-copy loss stays at **2.00 nats**." in at_threshold(found, 1.0, ())
     assert "1 head, below where this sweep begins, 0.05" in at_threshold(found, 0.01, other)
     assert "1 head, above where this sweep ends, 0.95" in at_threshold(found, 0.97, other)
@@ -450,6 +456,8 @@ def test_files_hold_plain_json(monkeypatch):
     found = json.loads(json_text(sweep_facts(subject, "mean", "induction", made_sweep())))
     row = found["rows"][0]
     assert (row["baseline_low"], row["baseline_high"], row["p"], row["smallest_p"]) == (2.0, 2.4, 1 / 21, 1 / 21)
+    rise = row["n_heads"]
+    assert row["second_copy_change"] == pytest.approx({"value": rise, "low": rise - 0.1, "high": rise + 0.1})
 
 
 def test_a_click_adds_a_head_or_takes_it_out():

@@ -63,7 +63,7 @@ def test_the_table_behind_the_curve_is_for_people_and_its_file_for_programs() ->
     assert not any("_" in words for words in called.values()) and frame.proto.placeholder == "–"
     assert list(frame.value["gain_lost"]) == pytest.approx([100 * row["gain_lost"] for row in rows], abs=1e-6)
     assert json.loads(frame.proto.columns)["gain_lost"]["type_config"]["format"] == "%.0f %%"
-    assert csv_text(rows).startswith("threshold,heads,second_copy,step,gain_lost,baseline_mean,")
+    assert csv_text(rows).startswith("threshold,heads,second_copy,change,change_low,change_high,step,gain_lost,")
 
 
 def test_a_cell_without_a_number_is_a_dash_and_a_column_is_called_by_what_it_holds() -> None:

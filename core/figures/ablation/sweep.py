@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from core.ablation.sweep import Sweep
+from core.ablation.words import change_words
 from core.figures.base.overlay import Overlay, name_of_line, threshold_line
 from core.figures.base.style import Look, see_through
 from core.figures.base.styled import styled
@@ -51,7 +52,8 @@ def sweep_curve(
                 mode="lines+markers",
                 marker={"size": look.px(4)},
                 line={"color": look.muted, "width": look.px(1.5), "dash": _DASHES[name]},
-                hovertemplate=f"{name}: threshold %{{x:.2f}}, %{{y:.2f}} nats<extra></extra>",
+                customdata=[change_words(row.change, other.n_sequences) for row in other.rows],
+                hovertemplate=f"{name}: threshold %{{x:.2f}}, %{{y:.2f}} nats, %{{customdata}}<extra></extra>",
                 name=name,
             ),
             row=1,
@@ -64,7 +66,8 @@ def sweep_curve(
             mode="lines+markers",
             line={"color": look.accent, "width": look.px(3)},
             marker={"size": look.px(9)},
-            hovertemplate="threshold %{x:.2f}: %{y:.2f} nats<extra></extra>",
+            customdata=[change_words(row.change, sweep.n_sequences) for row in sweep.rows],
+            hovertemplate="threshold %{x:.2f}: %{y:.2f} nats, %{customdata}<extra></extra>",
             name=f"without the heads above it ({mode})",
         ),
         row=1,

@@ -18,6 +18,9 @@ from core.text.measures import TITLES
 _ENDS = {"low": "95 % interval, from", "high": "95 % interval, to"}
 _HEADINGS = {
     "second_copy": "second-copy loss (nats)",
+    "change": "rise (nats)",
+    "change_low": "95 % interval, from",
+    "change_high": "95 % interval, to",
     "step": "step (nats)",
     "baseline_mean": "other heads, average (nats)",
     "baseline_low": "other heads, lowest (nats)",

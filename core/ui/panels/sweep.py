@@ -17,12 +17,13 @@ from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overl
 from core.figures.base.memo import drawn
 from core.figures.base.style import Look
 from core.heads import listed
-from core.numbers import NOTHING, counted, share, signed
+from core.numbers import NOTHING, counted, digits_beside, share, signed, signed_interval
 from core.runtime.cache import if_cached
 from core.settings.modes import MODES, Mode
 from core.settings.provenance import measured_on
 from core.sharing.commands import sweep_command
 from core.sharing.facts import sweep_facts
+from core.stats import Number
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.components.results import sweep_of
 from core.ui.frame.page import Page
@@ -33,6 +34,7 @@ _TITLES = {
     "threshold": "threshold",
     "heads": "heads",
     "second_copy": "second copy (nats)",
+    "change": "rise (nats, 95 % interval)",
     "step": "step (nats)",
     "gain_lost": "gain lost",
     "others": "as many other heads",
@@ -69,8 +71,11 @@ def curve(page: Page, sweep: Sweep, others: Mapping[Mode, Sweep], source: Source
         overlay=sweep_overlay(page.view.threshold, page.look),
         on_pick=None,
     )
+    notes = ["One sequence gives no interval."] if sweep.n_sequences < 2 else []
     if any(row.others for row in sweep.rows):
-        st.caption("A ring is the other sets' average, the band their range.")
+        notes.insert(0, "A ring is the other sets' average, the band their range.")
+    if notes:
+        st.caption(" ".join(notes))
 
 
 def sweep_table(sweep: Sweep, look: Look) -> None:
@@ -128,6 +133,7 @@ def _compared(row: SweepRow, sweep: Sweep) -> Row:
         "which heads": listed(row.heads, MOST_NAMED) or NOTHING,
         "second copy before (nats)": f"{sweep.clean.second_copy:.2f}",
         "second copy after (nats)": f"{row.second_copy:.2f}",
+        "rise (nats, 95 % interval)": _rise(row.change),
         "gain lost": _fraction(row),
         "as many other heads (nats)": _range(row),
         "p": _p(row),
@@ -140,6 +146,7 @@ def _written(row: SweepRow, knee: float | None, narrow: bool) -> Row:
     values |= {
         "threshold": f"{row.threshold:.2f}{knee_mark}",
         "second_copy": f"{row.second_copy:.2f}",
+        "change": _rise(row.change),
         "step": signed(row.step),
         "gain_lost": _fraction(row),
         "others": _range(row),
@@ -157,6 +164,13 @@ def _fraction(row: SweepRow) -> str:
 
 def _p(row: SweepRow) -> str:
     return NOTHING if np.isnan(row.p) else f"{row.p:.3f}"
+
+
+def _rise(change: Number) -> str:
+    if np.isnan(change.low):
+        return signed(change.value)
+    digits = digits_beside((change.low, change.high), (0.0,))
+    return f"{signed(change.value, digits)} ({signed_interval(change.low, change.high, digits)})"
 
 
 def _range(row: SweepRow) -> str:
