@@ -55,6 +55,12 @@ class Number(NamedTuple):
         """The same with the sign the other way round: what is lost as what is gained."""
         return Number(-self.value, -self.high, -self.low)
 
+    def surely_beside(self, level: float) -> bool:
+        """Whether the whole interval lies where the mean does: above `level`, or not; never without an interval."""
+        if math.isnan(self.low) or math.isnan(self.high):
+            return False
+        return (self.low > level) == (self.value > level) == (self.high > level)
+
 
 UNKNOWN = Number(math.nan, math.nan, math.nan)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from core.ablation.on_text import TextAblation, TextBaselines
-from core.numbers import counted, digits_that_add_up, interval, signed, signed_interval, unsigned
+from core.numbers import counted, digits_that_add_up, signed, signed_interval, unsigned
 from core.stats import Number
 
 
 def change_sentence(found: TextAblation) -> str:
     """What the loss does on repeat tokens and on all others."""
     them = "this head" if len(found.heads) == 1 else "these heads"
-    windows = counted(len(found.repeat), "window")
+    some, every = len(found.loss("repeat", True)), len(found.repeat)
+    fewer = "" if some == every else f", {some or 'none'} of which {'has' if some == 1 else 'have'} a repeat token"
     return (
         f"Without {them} the loss of a repeat token changes by {_change(found.change('repeat'))} nats, that of any other token "
-        f"by {_change(found.change('other'))}, over {windows} of the half that heads are judged on."
+        f"by {_change(found.change('other'))}, over {counted(every, 'window')} of the half that heads are judged on{fewer}."
     )
 
 
@@ -53,4 +56,6 @@ def _p(baselines: TextBaselines | None, which: str, observed: float) -> str:
 
 
 def _change(found: Number, digits: int = 2) -> str:
-    return f"{signed(found.value, digits)} ({interval(found.low, found.high, digits)})"
+    # Of several windows there is one, even without a width.
+    between = "one window gives no interval" if math.isnan(found.low) else signed_interval(found.low, found.high, digits)
+    return signed(found.value, digits) + ("" if math.isnan(found.value) else f" ({between})")

@@ -48,6 +48,11 @@ class Edge:
         """What prefix matching loses."""
         return self.clean - self.patched
 
+    @property
+    def lost(self) -> Number:
+        """The same with its interval."""
+        return Number(self.drop, self.low, self.high)
+
 
 @dataclass(frozen=True)
 class Circuit:

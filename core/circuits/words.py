@@ -18,6 +18,10 @@ from core.numbers import counted, digits_beside, interval, signed, signed_interv
 SMALL_DROP = 0.05
 # Heads whose prefix matching is above this are shown whether they are called or not.
 WORTH_SHOWING = 0.2
+# After what only seems to be so.
+MORE_SEQUENCES = " More sequences would tell."
+# Without a head the circuit is gone: so much of the gain, or of the prefix matching after it.
+_GAIN_GONE, _MATCHING_GONE = 0.5, 0.3
 MOST_SHOWN = 12
 
 
@@ -51,21 +55,27 @@ def circuit_sentence(circuit: Circuit) -> str:
         )
     best = circuit.edges[0]
     between = _between(best, circuit.n_sequences)
+    total = len(circuit.edges)
     count = sum(edge.drop > SMALL_DROP for edge in circuit.edges)
+    surely = sum(edge.lost.surely_beside(SMALL_DROP) for edge in circuit.edges if edge.drop > SMALL_DROP)
     if not count:
-        none = "The only edge does not carry" if len(circuit.edges) == 1 else f"None of the {len(circuit.edges)} edges carries"
+        unsure = not all(edge.lost.surely_beside(SMALL_DROP) for edge in circuit.edges)
+        carries = ("is shown to carry" if unsure else "carries") if total > 1 else "is not shown to carry" if unsure else ""
+        none = f"None of the {total} edges {carries}" if total > 1 else f"The only edge {carries or 'does not carry'}"
         return (
-            f"{none} the circuit by itself: cutting {'it' if len(circuit.edges) == 1 else 'the strongest'} costs "
+            f"{none} the circuit by itself: cutting {'it' if total == 1 else 'the strongest'} costs "
             f"{best.drop:.2f} of prefix matching{between}. The keys may be built by several heads together, or by a longer "
             "path."
         )
-    total = len(circuit.edges)
+    sure = best.lost.surely_beside(SMALL_DROP)
+    finds = "finds" if sure else "seems to find"
     costs = "costs" if count == 1 else "cost"
-    of = f" {count} of {counted(total, 'edge')} {costs} more than {SMALL_DROP:.2f} of prefix matching." if total > 1 else ""
+    told = "" if surely == count else f", {surely or 'none'} of them surely" if count > 1 else ", not surely"
+    of = f" {count} of {total} edges {costs} more than {SMALL_DROP:.2f} of prefix matching{told}." if total > 1 else ""
     return (
-        f"**{best.induction.name} finds its keys through {best.previous.name}:** when its keys are read without "
+        f"**{best.induction.name} {finds} its keys through {best.previous.name}:** when its keys are read without "
         f"that head, its prefix matching falls from {best.clean:.2f} to {best.patched:.2f}{between}."
-        f"{_ranked_by_weights(best)}{of}"
+        f"{'' if sure else MORE_SEQUENCES}{_ranked_by_weights(best)}{of}"
     )
 
 
@@ -111,12 +121,27 @@ def pruning_sentence(prunings: Sequence[Pruning], scores: HeadScores, called: He
         change, low, high = pruning.change
         return f"{name}: {signed(change)} nats{_ends(low, high)}" + _matching_words(pruning, called)
 
-    collapses = first.gain_lost > 0.5 or first.lost(_heads_after(first, called)).value > 0.3
+    verdict, unsure = _outcome(first, called)
     beside = f" Beside it, {'; '.join(said(pruning) for pruning in others)}." if others else ""
-    verdict = "collapses" if collapses else "goes on"
     count = first.n_sequences
     brackets = "One sequence gives no interval." if count < 2 else f"In brackets: 95 % intervals over {count} sequences."
-    return f"**Without {first.head.name} the circuit {verdict}.** {said(first)}.{beside} {brackets}"
+    return f"**Without {first.head.name} the circuit {verdict}.** {said(first)}.{beside}{unsure} {brackets}"
+
+
+def _outcome(pruning: Pruning, called: HeadSet) -> tuple[str, str]:
+    """Whether the circuit goes on, and what would tell where the sequences do not."""
+    told = []
+    if pruning.clean.has_gain:
+        told.append((pruning.change, _GAIN_GONE * pruning.clean.gain))
+    if after := _heads_after(pruning, called):
+        told.append((pruning.lost(after), _MATCHING_GONE))
+    if any(number.value > level for number, level in told):
+        if any(number.value > level and number.surely_beside(level) for number, level in told):
+            return "collapses", ""
+        return "seems to collapse", MORE_SEQUENCES
+    if told and all(number.surely_beside(level) for number, level in told):
+        return "goes on", ""
+    return "seems to go on", MORE_SEQUENCES
 
 
 def _heads_after(pruning: Pruning, called: HeadSet) -> HeadSet:

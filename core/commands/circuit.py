@@ -6,17 +6,22 @@ import argparse
 import math
 from typing import Any
 
+import numpy as np
+
 from core.ablation.cached import prune_each
 from core.ablation.subjects import PRUNING_MODES
+from core.ablation.words import change_words
 from core.attention.cached import score_heads
 from core.attention.words import state_word
 from core.circuits.cached import circuit
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
+from core.circuits.words import SMALL_DROP
 from core.commands.options import add_request, fraction, subject_from
 from core.heads import parse_heads
-from core.numbers import counted, interval
+from core.numbers import counted, digits_beside, digits_that_add_up, interval, unsigned
 from core.settings.experiment import EFFECT_FLOOR
 from core.sharing.facts import circuit_facts, pruning_facts
+from core.stats import Number
 
 _LINES = 12
 
@@ -31,8 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="L0H1,...",
         help=f"previous-token heads (default: score > {PREVIOUS_TOKEN_FLOOR})",
     )
-    parser.add_argument("--induction", type=parse_heads, metavar="L1H0,...", help="induction heads (default: those called)")
-    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="the contrast floor of heads that are called")
+    parser.add_argument("--induction", type=parse_heads, metavar="L1H0,...", help="induction heads (default: as `call` finds)")
+    parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="the contrast floor of induction heads")
     parser.add_argument("--prune", type=parse_heads, metavar="L3H8,...", help="take each away alone and measure all others")
 
 
@@ -51,8 +56,13 @@ def text(result: dict[str, Any]) -> str:
         return "\n".join([f"{result['model']['name']}, {result['mode']} in place of a head", *_prunings(result)])
     state = result["behaviour"]["state"]
     lines = [f"{result['model']['name']}, {result['mode']} in place of a head; behaviour {state_word(state).upper()}"]
-    if not result["edges"]:
-        lines.append("No previous-token head lies before a called induction head: there is no edge to measure.")
+    if not result["induction_heads"]:
+        lines.append("No head is shown to be an induction head here, so there is no circuit.")
+    elif not result["edges"]:
+        lines.append(
+            f"No previous-token head (score above {PREVIOUS_TOKEN_FLOOR}) lies in a layer before an induction head: "
+            "there is no edge."
+        )
     if result["edges"] and result["rotary_ignored"]:
         lines.append("Compositions leave rotary positions out.")
     if result["composition_withheld"]:
@@ -66,8 +76,11 @@ def text(result: dict[str, Any]) -> str:
 
 
 def _interval(edge: dict[str, Any]) -> str:
-    """Of what is lost; nothing for one sequence."""
-    return "" if math.isnan(edge["low"]) else f" (lost: 95 % interval {interval(edge['low'], edge['high'])})"
+    """Of what is lost, with as many digits as tell it from nothing and from a small drop."""
+    low, high = edge["low"], edge["high"]
+    if math.isnan(low):
+        return " (one sequence gives no interval)"
+    return f" (lost: 95 % interval {interval(low, high, digits_beside((low, high), (0.0, SMALL_DROP)))})"
 
 
 def _composition(edge: dict[str, Any]) -> str:
@@ -83,10 +96,22 @@ def _prunings(result: dict[str, Any]) -> list[str]:
     lines = []
     for found in result["prunings"]:
         before, after = found["loss"]["clean"], found["loss"]["ablated"]
+        change = Number(**found["second_copy_change"])
+        digits = digits_that_add_up(before["second_copy"], change.value, after["second_copy"])
         lines.append(
-            f"without {found['head']}: second copy {before['second_copy']:.2f} -> {after['second_copy']:.2f} nats "
-            f"(gain lost {found['gain_lost']:.2f}), first copy {before['first_copy']:.2f} -> {after['first_copy']:.2f}"
+            f"without {found['head']}: second copy {before['second_copy']:.{digits}f} -> "
+            f"{after['second_copy']:.{digits}f} nats, {change_words(change, result['probe']['sequences'], digits)}, "
+            f"gain lost {unsigned(found['gain_lost'])}; "
+            f"first copy {before['first_copy']:.2f} -> {after['first_copy']:.2f}"
         )
-        most = sorted(found["prefix_matching"], key=lambda row: row["after"] - row["before"])[:_LINES]
-        lines += [f"  {row['head']}: prefix matching {row['before']:.2f} -> {row['after']:.2f}" for row in most]
+        lost = {end: np.ravel(values) for end, values in found["prefix_matching_lost"].items()}
+        rows = [
+            row | {end: values[place] for end, values in lost.items()} for place, row in enumerate(found["prefix_matching"])
+        ]
+        # A layer without attention has no heads.
+        there = [row for row in rows if not math.isnan(row["before"])]
+        lines += [
+            f"  {row['head']}: prefix matching {row['before']:.2f} -> {row['after']:.2f}{_interval(row)}"
+            for row in sorted(there, key=lambda row: row["after"] - row["before"])[:_LINES]
+        ]
     return lines

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
-from core.numbers import counted, unsigned
+from core.numbers import counted, unsigned, with_interval
 from core.replication.cached import run_report
 from core.replication.tables import report_facts
 from core.replication.words import behaviour_of_the_report
@@ -55,13 +55,18 @@ def text(result: dict[str, Any]) -> str:
     ]
     for step in result["run"]["steps"]:
         name = f"+ {step['corrections'][-1]}" if step["corrections"] else "its recipe"
-        lines.append(f"  {name:12} " + "; ".join(f"{_row(row)} {unsigned(row['value'], 3)}" for row in step["rows"]))
+        lines.append(f"  {name:12} " + "; ".join(f"{_row(row)} {_live(row)}" for row in step["rows"]))
     lines += [f"  {note}" for note in result["run"]["recipe"]["notes"]]
     lines.append(result["questions_note"])
     lines += [f"{item['question']} {item['answer']}" for item in result["questions"]]
     if result["html"] is not None:
         lines.append(f"The page is in {result['html']}")
     return "\n".join(lines)
+
+
+def _live(row: dict[str, Any]) -> str:
+    """With its interval over sequences, which one sequence does not have."""
+    return with_interval(row["value"], row["low"], row["high"], digits=3)
 
 
 def _row(row: dict[str, Any]) -> str:

@@ -13,10 +13,10 @@ from core.attention.words import state_word
 from core.behaviour import PRESENT_ABOVE, WEAK_ABOVE
 from core.commands.options import add_request, subject_from
 from core.heads import ranked
-from core.numbers import counted, share, unsigned
+from core.numbers import counted, share, unsigned, with_interval
 from core.sharing.facts import score_facts
 
-SHOWN = 10
+SHOWN = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,11 +54,16 @@ def text(result: dict[str, Any]) -> str:
     elif found["state"] == "absent":
         lines.append("The model does not do induction here, so head labels are unreliable.")
     lines += [f"warning: {warning}" for warning in probe["warnings"]]
-    lines.append("the highest heads of each score:")
+    several = probe["sequences"] > 1
+    brackets = "in brackets 95 % intervals over sequences" if several else "one sequence gives no interval"
+    lines.append(f"the highest heads of each score ({brackets}):")
     for name, score in ALL_SCORES.items():
         if result["scores"][name] is not None:
             values = np.asarray(result["scores"][name])
-            listed = "  ".join(f"{head.name} {unsigned(values[head])}" for head in ranked(values)[:SHOWN])
+            low, high = (np.asarray(result[end][name]) for end in ("low", "high"))
+            listed = "  ".join(
+                f"{head.name} {with_interval(values[head], low[head], high[head])}" for head in ranked(values)[:SHOWN]
+            )
             lines.append(f"{score.title:28} ({_chance(result, name)})  {listed}")
     return "\n".join(lines)
 

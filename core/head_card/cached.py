@@ -52,6 +52,13 @@ class Part:
     measure: Callable[[Subject, View], Any]
     depends: Callable[[Subject, View], object]
 
+    def takes(self, subject: Subject) -> float:
+        """The seconds expected; 0 for what the probe cannot give, which is said at once."""
+        try:
+            return self.seconds(subject)
+        except BadInput:
+            return 0.0
+
 
 def head_card(subject: Subject, view: View) -> HeadCard:
     """The whole card of the view's head; every part is kept by itself, so an interrupted card goes on where it stopped.
@@ -60,7 +67,7 @@ def head_card(subject: Subject, view: View) -> HeadCard:
     none, or given tokens; ModelUnavailable if the model cannot be loaded.
     """
     head = checked_head(subject, view)
-    control, steps = current_control(), [expected_seconds(subject, 3.0), *(part.seconds(subject) for part in PARTS.values())]
+    control, steps = current_control(), [expected_seconds(subject, 3.0), *(part.takes(subject) for part in PARTS.values())]
     with control.part(0, steps, "Scoring every head"):
         scores = score_heads(subject)
     check_existing(subject, head)

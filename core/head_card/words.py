@@ -10,7 +10,7 @@ from core.ablation.words import p_words, so_many_others
 from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import FACTORS, movement
 from core.circuits.circuit import Edge
-from core.circuits.words import SMALL_DROP, lost_interval
+from core.circuits.words import MORE_SEQUENCES, SMALL_DROP, lost_interval
 from core.head_card.card import HeadCard, Removal
 from core.heads import Head
 from core.numbers import beside, counted, digits_beside, digits_that_add_up, interval, signed, signed_interval, unsigned
@@ -18,7 +18,7 @@ from core.verdicts.labels import MATCHING
 from core.verdicts.roles import DELTA
 from core.verdicts.significance import SIGNIFICANCE
 from core.verdicts.text_words import head_on_text
-from core.verdicts.words import effect_sentence, effects_words, lengths_words, reasons_not_called, why_no_gain
+from core.verdicts.words import effect_sentence, effects_words, lengths_words, reasons_not_matching, why_no_gain
 
 # Below this many sequences an interval is wide for want of sequences, and not because they differ.
 FEW_SEQUENCES = 16
@@ -33,7 +33,7 @@ def call_sentence(card: HeadCard) -> str:
         return ""
     where = f"over {counted(judged.sequences, 'sequence')} of {lengths_words(judged.lengths)}"
     if verdict.label not in MATCHING:
-        return f"Does not match, {where}: {'; '.join(reasons_not_called(verdict, judged))}."
+        return f"Does not match, {where}: {'; '.join(reasons_not_matching(verdict, judged))}."
     return (
         f"Matches, {where}: both contrasts lie wholly above the contrast floor {judged.floor:.2f}, it looks at that token more "
         f"than beside it, q = {beside(verdict.q, SIGNIFICANCE, digits=4)}, below {SIGNIFICANCE}. {effects_words(judged)}"
@@ -123,7 +123,7 @@ def in_set_sentence(card: HeadCard) -> str:
 
 
 def baselines_note(card: HeadCard) -> str:
-    """What to know of the other heads: how they were matched, and which of them are called."""
+    """What to know of the other heads: how they were matched, and which of them match."""
     both = {"Beside it alone": card.alone_baselines, "Beside its set": card.in_set_baselines}
     notes = {what: baselines.note for what, baselines in both.items() if baselines is not None and baselines.note}
     said = list(notes.values())[:1]
@@ -133,7 +133,7 @@ def baselines_note(card: HeadCard) -> str:
         said += [LEFT_OUT] if any(note.endswith(LEFT_OUT) for note in notes.values()) else []
     if card.called_among_random:
         names = ", ".join(head.name for head in card.called_among_random)
-        said.append(f"The other heads include some that are called themselves: {names}.")
+        said.append(f"The other heads include some that match, too: {names}.")
     return " ".join(said)
 
 
@@ -143,16 +143,15 @@ def edges_sentence(card: HeadCard) -> str:
         return ""
     into, out = card.edges.into, card.edges.out
     if not into and not out:
-        return f"No edge of {card.name} was found: no previous-token head lies before it and no called head after it."
+        return f"No edge of {card.name} was found: no previous-token head lies before it and no induction head after it."
     parts = []
     if into:
         before = Head(*into[0].previous).name
-        parts.append(
-            _strongest(into[0], f"{card.name} finds what it looks for through {before}", "into it", f"{before} → {card.name}")
-        )
+        through = f"what it looks for through {before}"
+        parts.append(_strongest(into[0], card.name, "find", through, "into it", f"{before} → {card.name}"))
     if out:
         after = Head(*out[0].induction).name
-        parts.append(_strongest(out[0], f"{card.name} feeds {after}", "out of it", f"{card.name} → {after}"))
+        parts.append(_strongest(out[0], card.name, "feed", after, "out of it", f"{card.name} → {after}"))
     return " ".join(parts)
 
 
@@ -205,8 +204,9 @@ def _lost(edge: Edge) -> str:
     return "" if math.isnan(edge.low) else f" (95 % interval of the loss {lost_interval(edge)})"
 
 
-def _strongest(edge: Edge, does: str, way: str, heads: str) -> str:
+def _strongest(edge: Edge, name: str, does: str, what: str, way: str, heads: str) -> str:
     numbers = f"prefix matching {unsigned(edge.clean)} with that path, {unsigned(edge.patched)} without it{_lost(edge)}"
+    sure = edge.lost.surely_beside(SMALL_DROP)
     if edge.drop > SMALL_DROP:
-        return f"{does}: {numbers}."
-    return f"No path {way} matters by itself; the strongest is {heads}, {numbers}."
+        return f"{name} {f'{does}s' if sure else f'seems to {does}'} {what}: {numbers}.{'' if sure else MORE_SEQUENCES}"
+    return f"No path {way} {'matters' if sure else 'is shown to matter'} by itself; the strongest is {heads}, {numbers}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from core.ablation.outcomes import Pruning
 from core.ablation.sweep import Sweep
 from core.ablation.words import change_words
 from core.attention.head_scores import HeadScores
@@ -90,8 +91,9 @@ def pruning_answer(pruning: TopPruning, scores: HeadScores) -> str:
     name, fraction = found.head.name, found.gain_lost
     change = found.pruned.second_copy - found.clean.second_copy
     digits = digits_that_add_up(found.clean.second_copy, change, found.pruned.second_copy)
-    little = "costs nothing" if change < _NOTHING else "costs little" if change < 0.5 else "costs something"
-    verdict = "breaks the repetition" if fraction > 0.5 else little
+    verdict, *ends = (_outcome(number, found) for number in found.change)
+    if set(ends) != {verdict}:
+        verdict = f"seems to {verdict.replace('costs', 'cost').replace('breaks', 'break')}"
     said = (
         f"{name} looks at the token just before most of all ({pruning.score:.2f}). Taking it away ({found.mode} ablation) "
         f"{verdict}: second-copy loss {found.clean.second_copy:.{digits}f} → {found.pruned.second_copy:.{digits}f} nats, "
@@ -108,6 +110,15 @@ def pruning_answer(pruning: TopPruning, scores: HeadScores) -> str:
         others = "another head scores" if rivals == 1 else f"{rivals} other heads score"
         said += f" A high previous-token score does not make a head necessary: {others} above {RIVAL_FLOOR:.1f}, too."
     return said
+
+
+def _outcome(change: float, pruning: Pruning) -> str:
+    """What a rise in second-copy loss (nats) comes to; nothing of one that is not known."""
+    if math.isnan(change):
+        return ""
+    if pruning.clean.has_gain and change > 0.5 * pruning.clean.gain:
+        return "breaks the repetition"
+    return "costs nothing" if change < _NOTHING else "costs little" if change < 0.5 else "costs something"
 
 
 def detector_answer(judged: Judgement) -> str:

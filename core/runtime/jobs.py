@@ -37,6 +37,12 @@ JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 _POLL_SECONDS = 0.1
 # Nothing is said of the time left once it has passed by so much.
 OVERDUE_SECONDS = 5.0
+# Progress that comes this many times faster than the whole is expected to was at hand already, and says nothing of the rest;
+# where nothing is expected, a whole that would take less than so many seconds.
+_TIMES_FASTER = 20.0
+_QUICKEST_WHOLE_SECONDS = 0.25
+# A pace of less than this share of the whole is none, but what rounding leaves.
+_LEAST_SHARE = 1e-9
 
 
 class JobControl:
@@ -164,6 +170,9 @@ class Job(Generic[T]):
         self._finished = threading.Event()
         self._first_report: tuple[float, float] | None = None
         self._last_report: tuple[float, float] | None = None
+        # Since the first report: seconds, and share of the whole, that were at hand.
+        self._at_hand = (0.0, 0.0)
+        self._began: float | None = None
         self._in_line_since: float | None = None
         self._in_line_before = 0.0
 
@@ -215,19 +224,29 @@ class Job(Generic[T]):
         """
         if self.finished:
             return None
-        by_pace = self._by_pace()
-        if by_pace is None:
-            return self.expected_seconds * (1 - self.fraction) if self.expected_seconds < math.inf else None
-        return None if by_pace < -OVERDUE_SECONDS else max(0.0, by_pace)
+        left = self._by_pace()
+        if left is None:
+            left = self.expected_seconds * (1 - self.fraction) - self._since_last_report()
+        return None if left < -OVERDUE_SECONDS or left == math.inf else max(0.0, left)
+
+    def _since_last_report(self) -> float:
+        """Seconds of its own since it said how far it is, or else since it began."""
+        since = self._began if self._last_report is None else self._last_report[0]
+        return 0.0 if since is None else self._own_clock() - since
 
     def _by_pace(self) -> float | None:
         """Seconds left at the pace so far, below zero where that has passed; None until two reports have shown a pace."""
         if self._first_report is None or self._last_report is None or self.finished:
             return None
-        (start, fraction_at_start), (last, fraction) = self._first_report, self._last_report
-        if fraction <= fraction_at_start:
+        (start, fraction_at_start), (last, fraction), (seconds_at_hand, at_hand) = (
+            self._first_report,
+            self._last_report,
+            self._at_hand,
+        )
+        done = fraction - fraction_at_start - at_hand
+        if done < _LEAST_SHARE:
             return None
-        seconds_left = (1 - fraction) * (last - start) / (fraction - fraction_at_start)
+        seconds_left = (1 - fraction) * (last - start - seconds_at_hand) / done
         return seconds_left - (self._own_clock() - last)
 
     def result(self, timeout: float | None = None) -> T:
@@ -256,16 +275,22 @@ class Job(Generic[T]):
         self.fraction = min(1.0, max(0.0, fraction))
         self.message = message
         now = self._own_clock()
-        # The pace is counted from the last report before any progress: work that resumes at 60 % did not do 60 % in its first
-        # second, and what is made ready before the first step is no step.
-        if self._first_report is None or self.fraction <= self._first_report[1]:
-            self._first_report = (now, self.fraction)
+        # The pace is counted from the last report before any progress: what is made ready before the first step is no step.
+        if self._first_report is None or self._last_report is None or self.fraction <= self._first_report[1]:
+            self._first_report, self._at_hand = (now, self.fraction), (0.0, 0.0)
+        else:
+            took, gained = now - self._last_report[0], self.fraction - self._last_report[1]
+            whole = self.expected_seconds / _TIMES_FASTER if self.expected_seconds < math.inf else _QUICKEST_WHOLE_SECONDS
+            if gained > 0 and took < gained * whole:
+                # Work of which a part is kept did not do that part now.
+                self._at_hand = (self._at_hand[0] + took, self._at_hand[1] + gained)
         self._last_report = (now, self.fraction)
 
     def execute(self, control: JobControl) -> T:
         """Run the work in this thread."""
         if self._function is None:
             raise RuntimeError(f"the job {self.key} has already been run")
+        self._began = self._own_clock()
         return self._function(control)
 
     def finish(self, state: JobState, value: T | None, error: BaseException | None) -> None:

@@ -15,7 +15,7 @@ Curves = Literal["one", "all"]
 CURVES: tuple[Curves, ...] = ("one", "all")
 DEFAULT_FLOOR = 0.1
 MAX_FLOOR = 5.0
-# A head is called only if its contrast's interval lies wholly above this.
+# A head matches only if its contrast's interval lies wholly above this.
 EFFECT_FLOOR = 0.2
 MAX_EFFECT_FLOOR = 0.9
 MAX_PARAGRAPH = 1000

@@ -189,11 +189,11 @@ def _looks_elsewhere(verdict: Verdict, judged: Judgement) -> str:
 def _nothing(verdict: Verdict, judged: Judgement) -> str:
     above_chance = verdict.induction.value - verdict.chance["induction"]
     if above_chance > IMPOSTOR_FLOOR or verdict.contrast.low > min(judged.floor, IMPOSTOR_FLOOR):
-        return f"Is not called: {'; '.join(reasons_not_called(verdict, judged))}"
+        return f"Does not match: {'; '.join(reasons_not_matching(verdict, judged))}"
     return f"None of the other labels holds: contrast {_number(verdict.contrast)}"
 
 
-def reasons_not_called(verdict: Verdict, judged: Judgement) -> list[str]:
+def reasons_not_matching(verdict: Verdict, judged: Judgement) -> list[str]:
     """Which conditions a head does not meet, each with its number."""
     floor = judged.floor
     why = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,15 @@ def test_an_induction_head_costs_repeats_and_spares_the_rest_beside_other_sets()
     for said in (change_sentence(found), against_sets_sentence(found, beside), in_context_sentence(found, beside)):
         assert said.endswith(".") and "nan" not in said
     assert change_sentence(found).startswith("Without this head the loss of a repeat token changes by +")
+    some = replace(found, repeat=found.repeat & (np.arange(len(found.repeat)) < 2)[:, None])
+    assert change_sentence(some).endswith(
+        "over 8 windows of the half that heads are judged on, 2 of which have a repeat token."
+    )
+    one = replace(found, repeat=found.repeat & (np.arange(len(found.repeat)) < 1)[:, None])
+    assert "(one window gives no interval) nats, that of" in change_sentence(one) and ", 1 of which has a" in change_sentence(
+        one
+    )
+    assert change_sentence(found).endswith("over 8 windows of the half that heads are judged on.")
     nothing = text_baselines(subject, text, ["L1H3"], "zero", 0)
     assert nothing.sets == () and "No other head sets" in against_sets_sentence(found, nothing)
 

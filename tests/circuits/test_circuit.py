@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,10 +16,12 @@ import torch
 from core.ablation import subjects
 from core.ablation.ablator import Ablator
 from core.ablation.cached import ablate, prune
+from core.ablation.outcomes import Pruning
 from core.ablation.pruning import scores_without
 from core.ablation.subjects import ablator_for
 from core.attention.cached import score_heads
 from core.attention.cells import induction_cells
+from core.behaviour import Losses
 from core.circuits.cached import circuit
 from core.circuits.circuit import KINDS, heads_to_prune
 from core.circuits.composition import Factors, all_compositions, baseline, composition, compositions, writer
@@ -26,6 +29,7 @@ from core.circuits.path_patching import path_patch
 from core.circuits.tables import composition_rows
 from core.circuits.words import circuit_sentence, composition_sentence, pruning_sentence
 from core.cli import main
+from core.commands.circuit import text
 from core.errors import BadInput, Withheld
 from core.figures.base.style import Look
 from core.figures.circuits.circuit import _free_place, circuit_graph, describe_circuit
@@ -38,6 +42,7 @@ from core.probes.probe import ProbeOptions
 from core.probes.repeated import repeated_probe
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.stats import Number
 from core.transformer.passes.fused import fused_body
 from core.transformer.passes.hooks import run_body
 from core.transformer.passes.readout import logits_from
@@ -78,18 +83,56 @@ def full_composition(model, sender, receiver, kind):
 
 
 @pytest.mark.parametrize(
-    "drops,said",
+    "drops,reach,said",
     [
-        ([0.01], "The only edge does not carry the circuit by itself: cutting it costs 0.01 of"),
-        ([0.02, 0.01], "None of the 2 edges carries the circuit by itself: cutting the strongest costs 0.02 of"),
-        ([0.5, 0.01], " 1 of 2 edges costs more than 0.05 of"),
-        ([0.5, 0.2], " 2 of 2 edges cost more than 0.05 of"),
+        ([0.01], 0.01, "The only edge does not carry the circuit by itself: cutting it costs 0.01 of"),
+        ([0.01], 0.05, "The only edge is not shown to carry the circuit by itself: cutting it costs 0.01 of"),
+        ([0.02, 0.01], 0.01, "None of the 2 edges carries the circuit by itself: cutting the strongest costs 0.02 of"),
+        ([0.02, 0.01], 0.035, "None of the 2 edges is shown to carry the circuit by itself: cutting the strongest costs 0.02"),
+        ([0.5, 0.01], 0.1, " finds its keys through "),
+        ([0.5, 0.01], 0.1, " 1 of 2 edges costs more than 0.05 of prefix matching."),
+        ([0.5, 0.2], 0.1, " 2 of 2 edges cost more than 0.05 of prefix matching."),
+        ([0.5, 0.2], 0.2, " 2 of 2 edges cost more than 0.05 of prefix matching, 1 of them surely."),
+        ([0.5, 0.2], 0.9, "seems to find its keys through "),
+        ([0.5, 0.2], 0.9, " 2 of 2 edges cost more than 0.05 of prefix matching, none of them surely."),
+        ([0.5, 0.01], 0.9, " 1 of 2 edges costs more than 0.05 of prefix matching, not surely."),
+        # One sequence gives no interval.
+        ([0.5], math.nan, "seems to find its keys through "),
+        ([0.01], math.nan, "The only edge is not shown to carry the circuit"),
     ],
 )
-def test_one_edge_is_told_as_one(drops, said):
+def test_edges_are_told_as_one_or_several_and_as_sure_as_their_intervals_are(drops, reach, said):
     found = circuit(bind(REQUEST))
-    edges = tuple(replace(found.edges[0], patched=found.edges[0].clean - drop) for drop in drops)
-    assert said in circuit_sentence(SimpleNamespace(induction=found.induction, edges=edges, n_sequences=found.n_sequences))
+    first = found.edges[0]
+    edges = tuple(replace(first, patched=first.clean - drop, low=drop - reach, high=drop + reach) for drop in drops)
+    count = 1 if math.isnan(reach) else found.n_sequences
+    told = circuit_sentence(SimpleNamespace(induction=found.induction, edges=edges, n_sequences=count))
+    assert said in told and ("More sequences would tell." in told) == ("seems" in told)
+
+
+@pytest.mark.parametrize(
+    "change,reach,lost,said",
+    [
+        (9.0, 0.5, 0.6, "collapses"),
+        (0.2, 0.1, 0.6, "collapses"),
+        (9.0, 9.0, 0.0, "seems to collapse"),
+        (0.2, 0.1, 0.0, "goes on"),
+        (0.2, 9.0, 0.0, "seems to go on"),
+        (0.2, math.nan, 0.0, "seems to go on"),
+    ],
+)
+def test_a_circuit_goes_on_or_not_as_surely_as_the_sequences_say(change, reach, lost, said):
+    request = bind(REQUEST)
+    found, scores = circuit(request), score_heads(request)
+    head, after = found.previous[0], found.induction
+    before = scores.sequences("induction")
+    without = before - lost * np.isin(np.arange(before.shape[0]), [place.layer for place in after])[:, None, None]
+    number = Number(change, change - reach, change + reach)
+    clean, pruned = Losses(9.0, 0.5, math.log(12), 8.0), Losses(9.0, 0.5 + change, math.log(12))
+    pruning = Pruning(head, "mean", clean, pruned, number, (before, without))
+    told = pruning_sentence([pruning], scores, after)
+    assert f"**Without {head.name} the circuit {said}.**" in told
+    assert ("More sequences would tell." in told) == said.startswith("seems")
 
 
 def test_the_constructed_circuit_composes_through_keys_alone():
@@ -581,3 +624,36 @@ def test_the_command_keeps_its_contract(capsys):
     assert beside["head"] == "L0H3" and again == found, "each is taken away alone"
     assert main([*shared, "--prune", "L7H0"]) == 2
     assert main([*shared, "--mode", "pattern"]) == 2
+
+
+def test_the_command_says_what_pruning_costs_with_intervals_and_why_there_is_no_edge(capsys):
+    def told(*words):
+        assert main(["circuit", *words]) == 0
+        return capsys.readouterr().out
+
+    assert "No head is shown to be an induction head here" in told("--model", "one-layer", "--length", "20", "--sequences", "2")
+    small = ("--model", "two-layer", "--length", "20")
+    pruned = told(*small, "--sequences", "3", "--prune", "L0H2")
+    first, *others = pruned.splitlines()[1:]
+    assert re.search(r"nats, \+\d\.\d\d nats \(95 % interval \+.* over 3 sequences\), gain lost 0\.\d\d; first copy", first)
+    assert all("(lost: 95 % interval " in line for line in others)
+    alone = told(*small, "--sequences", "1", "--prune", "L0H2")
+    assert alone.count("one sequence gives no interval") == len(alone.splitlines()) - 1
+    assert told(*small, "--sequences", "1").count("one sequence gives no interval") == 8
+
+
+def test_the_command_leaves_out_heads_that_there_are_not():
+    """A layer without attention has none: they are no numbers, and sorting by what is no number has no order."""
+    rows = [("L0H0", math.nan, math.nan), ("L1H0", 0.9, 0.2), ("L1H1", 0.8, 0.8)]
+    loss = {"first_copy": 4.0, "second_copy": 4.0}
+    found = {
+        "head": "L1H1",
+        "loss": {"clean": loss, "ablated": loss},
+        "second_copy_change": {"value": 0.0, "low": math.nan, "high": math.nan},
+        "gain_lost": math.nan,
+        "prefix_matching": [{"head": head, "before": before, "after": after} for head, before, after in rows],
+        "prefix_matching_lost": {"low": [[math.nan], [0.6], [-0.1]], "high": [[math.nan], [0.8], [0.1]]},
+    }
+    said = text({"model": {"name": "tiny"}, "mode": "mean", "probe": {"sequences": 2}, "prunings": [found]})
+    assert "L0H0" not in said and "nan" not in said and "gain lost –" in said
+    assert "L1H0: prefix matching 0.90 -> 0.20 (lost: 95 % interval 0.60 to 0.80)" in said

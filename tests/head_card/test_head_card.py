@@ -400,6 +400,13 @@ def test_a_card_of_nothing_but_scores_is_a_card(trained: HeadCard) -> None:
     assert "Not measured yet." in text and "<h1>L1H2 of two-layer</h1>" in text
 
 
+def test_a_card_where_no_verdict_is_possible_has_the_rest() -> None:
+    # Nothing is called on three tokens, and what that would take cannot be told either.
+    card = card_of(View(request=Request("two-layer", length=3, sequences=2, token_range=(10, 13)), head=Head(1, 0)))
+    assert "No head is called at length 3" in card.missing["judged"] and card.verdict is None
+    assert card.alone is not None and card.in_set is not None
+
+
 def test_one_part_that_cannot_be_had_leaves_the_others() -> None:
     request = Request("two-layer", length=20, sequences=1)
     card = card_of(View(request=request, head=Head(1, 2), experiment=Experiment(mode="resample")))
@@ -424,6 +431,19 @@ def test_a_path_that_does_not_matter_is_not_said_to_be_what_a_head_finds_its_pla
     card = judged_card("positional")
     said = edges_sentence(replace(card, edges=measured("edges", View(request=PLANTED, head=card.head))))
     assert said.startswith("No path into it matters by itself; the strongest is ") and "finds" not in said
+
+
+def test_paths_are_told_as_surely_as_their_intervals_are(trained: HeadCard) -> None:
+    assert trained.edges is not None
+    [edge, *_] = trained.edges.into
+    assert f"{trained.name} finds what it looks for through" in edges_sentence(trained)
+    wide = replace(edge, low=edge.drop - 1, high=edge.drop + 1)
+    said = edges_sentence(replace(trained, edges=replace(trained.edges, into=(wide,))))
+    assert f"{trained.name} seems to find what it looks for through" in said and "More sequences would tell." in said
+    small = replace(wide, patched=wide.clean)
+    assert "No path into it is shown to matter by itself" in (
+        edges_sentence(replace(trained, edges=replace(trained.edges, into=(small,))))
+    )
 
 
 def test_a_head_that_is_in_no_circuit_has_its_edges_measured() -> None:

@@ -88,7 +88,7 @@ def test_the_floor_moves_the_calls_and_tests_nothing_again(monkeypatch: pytest.M
     at.slider(key="effect_floor").set_value(0.9).run()
     assert not at.exception and not at.error
     assert str(at.header[0].value) == "None of 8 heads is shown to be an induction head"
-    assert any("No head is called" in str(info.value) for info in at.info)
+    assert any("No head matches" in str(info.value) for info in at.info)
     assert at.query_params["effect_floor"] in ("0.90", ["0.90"])
 
 

@@ -1,6 +1,7 @@
 """Jobs: shared by key, cancelled by interest, short work before long work, and nothing waits for ever."""
 
 import faulthandler
+import math
 import subprocess
 import sys
 import threading
@@ -176,11 +177,11 @@ def test_progress_partial_results_and_time_left():
     assert (job.state, job.fraction, job.eta_seconds) == ("done", 1.0, None)
 
 
-def timed_job(monkeypatch):
+def timed_job(monkeypatch, expected=math.inf):
     """A job that nothing runs, and the clock that it goes by."""
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    job = Job(JobPool(), "timed", lambda control: None, False, 0, Turns(1, 1.0))
+    job = Job(JobPool(), "timed", lambda control: None, False, 0, Turns(1, 1.0), expected)
     return job, clock
 
 
@@ -212,6 +213,41 @@ def test_what_is_made_ready_before_the_first_step_is_no_step(monkeypatch):
     clock[0] += 1
     job.report(0.1, "on")
     assert job.eta_seconds == pytest.approx(9)
+
+
+def test_what_is_at_hand_already_says_nothing_of_the_time_left(monkeypatch):
+    job, clock = timed_job(monkeypatch, 600.0)
+    job.report(0.0, "begun")
+    for done in (0.2, 0.25, 0.6):
+        clock[0] += 0.05
+        job.report(done, "kept from before")
+    assert job.eta_seconds == pytest.approx(240), "as was expected of what is left"
+    clock[0] += 63
+    job.report(0.65, "the first that is measured now")
+    assert job.eta_seconds == pytest.approx(0.35 * 63 / 0.05)
+    clock[0] += 0.01
+    job.report(0.8, "kept from before")
+    assert job.eta_seconds == pytest.approx(0.2 * 63 / 0.05)
+    clock[0] += 37
+    job.report(0.85, "on")
+    assert job.eta_seconds == pytest.approx(0.15 * 100 / 0.1)
+
+
+def test_what_was_expected_is_counted_down_and_once_it_has_passed_nothing_is_said(monkeypatch):
+    job, clock = timed_job(monkeypatch, 60.0)
+    assert job.eta_seconds == pytest.approx(60), "it waits, and has not begun"
+    clock[0] += 100
+    assert job.eta_seconds == pytest.approx(60)
+    job.execute(None)
+    clock[0] += 20
+    assert job.eta_seconds == pytest.approx(40)
+    job.report(0.5, "work of which half is kept")
+    clock[0] += 25
+    assert job.eta_seconds == pytest.approx(5)
+    clock[0] += 8
+    assert job.eta_seconds == 0
+    clock[0] += 8
+    assert job.eta_seconds is None
 
 
 def test_steps_that_take_unequal_times_are_told_by_what_they_take():

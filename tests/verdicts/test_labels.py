@@ -92,7 +92,7 @@ def test_a_raised_floor_makes_no_impostor_of_a_head_that_follows_the_copy() -> N
     verdict = verdict_of(TRUE_HEAD, floor=0.95)
     assert verdict.label == "none"
     told = sentence(verdict, replace(judgement_of(verdict), floor=0.95))
-    assert "Is not called: its contrast 0.90" in told and "does not lie wholly above the floor 0.95" in told
+    assert "Does not match: its contrast 0.90" in told and "does not lie wholly above the floor 0.95" in told
 
 
 def test_a_contrast_that_few_sequences_made_is_not_called() -> None:
@@ -329,8 +329,8 @@ def _numbers(text: str) -> list[float]:
         (TRUE_HEAD, -0.2, 0.1, ["gains 0.200 (0.200 to 0.200)", "through what follows it", "not surely below 0"]),
         (TRUE_HEAD, 0.0, 0.1, ["within ±0.01: no effect"]),
         (TRUE_HEAD, 0.01, 0.1, ["neither surely beyond ±0.01 nor surely within: undecided"]),
-        (TRUE_HEAD | {"rotation_contrast": 0.0}, 0, 0, ["Is not called", "so it looks a fixed distance back, not at a copy"]),
-        (TRUE_HEAD | {"specificity": -0.1}, 0, 0, ["Is not called", "does not lie wholly above 0"]),
+        (TRUE_HEAD | {"rotation_contrast": 0.0}, 0, 0, ["Does not match", "so it looks a fixed distance back, not at a copy"]),
+        (TRUE_HEAD | {"specificity": -0.1}, 0, 0, ["Does not match", "does not lie wholly above 0"]),
         (
             TRUE_HEAD | {"contrast": 0.0, "rotation_contrast": 0.0},
             0,
@@ -367,7 +367,7 @@ def test_a_head_of_which_little_is_on_fresh_tokens_is_no_impostor_and_is_told_wh
     verdict = verdict_of(TRUE_HEAD | {"induction": 0.3, "contrast": 0.19})
     told = sentence(verdict, judgement_of(verdict))
     assert verdict.label == "none" and "looks at a position" not in told
-    assert "Is not called: its contrast 0.19 (" in told and "does not lie wholly above the floor 0.20" in told
+    assert "Does not match: its contrast 0.19 (" in told and "does not lie wholly above the floor 0.20" in told
 
 
 def test_stability_in_words() -> None:

@@ -8,9 +8,8 @@ export default function ({ data, parentElement, setStateValue }) {
   screen.tellTheme = (words) => setStateValue("theme", words);
   screen.sliders.shown = Object.fromEntries(data.sliders);
   // Large text is this window's own, and no part of a link: it outlasts a reload here.
-  if (reloaded && sessionStorage.getItem(LARGE) && !data.large) setStateValue("large", true);
-  else if (data.large) sessionStorage.setItem(LARGE, "yes");
-  else sessionStorage.removeItem(LARGE);
+  if (reloaded && !data.large && kept()) setStateValue("large", true);
+  else keep(data.large);
   if (screen.narrow.matches !== data.narrow) screen.tellNarrow(screen.narrow.matches);
   screen.drawnDark = data.dark;
   screen.followTheme();
@@ -19,6 +18,24 @@ export default function ({ data, parentElement, setStateValue }) {
 }
 
 const LARGE = "headscope-large-text";
+
+// A browser that keeps nothing for pages says so by an error: then a reload forgets.
+function kept() {
+  try {
+    return sessionStorage.getItem(LARGE) !== null;
+  } catch {
+    return false;
+  }
+}
+
+function keep(large) {
+  try {
+    if (large) sessionStorage.setItem(LARGE, "yes");
+    else sessionStorage.removeItem(LARGE);
+  } catch {
+    // Nothing is kept.
+  }
+}
 // How often the server is told of a theme that it does not draw in: it hears of the theme itself a little later.
 const MOST_TOLD = 5;
 

@@ -29,6 +29,7 @@ from core.figures.circuits.circuit import circuit_graph, describe_circuit, descr
 from core.figures.circuits.composition import composition_maps, describe_composition
 from core.heads import Head, HeadSet, named, names
 from core.numbers import NOTHING, counted, digits_that_add_up, share
+from core.runtime.cache import if_cached
 from core.settings.cost import PASSES_OF_A_CIRCUIT, expected_seconds
 from core.settings.modes import Mode
 from core.settings.provenance import measured_on
@@ -92,7 +93,7 @@ def graph_panel(page: Page, found: Circuit, scores: HeadScores) -> None:
         rows=partial(edge_rows, found.edges),
         source=circuit_source(page, found, scores),
     )
-    there_are = len(induction_heads(page.subject, page.view.experiment.effect_floor))
+    there_are = len(_induction_heads(page, found))
     most = f"Of {counted(there_are, 'induction head')} the {len(found.induction)} with the highest contrast are drawn. "
     tried = (
         f"Tried: heads with a previous-token score above {PREVIOUS_TOKEN_FLOOR:.1f}, the highest first, at most {MOST_HEADS}; "
@@ -179,7 +180,7 @@ def pruning_panel(page: Page, found: Circuit, scores: HeadScores, mode: Mode) ->
     prunings = prunings_of(page, heads, mode)
     if prunings is None:
         return
-    called = induction_heads(page.subject, page.view.experiment.effect_floor)
+    called = _induction_heads(page, found)
     st.markdown(pruning_sentence(prunings, scores, called))
     previous = scores.mean("previous_token")
     titles = [f"without {head.name} (previous-token {previous[head]:.2f})" for head in heads]
@@ -203,6 +204,11 @@ def pruning_panel(page: Page, found: Circuit, scores: HeadScores, mode: Mode) ->
         "Ring: before. Diamond: without that head. Bold: induction heads. Heads in its own layer or earlier cannot change. The "
         "head is taken away whole here: what makes up for it may leave more than a cut path does."
     )
+
+
+def _induction_heads(page: Page, found: Circuit) -> HeadSet:
+    """All of them while the verdict that the circuit rests on is kept, else those of the circuit: none is measured here."""
+    return if_cached(partial(induction_heads, page.subject, page.view.experiment.effect_floor)) or found.induction
 
 
 def circuit_source(page: Page, found: Circuit, scores: HeadScores) -> Source:

@@ -281,7 +281,7 @@ def detector_question(page: Page) -> None:
     if judged is None:
         return
     st.markdown(verbatim(detector_answer(judged)))
-    folded("Each head that is called, and why", "called", partial(_called, page, judged), ":material/gavel:")
+    folded("Each head that matches, and why", "called", partial(_called, page, judged), ":material/gavel:")
     VERDICTS.link("Open the verdicts, with what each rests on")
 
 

@@ -155,22 +155,22 @@ def floor_slider() -> None:
         held("effect_floor"),
         step=0.01,
         key="effect_floor",
-        help="A head is called only if the whole interval of its contrast is above this. "
+        help="A head matches only if the whole interval of its contrast is above this. "
         "Raising it computes nothing again; lowering it takes away the heads that it lets in.",
     )
 
 
 def explanation() -> None:
     """How a call is made."""
-    with st.expander("How is a head called?", icon=":material/gavel:"):
+    with st.expander("How is a head judged?", icon=":material/gavel:"):
         st.markdown(_HOW)
 
 
 def sentences(found: Shown) -> None:
-    """What a student can read out: one sentence for each head that has a label, called heads first, and what they rest on."""
+    """What a student can read out: one sentence for each head that has a label, matching heads first, and what they rest on."""
     judged = found.judged
     if not judged.called:
-        st.info("No head is called: none meets every condition.", icon=":material/info:")
+        st.info("No head matches: none meets every condition.", icon=":material/info:")
     told = worth_a_sentence(judged)
     _told([sentence(verdict, judged) for verdict in told], _MOST_TOLD, "heads with a label", "told")
     more = sum(verdict.label != "none" for verdict in judged.verdicts) - len(told)
