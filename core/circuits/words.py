@@ -61,7 +61,9 @@ def circuit_sentence(circuit: Circuit) -> str:
     if not count:
         unsure = not all(edge.lost.surely_beside(SMALL_DROP) for edge in circuit.edges)
         carries = ("is shown to carry" if unsure else "carries") if total > 1 else "is not shown to carry" if unsure else ""
-        none = f"None of the {total} edges {carries}" if total > 1 else f"The only edge {carries or 'does not carry'}"
+        none = (
+            f"None of the {counted(total, 'edge')} {carries}" if total > 1 else f"The only edge {carries or 'does not carry'}"
+        )
         return (
             f"{none} the circuit by itself: cutting {'it' if total == 1 else 'the strongest'} costs "
             f"{best.drop:.2f} of prefix matching{between}. The keys may be built by several heads together, or by a longer "
@@ -71,7 +73,11 @@ def circuit_sentence(circuit: Circuit) -> str:
     finds = "finds" if sure else "seems to find"
     costs = "costs" if count == 1 else "cost"
     told = "" if surely == count else f", {surely or 'none'} of them surely" if count > 1 else ", not surely"
-    of = f" {count} of {total} edges {costs} more than {SMALL_DROP:.2f} of prefix matching{told}." if total > 1 else ""
+    of = (
+        f" {count} of {counted(total, 'edge')} {costs} more than {SMALL_DROP:.2f} of prefix matching{told}."
+        if total > 1
+        else ""
+    )
     return (
         f"**{best.induction.name} {finds} its keys through {best.previous.name}:** when its keys are read without "
         f"that head, its prefix matching falls from {best.clean:.2f} to {best.patched:.2f}{between}."
