@@ -6,8 +6,9 @@ ADDRESS ?= 127.0.0.1
 TORCH_INDEX ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# One thread for each test worker: two workers with two threads each would fight over two cores.
-TEST_WORKERS ?= 2
+# One thread for each test worker: several with two each would fight over two cores. One worker more than cores, for some wait for
+# servers and clocks.
+TEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 COMPILE := --quiet --universal --python-version 3.11 --no-annotate --no-header
 COMMA := ,
