@@ -16,7 +16,7 @@ COMMA := ,
 headed = { echo '\# Made by `make constraints`: $(2)'; cat $(1); } > $(1).new && mv $(1).new $(1)
 TORCH := torch triton $(shell sed -n 's/^\(\(nvidia\|cuda\)[a-z0-9-]*\)==.*/\1/p' constraints.txt)
 
-.PHONY: run workshop install install-dev browser nginx models test screenshots lint bundled-results model-list zoo bench constraints audit clean
+.PHONY: run workshop install install-dev browser nginx models test screenshots pictures lint bundled-results model-list zoo bench constraints audit clean
 
 run: install
 	$(BIN)/python -m core run --address $(ADDRESS) --port $(PORT)
@@ -75,6 +75,10 @@ test: install-dev browser nginx models
 # Every page as it is seen, in both themes and on a telephone, into screenshots/, to be looked at.
 screenshots: install-dev browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.browser.screens
+
+# Those in README.md and docs/tutorial.md anew, after a page has changed.
+pictures: install-dev browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.browser.pictures
 
 lint: install-dev
 	$(BIN)/ruff check .

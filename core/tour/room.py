@@ -46,7 +46,7 @@ class Room:
 
     @property
     def open(self) -> bool:
-        """Whether there is a lesson: only then do windows ask again and again what the teacher shows."""
+        """Whether there is a lesson for sure: somebody has opened the teacher's page."""
         return self._open
 
     def begin(self) -> None:
