@@ -487,6 +487,13 @@ def test_what_pruning_costs_has_the_interval_of_its_sequences():
     assert f"{signed(change.mean())} nats ({signed_interval(*by_hand(change))})" in said and "over 5 sequences" in said
 
 
+def test_a_path_whose_cut_raises_prefix_matching_is_written_with_its_sign():
+    found, scores = circuit(REQUEST, "zero"), score_heads(REQUEST)
+    raised = replace(found, clean=found.clean / 2, patched=np.broadcast_to(found.clean / 2 + 0.25, found.patched.shape))
+    written = [note.text for note in circuit_graph(raised, scores, None, Look()).layout.annotations]
+    assert raised.edges[0].drop == pytest.approx(-0.25) and "<b>+0.25</b>" in written
+
+
 def test_the_kept_circuit_is_the_measured_one():
     found = circuit(REQUEST, "zero")
     assert (found.previous, found.induction) == ((PREVIOUS,), (INDUCTION,))

@@ -15,7 +15,7 @@ from core.figures.base.head_traces import Trace, click_markers, ring_markers, sc
 from core.figures.base.style import Look
 from core.figures.base.unchecked import unchecked_figure
 from core.heads import Head, HeadSet, every_head
-from core.numbers import signed
+from core.numbers import signed, unsigned
 
 # Cells are written into when there is room for two digits.
 _ROW_TO_WRITE_IN = 28
@@ -134,10 +134,7 @@ def _numbers(cells: Cells, heads: HeadSet, look: Look) -> Trace:
         x=[head for _, head in known],
         y=[layer for layer, _ in known],
         mode="text",
-        # Adding zero turns the -0.0 that rounding leaves into 0.0.
-        text=[
-            signed(cells.values[head]) if cells.signed else f"{round(float(cells.values[head]), 2) + 0.0:.2f}" for head in known
-        ],
+        text=[signed(cells.values[head]) if cells.signed else unsigned(cells.values[head]) for head in known],
         textfont={"size": look.font_size, "color": ["#000000" if cells.light[head] else "#ffffff" for head in known]},
         hoverinfo="skip",
         name="values",

@@ -15,7 +15,7 @@ from core.figures.base.head_traces import before_and_after, click_markers, picke
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import Head, HeadSet
-from core.numbers import counted, interval
+from core.numbers import counted, interval, signed
 
 _ROW = 64
 # Blanks that no browser drops, wherever they stand.
@@ -195,7 +195,7 @@ def _free_place(y0: float, y1: float, taken: list[tuple[float, float]], rows: in
 
 
 def _write(figure: go.Figure, edge: Edge, place: tuple[float, float], look: Look) -> None:
-    text = f"−{edge.drop:.2f}" if edge.drop >= 0.005 else f"{abs(edge.drop):.2f}"
+    text = signed(-edge.drop)
     figure.add_annotation(
         x=place[0],
         y=place[1],
