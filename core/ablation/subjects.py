@@ -29,7 +29,7 @@ ABLATORS_KEPT = 2
 # What can stand in for a single head whose effect on other heads is asked. `resample` has no partner for a probe that is
 # measured in parts, and holding patterns still would hide the very thing that is asked.
 PRUNING_MODES: tuple[Mode, ...] = ("zero", "mean")
-_ablators: Lru[str, Ablator] = Lru(ABLATORS_KEPT)
+_ablators: Lru[tuple[str, int], Ablator] = Lru(ABLATORS_KEPT)
 
 
 def checked_heads(subject: Subject, heads: Sequence[HeadLike]) -> HeadSet:
@@ -48,6 +48,8 @@ def check_mode(subject: Subject, mode: Mode) -> None:
         raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
     if mode == "resample" and subject.probe.n_sequences < 2:
         raise BadInput("Resample ablation needs at least 2 sequences: a head's output must come from another one.")
+    if mode == "resample" and subject.request.tokens is not None and len(set(subject.request.tokens)) < 2:
+        raise BadInput("Resample ablation needs at least 2 different rows: from an equal one a head's output is its own.")
 
 
 def check_pruning_mode(mode: Mode) -> None:
@@ -70,13 +72,15 @@ def ablation_key(subject: Subject, kind: str, mode: str, **parts: object) -> str
 
 def ablator_for(subject: Subject) -> Ablator:
     """An ablator for this model and probe; the last few stay, for a person tries one head set after another."""
+    # A named model whose weights were changed in memory was read anew.
+    model = subject.load() if subject.in_memory is None else subject.in_memory
 
     def make() -> Ablator:
         from core.ablation.ablator import Ablator
 
         return Ablator(subject.load(), subject.probe.tokens, reference_tokens(subject), seed=subject.probe.options.seed)
 
-    return _ablators.get_or_make(ablation_key(subject, "ablator", ""), make)
+    return _ablators.get_or_make((ablation_key(subject, "ablator", ""), id(model)), make)
 
 
 def reference_tokens(subject: Subject) -> Int[np.ndarray, "reference tokens"]:

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from core.attention.cached import check_existing
 from core.commands.options import add_mode, add_text_choice, fraction, subject_from, text_choice_from
 from core.errors import BadInput
-from core.heads import Head, check_head, parse_heads
+from core.heads import Head, parse_heads
 from core.numbers import unsigned
 from core.quantities.cached import Asked, obtained
 from core.quantities.comparison import compare
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         raise BadInput("One head reads what the others wrote: --head L5H7.")
     reader = None if options.head is None else options.head[0]
     if reader is not None:
-        check_head(reader, card.n_layers, card.n_heads)
+        check_existing(subject, reader)
     asked = Asked(subject, options.mode, options.floor, imported, reader, text_choice_from(options))
     y = options.y or (View().axes.y if imported is None else IMPORTED)
     wanted = [options.x, y, *([options.colour] if options.colour else [])]

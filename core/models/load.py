@@ -9,6 +9,7 @@ import gc
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ DEFAULT_MAX_MODELS = 2
 # How many really stay is asked at every load (`max_models`).
 _loaded: Lru[Key, LoadedModel] = Lru(1 << 16)
 _loading: dict[Key, threading.Lock] = {}
+# What the weights of a model were at when somebody first had its module.
+_stamps: weakref.WeakKeyDictionary[LoadedModel, tuple[object, ...]] = weakref.WeakKeyDictionary()
 # The memory that models take which are being loaded.
 _under_way: dict[Key, int] = {}
 _lock = threading.Lock()
@@ -94,6 +97,24 @@ def load_model(name: str, *, device: str = "auto", dtype: str = "float32") -> Lo
 def loaded_names() -> tuple[str, ...]:
     """The models in memory, the least recently used first."""
     return tuple(name for name, *_ in _loaded.in_order())
+
+
+@contextmanager
+def reread_if_changed(model: LoadedModel) -> Iterator[None]:
+    """Inside, somebody has the module itself; if its weights are others afterwards, they are read anew when next asked for."""
+    from core.models.fingerprint import weights_stamp
+
+    def stamp() -> tuple[object, ...]:
+        return (*weights_stamp(model.module), model.device, model.dtype)
+
+    # To look through all weights takes as long as a short pass: once here, and each time afterwards.
+    before = _stamps.get(model) or stamp()
+    _stamps[model] = before
+    try:
+        yield
+    finally:
+        if stamp() != before:
+            _loaded.drop(model)
 
 
 def forget_models() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from core.errors import BadInput
+from core.numbers import is_or_are
 from core.probes.halves import other_orders
 from core.probes.probe import MAX_SEQUENCES, Probe, ProbeOptions
 from core.probes.vocabulary import BosPolicy, Vocabulary, candidate_ids
@@ -42,6 +43,18 @@ def given_probe(vocabulary: Vocabulary, rows: Sequence[Sequence[int]], length: i
         rotated=None if orders is None else np.concatenate([tokens[:, :-length], orders.rotated], axis=1),
         rotation=None if orders is None else orders.rotation,
         token_range=(0, vocabulary.size),
+        warnings=_repeated_rows(tokens),
+    )
+
+
+def _repeated_rows(tokens: Int[np.ndarray, "sequences tokens"]) -> tuple[str, ...]:
+    """What to know of rows that are given more than once."""
+    different = len(np.unique(tokens, axis=0))
+    if different == len(tokens):
+        return ()
+    return (
+        f"Of {len(tokens)} rows {different} {is_or_are(different)} different: intervals and p take every row for one of its "
+        "own, so they say more than there is.",
     )
 
 

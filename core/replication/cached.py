@@ -233,16 +233,19 @@ def _measure(drawn: Subject) -> Stored:
     return Stored(asdict(Measured(**means, token_loss=ablator.clean)), {})
 
 
-_ablators: Lru[str, Ablator] = Lru(1)
+_ablators: Lru[tuple[str, int], Ablator] = Lru(1)
 
 
 def _ablator(drawn: Subject) -> Ablator:
+    # A named model whose weights were changed in memory was read anew.
+    model = drawn.load() if drawn.in_memory is None else drawn.in_memory
+
     def make() -> Ablator:
         from core.ablation.ablator import Ablator
 
         return Ablator(drawn.load(), drawn.probe.tokens)
 
-    return _ablators.get_or_make(drawn.key("report-ablator"), make)
+    return _ablators.get_or_make((drawn.key("report-ablator"), id(model)), make)
 
 
 def _key(drawn: Subject, kind: str, **parts: object) -> str:

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
+from core.errors import BadInput
 from core.runtime.store import Stored, default_store
 from core.runtime.torch_defaults import usual_torch
 
 T = TypeVar("T")
 _thread = threading.local()
+_why_not: ContextVar[str] = ContextVar("why_not", default="")
 
 
 def cached(key: str, compute: Callable[[], Stored]) -> Stored:
-    """The result of `key`, computed once for everybody; inside `if_cached` nothing is computed."""
+    """The result of `key`, computed once for everybody; inside `if_cached` nothing is computed.
+
+    Raises BadInput inside `nothing_measured`.
+    """
+    if _why_not.get():
+        raise BadInput(_why_not.get())
     if not getattr(_thread, "only_cached", False):
         return default_store().get_or_compute(key, usual_torch()(compute))
     stored = default_store().get(key)
     if stored is None:
         raise _NotCached
     return stored
+
+
+@contextmanager
+def nothing_measured(why: str) -> Iterator[None]:
+    """Inside, whoever asks for a result is told `why` there is none: it would be kept as the model's own, and is not.
+
+    An empty `why` leaves all as it is.
+    """
+    token = _why_not.set(why or _why_not.get())
+    try:
+        yield
+    finally:
+        _why_not.reset(token)
 
 
 def about_to_compute() -> None:

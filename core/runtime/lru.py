@@ -47,6 +47,12 @@ class Lru(Generic[K, V]):
                 self._values.popitem()
         return gone
 
+    def drop(self, value: V) -> None:
+        """Forget `value`, under whichever keys it is."""
+        with self._lock:
+            for key in [key for key, other in self._values.items() if other is value]:
+                del self._values[key]
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

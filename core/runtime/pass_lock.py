@@ -37,6 +37,11 @@ class PassLock:
         _holds.whole -= 1
         self._lock.release()
 
+    @property
+    def mine(self) -> bool:
+        """Whether this thread holds it."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]  # what the library's own condition asks
+
     @contextmanager
     def passing(self) -> Iterator[None]:
         """Hold the model for a pass whose hooks do nothing in other threads."""

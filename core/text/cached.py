@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float
 from tokenizers.models import WordLevel
 
+from core.attention.cached import check_existing
 from core.errors import BadInput
-from core.heads import Head, check_head
+from core.heads import Head
 from core.models.built_in.word_tokenizer import BOS, UNK, word_list
 from core.numbers import counted
 from core.runtime.cache import cached
@@ -102,7 +103,7 @@ def likeness(subject: Subject, windows: TextWindows, head: Head) -> Float[np.nda
 
     NaN for heads that do not exist or whose pattern does not vary. Raises BadInput for a head that the model does not have.
     """
-    check_head(head, subject.card.n_layers, subject.card.n_heads)
+    check_existing(subject, head)
 
     def compute() -> Stored:
         from core.text.likeness import pattern_likeness

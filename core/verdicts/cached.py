@@ -17,11 +17,11 @@ from jaxtyping import Bool, Float
 from core.ablation.cached_map import estimated_map
 from core.ablation.screening import ALWAYS_EXACT_LAYERS, largest_by_gradient
 from core.ablation.subjects import ABLATION_VERSION, reference_tokens
-from core.attention.cached import first_scores
+from core.attention.cached import check_existing, first_scores
 from core.attention.scores import table_digest
 from core.behaviour import State, strongest
 from core.errors import BadInput, Withheld
-from core.heads import Head, HeadSet, check_head
+from core.heads import Head, HeadSet
 from core.probes.probe import Probe
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
@@ -159,7 +159,7 @@ def total_effect_of(asked: Subject | Request | str, head: Head, floor: float = E
     Unknown where the behaviour is not present: then there is no gain to have a share of.
     """
     subject = bind(asked)
-    check_head(head, subject.card.n_layers, subject.card.n_heads)
+    check_existing(subject, head)
     judged, plan = judge(subject, floor=floor, mode=mode), plan_for(subject)
     if judged.behaviour != "present":
         return UNKNOWN
@@ -190,7 +190,7 @@ def copied_on_text(subject: Subject, windows: TextWindows, head: Head, kind: int
 
     Raises Withheld, with the reason, where the parts do not add up to the logit; and as `natural_scores`.
     """
-    check_head(head, subject.card.n_layers, subject.card.n_heads)
+    check_existing(subject, head)
     edges = natural_scores(subject, windows).edges
     there = edges.strength[head][kind] > 0
     places = [getattr(edges, name)[head][kind][there] for name in ("window", "query", "key")]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from core import Request, ablate, ablated
+from core import Request, ablate, ablated, causal_map, judge, score_heads
 from core.errors import BadInput
 from core.settings.subject import bind
 
@@ -70,7 +73,60 @@ def test_nothing_is_left_even_where_the_inside_raises() -> None:
     assert torch.equal(model(tokens), clean)
 
 
+def test_nothing_is_measured_inside_for_it_would_be_kept_as_the_whole_models() -> None:
+    known = score_heads(Request("two-layer", length=20, sequences=3)).mean("induction")
+    for heads in (HEADS, HEADS[:1]):
+        with ablated(REQUEST, heads):
+            for ask in (score_heads, lambda request: ablate(request, ["L1H1"], "zero", text=None), causal_map, judge):
+                with pytest.raises(BadInput, match="Inside `ablated` only the module that it gives"):
+                    ask(REQUEST)
+            with pytest.raises(BadInput, match="Ask outside of it"):
+                # Not what is at hand either: it would be taken for what the model does without the heads.
+                score_heads(Request("two-layer", length=20, sequences=3))
+            with ablated(REQUEST, []), pytest.raises(BadInput, match="Inside `ablated`"):
+                score_heads(REQUEST)
+    assert np.array_equal(score_heads(Request("two-layer", length=20, sequences=3)).mean("induction"), known)
+    assert score_heads(REQUEST).mean("induction").max() > 0.7
+    with ablated(REQUEST, []):
+        assert score_heads(REQUEST).mean("induction").max() > 0.7, "nothing is taken away"
+
+
+def test_one_in_another_takes_both_away() -> None:
+    tokens = torch.from_numpy(np.array(bind(REQUEST).probe.tokens))
+    with ablated(REQUEST, HEADS) as model:
+        both = model(tokens)
+    with ablated(REQUEST, HEADS[:1]), ablated(REQUEST, HEADS[1:]) as model:
+        assert torch.equal(model(tokens), both)
+
+
+def test_a_pass_of_another_thread_is_refused_and_not_silently_whole() -> None:
+    tokens = torch.from_numpy(np.array(bind(REQUEST).probe.tokens))
+    with ablated(REQUEST, HEADS) as model, ThreadPoolExecutor(1) as other:
+        with pytest.raises(BadInput, match="in the thread that began it"):
+            other.submit(model, tokens).result()
+        model(tokens)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(model, tokens).result()
+
+
+def test_weights_that_are_changed_inside_are_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ablate(REQUEST, ["L1H3"], "zero", text=None)
+    with ablated(REQUEST, []) as model:
+        next(model.parameters()).data.mul_(0.5)
+    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "anew"))
+    assert np.array_equal(ablate(REQUEST, ["L1H3"], "zero", text=None).ablated, before.ablated, equal_nan=True)
+    loaded = bind(REQUEST).load()
+    with ablated(REQUEST, []) as model:
+        pass
+    assert bind(REQUEST).load() is loaded, "nothing was changed"
+
+
 def test_a_head_that_is_not_there_is_refused() -> None:
+    with pytest.raises(BadInput, match="method must be one of zero, mean, resample"), ablated(REQUEST, HEADS, "foo"):  # type: ignore[arg-type]
+        pass
+    for method in ("mean", "resample"):
+        with ablated(REQUEST, HEADS, method) as model, pytest.raises(BadInput, match="at least 2 at once"):
+            model(torch.tensor([[1, 2, 3]]))
     with pytest.raises(BadInput, match="no head L9H0"), ablated(REQUEST, ["L9H0"]):
         pass
     with pytest.raises(BadInput, match="named like"), ablated(REQUEST, ["head one"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -219,6 +220,13 @@ def test_single_effects_are_not_computed_where_only_what_is_at_hand_is_wanted(pa
     effects = single_effects(bind(MIXTURE), heads, "resample")
     assert if_cached(lambda: single_effects(bind(MIXTURE), heads, "resample")) == pytest.approx(effects)
     assert sum(passes) == 2
+
+
+def test_resampling_asks_for_rows_that_differ():
+    row, other = (0, 5, 6, 7, 5, 6, 7), (0, 9, 8, 7, 9, 8, 7)
+    with pytest.raises(BadInput, match="at least 2 different rows"):
+        ablate(replace(MIXTURE, length=3, tokens=(row, row)), [(1, 3)], "resample", text=None)
+    ablate(replace(MIXTURE, length=3, tokens=(row, other)), [(1, 3)], "resample", text=None)
 
 
 def test_sweep_rows_follow_the_definition():

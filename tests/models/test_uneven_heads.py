@@ -16,13 +16,16 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, processors
 from transformers import AutoModelForCausalLM, Gemma3Config, Gemma3ForConditionalGeneration
 
-from core import Request, score_heads
+from core import Request, ablated, score_heads
 from core.cli import main
 from core.errors import BadInput
 from core.heads import Head
 from core.models.identity import model_identity
 from core.settings.subject import bind
+from core.text.cached import likeness
+from core.text.windows import TextWindows
 from core.transformer.tokenizer import ModelTokenizer
+from core.verdicts.cached import copied_on_text, total_effect_of
 from tests.helpers.app import open_page, settled
 from tests.zoo.build import Row, quiet, save
 from tests.zoo.rows import ROWS
@@ -53,6 +56,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str
         ("card", "--head", "L0H1"),
         ("ablate", "--heads", "L0H1"),
         ("circuit", "--prune", "L0H1"),
+        ("compare", "--x", "k_composition", "--y", "induction", "--head", "L0H1"),
     ],
 )
 def test_a_head_of_a_layer_without_attention_is_said_not_to_be_there(
@@ -111,6 +115,15 @@ def test_a_model_with_more_heads_in_one_layer_is_right_in_every_command(root: Pa
     assert {Head.parse(each["head"]) for each in found["heads"]} == {
         Head(layer, head) for layer, count in enumerate((4, 4, 8)) for head in range(count)
     }
+    windows = TextWindows(np.arange(64).reshape(4, 16), 0, "given tokens")
+    for ask in (
+        lambda: likeness(bind(request), windows, Head(0, 5)),
+        lambda: total_effect_of(request, Head(0, 5)),
+        lambda: copied_on_text(bind(request), windows, Head(0, 5), 0),
+        lambda: ablated(request, ["L0H5"]).__enter__(),
+    ):
+        with pytest.raises(BadInput, match="There is no head L0H5: that layer of uneven has no such head"):
+            ask()
     status, _, error = said(capsys, "ablate", "--model", "uneven", "--heads", "L0H5", *PROBE)
     assert status == 2
     assert "There is no head L0H5: that layer of uneven has no such head." in error

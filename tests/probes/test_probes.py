@@ -94,6 +94,15 @@ def test_given_ids_are_used_as_they_are(front):
     assert not (probe.control[:, -3:] == probe.tokens[:, -3:]).any()
 
 
+def test_rows_that_are_given_more_than_once_are_told():
+    row, other = [5, 6, 7, 5, 6, 7], [9, 8, 7, 9, 8, 7]
+    assert given_probe(VOCABULARY, [row, other], 3).warnings == ()
+    [warning] = given_probe(VOCABULARY, [row, row, other], 3).warnings
+    assert warning.startswith("Of 3 rows 2 are different: intervals and p take every row for one of its own")
+    [warning] = given_probe(VOCABULARY, [row, row], 3).warnings
+    assert warning.startswith("Of 2 rows 1 is different")
+
+
 @pytest.mark.parametrize(
     "rows,says",
     [

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from core.errors import ModelUnavailable
+from core.errors import BadInput, ModelUnavailable
 from core.runtime.jobs import current_control
 from core.transformer.anatomy import run_module
 from core.transformer.loaded import LoadedModel
@@ -54,12 +54,15 @@ def z_hook(layer: int) -> Point:
 
 
 @contextmanager
-def attached(model: LoadedModel, hooks: Sequence[Hook], module: nn.Module | None = None) -> Iterator[None]:
+def attached(
+    model: LoadedModel, hooks: Sequence[Hook], module: nn.Module | None = None, *, elsewhere: str = ""
+) -> Iterator[None]:
     """Hold the model and run with `hooks` attached; every hook is gone afterwards, whatever was raised inside.
 
     A hook is a function of the activation; what it returns replaces the activation, `None` leaves it. The model is held, and a
     hook acts in this thread alone, so two people who use one loaded model never see each other's. module: the eager one by
-    default.
+    default. elsewhere: the sentence with which a pass of another thread, which would not see the hooks, is refused; such a pass
+    is not one of those that hold the model.
     """
     place = model.module if module is None else module
     with model.lock.passing(), ExitStack() as stack:
@@ -69,9 +72,24 @@ def attached(model: LoadedModel, hooks: Sequence[Hook], module: nn.Module | None
                 if layer in model.anatomy.attention:
                     put = _on_z if kind == "z" else _on_pattern
                     stack.enter_context(put(model, place, layer, function))
+            if elsewhere:
+                stack.enter_context(_in_this_thread(model, place, elsewhere))
             yield
         finally:
             _depth.reset(depth)
+
+
+@contextmanager
+def _in_this_thread(model: LoadedModel, module: nn.Module, why_not: str) -> Iterator[None]:
+    def refuse(*_: Any) -> None:
+        if not model.lock.mine:
+            raise BadInput(why_not)
+
+    handle = module.register_forward_pre_hook(refuse)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def hooks_attached() -> bool:
