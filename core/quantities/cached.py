@@ -16,7 +16,7 @@ from core.ablation.cached_copying import concept_copying, copying_seconds, token
 from core.ablation.cached_map import causal_map, estimated_map
 from core.ablation.outcomes import CausalMap, PatchedCopying
 from core.ablation.subjects import heads_of, pruning_mode
-from core.attention.cached import first_scores, scores_and_behaviour, scores_having, sensitivity
+from core.attention.cached import existing_heads, first_scores, scores_and_behaviour, scores_having, sensitivity
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import Sensitivity
@@ -24,7 +24,7 @@ from core.attention.words import withheld_sentence
 from core.circuits.cached import circuit
 from core.circuits.circuit import KINDS, Circuit
 from core.errors import BadInput, Withheld
-from core.heads import Head, HeadSet, ranked
+from core.heads import Head, HeadSet, missing_head, ranked
 from core.numbers import counted
 from core.quantities.comparison import Axis
 from core.quantities.imported import Imported
@@ -41,8 +41,11 @@ from core.text.uncommon_words import UNCOMMON_WORDS
 from core.text.windows import TextWindows
 from core.verdicts.cached import judge, verdict_seconds
 from core.verdicts.judgement import Judgement
+from core.verdicts.words import why_no_gain
 
 Matrix = Float[np.ndarray, "n_layers n_heads"]
+# Numbers of a verdict that are shares of the model's gain.
+_EFFECTS = ("direct_effect", "total_effect")
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def _read_verdicts(quantity: Quantity, judged: Judgement, asked: Asked) -> Axis:
         values[verdict.head], low[verdict.head], high[verdict.head] = number
     measured = int((~np.isnan(values)).sum())
     if not measured:
-        raise Withheld(judged.withheld or f"{quantity.title} is known of no head of {card.name}.")
+        raise Withheld(judged.withheld or _why_none(quantity, judged, card.name))
     picked = ""
     if quantity.name == "total_effect" and measured < len(judged.verdicts):
         match = "matches" if measured == 1 else "match"
@@ -159,6 +162,15 @@ def _read_verdicts(quantity: Quantity, judged: Judgement, asked: Asked) -> Axis:
             "nothing is concluded from heads that another number picked."
         )
     return _axis(quantity, values, (low, high), picked=picked)
+
+
+def _why_none(quantity: Quantity, judged: Judgement, model: str) -> str:
+    """Why a number of the verdict is known of no head."""
+    if quantity.name in _EFFECTS and np.isnan(judged.gain.value):
+        return f"{quantity.title} is a share of what the repeat is worth to the model, and {why_no_gain(judged)}."
+    if quantity.name == "total_effect":
+        return f"{quantity.title} is measured of the heads that match, and none of {model} does."
+    return f"{quantity.title} is known of no head of {model}."
 
 
 def _read_movement(quantity: Quantity, found: Sensitivity, asked: Asked) -> Axis:
@@ -221,6 +233,9 @@ def _read_place(quantity: Quantity, scores: HeadScores, asked: Asked) -> Axis:
 def _own_numbers(asked: Asked) -> Imported:
     if asked.imported is None:
         raise BadInput("There are no imported numbers: paste them on the page, or give the command a file with --import FILE.")
+    extra = np.argwhere(~np.isnan(asked.imported.values) & ~existing_heads(asked.subject))
+    if len(extra):
+        raise BadInput(f"{missing_head(Head(*map(int, extra[0])), asked.subject.card.name)} Leave its number out.")
     return asked.imported
 
 

@@ -110,6 +110,10 @@ def test_a_model_with_more_heads_in_one_layer_is_right_in_every_command(root: Pa
         status, found, error = said(capsys, words[0], "--model", "uneven", *words[1:], *PROBE)
         assert status == 0, error
         assert found["model"]["n_heads"] == 8
+    own = root / "own.csv"
+    own.write_text("L0H5,0.5\nL2H7,0.25\n")
+    status, _, error = said(capsys, "compare", "--model", "uneven", "--x", "induction", "--import", str(own), *PROBE)
+    assert status == 2 and "There is no head L0H5: that layer of uneven has no such head. Leave its number out." in error
     status, found, error = said(capsys, "call", "--model", "uneven", "--length", str(LENGTH))
     assert status == 0, error
     assert {Head.parse(each["head"]) for each in found["heads"]} == {

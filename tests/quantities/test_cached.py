@@ -137,6 +137,13 @@ def test_compositions_and_path_patching_are_the_circuits_of_the_reading_head() -
         obtained("k_composition", replace(asked, reader=Head(0, 1)))
 
 
+def test_an_effect_that_is_known_of_no_head_says_why() -> None:
+    asked = Asked(bind(Request("one-layer", length=20, sequences=2)))
+    for name in ("direct_effect", "total_effect"):
+        with pytest.raises(Withheld, match="is a share of what the repeat is worth to the model, and the"):
+            obtained(name, asked)
+
+
 def test_layers_and_imported_numbers() -> None:
     assert obtained("layer", ASKED).values.tolist() == [[0] * 4, [1] * 4]
     values = obtained("imported", ASKED).values
