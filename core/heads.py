@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from core.errors import BadInput
+from core.plain import shown, whole
 
 _NAME = re.compile(r"L(\d{1,6})H(\d{1,6})", flags=re.ASCII | re.IGNORECASE)
 
@@ -33,7 +35,7 @@ class Head(NamedTuple):
 
 
 HeadSet = tuple[Head, ...]
-# How a person may give a head: by its name, or as layer and head.
+# How a person may give a head: by its name (and several by theirs: `L1H0,L1H2`), or as layer and head.
 HeadLike = str | Sequence[int]
 
 
@@ -67,21 +69,46 @@ def names(heads: Iterable[Sequence[int]]) -> list[str]:
 
 
 def head_set(heads: Iterable[HeadLike], n_layers: int, n_heads: int) -> HeadSet:
-    """`heads` without doubles, in order.
+    """`heads` without doubles, in layer order; raises BadInput as `given_heads`."""
+    return tuple(sorted(given_heads(heads, n_layers, n_heads)))
 
-    Raises BadInput for a word that names no head, and for a head that the model does not have.
+
+def given_heads(heads: Iterable[HeadLike], n_layers: int, n_heads: int) -> HeadSet:
+    """`heads` without doubles, in the order given.
+
+    Raises BadInput for a word that names no head, for what is neither names nor pairs of whole numbers, and for a head that the
+    model does not have.
     """
-    wanted = tuple(sorted({_head(given) for given in heads}))
+    wanted = tuple(dict.fromkeys(head for given in _each(heads) for head in _heads(given)))
     for head in wanted:
         check_head(head, n_layers, n_heads)
     return wanted
 
 
-def _head(given: HeadLike) -> Head:
-    if isinstance(given, str):
-        return parse_heads(given)[0]
-    layer, head = given
-    return Head(int(layer), int(head))
+def _each(heads: Iterable[HeadLike]) -> Iterable[HeadLike]:
+    if isinstance(heads, str):
+        return (heads,)
+    try:
+        return tuple(heads)
+    except TypeError:
+        raise BadInput(f"Heads are given as a list, such as ['L5H7', (6, 0)], not as {shown(heads)}.") from None
+
+
+def _heads(given: HeadLike) -> HeadSet:
+    return parse_heads(given) if isinstance(given, str) else (_pair(given),)
+
+
+def _pair(given: Sequence[int]) -> Head:
+    try:
+        layer, head = map(whole, given)
+    except (TypeError, ValueError):
+        layer = head = None
+    # A set of two numbers does not say which of them is the layer.
+    if layer is None or head is None or isinstance(given, AbstractSet):
+        raise BadInput(
+            f"A head is given by its name, such as 'L5H7', or as its layer and head, such as (5, 7), not as {shown(given)}."
+        )
+    return Head(layer, head)
 
 
 def check_head(head: Head, n_layers: int, n_heads: int) -> None:

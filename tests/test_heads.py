@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as some
 from hypothesis.extra.numpy import arrays
@@ -16,6 +20,7 @@ from core.heads import (
     all_but,
     check_head,
     every_head,
+    given_heads,
     head_set,
     heads_above,
     named,
@@ -117,6 +122,50 @@ def test_a_set_has_no_doubles_and_is_in_order() -> None:
     assert found == (Head(0, 0), Head(0, 1), Head(2, 3))
     assert all(isinstance(head, Head) and type(head.layer) is int and type(head.head) is int for head in found)
     assert head_set([], 3, 4) == ()
+
+
+@pytest.mark.parametrize("given", ["L1H1,L0H2", ["L1H1,L0H2"], ["L1H1 L0H2", "l0h2"], [(1, 1), "L0H2"], {"L0H2", "L1H1"}])
+def test_a_word_adds_every_head_that_it_names(given: Any) -> None:
+    assert head_set(given, 3, 4) == (Head(0, 2), Head(1, 1))
+
+
+def test_heads_are_kept_in_the_order_given_where_order_says_something() -> None:
+    assert given_heads(["L1H1,L0H2", (2, 0), (1, 1)], 3, 4) == (Head(1, 1), Head(0, 2), Head(2, 0))
+
+
+def _one_by_one() -> Iterator[tuple[int, int]]:
+    yield from ((1, 1), (0, 2))
+
+
+@pytest.mark.parametrize(
+    "given", [((np.int64(1), np.uint8(1)), [0, 2]), np.array([[1, 1], [0, 2]]), torch.tensor([[1, 1], [0, 2]]), _one_by_one()]
+)
+def test_pairs_of_any_library_are_pairs(given: Any) -> None:
+    found = head_set(given, 3, 4)
+    assert found == (Head(0, 2), Head(1, 1)) and all(type(number) is int for head in found for number in head)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        *((0.5, 1), (0.0, 1), (1, np.float64(1)), (True, 1), (0, np.False_), ("1", "1"), (1, None), (1,), (1, 1, 1), ()),
+        *(1, None, {0, 1}, frozenset((1, 2)), torch.tensor(1), np.array([0.0, 1.0])),
+    ],
+    ids=repr,
+)
+def test_what_is_no_pair_of_whole_numbers_is_no_head(pair: Any) -> None:
+    with pytest.raises(
+        BadInput, match=r"^A head is given by its name, such as 'L5H7', or as its layer and head, .*\.$"
+    ) as said:
+        head_set([(0, 0), pair], 3, 4)
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("given", [None, 1, 0.5, True], ids=repr)
+def test_what_is_no_list_names_no_heads(given: Any) -> None:
+    says = f"Heads are given as a list, such as ['L5H7', (6, 0)], not as {given}."
+    with pytest.raises(BadInput, match=f"^{re.escape(says)}$"):
+        head_set(given, 3, 4)
 
 
 @pytest.mark.parametrize("head", [Head(3, 0), Head(0, 4), Head(-1, 0), Head(0, -1)])

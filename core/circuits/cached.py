@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from core.ablation.subjects import ablation_key, ablator_for, check_pruning_mode, checked_heads
+from collections.abc import Sequence
+
+from core.ablation.subjects import ablation_key, ablator_for, check_pruning_mode
 from core.attention.cached import scores_and_behaviour
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR, Circuit
-from core.heads import HeadSet, heads_above, named
+from core.heads import HeadLike, HeadSet, given_heads, heads_above, named
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
 from core.runtime.store import Stored
@@ -36,8 +38,8 @@ def circuit(
     asked: Subject | Request | str,
     mode: Mode = "mean",
     *,
-    previous: HeadSet | None = None,
-    induction: HeadSet | None = None,
+    previous: Sequence[HeadLike] | None = None,
+    induction: Sequence[HeadLike] | None = None,
     floor: float = EFFECT_FLOOR,
 ) -> Circuit:
     """The edges between `previous` and `induction`, by default those of `circuit_heads` at `floor`.
@@ -55,13 +57,14 @@ def circuit(
     """
     check_pruning_mode(mode)
     subject = bind(asked)
-    if previous is None or induction is None:
-        found = circuit_heads(subject, floor)
-        previous, induction = found[0] if previous is None else previous, found[1] if induction is None else induction
-    for heads in (previous, induction):
-        checked_heads(subject, heads)
+    usual = circuit_heads(subject, floor) if previous is None or induction is None else ((), ())
+    sizes = subject.card.n_layers, subject.card.n_heads
+    writing, reading = (
+        default if asked_for is None else given_heads(asked_for, *sizes)
+        for asked_for, default in zip((previous, induction), usual, strict=True)
+    )
     key = ablation_key(
-        subject, "circuit", mode, circuit_version=CIRCUIT_VERSION, previous=named(previous), induction=named(induction)
+        subject, "circuit", mode, circuit_version=CIRCUIT_VERSION, previous=named(writing), induction=named(reading)
     )
 
     def compute() -> Stored:
@@ -72,12 +75,12 @@ def circuit(
 
         control = current_control()
         ablator = ablator_for(subject)
-        ablator.check_heads((*previous, *induction))
+        ablator.check_heads((*writing, *reading))
         with control.part(0, 2, "reading weights"):
-            composition, withheld = all_compositions(ablator.model, induction)
+            composition, withheld = all_compositions(ablator.model, reading)
         with control.part(1, 2):
-            layers = sorted({head.layer for head in induction})
-            patch = path_patch(ablator, subject.layout, previous, layers, mode)
+            layers = sorted({head.layer for head in reading})
+            patch = path_patch(ablator, subject.layout, writing, layers, mode)
         return Stored(
             {
                 "composition": composition.numpy(),
@@ -91,8 +94,8 @@ def circuit(
     stored = cached(key, compute)
     arrays = stored.arrays
     return Circuit(
-        previous,
-        induction,
+        writing,
+        reading,
         mode,
         withheld=stored.meta["withheld"],
         composition=arrays["composition"],

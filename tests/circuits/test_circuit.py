@@ -591,6 +591,13 @@ def test_the_heads_beside_a_pruned_one_have_the_nearest_score():
     assert heads_to_prune(scores, (), Head(0, 1), (INDUCTION,))[0] == (0, 1)
 
 
+def test_ends_by_name_are_the_same_heads_in_the_order_given():
+    found = circuit(REQUEST, "zero", previous=["L0H1", PREVIOUS.name], induction=INDUCTION.name)
+    assert (found.previous, found.induction) == ((Head(0, 1), PREVIOUS), (INDUCTION,))
+    with pytest.raises(BadInput, match="^A head is given by its name"):
+        circuit(REQUEST, "zero", previous=[(0.5, 1)], induction=(INDUCTION,))
+
+
 def test_modes_that_make_no_sense_here_are_refused():
     for ask in (
         lambda: circuit(REQUEST, "pattern"),
