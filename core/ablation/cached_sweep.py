@@ -9,7 +9,7 @@ from core.ablation.baselines import DEFAULT_BASELINES
 from core.ablation.cached import ablate, ablate_all, random_baselines
 from core.ablation.outcomes import Ablation, Baselines
 from core.ablation.subjects import check_mode
-from core.ablation.sweep import SetCost, Sweep, assemble_sweep, sets_by_threshold
+from core.ablation.sweep import SetCost, Sweep, assemble_sweep, checked_thresholds, sets_by_threshold
 from core.attention.cached import scores_and_behaviour
 from core.attention.head_scores import HeadScores
 from core.errors import BadInput
@@ -40,7 +40,10 @@ def sweep(
     >>> found = sweep(Request("by-construction", length=20), [0.2, 0.8], "zero", count=0)
     >>> [row.n_heads for row in found.rows]
     [1, 1]
+
+    Raises BadInput for thresholds, a score or a mode that cannot be used; the order of thresholds says nothing.
     """
+    thresholds = checked_thresholds(thresholds)
     subject = bind(asked)
     scores, sets = _sweep_sets(subject, thresholds, mode, score)
     control = current_control()
@@ -75,6 +78,7 @@ def known_sweep(
     seed: int = 0,
 ) -> Sweep | None:
     """The sweep from what is there, baselines only where they are; None if a head set's own loss is not. Computes nothing."""
+    thresholds = checked_thresholds(thresholds)
     found = if_cached(partial(_sweep_sets, subject, thresholds, mode, score))
     if found is None:
         return None

@@ -5,7 +5,7 @@ A threshold is never one number: the curve shows what it buys. Equal head sets a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from core.behaviour import Losses
 from core.errors import BadInput
 from core.heads import HeadSet, heads_above
 from core.numbers import counted
+from core.plain import finite, shown
 from core.stats import Number
 
 MAX_THRESHOLDS = 200
@@ -38,6 +39,28 @@ def threshold_grid(start: float, stop: float, step: float) -> tuple[float, ...]:
     if count > MAX_THRESHOLDS:
         raise BadInput(f"{counted(count, 'threshold')} are more than {MAX_THRESHOLDS}: choose a larger step.")
     return tuple(round(start + i * step, 10) for i in range(count))
+
+
+def checked_thresholds(thresholds: Iterable[float]) -> tuple[float, ...]:
+    """`thresholds` as plain numbers, lowest first, each once: steps and the knee are between neighbours.
+
+    Raises BadInput for none, for more than `MAX_THRESHOLDS`, and for what is no number from 0 to 1.
+    """
+    try:
+        given = tuple(thresholds)
+    except TypeError:
+        raise BadInput(f"Thresholds are given as a list, such as [0.2, 0.8], not as {shown(thresholds)}.") from None
+    found = set()
+    for one in given:
+        number = finite(one)
+        if number is None or not 0 <= number <= 1:
+            raise BadInput(f"Every threshold must be a number from 0 to 1, not {shown(one)}.")
+        found.add(number)
+    if not found:
+        raise BadInput("A sweep needs at least one threshold, such as 0.5.")
+    if len(found) > MAX_THRESHOLDS:
+        raise BadInput(f"{counted(len(found), 'threshold')} are more than {MAX_THRESHOLDS}: choose fewer.")
+    return tuple(sorted(found))
 
 
 DEFAULT_GRID = threshold_grid(*DEFAULT_THRESHOLDS)

@@ -14,9 +14,9 @@ import core.ablation.ablator
 from core.ablation import subjects
 from core.ablation.cached import ablate, ablate_all, random_baselines
 from core.ablation.cached_map import causal_map, estimated_map, known_causal_map, single_effects
-from core.ablation.cached_sweep import sweep
+from core.ablation.cached_sweep import known_sweep, sweep
 from core.ablation.outcomes import Ablation, PatchedIn, gain_lost
-from core.ablation.sweep import knee, sets_by_threshold, threshold_grid
+from core.ablation.sweep import checked_thresholds, knee, sets_by_threshold, threshold_grid
 from core.ablation.words import patched_in_sentence, sufficiency
 from core.attention.cached import score_heads
 from core.behaviour import Losses
@@ -251,6 +251,49 @@ def test_sweep_rows_follow_the_definition():
             assert row.p == (1 + (others >= row.second_copy).sum()) / (1 + row.others)
     assert swept.rows[-1].change == pytest.approx((0.0, 0.0, 0.0)), "nothing is taken away"
     assert swept.rows[0].step == pytest.approx(swept.rows[0].second_copy - swept.rows[1].second_copy)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [(0.999, 0.1, 0.4), (0.4, 0.1, 0.1, 0.999), np.array([0.4, 0.999, 0.1]), iter([0.4, 0.1, 0.999])],
+    ids=["descending", "doubled", "array", "iterator"],
+)
+def test_the_order_of_thresholds_says_nothing(given):
+    in_order = sweep(MIXTURE, (0.1, 0.4, 0.999), "mean", count=0)
+    found = sweep(MIXTURE, given, "mean", count=0)
+    assert [(row.threshold, row.heads, row.step) for row in found.rows] == [
+        (row.threshold, row.heads, row.step) for row in in_order.rows
+    ]
+    assert found.knee == in_order.knee and all(type(row.threshold) is float for row in found.rows)
+
+
+def test_what_is_known_of_a_sweep_has_its_order_too():
+    swept = sweep(MIXTURE, (0.1, 0.4), "mean", count=0)
+    known = known_sweep(bind(MIXTURE), [0.4, 0.1, 0.4], "mean", count=0)
+    assert [(row.threshold, row.step) for row in known.rows] == [(row.threshold, row.step) for row in swept.rows]
+
+
+@pytest.mark.parametrize(
+    "thresholds, says",
+    [
+        *(([one], "Every threshold must be a number from 0 to 1, not") for one in ("a", "0.5", None, -0.1, 1.5, True, (0.5,))),
+        *(([0.5, one], "Every threshold must be a number from 0 to 1, not") for one in (np.nan, np.inf, np.float64("nan"))),
+        *((given, "Thresholds are given as a list, such as") for given in (None, 0.5, 1)),
+        *((given, "A sweep needs at least one threshold") for given in ([], (), np.empty(0))),
+        (np.linspace(0, 1, 201), "201 thresholds are more than 200"),
+    ],
+    ids=repr,
+)
+def test_thresholds_that_cannot_be_swept_are_one_sentence(thresholds, says):
+    for ask in (sweep, known_sweep):
+        with pytest.raises(BadInput, match=f"^{re.escape(says)}.*\\.$"):
+            ask(bind(MIXTURE), thresholds, "mean")
+
+
+def test_as_many_thresholds_as_the_bound_says():
+    grid = np.linspace(0, 1, 200)
+    assert checked_thresholds([*grid, *grid]) == tuple(grid.tolist())
+    assert checked_thresholds([1, 0]) == (0.0, 1.0)
 
 
 def test_baselines_are_other_sets_with_their_bound_and_kept(passes):
