@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from core.errors import BadInput
 from core.numbers import is_or_are
+from core.plain import whole
 from core.probes.halves import other_orders
 from core.probes.probe import MAX_SEQUENCES, Probe, ProbeOptions
 from core.probes.vocabulary import BosPolicy, Vocabulary, candidate_ids
@@ -73,12 +75,31 @@ def _given_control(
     return control
 
 
-def checked_ids(vocabulary: Vocabulary, rows: Sequence[Sequence[int]]) -> Int[np.ndarray, "sequences tokens"]:
-    """Rows of ids as an array, after checking that they are whole numbers, equally long, in range and fit the context."""
-    if not isinstance(rows, (list, tuple)) or not rows or not all(isinstance(row, (list, tuple)) and row for row in rows):
+def plain_rows(rows: object) -> tuple[tuple[int, ...], ...]:
+    """Rows of ids as plain numbers, from lists, tuples, or arrays of numpy or torch.
+
+    Raises BadInput for what are no rows, and for ids that are no whole numbers.
+    """
+    listed = _listed(rows)
+    found = [] if listed is None else [_listed(row) for row in listed]
+    full = [row for row in found if row]
+    if not found or len(full) < len(found):
         raise BadInput("Tokens must be a JSON list of equally long, non-empty lists of ids, such as [[0, 5, 9, 5, 9]].")
-    if any(not isinstance(i, int) or isinstance(i, bool) for row in rows for i in row):
+    plain = [[whole(one) for one in row] for row in full]
+    if any(one is None for row in plain for one in row):
         raise BadInput("Token ids must be whole numbers.")
+    return tuple(tuple(one for one in row if one is not None) for row in plain)
+
+
+def _listed(given: Any) -> Sequence[object] | None:
+    """A list or tuple as it is, an array as lists, None for all else."""
+    values = given.tolist() if hasattr(given, "tolist") else given
+    return values if isinstance(values, (list, tuple)) else None
+
+
+def checked_ids(vocabulary: Vocabulary, given: Sequence[Sequence[int]]) -> Int[np.ndarray, "sequences tokens"]:
+    """Rows of ids as an array, after checking that they are whole numbers, equally long, in range and fit the context."""
+    rows = plain_rows(given)
     if len({len(row) for row in rows}) != 1:
         raise BadInput("The rows of tokens must be equally long.")
     if len(rows) > MAX_SEQUENCES:
