@@ -15,8 +15,11 @@ from core.attention.scores import (
     PLACEBO_SHIFTS,
     SPECIFICITY_OFFSETS,
     SUCCESSOR_SHIFTS,
+    Score,
 )
 from core.behaviour import Behaviour, Losses, behaviour_of
+from core.errors import BadInput
+from core.plain import shown
 from core.probes.layout import Layout
 from core.probes.losses import losses_of
 from core.stats import student_intervals
@@ -119,10 +122,9 @@ class HeadScores:
     def sequences(self, name: str) -> PerSequence:
         """One score of every head on every sequence; NaN where it was not measured.
 
-        Specificity is that of the offset with the smallest mean. Raises KeyError for a name that no score has.
+        Specificity is that of the offset with the smallest mean. Raises BadInput for a name that no score has.
         """
-        if name not in ALL_SCORES:
-            raise KeyError(name)
+        _score(name)
         if not self._has(name):
             return np.full_like(self.per_sequence["induction"], np.nan)
         if name == "contrast":
@@ -139,17 +141,23 @@ class HeadScores:
         return self.per_sequence[name]
 
     def mean(self, name: str) -> Float[np.ndarray, "n_layers n_heads"]:
-        """One score of every head, averaged over sequences; NaN where it was not measured."""
+        """One score of every head, averaged over sequences; NaN where it was not measured. Raises as `sequences`."""
         found: Float[np.ndarray, "n_layers n_heads"] = self.sequences(name).mean(axis=-1)
         return found
 
     def interval(self, name: str) -> tuple[Float[np.ndarray, "n_layers n_heads"], Float[np.ndarray, "n_layers n_heads"]]:
-        """Lower and upper ends of each mean's 95 % Student-t interval over sequences; NaN for fewer than two."""
+        """Lower and upper ends of each mean's 95 % Student-t interval over sequences; NaN for fewer than two.
+
+        Raises as `sequences`.
+        """
         return student_intervals(self.sequences(name), ALL_SCORES[name].possible)
 
     def chance(self, name: str) -> Float[np.ndarray, " n_layers"]:
-        """What a head of each layer gets that attends uniformly to all it sees; NaN where what it sees is no window."""
-        score, every = ALL_SCORES[name], [0] * self.n_layers if self.windows is None else self.windows.tolist()
+        """What a head of each layer gets that attends uniformly to all it sees; NaN where what it sees is no window.
+
+        Raises as `sequences`.
+        """
+        score, every = _score(name), [0] * self.n_layers if self.windows is None else self.windows.tolist()
         levels = {window: score.chance(self.layout, window) for window in set(every) if window >= 0}
         return np.array([levels.get(window, np.nan) for window in every])
 
@@ -199,3 +207,10 @@ class HeadScores:
         if name in DIFFERENCES:
             return self.has_rotation
         return name in self.per_sequence and not bool(np.isnan(self.per_sequence[name]).all())
+
+
+def _score(name: str) -> Score:
+    """Raises BadInput for a name that no score has."""
+    if name not in tuple(ALL_SCORES):
+        raise BadInput(f"There is no score {shown(name)}: there are {', '.join(ALL_SCORES)}.")
+    return ALL_SCORES[name]

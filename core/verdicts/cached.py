@@ -22,6 +22,7 @@ from core.attention.scores import table_digest
 from core.behaviour import State, strongest
 from core.errors import BadInput, Withheld
 from core.heads import Head, HeadSet
+from core.plain import finite, shown
 from core.probes.probe import Probe
 from core.runtime.cache import cached
 from core.runtime.jobs import current_control
@@ -73,8 +74,7 @@ def judge(
 
     Raises BadInput for lengths, a floor or a mode that cannot be used.
     """
-    if not 0 <= floor < 1:
-        raise BadInput(f"The contrast floor must be from 0 up to, not including, 1, not {floor}.")
+    floor = _checked_floor(floor)
     if mode not in MODES:
         raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
     subject = bind(asked)
@@ -169,9 +169,16 @@ def total_effect_of(asked: Subject | Request | str, head: Head, floor: float = E
 
 def matching_heads(asked: Subject | Request | str, floor: float = EFFECT_FLOOR) -> Bool[np.ndarray, "n_layers n_heads"]:
     """Which heads match on random tokens, without asking what they do; raises as `judge`."""
-    subject = bind(asked)
+    floor, subject = _checked_floor(floor), bind(asked)
     seen = _seen(subject, plan_for(subject))
     return matching(seen.evidence, seen.q).above(floor)
+
+
+def _checked_floor(floor: float) -> float:
+    found = finite(floor)
+    if found is None or not 0 <= found < 1:
+        raise BadInput(f"The contrast floor must be a number from 0 up to, not including, 1, not {shown(floor)}.")
+    return found
 
 
 def judged_on_text(asked: Subject | Request | str, windows: TextWindows, floor: float = EFFECT_FLOOR) -> OnText:

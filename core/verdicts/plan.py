@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from core.behaviour import LEAST_LENGTH
 from core.errors import BadInput
+from core.plain import shown, whole
 from core.probes.probe import Probe, ProbeOptions
 from core.probes.repeated import repeated_probe
 from core.probes.vocabulary import Vocabulary, candidate_ids, longest_length
@@ -116,7 +117,7 @@ def _given(subject: Subject) -> Plan:
 
 def _lengths(subject: Subject, lengths: Sequence[int] | None) -> list[int]:
     longest = _longest(subject)
-    wanted = [n for n in DEFAULT_LENGTHS if n <= longest] if lengths is None else list(dict.fromkeys(lengths))
+    wanted = [n for n in DEFAULT_LENGTHS if n <= longest] if lengths is None else list(dict.fromkeys(_whole(lengths)))
     wanted = wanted or [longest]
     if len(wanted) > MAX_LENGTHS:
         raise BadInput(f"At most {MAX_LENGTHS} lengths can be judged together, not {len(wanted)}.")
@@ -125,10 +126,24 @@ def _lengths(subject: Subject, lengths: Sequence[int] | None) -> list[int]:
     return wanted
 
 
+def _whole(lengths: Sequence[int]) -> list[int]:
+    try:
+        numbers = list(map(whole, lengths))
+    except TypeError:
+        numbers = [None]
+    found = [number for number in numbers if number is not None]
+    if len(found) < len(numbers):
+        raise BadInput(f"Lengths are given as a list of whole numbers, such as [25, 50, 100], not as {shown(lengths)}.")
+    return found
+
+
 def _counts(wanted: Sequence[int], per_length: int | None) -> list[int]:
     """How many sequences of each length: of the longest enough for a mean that stands in for heads, too."""
-    if per_length:
-        return [per_length] * len(wanted)
+    if per_length is not None:
+        each = whole(per_length)
+        if each is None or each < 1:
+            raise BadInput(f"The sequences of each length must be a whole number above 0, or None, not {shown(per_length)}.")
+        return [each] * len(wanted)
     total = max(SEQUENCES_PER_LENGTH * len(wanted), MIN_SEQUENCES)
     longest = max(REFERENCE_SEQUENCES, -(-total // len(wanted)))
     others = -(-(total - longest) // max(1, len(wanted) - 1))

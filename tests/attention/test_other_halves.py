@@ -12,6 +12,7 @@ from core.attention.rotated import SuccessorReader, successor_name
 from core.attention.score_pass import measure_first, measure_heads, measure_other_halves
 from core.attention.scores import SPECIFICITY_OFFSETS, SUCCESSOR_SHIFTS
 from core.attention.words import withheld_sentence
+from core.errors import BadInput
 from core.models.built_in.circuit_spec import standard_spec
 from core.models.load import load_model
 from core.probes.layout import Layout
@@ -273,8 +274,10 @@ def test_the_first_step_has_no_state_and_the_second_completes_it():
     again = measure_heads(model, probe)
     # The first half is gone through once, or once in each step: the same numbers up to rounding.
     assert np.abs(again.sequences("rotation_contrast") - whole.sequences("rotation_contrast")).max() < 1e-6
-    with pytest.raises(KeyError):
-        whole.sequences("nothing")
+    for ask in (whole.sequences, whole.mean, whole.interval, whole.chance):
+        for name in ("nothing", None, ["induction"]):
+            with pytest.raises(BadInput, match=r"^There is no score .*: there are induction, previous_token, .*\.$"):
+                ask(name)
 
 
 def test_a_probe_without_other_orders_withholds_what_needs_them():

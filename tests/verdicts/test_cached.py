@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from core.settings.request import Request
 from core.settings.subject import bind
 from core.verdicts import cached as verdicts_cached
 from core.verdicts import gather as verdicts_gather
-from core.verdicts.cached import judge, nominees
+from core.verdicts.cached import judge, matching_heads, nominees
 from core.verdicts.plan import MIN_SEQUENCES, Plan, plan_for, probes_of
 
 pytestmark = pytest.mark.usefixtures("own_store")
@@ -204,3 +205,27 @@ def test_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
         judge(CIRCUIT, (25, 5000))
     assert main(["call", "--length", "a,b"]) == 2
     assert "25,50,100" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lengths", [10, "25", ["a"], [25, 10.5], [True], [None], np.array([25.0])], ids=repr)
+def test_lengths_are_a_list_of_whole_numbers(lengths: Any) -> None:
+    with pytest.raises(BadInput, match=r"^Lengths are given as a list of whole numbers, such as \[25, 50, 100\], not as .*\.$"):
+        judge(CIRCUIT, lengths=lengths)
+
+
+@pytest.mark.parametrize("floor", ["a", "0.5", None, True, float("nan"), float("inf"), [0.5], -0.1, 1], ids=repr)
+def test_a_floor_is_a_number_from_0_to_1(floor: Any) -> None:
+    for ask in (judge, nominees, matching_heads):
+        with pytest.raises(BadInput, match=r"^The contrast floor must be a number from 0 up to, not including, 1, not .*\.$"):
+            ask(CIRCUIT, floor=floor)
+
+
+@pytest.mark.parametrize("count", ["a", 0, -1, 2.5, True, [16]], ids=repr)
+def test_sequences_of_a_length_are_a_whole_number(count: Any) -> None:
+    with pytest.raises(BadInput, match=r"^The sequences of each length must be a whole number above 0, or None, not .*\.$"):
+        judge(CIRCUIT, (20,), per_length=count)
+
+
+def test_numbers_of_numpy_ask_for_the_same_verdicts() -> None:
+    plain = judge(CIRCUIT, (20,), 0.25, per_length=16)
+    assert judge(CIRCUIT, np.array([20, 20]), np.float64(0.25), per_length=np.int64(16)) is plain
