@@ -18,6 +18,7 @@ from core.ablation.subjects import ablation_key, ablator_for, check_mode, check_
 from core.attention.cached import scores_and_behaviour
 from core.errors import BadInput
 from core.heads import Head, HeadLike, HeadSet, names
+from core.plain import shown, whole
 from core.probes.losses import losses_of
 from core.runtime.cache import cached
 from core.runtime.jobs import share_of
@@ -128,8 +129,9 @@ def random_baselines(
 ) -> Baselines:
     """The same ablation of other sets, matched by layer, and of every head of their layers; `count` as `baseline_sets` has it.
 
-    Raises BadInput as `ablate` does, and for a count out of range.
+    Raises BadInput as `ablate` does, and as `checked_draw`.
     """
+    count, seed = checked_draw(count, seed)
     check_mode(subject, mode)
     wanted = checked_heads(subject, heads)
     chosen = _sets(subject, wanted, count, seed)
@@ -146,6 +148,16 @@ def random_baselines(
     key = ablation_key(subject, "baselines", mode, sets=[names(found) for found in chosen.sets], every=names(every))
     arrays = cached(key, compute).arrays
     return Baselines(chosen.sets, chosen.note, arrays["token_loss"], subject.layout, arrays["bound"])
+
+
+def checked_draw(count: int, seed: int = 0) -> tuple[int, int]:
+    """How many other sets and the seed that draws them, as plain numbers; raises BadInput for what is none or out of range."""
+    sets, draw = whole(count), whole(seed)
+    if sets is None or not 0 <= sets <= MAX_BASELINES:
+        raise BadInput(f"The number of baselines must be from 0 to {MAX_BASELINES}, a whole number, not {shown(count)}.")
+    if draw is None or draw < 0:
+        raise BadInput(f"The seed of the baselines must be a whole number from 0 on, not {shown(seed)}.")
+    return sets, draw
 
 
 def prune(subject: Subject, head: Head, mode: Mode = "mean") -> Pruning:
@@ -175,8 +187,6 @@ def prune_each(subject: Subject, heads: HeadSet, mode: Mode = "mean") -> list[Pr
 
 
 def _sets(subject: Subject, heads: HeadSet, count: int, seed: int) -> BaselineSets:
-    if not 0 <= count <= MAX_BASELINES:
-        raise BadInput(f"The number of baselines must be from 0 to {MAX_BASELINES}, not {count}.")
     scores = scores_and_behaviour(subject)
     matching = scores.mean("contrast" if scores.has_control else "induction")
     excluded = never_drawn(matching, scores.mean("previous_token"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from core.ablation.baselines import DEFAULT_BASELINES
-from core.ablation.cached import ablate, ablate_all, random_baselines
+from core.ablation.cached import ablate, ablate_all, checked_draw, random_baselines
 from core.ablation.outcomes import Ablation, Baselines
 from core.ablation.subjects import check_mode
 from core.ablation.sweep import SetCost, Sweep, assemble_sweep, checked_thresholds, sets_by_threshold
@@ -41,9 +41,10 @@ def sweep(
     >>> [row.n_heads for row in found.rows]
     [1, 1]
 
-    Raises BadInput for thresholds, a score or a mode that cannot be used; the order of thresholds says nothing.
+    Raises BadInput for thresholds, a score, a mode or a count that cannot be used; the order of thresholds says nothing.
     """
     thresholds = checked_thresholds(thresholds)
+    count, seed = checked_draw(count, seed)
     subject = bind(asked)
     scores, sets = _sweep_sets(subject, thresholds, mode, score)
     control = current_control()

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.ablation.baselines import DEFAULT_BASELINES, baseline_sets, never_drawn
-from core.ablation.cached import MAX_BASELINES
+from core.ablation.cached import checked_draw
 from core.ablation.on_text import TextAblation, TextBaselines, TextOutcome, mean_where, other_targets, repeats_of
 from core.ablation.subjects import ABLATION_VERSION, check_mode, checked_heads
 from core.attention.cached import scores_and_behaviour
-from core.errors import BadInput
 from core.heads import HeadLike, HeadSet, heads_above, names
 from core.runtime.cache import cached
 from core.runtime.jobs import share_of
@@ -56,8 +55,7 @@ def text_baselines(
 
     Raises BadInput as `ablate_on_text`, and for a count out of range.
     """
-    if not 0 <= count <= MAX_BASELINES:
-        raise BadInput(f"The number of baselines must be from 0 to {MAX_BASELINES}, not {count}.")
+    count, _ = checked_draw(count)
     wanted = _checked(subject, windows, heads, mode)
     scores = scores_and_behaviour(subject)
     matching = scores.mean("contrast" if scores.has_control else "induction")

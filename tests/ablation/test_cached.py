@@ -290,6 +290,18 @@ def test_thresholds_that_cannot_be_swept_are_one_sentence(thresholds, says):
             ask(bind(MIXTURE), thresholds, "mean")
 
 
+@pytest.mark.parametrize("wrong", ["5", None, 0.5, True, -1, [5]], ids=repr)
+def test_how_many_other_sets_and_their_seed_are_whole_numbers(wrong):
+    for ask in (
+        lambda **draw: sweep(MIXTURE, [0.5], "mean", **draw),
+        lambda **draw: random_baselines(bind(MIXTURE), [(1, 0)], "mean", **draw),
+    ):
+        with pytest.raises(BadInput, match=r"^The number of baselines must be from 0 to 200, a whole number, not .*\.$"):
+            ask(count=wrong)
+        with pytest.raises(BadInput, match=r"^The seed of the baselines must be a whole number from 0 on, not .*\.$"):
+            ask(count=1, seed=wrong)
+
+
 def test_as_many_thresholds_as_the_bound_says():
     grid = np.linspace(0, 1, 200)
     assert checked_thresholds([*grid, *grid]) == tuple(grid.tolist())

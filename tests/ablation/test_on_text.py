@@ -110,8 +110,9 @@ def test_bad_input_is_one_sentence(llama: Any) -> None:
         ablate_on_text(subject, windows(10), [Head(9, 0)], "zero")
     with pytest.raises(BadInput, match="has 3 windows; at least 4"):
         ablate_on_text(subject, windows(3), [Head(0, 0)], "zero")
-    with pytest.raises(BadInput, match="baselines must be from 0"):
-        text_baselines(subject, windows(10), [Head(0, 0)], "zero", 1000)
+    for count in (1000, -1, "5", 0.5):
+        with pytest.raises(BadInput, match="baselines must be from 0 to 200, a whole number"):
+            text_baselines(subject, windows(10), [Head(0, 0)], "zero", count)
 
 
 def test_an_induction_head_costs_repeats_and_spares_the_rest_beside_other_sets() -> None:
