@@ -45,7 +45,7 @@ def ablate_on_text(subject: Subject, windows: TextWindows, heads: Sequence[HeadL
 
     arrays = cached(_key(subject, "text-ablation", windows, mode, heads=names(wanted)), compute).arrays
     clean, ablated = (TextOutcome(*pair) for pair in zip(arrays["losses"], arrays["lags"], strict=True))
-    return TextAblation(wanted, mode, clean, ablated, repeats_of(tokens, windows.b, windows.unknown), windows.b)
+    return TextAblation(wanted, mode, clean, ablated, repeats_of(tokens, windows.b, windows.uncounted), windows.b)
 
 
 def text_baselines(
@@ -71,7 +71,7 @@ def text_baselines(
     def compute() -> Stored:
         what = f"windows without {len(chosen.sets)} other head sets"
         losses, lags = _measured(subject, windows, [(), *chosen.sets], mode, what)
-        repeat = repeats_of(tokens, windows.b, windows.unknown)
+        repeat = repeats_of(tokens, windows.b, windows.uncounted)
         found = {}
         for name, mask in (("repeat", repeat), ("other", other_targets(repeat, windows.b))):
             means = np.array([mean_where(loss, mask).mean() for loss in losses])
@@ -109,7 +109,9 @@ def _measured(
 
     tokens, reference = _halves(windows)
     model = subject.load(tokens.shape[1])
-    return ablated_on_text(model, tokens, reference, sets, mode, b=windows.b, unknown=windows.unknown, on_share=share_of(what))
+    return ablated_on_text(
+        model, tokens, reference, sets, mode, b=windows.b, uncounted=windows.uncounted, on_share=share_of(what)
+    )
 
 
 def _key(subject: Subject, kind: str, windows: TextWindows, mode: Mode, **parts: object) -> str:

@@ -103,6 +103,8 @@ def other_targets(repeat: Bool[np.ndarray, "windows tokens"], b: int) -> Bool[np
     return ~repeat & (np.arange(repeat.shape[1]) > b)
 
 
-def repeats_of(tokens: Int[np.ndarray, "windows tokens"], b: int, unknown: int | None) -> Bool[np.ndarray, "windows tokens"]:
+def repeats_of(
+    tokens: Int[np.ndarray, "windows tokens"], b: int, uncounted: frozenset[int]
+) -> Bool[np.ndarray, "windows tokens"]:
     """Which targets of each window end a bigram seen earlier in it."""
-    return np.stack([repeat_targets(row, b, unknown) for row in tokens])
+    return np.stack([repeat_targets(row, b, uncounted) for row in tokens])

@@ -30,7 +30,7 @@ def ablated_on_text(
     mode: Mode,
     *,
     b: int,
-    unknown: int | None = None,
+    uncounted: frozenset[int] = frozenset(),
     on_share: Callable[[float], None] | None = None,
 ) -> tuple[Float[np.ndarray, "sets windows tokens"], Float[np.ndarray, "sets windows lags"]]:
     """Losses by target and lag profiles with each of `sets` taken away; an empty set is the untouched model.
@@ -46,7 +46,7 @@ def ablated_on_text(
     losses, lags = [], []
     for done, start in enumerate(starts):
         rows = tokens[start:] if done == len(starts) - 1 else tokens[start : start + size]
-        same = np.stack([occurrences(row, b, unknown) for row in rows])
+        same = np.stack([occurrences(row, b, uncounted) for row in rows])
         batch = torch.from_numpy(np.array(rows))
 
         def read(final: Hidden, batch: torch.Tensor = batch, same: np.ndarray = same) -> np.ndarray:

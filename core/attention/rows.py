@@ -15,7 +15,6 @@ from core.probes.vocabulary import BosPolicy, check_ids, use_bos
 from core.settings.subject import Subject
 from core.settings.view import MAX_TEXT_CHARACTERS
 from core.transformer.card import ModelIdentity
-from core.transformer.tokenizer import ModelTokenizer
 
 MAX_TOKENS = 513
 
@@ -93,28 +92,22 @@ def text_row(identity: ModelIdentity, text: str, bos: BosPolicy = "auto") -> Tok
     if not 2 <= len(ids) <= limit:
         raise BadInput(f"The text is {len(ids)} tokens for this model; it can be looked at with 2 to {limit}.")
     check_ids(ids, vocabulary)
-    unknown = unknown_id(identity.tokenizer)
+    unknown = identity.tokenizer.unknown_id
     count = 0 if unknown is None else words.count(unknown)
     warning = (
         f"{count} of the text's {len(words)} tokens {is_or_are(count)} not in this model's vocabulary, so it sees the same "
         "unknown token."
     )
-    return TokenRow(ids, repeated_token_cells(ids, unknown), warnings=(warning,) if count else ())
+    return TokenRow(ids, repeated_token_cells(ids, identity.uncounted), warnings=(warning,) if count else ())
 
 
-def unknown_id(tokenizer: ModelTokenizer) -> int | None:
-    """The id that stands for every word outside the vocabulary, where the tokenizer has one."""
-    name = getattr(tokenizer.backend.model, "unk_token", None)
-    return None if name is None else tokenizer.backend.token_to_id(name)
-
-
-def repeated_token_cells(ids: tuple[int, ...], unknown: int | None = None) -> Cells:
+def repeated_token_cells(ids: tuple[int, ...], uncounted: frozenset[int] = frozenset()) -> Cells:
     """For every token that came before, the token after each earlier occurrence: where induction would look.
 
-    On `[BOS] + r + r` with distinct tokens these are the cells of the induction score. Two `unknown` tokens need not be
-    the same word, so they are no repetition.
+    On `[BOS] + r + r` with distinct tokens these are the cells of the induction score.
+    Two of the ids `uncounted` are never one word that comes back.
     """
     row = np.asarray(ids)
-    same = np.tril((row[:, None] == row[None, :]) & (row != unknown), k=-1)
+    same = np.tril((row[:, None] == row[None, :]) & ~np.isin(row, list(uncounted)), k=-1)
     queries, earlier = np.nonzero(same)
     return queries, earlier + 1

@@ -28,7 +28,7 @@ from core.text.natural_scores import Edges, NaturalScores
 from core.text.windows import TextWindows, WindowOptions, fitting_windows_of, windows_of
 from core.transformer.card import ModelIdentity
 
-TEXT_VERSION = 2
+TEXT_VERSION = 3
 _EDGES = ("edges", "tenths")
 _ARRAYS = ("token_loss", "repeat", "lags", "tenth_counts")
 # Windows whose patterns two heads are compared on.
@@ -87,7 +87,7 @@ def natural_scores(asked: Subject | Request | str, windows: TextWindows) -> Natu
         from core.text.text_pass import measure_text
 
         return _stored(
-            measure_text(subject.load(windows.tokens.shape[1]), windows.tokens, b=windows.b, unknown=windows.unknown)
+            measure_text(subject.load(windows.tokens.shape[1]), windows.tokens, b=windows.b, uncounted=windows.uncounted)
         )
 
     return _scores_from(cached(text_key(subject, "natural-scores", windows), compute))

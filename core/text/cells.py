@@ -1,9 +1,10 @@
 """Which cells of a window's pattern each measure on text reads, and with what weight: index sets, made once for all layers.
 
 Notation: a window `x` of `n` ids, `b` = 1 with a BOS in front, else 0. An *occurrence* of query `q` is an earlier place `p` of
-the same token: `x_p = x_q`, `b <= p < q`. The BOS is none, and no token that stands for every unknown word. A *pair* is an
-occurrence whose successor lies before the query, `p + 1 < q`: in "A A" the successor of the first A is the query itself, and a
-head that looks at its own token is no induction head.
+the same token: `x_p = x_q`, `b <= p < q`. No special token is one, the BOS among them
+wherever it stands, and no token that stands for every unknown word. A *pair* is an occurrence whose successor lies before the
+query, `p + 1 < q`: in "A A" the successor of the first A is the query itself, and a head that looks at its own token is no
+induction head.
 
 Every pair has two controls, each the nearest other query of the same window (the earlier of two that are as near):
 
@@ -52,11 +53,11 @@ class WeightedCells:
     known: Bool[np.ndarray, " measures"]
 
 
-def occurrences(ids: Int[np.ndarray, " tokens"], b: int, unknown: int | None = None) -> Bool[np.ndarray, "tokens tokens"]:
-    """`[q, p]`: whether `p` is an earlier place of the token at `q`. The BOS and unknown words are never the same token."""
-    known = np.arange(len(ids)) >= b
-    if unknown is not None:
-        known &= ids != unknown
+def occurrences(
+    ids: Int[np.ndarray, " tokens"], b: int, uncounted: frozenset[int] = frozenset()
+) -> Bool[np.ndarray, "tokens tokens"]:
+    """`[q, p]`: whether `p` is an earlier place of the token at `q`. The BOS in front and `uncounted` ids never are."""
+    known = (np.arange(len(ids)) >= b) & ~np.isin(ids, list(uncounted))
     same = (ids[:, None] == ids[None, :]) & known[:, None] & known[None, :]
     found: Bool[np.ndarray, "tokens tokens"] = np.tril(same, k=-1)
     return found
@@ -116,10 +117,10 @@ def _nearer(
     return np.where((found < 0) | (found >= NEAREST), -1, found)
 
 
-def weighted_cells(ids: Int[np.ndarray, " tokens"], b: int, unknown: int | None = None) -> WeightedCells:
+def weighted_cells(ids: Int[np.ndarray, " tokens"], b: int, uncounted: frozenset[int] = frozenset()) -> WeightedCells:
     """Every measure's cells in one window. Each is a mean over its queries of a sum over their occurrences."""
     n_tokens = len(ids)
-    same = occurrences(ids, b, unknown)
+    same = occurrences(ids, b, uncounted)
     queries, places = pairs = pairs_of(same)
     distance, key = distance_controls(ids, b, pairs), key_controls(ids, pairs)
     both = (distance >= 0) & (key >= 0)
@@ -158,18 +159,20 @@ def _share(asked: Int[np.ndarray, " cells"]) -> float:
     return 1.0 / max(1, len(np.unique(asked)))
 
 
-def paired_share(ids: Int[np.ndarray, " tokens"], b: int, unknown: int | None = None) -> float:
+def paired_share(ids: Int[np.ndarray, " tokens"], b: int, uncounted: frozenset[int] = frozenset()) -> float:
     """The share of a window's pairs that have both controls; NaN for a window without a pair."""
-    pairs = pairs_of(occurrences(ids, b, unknown))
+    pairs = pairs_of(occurrences(ids, b, uncounted))
     if not len(pairs[0]):
         return nan
     both = (distance_controls(ids, b, pairs) >= 0) & (key_controls(ids, pairs) >= 0)
     return float(both.mean())
 
 
-def repeat_targets(ids: Int[np.ndarray, " tokens"], b: int, unknown: int | None = None) -> Bool[np.ndarray, " tokens"]:
+def repeat_targets(
+    ids: Int[np.ndarray, " tokens"], b: int, uncounted: frozenset[int] = frozenset()
+) -> Bool[np.ndarray, " tokens"]:
     """Tokens that end a bigram seen earlier in the window: what an induction head could have known."""
-    return np.asarray(prefix_matches(occurrences(ids, b, unknown), 2).any(-1))
+    return np.asarray(prefix_matches(occurrences(ids, b, uncounted), 2).any(-1))
 
 
 def uniform_levels(cells: WeightedCells, window: int = 0) -> Float[np.ndarray, " measures"]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from core.attention.rows import unknown_id
 from core.errors import BadInput
 from core.probes.vocabulary import check_ids
 from core.settings.subject import Subject
@@ -63,7 +62,7 @@ def unread(subject: Subject, text: str) -> Unread:
     tokenizer = subject.identity.tokenizer
     if tokenizer is None:
         return Unread(0, 0)
-    ids, unknown = _that_fit(subject, tokenizer.encode(text, special_tokens=False)), unknown_id(tokenizer)
+    ids, unknown = _that_fit(subject, tokenizer.encode(text, special_tokens=False)), tokenizer.unknown_id
     return Unread(0 if unknown is None else ids.count(unknown), len(ids))
 
 

@@ -44,19 +44,19 @@ def measure_text(
     tokens: Int[np.ndarray, "windows tokens"],
     *,
     b: int,
-    unknown: int | None = None,
+    uncounted: frozenset[int] = frozenset(),
     engine: Engine | None = None,
     seed: int = 0,
 ) -> NaturalScores:
     """Every measure on `tokens`, used as they are.
 
-    b: 1 where a BOS is in front. unknown: the id that stands for every word outside the vocabulary, which is never a repeat.
+    b: 1 where a BOS is in front. uncounted: ids that are never repeats.
     engine: as for `measure_heads`.
 
     Raises ModelUnavailable for undefined numbers, too little memory, or a layer that shows no attention.
     """
     n_windows, n_tokens = tokens.shape
-    reading = _Reading(model, n_tokens, b, unknown, way_of(model, n_tokens, engine).engine, seed)
+    reading = _Reading(model, n_tokens, b, uncounted, way_of(model, n_tokens, engine).engine, seed)
     control = current_control()
     shown = 0
     step = rows_per_pass(model, n_tokens, makes_way=True)
@@ -73,8 +73,8 @@ def measure_text(
 class _Reading:
     """What has been read so far: a few numbers for each head and window, and a few edges a head."""
 
-    def __init__(self, model: LoadedModel, n_tokens: int, b: int, unknown: int | None, engine: Engine, seed: int) -> None:
-        self._model, self._n_tokens, self._b, self._unknown, self._engine = model, n_tokens, b, unknown, engine
+    def __init__(self, model: LoadedModel, n_tokens: int, b: int, uncounted: frozenset[int], engine: Engine, seed: int) -> None:
+        self._model, self._n_tokens, self._b, self._uncounted, self._engine = model, n_tokens, b, uncounted, engine
         self._layers = list(model.anatomy.attention)
         self._keepers: dict[int, EdgeKeeper] = {}
         self._reduced: dict[str, dict[int, list[Tensor]]] = {name: {layer: [] for layer in self._layers} for name in MEASURES}
@@ -92,10 +92,10 @@ class _Reading:
 
     def add(self, rows: Int[np.ndarray, "batch tokens"]) -> None:
         """Run a few windows."""
-        device, b, unknown, start = self._model.device, self._b, self._unknown, self.windows
-        cells = [weighted_cells(row, b, unknown) for row in rows]
+        device, b, uncounted, start = self._model.device, self._b, self._uncounted, self.windows
+        cells = [weighted_cells(row, b, uncounted) for row in rows]
         reduce = TextReducer(cells, self._n_tokens, b, device)
-        same = np.stack([occurrences(row, b, unknown) for row in rows])
+        same = np.stack([occurrences(row, b, uncounted) for row in rows])
         follows = torch.zeros(same.shape, dtype=torch.bool)
         follows[:, :, 1:] = torch.from_numpy(same[:, :, :-1])
         follows = follows.to(device)
@@ -115,8 +115,8 @@ class _Reading:
         self._losses.append(loss)
         self._lags.append(profile)
         self._levels.add(cells)
-        self._repeats += [repeat_targets(row, b, unknown) for row in rows]
-        self._paired += [paired_share(row, b, unknown) for row in rows]
+        self._repeats += [repeat_targets(row, b, uncounted) for row in rows]
+        self._paired += [paired_share(row, b, uncounted) for row in rows]
 
     def _run(self, batch: Tensor, read: Callable[[int, Tensor, Tensor | None, Tensor | None], None]) -> Tensor:
         """One pass in which `read` gets every layer's pattern."""

@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int
 
-from core.attention.rows import unknown_id
 from core.errors import BadInput
 from core.numbers import counted, share
 from core.probes.given import checked_ids
@@ -53,14 +52,14 @@ class ShorterThanAWindow(BadInput):
 class TextWindows:
     """Windows as ids, used as they are.
 
-    b: 1 where each begins with a BOS. unknown: the id of every word outside the vocabulary, if the tokenizer has one.
-    unknown_share: how much of the text it stands for. warnings: sentences for the person who asked.
+    b: 1 where each begins with a BOS. uncounted: ids of which two are never one word that comes back.
+    unknown_share: how much of the text is outside the vocabulary. warnings: sentences for the person who asked.
     """
 
     tokens: Int[np.ndarray, "windows tokens"]
     b: int
     source: str
-    unknown: int | None = None
+    uncounted: frozenset[int] = frozenset()
     unknown_share: float = 0.0
     warnings: tuple[str, ...] = ()
     seed: int | None = None
@@ -78,7 +77,8 @@ class TextWindows:
     @cached_property
     def digest(self) -> str:
         """What identifies the ids and how they are read."""
-        about = f"{self.tokens.shape} {self.b} {self.unknown}".encode()
+        uncounted = np.intersect1d(self.tokens, list(self.uncounted)).astype(int).tolist()
+        about = f"{self.tokens.shape} {self.b} {uncounted}".encode()
         return hashlib.sha256(about + np.ascontiguousarray(self.tokens, dtype="<i8").tobytes()).hexdigest()
 
 
@@ -94,7 +94,7 @@ def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions =
         raise BadInput(f"{identity.card.name} came without a tokenizer, so it reads no text: give windows as ids instead.")
     has_bos = use_bos(vocabulary, options.bos)
     random = np.random.default_rng(options.seed)
-    unknown = unknown_id(tokenizer)
+    unknown = tokenizer.unknown_id
     pool: list[list[int]] = []
     longest = read = strange = 0
     order = random.permutation(len(corpus.documents))
@@ -129,7 +129,7 @@ def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions =
         np.array([front + ids for ids in picked], dtype=np.int64),
         int(has_bos),
         corpus.name,
-        unknown,
+        identity.uncounted,
         unread,
         _warnings(corpus, len(picked), options.windows, unread),
         options.seed,
@@ -163,8 +163,7 @@ def given_windows(identity: ModelIdentity, rows: Sequence[Sequence[int]]) -> Tex
         raise BadInput(f"Windows of {tokens.shape[1]} tokens are too short: give at least {MIN_WINDOW_LENGTH}.")
     bos = identity.vocabulary.bos_token_id
     b = int(bos is not None and bool((tokens[:, 0] == bos).all()))
-    unknown = None if identity.tokenizer is None else unknown_id(identity.tokenizer)
-    return TextWindows(tokens, b, "given tokens", unknown)
+    return TextWindows(tokens, b, "given tokens", identity.uncounted)
 
 
 def _check(identity: ModelIdentity, options: WindowOptions) -> None:

@@ -66,6 +66,12 @@ class ModelIdentity:
         )
 
     @property
+    def uncounted(self) -> frozenset[int]:
+        """Ids of which two are never one word that comes back: special tokens, and what stands for every unknown word."""
+        unknown = None if self.tokenizer is None else self.tokenizer.unknown_id
+        return self.special_ids | {token for token in (self.bos_token_id, unknown) if token is not None}
+
+    @property
     def tokenizer_digest(self) -> str:
         """What identifies how it reads a text, which its weights do not tell; empty without a tokenizer."""
         return "" if self.tokenizer is None else self.tokenizer.digest

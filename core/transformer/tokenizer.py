@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, takewhile
 
 from tokenizers import Encoding, Tokenizer
+from tokenizers.models import Unigram
 
 from core.errors import BadInput
 
@@ -22,6 +24,16 @@ class ModelTokenizer:
     def digest(self) -> str:
         """What identifies its rules."""
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()
+
+    @cached_property
+    def unknown_id(self) -> int | None:
+        """The id that stands for every word outside the vocabulary, where its rules have one."""
+        model = self.backend.model
+        if isinstance(model, Unigram):
+            # It has an id and no name, and says so in its file alone, which takes a moment to write out where it is large.
+            found: int | None = json.loads(self.backend.to_str())["model"]["unk_id"]
+            return found
+        return None if model.unk_token is None else self.backend.token_to_id(model.unk_token)
 
     def encode(self, text: str, *, special_tokens: bool = True) -> list[int]:
         """The ids of `text`; with the model's own special tokens around it unless told otherwise.

@@ -73,10 +73,17 @@ def test_repeated_tokens_of_a_probe_are_the_induction_cells(ids: tuple[int, ...]
     assert np.array_equal(found[1], wanted[1])
 
 
-def test_every_earlier_occurrence_is_marked_and_unknown_words_are_no_repetition() -> None:
+def test_every_earlier_occurrence_is_marked_and_what_is_no_word_is_no_repetition() -> None:
     queries, keys = repeated_token_cells((5, 6, 5, 7, 5))
     assert list(zip(queries.tolist(), keys.tolist(), strict=True)) == [(2, 1), (4, 1), (4, 3)]
-    assert len(repeated_token_cells((1, 6, 1, 1), unknown=1)[0]) == 0
+    assert len(repeated_token_cells((1, 6, 1, 1), frozenset({1}))[0]) == 0
+
+
+def test_a_bos_inside_a_typed_text_is_no_token_that_comes_back() -> None:
+    row = text_row(_identity(), "a b <bos> b a <bos> a")
+    assert row.ids == (0, 2, 3, 0, 3, 2, 0, 2)
+    pairs = {(q, p + 1) for q in range(8) for p in range(q - 1) if row.ids[p] == row.ids[q] and row.ids[q] in (2, 3)}
+    assert set(zip(*(part.tolist() for part in row.cells), strict=True)) == pairs
 
 
 @pytest.mark.usefixtures("empty_store")

@@ -16,6 +16,7 @@ from core.errors import BadInput
 from core.settings.subject import bind
 from core.text import corpus
 from core.text.cached import own_words
+from core.text.cells import occurrences, repeat_targets
 from core.text.corpus import (
     built_in_corpus,
     corpus_at,
@@ -201,6 +202,25 @@ def test_texts_that_no_number_can_be_claimed_on() -> None:
     ):
         with pytest.raises(BadInput, match=said):
             windows_of(WORDS, built_in_corpus("words"), options)
+
+
+def test_a_bos_between_documents_is_no_word_that_comes_back() -> None:
+    text = pasted_corpus(" <bos> ".join([SENTENCE, "one small rabbit run . "] * 12))
+    found = windows_of(WORDS, text, WindowOptions(2, 40))
+    given = given_windows(WORDS, found.tokens.tolist())
+    assert (found.tokens[:, 1:] == WORDS.bos_token_id).any(-1).all() and given.uncounted == found.uncounted
+    never = {WORDS.bos_token_id, WORDS.tokenizer.backend.token_to_id("<unk>")}
+    for row in found.tokens:
+        ids = row.tolist()
+        pairs = {(q, p) for q in range(1, 41) for p in range(1, q) if ids[p] == ids[q] and ids[q] not in never}
+        same = occurrences(row, found.b, found.uncounted)
+        assert set(zip(*(part.tolist() for part in np.nonzero(same)), strict=True)) == pairs
+        bigrams = [(*ids[t - 1 : t + 1],) if t > 1 else () for t in range(41)]
+        seen = [bool(pair) and not never & {*pair} and pair in bigrams[:t] for t, pair in enumerate(bigrams)]
+        assert repeat_targets(row, found.b, found.uncounted).tolist() == seen
+    # What no window holds changes nothing; what one holds is another result.
+    assert replace(found, uncounted=found.uncounted | {9_999}).digest == found.digest
+    assert replace(found, uncounted=frozenset()).digest != found.digest
 
 
 def test_given_windows_are_used_as_they_are() -> None:

@@ -43,7 +43,8 @@ MODELS: dict[str, Callable[[], Any]] = {
         **(GROUPED | {"num_hidden_layers": 4}), layer_types=["conv", "full_attention"] * 2
     ),
 }
-UNKNOWN = 3
+UNKNOWN, SPECIAL = 3, 2
+UNCOUNTED = frozenset({UNKNOWN, SPECIAL})
 
 
 @cache
@@ -53,7 +54,7 @@ def made(name: str) -> Any:
 
 
 def text_like(windows: int, n_tokens: int, seed: int = 0) -> np.ndarray:
-    """Ids with many repeats, of words that stand twice in a row, too, and of the BOS's own id inside."""
+    """Ids with many repeats, of words that stand twice in a row, too, and of a special token between documents."""
     random = np.random.default_rng(seed)
     rows = random.choice(14, size=(windows, n_tokens), p=np.arange(14, 0, -1) / 105)
     rows[:, 10:14] = rows[:, 3:7]
@@ -67,7 +68,7 @@ def brute_force(pattern: np.ndarray, ids: list[int], b: int, norms: np.ndarray |
     n = len(ids)
 
     def word(place: int) -> bool:
-        return place >= b and ids[place] != UNKNOWN
+        return place >= b and ids[place] not in (UNKNOWN, SPECIAL)
 
     def occurrences(q: int, longer: int = 1) -> list[int]:
         """Earlier places at which the last `longer` tokens are those at `q`."""
@@ -191,13 +192,13 @@ def test_every_measure_equals_loops_over_the_librarys_eager_attention(name: str,
     wanted = expected(name, b)
     assert np.isfinite(wanted["match_3"]).any() and np.isfinite(wanted["shorter_3"]).any()
     for engine in ("fused", "hooks"):
-        measured = measure_text(loaded, tokens, b=b, unknown=UNKNOWN, engine=engine)
+        measured = measure_text(loaded, tokens, b=b, uncounted=UNCOUNTED, engine=engine)
         seen = {k: v for k, v in wanted.items() if engine == "fused" or k != "value_weighted"}
         assert worst(measured, seen) < 1e-5
 
 
-def _shifted_successor(ids: np.ndarray, b: int, unknown: int | None = None) -> cells.WeightedCells:
-    found = _ORIGINAL(ids, b, unknown)
+def _shifted_successor(ids: np.ndarray, b: int, uncounted: frozenset[int] = frozenset()) -> cells.WeightedCells:
+    found = _ORIGINAL(ids, b, uncounted)
     return cells.WeightedCells(found.queries, np.maximum(found.keys - 1, 0), found.weights, found.headvis, found.known)
 
 
@@ -213,9 +214,10 @@ MISTAKES: dict[str, tuple[Any, str, Any]] = {
     "the copy instead of its successor": (text_pass, "weighted_cells", _shifted_successor),
     "A A counted": (cells, "pairs_of", lambda same: np.nonzero(np.tril(same, k=-1))),
     "control at other distances": (cells, "distance_controls", _other_distance),
-    "the window's first token left out": (text_pass, "weighted_cells", lambda ids, b, u=None: _ORIGINAL(ids, 1, u)),
-    "the BOS counted as a repeat": (text_pass, "weighted_cells", lambda ids, b, u=None: _ORIGINAL(ids, 0, u)),
-    "unknown words taken for one word": (text_pass, "weighted_cells", lambda ids, b, u=None: _ORIGINAL(ids, b, None)),
+    "the window's first token left out": (text_pass, "weighted_cells", lambda ids, b, u: _ORIGINAL(ids, 1, u)),
+    "the BOS counted as a repeat": (text_pass, "weighted_cells", lambda ids, b, u: _ORIGINAL(ids, 0, u)),
+    "unknown words taken for one word": (text_pass, "weighted_cells", lambda ids, b, u: _ORIGINAL(ids, b, u - {UNKNOWN})),
+    "a special token taken for a word": (text_pass, "weighted_cells", lambda ids, b, u: _ORIGINAL(ids, b, u - {SPECIAL})),
 }
 
 
@@ -223,27 +225,28 @@ MISTAKES: dict[str, tuple[Any, str, Any]] = {
 def test_the_usual_mistakes_are_seen(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     b = 0 if "first token" in mistake else 1
     monkeypatch.setattr(*MISTAKES[mistake])
-    measured = measure_text(adopt(made("grouped")), text_like(3, 40), b=b, unknown=UNKNOWN)
+    measured = measure_text(adopt(made("grouped")), text_like(3, 40), b=b, uncounted=UNCOUNTED)
     assert worst(measured, expected("grouped", b)) > 1e-3
 
 
 def test_losses_and_the_lag_profile_equal_the_librarys_own_logits() -> None:
     model, tokens, b = made("grouped"), text_like(3, 40), 1
-    measured = measure_text(adopt(model), tokens, b=b, unknown=UNKNOWN)
+    measured = measure_text(adopt(model), tokens, b=b, uncounted=UNCOUNTED)
     with torch.no_grad():
         chance = torch.log_softmax(model(torch.from_numpy(tokens)).logits.double(), -1).numpy()
     for row, ids in enumerate(tokens.tolist()):
         loss = [-chance[row, t - 1, ids[t]] for t in range(1, 40)]
         assert np.allclose(measured.token_loss[row, 1:], loss, atol=1e-5)
         repeats = [
-            any(ids[p] == ids[t - 1] != UNKNOWN and ids[p + 1] == ids[t] != UNKNOWN for p in range(b, t - 1)) and t - 1 >= b
+            any(ids[p : p + 2] == ids[t - 1 : t + 1] and not UNCOUNTED & {*ids[p : p + 2]} for p in range(b, t - 1))
+            and t - 1 >= b
             for t in range(40)
         ]
         assert measured.repeat[row].tolist() == repeats
         for place, lag in enumerate(LAGS):
             found = []
             for q in range(b, 39):
-                earlier = [p for p in range(b, q - 1) if ids[p] == ids[q] != UNKNOWN]
+                earlier = [p for p in range(b, q - 1) if ids[p] == ids[q] and ids[q] not in UNCOUNTED]
                 if earlier and b <= earlier[-1] + lag <= q:
                     found.append(math.exp(chance[row, q, ids[earlier[-1] + lag]]))
             assert measured.lags[row, place] == pytest.approx(np.mean(found), abs=1e-6)
