@@ -104,10 +104,10 @@ def text_row(identity: ModelIdentity, text: str, bos: BosPolicy = "auto") -> Tok
 def repeated_token_cells(ids: tuple[int, ...], uncounted: frozenset[int] = frozenset()) -> Cells:
     """For every token that came before, the token after each earlier occurrence: where induction would look.
 
-    On `[BOS] + r + r` with distinct tokens these are the cells of the induction score.
-    Two of the ids `uncounted` are never one word that comes back.
+    On `[BOS] + r + r` with distinct tokens these are the cells of the induction score. In "A A" the token after the first A is
+    the query itself, where no induction head looks. Two of the ids `uncounted` are never one word that comes back.
     """
     row = np.asarray(ids)
-    same = np.tril((row[:, None] == row[None, :]) & ~np.isin(row, list(uncounted)), k=-1)
+    same = np.tril((row[:, None] == row[None, :]) & ~np.isin(row, list(uncounted)), k=-2)
     queries, earlier = np.nonzero(same)
     return queries, earlier + 1

@@ -79,6 +79,16 @@ def test_every_earlier_occurrence_is_marked_and_what_is_no_word_is_no_repetition
     assert len(repeated_token_cells((1, 6, 1, 1), frozenset({1}))[0]) == 0
 
 
+def test_a_token_right_after_itself_is_not_where_induction_looks() -> None:
+    """Counting it would give a head that looks at its own token a high number, beside a chance level that is as wrong."""
+    assert [part.tolist() for part in repeated_token_cells((5, 5, 6, 5))] == [[3, 3], [1, 2]]
+    again = text_row(_identity(), "a a b a", "never")
+    assert again.chance_on_cells() == pytest.approx(1 / 4)
+    own = np.eye(4)
+    assert again.mean_on_cells(own) == 0.0, "a head that looks at its own token"
+    assert text_row(_identity(), "a a", "never").chance_on_cells() is None
+
+
 def test_a_bos_inside_a_typed_text_is_no_token_that_comes_back() -> None:
     row = text_row(_identity(), "a b <bos> b a <bos> a")
     assert row.ids == (0, 2, 3, 0, 3, 2, 0, 2)

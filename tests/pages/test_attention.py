@@ -120,7 +120,8 @@ def test_own_text_is_kept_in_the_address() -> None:
         ({"row": "nonsense", "sequence": "-1"}, "an induction head looks"),
         ({"sequence": "99"}, "an induction head looks"),
         ({"row": "text", "text": "xylophone qwerty xylophone"}, "3 of the text's 3 tokens are not in"),
-        ({"model": "by-construction", "row": "text", "text": "red"}, "No token of this text comes back"),
+        ({"row": "text", "text": "rabbit rabbit"}, "No token of this text comes back after another one"),
+        ({"model": "by-construction", "row": "text", "text": "red"}, "No token of this text comes back after another one"),
     ],
 )
 def test_what_cannot_be_looked_at_is_a_sentence(parameters: dict[str, str], sentence: str) -> None:

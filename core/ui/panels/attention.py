@@ -95,12 +95,12 @@ def stripe_sentence(looked: Looked) -> str:
     """What the orange cells are on this row, and how much of the head's attention is there."""
     value, chance = looked.row.mean_on_cells(looked.pattern), looked.row.chance_on_cells(looked.window)
     if value is None:
-        return "No token of this text comes back, so there is no cell where an induction head would look."
+        return "No token of this text comes back after another one, so there is no cell where an induction head would look."
     meaning = {
         "repeated": "Orange: the token after the earlier copy of the current one, where an induction head looks.",
         "control": "Orange: the same cells as on the repeated sequence. The second half is fresh tokens here, so a head "
         "that still looks there follows positions, not tokens.",
-        "text": "Orange: for each token that occurred before, the tokens that came after it then.",
+        "text": "Orange: for each token that occurred before, the token after each earlier place, where that lies before it.",
     }[looked.kind]
     queries, keys = looked.row.cells
     if looked.kind == "repeated" and (queries - keys == 1).all():
