@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, product
-from math import comb, nan, prod
+from math import comb, isnan, nan, prod
 
 import numpy as np
 from jaxtyping import Float
@@ -98,8 +98,11 @@ def never_drawn(
 
 
 def p_value(observed: float, baselines: Float[np.ndarray, " sets"]) -> float:
-    """`(1 + #{baseline >= observed}) / (1 + K)`: one-sided, for a cost; NaN without baselines (Phipson and Smyth 2010)."""
-    if not len(baselines):
+    """`(1 + #{baseline >= observed}) / (1 + K)`: one-sided, for a cost (Phipson and Smyth 2010).
+
+    NaN without baselines, and where any of these numbers is NaN: what was not measured is not beaten.
+    """
+    if not len(baselines) or isnan(observed) or np.isnan(baselines).any():
         return nan
     return float(1 + np.count_nonzero(baselines >= observed)) / (1 + len(baselines))
 

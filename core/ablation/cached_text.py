@@ -21,6 +21,7 @@ from core.runtime.jobs import share_of
 from core.runtime.store import Stored
 from core.settings.modes import Mode
 from core.settings.subject import Subject
+from core.stats import estimate
 from core.text.cached import check_enough, natural_scores, text_key
 from core.text.natural_scores import LAGS, LIFT_FLOOR, chosen_windows, in_context_score, judged_windows
 from core.text.windows import TextWindows
@@ -74,10 +75,11 @@ def text_baselines(
         repeat = repeats_of(tokens, windows.b, windows.uncounted)
         found = {}
         for name, mask in (("repeat", repeat), ("other", other_targets(repeat, windows.b))):
-            means = np.array([mean_where(loss, mask).mean() for loss in losses])
+            means = np.array([estimate(mean_where(loss, mask)).value for loss in losses])
             found[name] = means[1:] - means[0]
         scores = in_context_score(losses, windows.b).mean(-1)
-        successor = np.array([np.nanmean(found[:, LAGS.index(1)], dtype=np.float64) for found in lags])
+        after = lags[:, :, LAGS.index(1)]
+        successor = np.array([estimate(found[~np.isnan(found)]).value for found in after])
         # A fall, so that more is worse as it is elsewhere.
         return Stored(found | {"in_context": scores[1:] - scores[0], "successor": successor[0] - successor[1:]}, {})
 

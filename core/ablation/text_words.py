@@ -8,12 +8,19 @@ from core.ablation.on_text import TextAblation, TextBaselines
 from core.numbers import counted, digits_that_add_up, signed, signed_interval, unsigned
 from core.stats import Number
 
+_NO_REPEATS = "no token comes back with the one before it in a window"
+
 
 def change_sentence(found: TextAblation) -> str:
     """What the loss does on repeat tokens and on all others."""
     them = "this head" if len(found.heads) == 1 else "these heads"
     some, every = len(found.loss("repeat", True)), len(found.repeat)
-    fewer = "" if some == every else f", {some or 'none'} of which {'has' if some == 1 else 'have'} a repeat token"
+    if not some:
+        return (
+            f"Without {them} the loss of a token changes by {_change(found.change('other'))} nats, over "
+            f"{counted(every, 'window')} of the half that heads are judged on; {_NO_REPEATS}."
+        )
+    fewer = "" if some == every else f", {some} of which {'has' if some == 1 else 'have'} a repeat token"
     return (
         f"Without {them} the loss of a repeat token changes by {_change(found.change('repeat'))} nats, that of any other token "
         f"by {_change(found.change('other'))}, over {counted(every, 'window')} of the half that heads are judged on{fewer}."
@@ -24,15 +31,16 @@ def against_sets_sentence(found: TextAblation, baselines: TextBaselines) -> str:
     """The same beside other sets, with p."""
     if not baselines.sets:
         return baselines.note
-    said = []
-    for which, what in (("repeat", "repeat tokens"), ("other", "all others")):
+    said, repeats = [], bool(found.repeat.any())
+    for which, what in (("repeat", "repeat tokens"), ("other", "all others" if repeats else "all tokens")):
         low, high, _ = baselines.range(which)
         p = baselines.p(which, found.change(which).value)
-        said.append(f"{what} {signed_interval(low, high)} (p = {p:.3f})")
+        if not math.isnan(p):
+            said.append(f"{what} {signed_interval(low, high)} (p = {p:.3f})")
     cost = "costs" if len(baselines.sets) == 1 else "cost"
     return (
         f"{counted(len(baselines.sets), 'other set')} of as many heads {cost} on {' and on '.join(said)}; p is at least "
-        f"{baselines.smallest_p:.3f}."
+        f"{baselines.smallest_p:.3f}.{'' if repeats else f' On repeat tokens there is none: {_NO_REPEATS}.'}"
     )
 
 
@@ -40,14 +48,18 @@ def in_context_sentence(found: TextAblation, baselines: TextBaselines | None) ->
     """What the in-context-learning score and the successor's probability become."""
     before, after, change = found.in_context
     first, second = found.at_lag(1)
+    successor = (
+        "no token comes back after another one, so none comes after an earlier copy"
+        if math.isnan(first.value)
+        else f"the token after the earlier copy gets {unsigned(first.value)} before and {unsigned(second.value)} after"
+        f"{_p(baselines, 'successor', first.value - second.value)}"
+    )
     digits = digits_that_add_up(before.value, change.value, after.value)
     return (
         f"On the {counted(len(found.repeat), 'window')} on which heads are taken away, the loss in a window's last quarter "
         "less that in its first, which is the in-context-learning score, goes from "
         f"{signed(before.value, digits)} to {signed(after.value, digits)} nats (change "
-        f"{_change(change, digits)}{_p(baselines, 'in_context', change.value)}); the token after the earlier copy gets "
-        f"{unsigned(first.value)} before and {unsigned(second.value)} after"
-        f"{_p(baselines, 'successor', first.value - second.value)}."
+        f"{_change(change, digits)}{_p(baselines, 'in_context', change.value)}); {successor}."
     )
 
 

@@ -17,6 +17,8 @@ from core.errors import BadInput
 from core.heads import Head
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.sharing.facts import as_json
+from core.sharing.text_facts import _baseline_facts
 from core.text.cached import natural_scores
 from core.text.natural_scores import LIFT_FLOOR
 from core.text.windows import TextWindows
@@ -144,6 +146,27 @@ def test_an_induction_head_costs_repeats_and_spares_the_rest_beside_other_sets()
     assert change_sentence(found).endswith("over 8 windows of the half that heads are judged on.")
     nothing = text_baselines(subject, text, ["L1H3"], "zero", 0)
     assert nothing.sets == () and "No other head sets" in against_sets_sentence(found, nothing)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_where_no_token_comes_back_there_is_no_p_and_the_sentence_says_so() -> None:
+    """A number that is not there was beaten by no other set, and had the smallest p of all."""
+    subject = bind("by-construction")
+    rows = np.stack([np.random.default_rng(seed).permutation(np.arange(2, 42)) for seed in range(8)])
+    text = TextWindows(np.concatenate([np.zeros((8, 1), np.int64), rows], 1), 1, "given tokens")
+    found = ablate_on_text(subject, text, ["L1H3"], "zero")
+    beside = text_baselines(subject, text, ["L1H3"], "zero")
+    facts = as_json(_baseline_facts(found, beside))
+    for which in ("repeat", "successor"):
+        assert facts[which] == dict.fromkeys(("observed", "low", "high", "mean", "p"))
+    assert 0 < facts["other"]["p"] <= 1 and 0 < facts["in_context"]["p"] <= 1
+    told = [change_sentence(found), against_sets_sentence(found, beside), in_context_sentence(found, beside)]
+    none = "no token comes back with the one before it in a window."
+    assert told[0].endswith(f"over 4 windows of the half that heads are judged on; {none}")
+    assert " on all tokens " in told[1] and told[1].count("(p = ") == 1
+    assert told[1].endswith(f"On repeat tokens there is none: {none}")
+    assert told[2].endswith("; no token comes back after another one, so none comes after an earlier copy.")
+    assert all("–" not in said and "nan" not in said for said in told)
 
 
 def test_the_change_in_context_is_what_its_ends_make_as_they_are_written() -> None:
