@@ -96,12 +96,18 @@ def copying_prompts(
 ) -> CopyingPrompts:
     """A prompt for each of `words`; all other tokens are drawn, each once, and none is of the word.
 
-    length: of a half, or what fits. Raises BadInput where too few tokens are left for two halves, or a half holds no word.
+    length: of a half, or what fits. Raises BadInput where the context has no room for two halves with a word, or too few tokens
+    are left for them.
     """
     has_bos = use_bos(vocabulary, bos)
     ids = candidate_ids(vocabulary, token_range)
-    size = max(map(len, words))
-    length = min(length, longest_length(vocabulary, bos), (len(ids) - size) // 2)
+    size, room = max(map(len, words)), longest_length(vocabulary, bos)
+    if room < size + 2:
+        raise BadInput(
+            f"Copying a word of {size} tokens takes two halves of at least {size + 2}, and this model's context has room for "
+            f"two of {room}: it cannot be measured here."
+        )
+    length = min(length, room, (len(ids) - size) // 2)
     if length < size + 2:
         raise BadInput(f"A word of {size} tokens needs room for {2 * (size + 2)} different ones: choose a wider token range.")
     random = np.random.default_rng([seed, 2])

@@ -96,18 +96,20 @@ def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions =
     random = np.random.default_rng(options.seed)
     unknown = tokenizer.unknown_id
     pool: list[list[int]] = []
-    longest = read = strange = 0
+    longest = longest_piece = read = strange = 0
     order = random.permutation(len(corpus.documents))
     for place in order:
         current_control().checkpoint()
+        so_far = read
         for piece in _pieces(corpus.documents[place]):
             ids = tokenizer.encode(piece, special_tokens=False)
-            read, strange, longest = (
+            read, strange, longest_piece = (
                 read + len(ids),
                 strange + ids.count(-1 if unknown is None else unknown),
-                max(longest, len(ids)),
+                max(longest_piece, len(ids)),
             )
             pool += [ids[at : at + options.length] for at in range(0, len(ids) - options.length + 1, options.length)]
+        longest = max(longest, read - so_far)
         if len(pool) >= POOL * options.windows:
             break
     unread = strange / max(1, read)
@@ -117,10 +119,7 @@ def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions =
             "is claimed: choose a text in its own words, such as `words` for the bundled models."
         )
     if not pool:
-        raise ShorterThanAWindow(
-            f"{corpus.name} is shorter than a window: its longest document has {longest} tokens, and a window takes "
-            f"{options.length}. Give more text, or a window of at most {max(MIN_WINDOW_LENGTH, longest)} tokens."
-        )
+        raise ShorterThanAWindow(_too_short(corpus, longest, longest_piece, options.length))
     for ids in pool:
         check_ids(ids, vocabulary)
     picked = [pool[place] for place in random.permutation(len(pool))[: options.windows]]
@@ -149,7 +148,8 @@ def fitting_windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowO
             continue
         if length == options.length:
             return found
-        said = f"No document of {corpus.name} has {options.length} tokens, so windows are of {length}."
+        inside = f" in a piece of at most {PIECE:,} characters" if max(map(len, corpus.documents)) > PIECE else ""
+        said = f"No document of {corpus.name} has {options.length} tokens{inside}, so windows are of {length}."
         return replace(found, warnings=(*found.warnings, said))
 
 
@@ -174,6 +174,17 @@ def _check(identity: ModelIdentity, options: WindowOptions) -> None:
         raise BadInput(
             f"A window must have {MIN_WINDOW_LENGTH} to {longest} tokens for {identity.card.name}, not {options.length}."
         )
+
+
+def _too_short(corpus: Corpus, longest: int, longest_piece: int, wanted: int) -> str:
+    """Why no window of `wanted` tokens could be cut, and what would be right. All lengths are in tokens."""
+    has = f"its longest document has {counted(longest, 'token')}"
+    if longest > longest_piece:
+        has += f", read in pieces of at most {PIECE:,} characters, of which the longest has {longest_piece}"
+    less = f", or a window of at most {longest_piece} tokens" if longest_piece >= MIN_WINDOW_LENGTH else ""
+    least = "" if less else f"; the shortest window takes {MIN_WINDOW_LENGTH}"
+    cannot = f"{corpus.name} is shorter than a window" if longest < wanted else f"No piece of {corpus.name} fills a window"
+    return f"{cannot}: {has}, and a window takes {wanted}. Give more text{less}{least}."
 
 
 def _pieces(document: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +121,9 @@ def test_too_few_tokens_are_one_sentence():
     vocabulary = make_pair("gpt2").loaded.vocabulary
     with pytest.raises(BadInput, match="wider token range"):
         copying_prompts(vocabulary, [(5, 6)], token_range=(4, 12))
+    with pytest.raises(BadInput, match="of at least 6, and this model's context has room for two of 5: it") as error:
+        copying_prompts(replace(vocabulary, n_ctx=10), [(5, 6, 7, 8)], bos="never")
+    assert "token range" not in str(error.value)
 
 
 def trained(text: str) -> ModelTokenizer:

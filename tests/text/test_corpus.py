@@ -27,7 +27,7 @@ from core.text.corpus import (
 )
 from core.text.paragraph import PARAGRAPH, Unread, can_read, measured_text, text_tokens, unread
 from core.text.stories import stories
-from core.text.windows import PIECE, WindowOptions, given_windows, windows_of
+from core.text.windows import PIECE, WindowOptions, _pieces, fitting_windows_of, given_windows, windows_of
 from core.transformer.tokenizer import ModelTokenizer
 
 WORDS = bind("mixture").identity
@@ -114,6 +114,22 @@ def test_one_huge_line_is_read_in_pieces() -> None:
     windows_of(WORDS, pasted_corpus("rabbit " * 10 + "x" * 3 * PIECE + " rabbit" * 200), WindowOptions(8, 32))
 
 
+def test_a_document_that_is_read_in_pieces_is_told_as_long_as_it_is() -> None:
+    spread = pasted_corpus((" " * 900).join(["rabbit"] * 70))
+    assert len(spread.documents[0]) > 3 * PIECE
+    with pytest.raises(BadInput) as error:
+        windows_of(WORDS, spread, WindowOptions(2, 40))
+    longest = max(len(WORDS.tokenizer.encode(piece, special_tokens=False)) for piece in _pieces(spread.documents[0]))
+    assert str(error.value) == (
+        f"No piece of {spread.name} fills a window: its longest document has 70 tokens, read in pieces of at most 20,000 "
+        f"characters, of which the longest has {longest}, and a window takes 40. Give more text, or a window of at most "
+        f"{longest} tokens."
+    )
+    assert windows_of(WORDS, spread, WindowOptions(2, longest)).n_windows == 1
+    [*_, said] = fitting_windows_of(WORDS, spread, WindowOptions(2, 40)).warnings
+    assert said == f"No document of {spread.name} has 40 tokens in a piece of at most 20,000 characters, so windows are of 20."
+
+
 def test_files_folders_and_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("\ufeff" + SENTENCE * 5, encoding="utf-8")
     lines = [json.dumps({"body": SENTENCE, "id": 1}), "", json.dumps({"body": SENTENCE * 2})]
@@ -192,6 +208,8 @@ def test_texts_that_no_number_can_be_claimed_on() -> None:
         windows_of(WORDS, built_in_corpus("topics"), WindowOptions(4, 32))
     with pytest.raises(BadInput, match=r"is shorter than a window: its longest document has 11 tokens, and a window takes 32"):
         windows_of(WORDS, pasted_corpus("one small rabbit look under big tree near river and ."), WindowOptions(4, 32))
+    with pytest.raises(BadInput, match=r"has 5 tokens, and a window takes 8. Give more text; the shortest window takes 8\.$"):
+        windows_of(WORDS, pasted_corpus("one small rabbit look under"), WindowOptions(4, 8))
     with pytest.raises(BadInput, match="is empty"):
         pasted_corpus("  \n")
     few = windows_of(WORDS, pasted_corpus(SENTENCE * 20), WindowOptions(64, 32))
