@@ -63,9 +63,10 @@ def text_windows(subject: Subject, corpus: Corpus, windows: int, length: int) ->
     by_default = length == DEFAULT_WINDOW_LENGTH
     length = min(length, room) if by_default and room >= MIN_WINDOW_LENGTH else length
     options = WindowOptions(windows, length, request.seed, request.bos)
-    key = (subject.identity.weights_digest, corpus.name, corpus.digest, repr(options), str(by_default))
+    identity = subject.identity
+    key = (identity.weights_digest, identity.reading, corpus.name, corpus.digest, repr(options), str(by_default))
     make = fitting_windows_of if by_default else windows_of
-    return _windows.get_or_make(key, lambda: make(subject.identity, corpus, options))
+    return _windows.get_or_make(key, lambda: make(identity, corpus, options))
 
 
 def own_words(identity: ModelIdentity) -> frozenset[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -75,6 +76,12 @@ class ModelIdentity:
     def tokenizer_digest(self) -> str:
         """What identifies how it reads a text, which its weights do not tell; empty without a tokenizer."""
         return "" if self.tokenizer is None else self.tokenizer.digest
+
+    @property
+    def reading(self) -> str:
+        """What identifies how text becomes ids here, and which of them are words: none of it is told by the weights."""
+        special = hashlib.sha256(repr(sorted(self.special_ids)).encode()).hexdigest()
+        return f"{self.tokenizer_digest} {self.bos_token_id} {self.prepends_bos} {special}"
 
     def token_text(self, token_id: int) -> str:
         """The token's text, unescaped; the id itself where the model came without a tokenizer."""

@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.pre_tokenizers import Whitespace, WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     BartConfig,
@@ -38,7 +38,9 @@ from core.models.identity import model_identity
 from core.models.load import load_model
 from core.probes.vocabulary import use_bos
 from core.settings.request import Request
-from core.settings.subject import bind
+from core.settings.subject import Subject, bind
+from core.text.cached import text_windows
+from core.text.corpus import pasted_corpus
 from core.verdicts.conformance import conformance
 from tests.helpers.app import open_page
 
@@ -278,3 +280,32 @@ def test_the_bos_is_what_the_tokenizer_puts_in_front_whatever_the_config_says(ro
     backend.post_processor = TemplateProcessing(single="<B> $A", special_tokens=[("<B>", 4)])
     beyond = tokenizer_facts(backend, 4, 3)
     assert (beyond.bos_token_id, beyond.prepends_bos) == (3, False)
+
+
+def test_a_text_is_read_by_the_tokenizer_that_a_folder_has_now(root: Path) -> None:
+    """The same weights with other words, or with the tokenizer replaced, got each other's windows of one process."""
+    names, text = [f"word{place}" for place in range(61)], pasted_corpus("word1 word2 word3 <s> " * 40)
+
+    def saved(folder: str, words: list[str], front: str) -> Subject:
+        known = {word: place for place, word in enumerate(["<unk>", *words, "<s>", "<B>"])}
+        backend = Tokenizer(WordLevel(known, unk_token="<unk>"))
+        backend.pre_tokenizer = WhitespaceSplit()
+        backend.add_special_tokens(["<s>", "<B>"] if front else ["<B>"])
+        if front:
+            backend.post_processor = TemplateProcessing(single=f"{front} $A", special_tokens=[(front, known[front])])
+        base().save_pretrained(root / folder)
+        backend.save(str(root / folder / "tokenizer.json"))
+        return bind(Request(folder))
+
+    def read(subject: Subject) -> tuple[list[int], int, frozenset[int]]:
+        found = text_windows(subject, text, 4, 16)
+        return np.unique(found.tokens).tolist(), found.b, found.uncounted
+
+    one, other = saved("one", names, "<s>"), saved("other", names[::-1], "<s>")
+    assert one.identity.weights_digest == other.identity.weights_digest
+    assert read(one)[0] == [2, 3, 4, 62] and read(other)[0] == [58, 59, 60, 62]
+    for front in ("<B>", ""):
+        again = saved("one", names, front)
+        assert (again.identity.weights_digest, again.identity.bos_token_id) == (one.identity.weights_digest, 63 if front else 3)
+        ids, b, uncounted = read(again)
+        assert (b, 63 in ids) == (int(bool(front)), bool(front)) and (62 in uncounted) == bool(front)
