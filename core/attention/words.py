@@ -66,13 +66,18 @@ def withheld_sentence(scores: HeadScores, name: str) -> str:
     """Why a score is not there."""
     title = ALL_SCORES[name].title
     if ALL_SCORES[name].by_value:
-        return (
-            f"{title} is withheld: this architecture is measured by its patterns, without the size of what they bring, or none "
-            "of its heads brings anything."
-        )
+        return by_value_sentence(title)
     if name in SECOND_STEP and scores.layout.length < LEAST_LENGTH:
         return f"{title} is withheld: sequences of {scores.layout.length} tokens have no other order; it takes {LEAST_LENGTH}."
     return f"{title} is withheld: these tokens leave no fresh second half, or have no order without their own neighbours."
+
+
+def by_value_sentence(title: str) -> str:
+    """Why a score that weighs attention by what it brings is not there."""
+    return (
+        f"{title} is withheld: this architecture is measured by its patterns, without the size of what they bring, or none "
+        "of its heads brings anything."
+    )
 
 
 def later_words(scores: HeadScores) -> str:

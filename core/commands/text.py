@@ -21,7 +21,7 @@ from core.text.cached import natural_scores, own_words, text_windows
 from core.text.corpus import corpus_named, pasted_corpus
 from core.text.natural_scores import LIFT_FLOOR
 from core.text.windows import given_windows
-from core.text.words import loss_sentence, pairs_sentence, too_few_sentence, windows_words
+from core.text.words import loss_sentence, pairs_sentence, too_few_sentence, value_sentence, windows_words
 from core.verdicts.cached import judged_on_text
 from core.verdicts.text_words import answer_sentence, correlation_sentence, outlier_sentences
 
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     heads: tuple[Head, ...] | None = options.heads if options.top is None else judged.top(options.top)
     ablated = baselines = None
     said = [answer_sentence(judged), *outlier_sentences(judged), correlation_sentence(judged)]
-    said += [pairs_sentence(found), loss_sentence(found, windows.b), too_few_sentence(windows)]
+    said += [pairs_sentence(found), loss_sentence(found, windows.b), too_few_sentence(windows), value_sentence(found)]
     if heads:
         ablated = ablate_on_text(subject, windows, heads, options.mode)
         baselines = text_baselines(subject, windows, heads, options.mode, options.baselines)

@@ -20,7 +20,7 @@ from core.attention.cached import existing_heads, first_scores, scores_and_behav
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import Sensitivity
-from core.attention.words import withheld_sentence
+from core.attention.words import by_value_sentence, withheld_sentence
 from core.circuits.cached import circuit
 from core.circuits.circuit import KINDS, Circuit
 from core.errors import BadInput, Withheld
@@ -214,14 +214,18 @@ def text_windows_of(asked: Asked) -> TextWindows:
 
 
 def text_digest(asked: Asked) -> str:
-    """What identifies the chosen text, and how it is cut into windows."""
+    """What identifies the chosen text, how it is read, and how it is cut into windows."""
     subject, text = asked.subject, asked.text
-    return f"{subject.identity.tokenizer_digest} {chosen_corpus(subject, text).digest} {text.windows} {text.length}"
+    return f"{subject.identity.reading} {chosen_corpus(subject, text).digest} {text.windows} {text.length}"
 
 
 def _read_text(quantity: Quantity, found: NaturalScores, asked: Asked) -> Axis:
     name = quantity.name.removeprefix(ON_TEXT)
     measured = found.measured(name)
+    if np.isnan(measured.value).all():
+        by_value = name == "value_weighted" and not np.isnan(found.mean("natural_induction")).all()
+        lacking = f"{quantity.title} is withheld: no token of these windows comes back as it takes."
+        raise Withheld(by_value_sentence(quantity.title) if by_value else lacking)
     return _axis(quantity, measured.value, (measured.low, measured.high), found.chance.get(name))
 
 

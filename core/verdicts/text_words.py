@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from jaxtyping import Float
+
 from core.heads import Head, HeadSet, names
 from core.numbers import counted, interval, unsigned, with_interval
 from core.stats import Agreement
@@ -45,12 +48,22 @@ def outlier_sentences(found: OnText) -> list[str]:
 def correlation_sentence(found: OnText) -> str:
     """Whether both orders of heads agree."""
     score, lift = found.rank_correlation, found.lift_correlation
-    if not score.known or not lift.known:
-        return "There are too few heads for a rank correlation."
-    return (
-        f"Rank correlation of the induction score on random tokens with natural induction {_agreement(score)}, with the lift "
-        f"{_agreement(lift)}, over {counted(score.n_heads, 'head')}."
-    )
+    if not score.known:
+        why = "no token of these windows comes back after another one"
+        return f"There is no rank correlation of random tokens with this text: {_why_none(score, found.natural, why)}."
+    said = f"Rank correlation of the induction score on random tokens with natural induction {_agreement(score)}"
+    over = f"over {counted(score.n_heads, 'head')}"
+    if not lift.known:
+        why = "no window that heads are judged on has a token that comes back with both its controls"
+        return f"{said}, {over}; with the lift there is none: {_why_none(lift, found.judged.value, why)}."
+    return f"{said}, with the lift {_agreement(lift)}, {over}."
+
+
+def _why_none(found: Agreement, on_text: Float[np.ndarray, "n_layers n_heads"], nothing: str) -> str:
+    """Why there is no rank correlation. nothing: what is so where no head has the measure on text."""
+    if np.isnan(on_text).all():
+        return nothing
+    return "there are too few heads" if found.n_heads < 3 else "one of the two is the same for all heads"
 
 
 def head_on_text(found: OnText, head: Head) -> str:

@@ -14,13 +14,15 @@ from core.ablation.cached_text import MOST_JUDGED, ablate_on_text, text_baseline
 from core.ablation.on_text import TextAblation, TextOutcome, mean_where, other_targets
 from core.ablation.text_words import against_sets_sentence, change_sentence, in_context_sentence
 from core.errors import BadInput
+from core.figures.text.lags import describe_lags
 from core.heads import Head
 from core.settings.request import Request
 from core.settings.subject import bind
 from core.sharing.facts import as_json
 from core.sharing.text_facts import _baseline_facts
+from core.stats import UNKNOWN, Number
 from core.text.cached import natural_scores
-from core.text.natural_scores import LIFT_FLOOR
+from core.text.natural_scores import LAGS, LIFT_FLOOR
 from core.text.windows import TextWindows
 
 
@@ -166,7 +168,10 @@ def test_where_no_token_comes_back_there_is_no_p_and_the_sentence_says_so() -> N
     assert " on all tokens " in told[1] and told[1].count("(p = ") == 1
     assert told[1].endswith(f"On repeat tokens there is none: {none}")
     assert told[2].endswith("; no token comes back after another one, so none comes after an earlier copy.")
+    told.append(describe_lags({lag: found.at_lag(lag)[0] for lag in LAGS}, {lag: found.at_lag(lag)[1] for lag in LAGS}))
     assert all("–" not in said and "nan" not in said for said in told)
+    some = describe_lags({-10: UNKNOWN, 1: Number(0.5, 0.4, 0.6)}, {-10: UNKNOWN, 1: Number(0.25, 0.2, 0.3)})
+    assert some.endswith("highest at lag 1, 0.50; without these heads 0.25 there.")
 
 
 def test_the_change_in_context_is_what_its_ends_make_as_they_are_written() -> None:

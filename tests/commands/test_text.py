@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +68,27 @@ def test_words_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "heads that match on random tokens" in printed and "Rank correlation" in printed and "lift" in printed
     assert "is not to be relied on: ask for more windows" in printed
+
+
+def given(folder: Path, rows: np.ndarray) -> dict[str, Any]:
+    (folder / "windows.json").write_text(json.dumps(rows.tolist()))
+    return run_json("text", "--tokens", str(folder / "windows.json"), "--length", "20", "--sequences", "4")
+
+
+def test_a_text_on_which_no_token_comes_back_is_told_as_such(tmp_path: Path) -> None:
+    found = given(tmp_path, np.stack([np.random.default_rng(seed).permutation(np.arange(2, 42)) for seed in range(6)]))
+    told = found["sentences"]
+    assert "no rank correlation of random tokens with this text: no token of these windows comes back" in " ".join(told)
+    assert any(said.startswith("No token of these windows comes back after another one, so there") for said in told)
+    assert not any("too few heads" in said or "– of the pairs" in said for said in told)
+    assert found["text"]["paired"] is None
+
+
+def test_one_window_is_said_to_have_no_halves(tmp_path: Path) -> None:
+    row = np.random.default_rng(0).integers(2, 12, size=(1, 40))
+    told = " ".join(given(tmp_path, row)["sentences"])
+    assert "0 windows" not in told and "one window has no halves" in told and "too few heads" not in told
+    assert "with the lift there is none: no window that heads are judged on has a token that comes back with both" in told
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,11 @@ from core.settings.subject import bind
 from core.settings.text_choice import TextChoice
 from core.stats import student_intervals
 from core.text.cached import chosen_windows_of, natural_scores
+from core.text.text_pass import measure_text
+from core.text.words import value_sentence
 from core.verdicts.cached import judge
 from core.verdicts.tables import verdict_rows
+from tests.helpers.architectures import make_pair
 
 SUBJECT = bind(Request("two-layer", length=20, sequences=3))
 ASKED = Asked(SUBJECT, imported=read_numbers("L0H1,2\nL1H3,-1", 2, 4))
@@ -65,6 +68,21 @@ def test_measures_on_text_are_the_text_pages() -> None:
         np.testing.assert_allclose([axis.values, axis.low, axis.high], [measured.value, measured.low, measured.high])
     np.testing.assert_allclose(obtained("natural_induction", ASKED).chance, found.chance["natural_induction"])
     assert not np.allclose(obtained("text_sink", ASKED).values, obtained("sink", ASKED).values)
+
+
+def test_a_measure_on_text_that_is_not_there_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is read by hooks does not show its values; a text may have no token that comes back."""
+    model, ids = make_pair("bloom_alibi").loaded, np.random.default_rng(0).integers(1, 12, size=(4, 24))
+    for rows, said in (
+        (ids, "Value-weighted natural induction, on text is withheld: this architecture is measured by its patterns"),
+        (np.arange(4, 28)[None], "Value-weighted natural induction, on text is withheld: no token of these windows comes back"),
+    ):
+        found = measure_text(model, rows, b=0, engine="hooks")
+        monkeypatch.setitem(SOURCES, "text", replace(SOURCES["text"], work=lambda asked, found=found: found))
+        with pytest.raises(Withheld, match=said):
+            obtained("text_value_weighted", ASKED)
+        assert np.isfinite(obtained("text_sink", ASKED).values).any()
+        assert value_sentence(found).startswith("Value-weighted natural induction is withheld: this arch") == (rows is ids)
 
 
 def test_effects_are_the_causal_maps_in_the_mode_asked_for() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import plotly.graph_objects as go
@@ -44,7 +45,10 @@ def lag_profile(before: Mapping[int, Number], after: Mapping[int, Number] | None
 
 def describe_lags(before: Mapping[int, Number], after: Mapping[int, Number] | None) -> str:
     """The profile in words, for somebody who cannot see it."""
-    best = max(before, key=lambda lag: before[lag].value)
+    known = [lag for lag, number in before.items() if not math.isnan(number.value)]
+    if not known:
+        return "Probability of the token at each lag from the earlier copy: none, for no token comes back after another one."
+    best = max(known, key=lambda lag: before[lag].value)
     lost = "" if after is None else f"; without these heads {after[best].value:.2f} there"
     return f"Probability of the token at each lag from the earlier copy: highest at lag {best}, {before[best].value:.2f}{lost}."
 

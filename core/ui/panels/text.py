@@ -49,7 +49,7 @@ from core.text.measures import MEANINGS, TITLES
 from core.text.natural_scores import LAGS, LIFT_FLOOR, SHOWN, NaturalScores
 from core.text.tables import edge_rows, head_measures, known, natural_rows
 from core.text.windows import TextWindows
-from core.text.words import loss_sentence, pairs_sentence, so_far_sentence, too_few_sentence, windows_words
+from core.text.words import loss_sentence, pairs_sentence, so_far_sentence, too_few_sentence, value_sentence, windows_words
 from core.ui.components.experiment_controls import mode_control
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.components.folded import folded
@@ -309,7 +309,8 @@ def _measures(page: Page, found: NaturalScores, head: Head) -> None:
     with st.expander(f"Every measure of {head.name} on this text", icon=":material/table:"):
         st.html(small_table_html(rows, headings, f"Measures of {head.name}", page.look, {}))
         meanings = [f"{TITLES[name]}: {verbatim(MEANINGS[name])}." for name in SHOWN]
-        st.caption("  \n".join([*meanings, _PREFIXES, _OF_ALL]))
+        withheld = [verbatim(sentence) for sentence in [value_sentence(found)] if sentence]
+        st.caption("  \n".join([*meanings, _PREFIXES, _OF_ALL, *withheld]))
 
 
 def _edges(page: Page, windows: TextWindows, found: NaturalScores, head: Head) -> None:
