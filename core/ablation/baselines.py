@@ -27,6 +27,8 @@ ALL_UP_TO = 200
 FEWEST_SETS = 39
 LEFT_OUT = "Heads that match, heads that look at the token before, and the set itself are in none of them."
 DEFAULT_BASELINES = FEWEST_SETS
+# Losses of the same run differ by less than this share of them, by which rows it was among.
+_ROUNDING = 1e-6
 # Heads that look at the token before by more than this may be half of the very circuit that is tested.
 PREVIOUS_TOKEN_FROM = 0.4
 
@@ -100,11 +102,13 @@ def never_drawn(
 def p_value(observed: float, baselines: Float[np.ndarray, " sets"]) -> float:
     """`(1 + #{baseline >= observed}) / (1 + K)`: one-sided, for a cost (Phipson and Smyth 2010).
 
-    NaN without baselines, and where any of these numbers is NaN: what was not measured is not beaten.
+    NaN without baselines, and where any of these numbers is NaN: what was not measured is not beaten. Nothing but rounding
+    apart is as large.
     """
     if not len(baselines) or isnan(observed) or np.isnan(baselines).any():
         return nan
-    return float(1 + np.count_nonzero(baselines >= observed)) / (1 + len(baselines))
+    as_large = baselines >= observed - _ROUNDING * max(1.0, abs(observed))
+    return float(1 + np.count_nonzero(as_large)) / (1 + len(baselines))
 
 
 def smallest_p(count: int) -> float:

@@ -139,6 +139,9 @@ def test_p_counts_itself_and_ties():
     others = np.arange(39.0)
     assert [p_value(observed, others) for observed in (39.0, 38.0, 37.5, -1.0)] == [1 / 40, 2 / 40, 2 / 40, 1.0]
     assert smallest_p(39) == 1 / 40 and smallest_p(20) == pytest.approx(0.0476, abs=1e-4)
+    nearly = 8.0 + np.array([0.0, 3e-7, -3e-7, -6e-7])
+    assert p_value(8.0, nearly) == p_value(8.0 + 5e-7, nearly) == 1.0, "nothing but rounding apart"
+    assert p_value(8.001, nearly) == 1 / 5
     assert np.isnan(p_value(np.nan, others)) and np.isnan(p_value(1.0, np.array([0.5, np.nan])))
     assert np.isnan(p_value(1.0, np.empty(0))) and np.isnan(smallest_p(0))
     assert range_of(others) == (0.0, 38.0, 19.0) and np.isnan(range_of(np.empty(0))).all()
