@@ -65,6 +65,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     ablated = baselines = None
     said = [answer_sentence(judged), *outlier_sentences(judged), correlation_sentence(judged)]
     said += [pairs_sentence(found), loss_sentence(found, windows.b), too_few_sentence(windows), value_sentence(found)]
+    if options.top is not None and not heads:
+        said.append("No head has a lift on this text, so none is taken away.")
     if heads:
         ablated = ablate_on_text(subject, windows, heads, options.mode)
         baselines = text_baselines(subject, windows, heads, options.mode, options.baselines)

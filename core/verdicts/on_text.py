@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from core.heads import Head, HeadSet
+from core.heads import Head, HeadSet, ranked
 from core.stats import Agreement, rank_agreement
 from core.text.natural_scores import LIFT_FLOOR, Measured, NaturalScores
 
@@ -54,9 +54,8 @@ class OnText:
         return tuple(Head(int(layer), int(head)) for layer, head in np.argwhere(self.matches))
 
     def top(self, count: int) -> HeadSet:
-        """The heads with the largest lift on the half that heads are picked on, in layer order."""
-        order = np.argsort(-np.nan_to_num(self.chosen.value, nan=-np.inf), axis=None)[:count]
-        return tuple(sorted(Head(*map(int, divmod(int(place), self.matches.shape[1]))) for place in order))
+        """The heads with the largest lift on the half that heads are picked on, in layer order; fewer where fewer have one."""
+        return tuple(sorted(head for head in ranked(self.chosen.value)[:count] if not np.isnan(self.chosen.value[head])))
 
     def lifted(self, count: int) -> HeadSet:
         """Those of `top` whose lift is above the floor there: another one would be taken away for nothing."""

@@ -70,14 +70,16 @@ def test_words_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
     assert "is not to be relied on: ask for more windows" in printed
 
 
-def given(folder: Path, rows: np.ndarray) -> dict[str, Any]:
+def given(folder: Path, rows: np.ndarray, *words: str) -> dict[str, Any]:
     (folder / "windows.json").write_text(json.dumps(rows.tolist()))
-    return run_json("text", "--tokens", str(folder / "windows.json"), "--length", "20", "--sequences", "4")
+    return run_json("text", "--tokens", str(folder / "windows.json"), "--length", "20", "--sequences", "4", *words)
 
 
 def test_a_text_on_which_no_token_comes_back_is_told_as_such(tmp_path: Path) -> None:
-    found = given(tmp_path, np.stack([np.random.default_rng(seed).permutation(np.arange(2, 42)) for seed in range(6)]))
+    rows = np.stack([np.random.default_rng(seed).permutation(np.arange(2, 42)) for seed in range(6)])
+    found = given(tmp_path, rows, "--top", "2")
     told = found["sentences"]
+    assert "No head has a lift on this text, so none is taken away." in told and found["ablation"] is None
     assert "no rank correlation of random tokens with this text: no token of these windows comes back" in " ".join(told)
     assert any(said.startswith("No token of these windows comes back after another one, so there") for said in told)
     assert not any("too few heads" in said or "– of the pairs" in said for said in told)
