@@ -1,7 +1,8 @@
 """A window's part in a lesson: the open task on every page, what the teacher shows, a fresh beginning.
 
 What the teacher shows comes as a line with a button, not as a jump: a person may be in the middle of a word, and nothing of
-theirs is taken away. Windows ask for it every few seconds, and only where there may be a lesson: the teacher may come last.
+theirs is taken away. Windows ask for it every few seconds, and only where there may be a lesson: in the tour, too, for the
+teacher may come last.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from dataclasses import replace
 
 import streamlit as st
 
-from core.runtime.reachable import is_loopback
 from core.runtime.teacher_key import given_key
 from core.settings.tour_progress import TourProgress
 from core.settings.view import View
@@ -53,7 +53,7 @@ def take_part(title: str, view: View) -> None:
         room.leave(viewer())
         return
     room.note(viewer(), Visit(title, view.tour))
-    if room.open or given_key() or view.tour.under_way or not is_loopback(st.get_option("server.address")):
+    if room.open or given_key() or view.tour.under_way:
         # In a place of its own: a poll that overtakes the page takes the fragment's unsent parts out of it.
         with st.container():
             _what_the_teacher_shows(title, view)
