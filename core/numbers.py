@@ -94,6 +94,15 @@ def signed_interval(low: float, high: float, digits: int = 2) -> str:
     return f"{signed(low, digits)} to {signed(high, digits)}"
 
 
+def signed_with_interval(value: float, low: float, high: float, digits: int = 2) -> str:
+    """`+0.30 (+0.10 to +0.50)`, with as many digits as show on which side of zero an end lies.
+
+    Without an interval the number alone.
+    """
+    digits = digits_beside((low, high), (0.0,), digits)
+    return signed(value, digits) + ("" if math.isnan(low) else f" ({signed_interval(low, high, digits)})")
+
+
 def at_most(value: float, digits: int = 2) -> str:
     """`0.03` for 0.0206: what is said to be no more must not be less than it is."""
     # What lies above a digit by rounding alone is that digit.

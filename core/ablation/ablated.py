@@ -17,13 +17,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.errors import BadInput
-from core.heads import HeadLike, HeadSet, head_set, missing_head
+from core.heads import HeadLike, head_set
 from core.models.load import reread_if_changed
 from core.runtime.cache import nothing_measured
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
 from core.transformer.conformance import check_removal
-from core.transformer.loaded import LoadedModel
 from core.transformer.passes.hooks import Hook, attached, untouched, z_hook
 
 Method = Literal["zero", "mean", "resample"]
@@ -63,7 +62,10 @@ def ablated(asked: Subject | Request | str, heads: Sequence[HeadLike], method: M
     # Of how many tokens the sequences will be is not known yet.
     model = bind(asked).load(unchecked=True)
     wanted = head_set(heads, model.card.n_layers, model.card.n_heads)
-    _check(model, wanted)
+    model.check_heads(wanted)
+    if wanted:
+        with untouched():
+            check_removal(model)
 
     def hook_of(layer: int) -> Hook:
         lost = [head.head for head in wanted if head.layer == layer]
@@ -82,13 +84,3 @@ def ablated(asked: Subject | Request | str, heads: Sequence[HeadLike], method: M
     refusals = (_MEASURED, _ELSEWHERE) if hooks else ("", "")
     with reread_if_changed(model), nothing_measured(refusals[0]), attached(model, hooks, elsewhere=refusals[1]):
         yield model.module
-
-
-def _check(model: LoadedModel, wanted: HeadSet) -> None:
-    """Raises BadInput for a head that a layer does not have, or a model of which no head can be taken away whole."""
-    for head in wanted:
-        if head.head >= model.anatomy.heads_in(head.layer):
-            raise BadInput(missing_head(head, model.card.name))
-    if wanted:
-        with untouched():
-            check_removal(model)

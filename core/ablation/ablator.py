@@ -15,7 +15,7 @@ Weights are the model's own, never folded: folding `b_V` into `b_O` would leave 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from core.ablation.reference import ReferenceMeans
 from core.errors import BadInput
-from core.heads import Head, HeadSet, missing_head
+from core.heads import Head, HeadSet
 from core.runtime.jobs import current_control
 from core.runtime.made_once import made_once
 from core.settings.modes import MODES, Mode
@@ -191,7 +191,7 @@ class Ablator:
         """What `read` reads off the end of each set's run; `clean` for an empty one."""
         if mode not in MODES:
             raise BadInput(f"The ablation mode must be one of {', '.join(MODES)}, not {mode!r}.")
-        self.check_heads(head for heads in sets for head in heads)
+        self.model.check_heads(head for heads in sets for head in heads)
         self._prepare(mode, max((layer for heads in sets for layer, _ in heads), default=0))
         if on_share is not None:
             on_share(0.0)
@@ -248,12 +248,6 @@ class Ablator:
             change = (torch.zeros_like(z) if stand_in is None else stand_in.to(z.dtype)) - z.detach()
             effects[layer, : z.shape[2]] = (gradient.float() * change.float()).sum(dim=(0, 1, 3)).cpu().numpy()
         return effects
-
-    def check_heads(self, heads: Iterable[tuple[int, int]]) -> None:
-        """Raises BadInput for the first that there is not: a layer without attention has none."""
-        for layer, head in sorted(set(heads)):
-            if head >= self.model.anatomy.heads_in(layer):
-                raise BadInput(missing_head(Head(layer, head), self.model.card.name))
 
     def stand_in(self, mode: Mode, layer: int) -> Float[Tensor, "sequences tokens n_heads d_head"] | None:
         """What `mode` puts in the place of `z` in `layer`, by sequence or the same for all; None for nothing."""

@@ -18,7 +18,7 @@ from core.transformer.passes.hooks import attached, z_hook
 
 def scores_without(ablator: Ablator, probe: Probe, head: Head, mode: Mode) -> HeadScores:
     """Every score and loss on `probe` with `head` replaced by nothing (`zero`) or its mean (`mean`), for every position."""
-    ablator.check_heads([head])
+    ablator.model.check_heads([head])
     layer, place = head
     stand_in = ablator.stand_in(mode, layer)
 

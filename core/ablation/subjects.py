@@ -72,15 +72,14 @@ def ablation_key(subject: Subject, kind: str, mode: str, **parts: object) -> str
 
 def ablator_for(subject: Subject) -> Ablator:
     """An ablator for this model and probe; the last few stay, for a person tries one head set after another."""
-    # A named model whose weights were changed in memory was read anew.
-    model = subject.load() if subject.in_memory is None else subject.in_memory
 
     def make() -> Ablator:
         from core.ablation.ablator import Ablator
 
         return Ablator(subject.load(), subject.probe.tokens, reference_tokens(subject), seed=subject.probe.options.seed)
 
-    return _ablators.get_or_make((ablation_key(subject, "ablator", ""), id(model)), make)
+    # A named model whose weights were changed in memory was read anew.
+    return _ablators.get_or_make((ablation_key(subject, "ablator", ""), id(subject.placed())), make)
 
 
 def reference_tokens(subject: Subject) -> Int[np.ndarray, "reference tokens"]:

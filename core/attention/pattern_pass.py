@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.attention.patterns import FULL
 from core.errors import BadInput
-from core.heads import Head, missing_head
+from core.heads import Head
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.hooks import Hook, pattern_hook, run_body
 from core.transformer.passes.readout import token_losses
@@ -48,8 +48,7 @@ def measure_patterns(
 @torch.no_grad()
 def measure_head_pattern(model: LoadedModel, ids: Sequence[int], head: Head) -> Float[np.ndarray, "tokens tokens"]:
     """One head's pattern as float32; rows are queries. Raises BadInput as `measure_patterns` does."""
-    if head.head >= model.anatomy.heads_in(head.layer):
-        raise BadInput(missing_head(head, model.card.name))
+    model.check_heads([head])
     kept: list[Float[np.ndarray, "tokens tokens"]] = []
 
     def keep(pattern: Tensor) -> None:

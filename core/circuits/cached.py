@@ -75,7 +75,7 @@ def circuit(
 
         control = current_control()
         ablator = ablator_for(subject)
-        ablator.check_heads((*writing, *reading))
+        ablator.model.check_heads((*writing, *reading))
         with control.part(0, 2, "reading weights"):
             composition, withheld = all_compositions(ablator.model, reading)
         with control.part(1, 2):

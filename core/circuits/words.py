@@ -60,10 +60,10 @@ def circuit_sentence(circuit: Circuit) -> str:
     surely = sum(edge.lost.surely_beside(SMALL_DROP) for edge in circuit.edges if edge.drop > SMALL_DROP)
     if not count:
         unsure = not all(edge.lost.surely_beside(SMALL_DROP) for edge in circuit.edges)
-        carries = ("is shown to carry" if unsure else "carries") if total > 1 else "is not shown to carry" if unsure else ""
-        none = (
-            f"None of the {counted(total, 'edge')} {carries}" if total > 1 else f"The only edge {carries or 'does not carry'}"
-        )
+        if total == 1:
+            none = f"The only edge {'is not shown to' if unsure else 'does not'} carry"
+        else:
+            none = f"None of the {counted(total, 'edge')} {'is shown to carry' if unsure else 'carries'}"
         return (
             f"{none} the circuit by itself: cutting {'it' if total == 1 else 'the strongest'} costs "
             f"{best.drop:.2f} of prefix matching{between}. The keys may be built by several heads together, or by a longer "
@@ -89,12 +89,12 @@ def _between(edge: Edge, n_sequences: int) -> str:
     """The interval of what an edge costs, or why there is none."""
     if n_sequences < 2:
         return " (one sequence gives no interval)"
-    return f" (95 % interval of the loss {lost_interval(edge)}, {counted(n_sequences, 'sequence')})"
+    return f" (95 % interval of the loss {lost_interval(edge.low, edge.high)}, {counted(n_sequences, 'sequence')})"
 
 
-def lost_interval(edge: Edge) -> str:
+def lost_interval(low: float, high: float) -> str:
     """The interval of what an edge costs, with as many digits as tell it from nothing and from a small drop."""
-    return interval(edge.low, edge.high, digits_beside((edge.low, edge.high), (0.0, SMALL_DROP)))
+    return interval(low, high, digits_beside((low, high), (0.0, SMALL_DROP)))
 
 
 def withheld_sentence(circuit: Circuit) -> str:

@@ -15,10 +15,10 @@ from core.attention.cached import score_heads
 from core.attention.words import state_word
 from core.circuits.cached import circuit
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
-from core.circuits.words import SMALL_DROP
+from core.circuits.words import lost_interval
 from core.commands.options import add_request, fraction, subject_from
 from core.heads import parse_heads
-from core.numbers import counted, digits_beside, digits_that_add_up, interval, unsigned
+from core.numbers import counted, digits_that_add_up, unsigned
 from core.settings.experiment import EFFECT_FLOOR
 from core.sharing.facts import circuit_facts, pruning_facts
 from core.stats import Number
@@ -80,7 +80,7 @@ def _interval(edge: dict[str, Any]) -> str:
     low, high = edge["low"], edge["high"]
     if math.isnan(low):
         return " (one sequence gives no interval)"
-    return f" (lost: 95 % interval {interval(low, high, digits_beside((low, high), (0.0, SMALL_DROP)))})"
+    return f" (lost: 95 % interval {lost_interval(low, high)})"
 
 
 def _composition(edge: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from core.ablation.cached_sweep import sweep
 from core.ablation.sweep import DEFAULT_THRESHOLDS, threshold_grid
 from core.attention.scores import ALL_SCORES
 from core.commands.options import add_mode, subject_from
-from core.numbers import NOTHING, interval, signed, signed_interval, unsigned
+from core.numbers import NOTHING, interval, signed_with_interval, unsigned
 from core.settings.modes import MODES
 from core.sharing.facts import sweep_facts
 
@@ -50,17 +50,12 @@ def text(result: dict[str, Any]) -> str:
     ]
     for row in result["rows"]:
         mark = "  <- knee" if row["threshold"] == result["knee"] else ""
+        rise = signed_with_interval(**row["second_copy_change"])
         lines.append(
-            f"{row['threshold']:9.2f}  {row['n_heads']:5}  {row['second_copy']:11.2f}  {_rise(row):>24}  "
+            f"{row['threshold']:9.2f}  {row['n_heads']:5}  {row['second_copy']:11.2f}  {rise:>24}  "
             f"{unsigned(row['gain_lost']):>9}  {_others(row)}{mark}"
         )
     return "\n".join(lines)
-
-
-def _rise(row: dict[str, Any]) -> str:
-    """Over the untouched model, with its interval over sequences, which one sequence does not have."""
-    value, low, high = row["second_copy_change"].values()
-    return signed(value) + ("" if math.isnan(low) else f" ({signed_interval(low, high)})")
 
 
 def _others(row: dict[str, Any]) -> str:

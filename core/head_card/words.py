@@ -201,7 +201,7 @@ def _against(card: HeadCard, removal: Removal, baselines: Baselines | None, what
 
 
 def _lost(edge: Edge) -> str:
-    return "" if math.isnan(edge.low) else f" (95 % interval of the loss {lost_interval(edge)})"
+    return "" if math.isnan(edge.low) else f" (95 % interval of the loss {lost_interval(edge.low, edge.high)})"
 
 
 def _strongest(edge: Edge, name: str, does: str, what: str, way: str, heads: str) -> str:

@@ -101,8 +101,15 @@ def loaded_names() -> tuple[str, ...]:
 
 @contextmanager
 def reread_if_changed(model: LoadedModel) -> Iterator[None]:
-    """Inside, somebody has the module itself; if its weights are others afterwards, they are read anew when next asked for."""
+    """Inside, somebody has the module itself; if its weights are others afterwards, they are read anew when next asked for.
+
+    Those of a model that was handed over are looked at whenever it is asked for.
+    """
     from core.models.fingerprint import weights_stamp
+
+    if model.given is not None:
+        yield
+        return
 
     def stamp() -> tuple[object, ...]:
         return (*weights_stamp(model.module), model.device, model.dtype)

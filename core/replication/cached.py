@@ -237,15 +237,13 @@ _ablators: Lru[tuple[str, int], Ablator] = Lru(1)
 
 
 def _ablator(drawn: Subject) -> Ablator:
-    # A named model whose weights were changed in memory was read anew.
-    model = drawn.load() if drawn.in_memory is None else drawn.in_memory
-
     def make() -> Ablator:
         from core.ablation.ablator import Ablator
 
         return Ablator(drawn.load(), drawn.probe.tokens)
 
-    return _ablators.get_or_make((drawn.key("report-ablator"), id(model)), make)
+    # A named model whose weights were changed in memory was read anew.
+    return _ablators.get_or_make((drawn.key("report-ablator"), id(drawn.placed())), make)
 
 
 def _key(drawn: Subject, kind: str, **parts: object) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TypeVar
 
 from core.errors import BadInput
@@ -14,7 +13,6 @@ from core.runtime.torch_defaults import usual_torch
 
 T = TypeVar("T")
 _thread = threading.local()
-_why_not: ContextVar[str] = ContextVar("why_not", default="")
 
 
 def cached(key: str, compute: Callable[[], Stored]) -> Stored:
@@ -22,8 +20,9 @@ def cached(key: str, compute: Callable[[], Stored]) -> Stored:
 
     Raises BadInput inside `nothing_measured`.
     """
-    if _why_not.get():
-        raise BadInput(_why_not.get())
+    why_not: str = getattr(_thread, "why_not", "")
+    if why_not:
+        raise BadInput(why_not)
     if not getattr(_thread, "only_cached", False):
         return default_store().get_or_compute(key, usual_torch()(compute))
     stored = default_store().get(key)
@@ -38,11 +37,12 @@ def nothing_measured(why: str) -> Iterator[None]:
 
     An empty `why` leaves all as it is.
     """
-    token = _why_not.set(why or _why_not.get())
+    before = getattr(_thread, "why_not", "")
+    _thread.why_not = why or before
     try:
         yield
     finally:
-        _why_not.reset(token)
+        _thread.why_not = before
 
 
 def about_to_compute() -> None:

@@ -112,6 +112,13 @@ class Subject:
 
         return load_model(self.request.model, device=self.request.device, dtype=self.request.dtype)
 
+    def placed(self) -> LoadedModel:
+        """The model as it is in memory, without a look at its weights: what is kept beside it is of this one and no other.
+
+        Raises as `load`.
+        """
+        return self.load() if self.in_memory is None else self.in_memory
+
     @staticmethod
     def _check_in_memory(model: LoadedModel, lengths: tuple[int, ...]) -> None:
         from core.transformer.conformance import check_at

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
+from core.errors import BadInput
+from core.heads import Head, missing_head
 from core.probes.vocabulary import Vocabulary
 from core.runtime.pass_lock import PassLock
 from core.transformer.anatomy import Anatomy
@@ -54,6 +57,12 @@ class LoadedModel:
         """The weights' number format."""
         found: torch.dtype = next(self.module.parameters()).dtype
         return found
+
+    def check_heads(self, heads: Iterable[tuple[int, int]]) -> None:
+        """Raises BadInput for the first that there is not: a layer without attention has none."""
+        for layer, head in sorted(set(heads)):
+            if head >= self.anatomy.heads_in(layer):
+                raise BadInput(missing_head(Head(layer, head), self.card.name))
 
     def blocks(self, module: nn.Module) -> list[nn.Module]:
         """Every layer of the eager module or of the fast one, first to last."""

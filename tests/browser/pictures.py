@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.conftest import ROOT, running_server
 from tests.helpers.browser import FLAGS, find_browser
-from tests.helpers.screen import finished
+from tests.helpers.screen import finished, show_to_everybody
 
 DOCS = ROOT / "docs"
 DESK, TELEPHONE = (1280, 800), (390, 844)
@@ -64,12 +64,7 @@ def take(browser: Browser, server: str) -> None:
     teacher = opened(browser, f"{server}/Teacher?model=two-layer", (1066, 1040))
     expect(teacher.get_by_text("3 windows open")).to_be_visible()
     keep(teacher, "tutorial-teacher.png", 800)
-    chosen = teacher.get_by_role("combobox", name="Page", exact=True)
-    chosen.focus()
-    teacher.keyboard.type("Heads")
-    teacher.keyboard.press("Enter")
-    expect(teacher.get_by_test_id("stCode")).to_contain_text("/Heads?model=two-layer")
-    teacher.get_by_role("button", name="Show this to everybody").click()
+    show_to_everybody(teacher, "Heads")
     expect(student.get_by_text("The teacher shows Heads.")).to_be_visible()
     finished(student)
     keep(student, "tutorial-telephone.png", 300)

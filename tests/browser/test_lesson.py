@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 from tests.browser.conftest import ROOT, NewPage, free_port
-from tests.helpers.screen import finished
+from tests.helpers.screen import finished, show_to_everybody
 
 pytestmark = pytest.mark.browser
 
@@ -69,12 +69,7 @@ def test_the_teacher_shows_a_page_and_begins_anew(fresh_server: str, new_page: N
     teacher.goto(f"{fresh_server}/Teacher?model=two-layer&step=5&done=1")
     expect(teacher.get_by_alt_text("Square code of http://127.0.0.1")).to_be_visible()
     expect(teacher.get_by_text("1 window open: 1 under way in the tour")).to_be_visible()
-    chosen = teacher.get_by_role("combobox", name="Page", exact=True)
-    chosen.focus()
-    teacher.keyboard.type("Heads")
-    teacher.keyboard.press("Enter")
-    expect(teacher.get_by_test_id("stCode")).to_contain_text("/Heads?model=two-layer")
-    teacher.get_by_role("button", name="Show this to everybody").click()
+    show_to_everybody(teacher, "Heads")
     # It comes by itself, to a window where nobody does anything.
     expect(student.get_by_text("The teacher shows Heads.")).to_be_visible()
     student.get_by_role("link", name="Go there").click()

@@ -121,3 +121,13 @@ def _place_of_head(page: Page, key: str, apart_from: str) -> tuple[str, float, f
         return None
     name, x, y = place
     return str(name), float(x), float(y)
+
+
+def show_to_everybody(teacher: Page, name: str) -> None:
+    """Choose a page on the teacher's one, of the model `two-layer`, and show it."""
+    chosen = teacher.get_by_role("combobox", name="Page", exact=True)
+    chosen.focus()
+    teacher.keyboard.type(name)
+    teacher.keyboard.press("Enter")
+    expect(teacher.get_by_test_id("stCode")).to_contain_text(f"/{name}?model=two-layer")
+    teacher.get_by_role("button", name="Show this to everybody").click()

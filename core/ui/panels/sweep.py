@@ -17,13 +17,12 @@ from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overl
 from core.figures.base.memo import drawn
 from core.figures.base.style import Look
 from core.heads import listed
-from core.numbers import NOTHING, counted, digits_beside, share, signed, signed_interval
+from core.numbers import NOTHING, counted, share, signed, signed_with_interval
 from core.runtime.cache import if_cached
 from core.settings.modes import MODES, Mode
 from core.settings.provenance import measured_on
 from core.sharing.commands import sweep_command
 from core.sharing.facts import sweep_facts
-from core.stats import Number
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.components.results import sweep_of
 from core.ui.frame.page import Page
@@ -133,7 +132,7 @@ def _compared(row: SweepRow, sweep: Sweep) -> Row:
         "which heads": listed(row.heads, MOST_NAMED) or NOTHING,
         "second copy before (nats)": f"{sweep.clean.second_copy:.2f}",
         "second copy after (nats)": f"{row.second_copy:.2f}",
-        "rise (nats, 95 % interval)": _rise(row.change),
+        "rise (nats, 95 % interval)": signed_with_interval(*row.change),
         "gain lost": _fraction(row),
         "as many other heads (nats)": _range(row),
         "p": _p(row),
@@ -146,7 +145,7 @@ def _written(row: SweepRow, knee: float | None, narrow: bool) -> Row:
     values |= {
         "threshold": f"{row.threshold:.2f}{knee_mark}",
         "second_copy": f"{row.second_copy:.2f}",
-        "change": _rise(row.change),
+        "change": signed_with_interval(*row.change),
         "step": signed(row.step),
         "gain_lost": _fraction(row),
         "others": _range(row),
@@ -164,13 +163,6 @@ def _fraction(row: SweepRow) -> str:
 
 def _p(row: SweepRow) -> str:
     return NOTHING if np.isnan(row.p) else f"{row.p:.3f}"
-
-
-def _rise(change: Number) -> str:
-    if np.isnan(change.low):
-        return signed(change.value)
-    digits = digits_beside((change.low, change.high), (0.0,))
-    return f"{signed(change.value, digits)} ({signed_interval(change.low, change.high, digits)})"
 
 
 def _range(row: SweepRow) -> str:
