@@ -42,7 +42,7 @@ def ablated(asked: Subject | Request | str, heads: Sequence[HeadLike], method: M
 
     The passes are those of this thread, of at least 2 sequences for `mean` and `resample`. Nothing is measured inside by the
     other functions, whose results are the whole model's and are kept. The module is the one that they use: its weights are not
-    this function's to change, and a model whose weights were changed inside is read anew from its files.
+    this function's to change, and a model of which something is left changed is read anew from its files.
 
     >>> import torch
     >>> from core import ablated

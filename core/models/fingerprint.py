@@ -151,6 +151,18 @@ def weights_stamp(module: nn.Module) -> tuple[int, ...]:
     return tuple(found)
 
 
+def settings_stamp(module: nn.Module) -> int:
+    """A number that changes with what the parts of a module hold beside weights: modes, hooks, plain values, functions."""
+    found: list[object] = [repr(getattr(module, "config", None))]
+    for name, part in module.named_modules():
+        held = sorted(vars(part).items())
+        hooks = sum(len(value) for attribute, value in held if attribute.endswith("_hooks") and value)
+        plain = [(key, value) for key, value in held if isinstance(value, (bool, int, float, str, type(None)))]
+        functions = [(key, id(value)) for key, value in held if isinstance(value, (FunctionType, MethodType, partial))]
+        found.append((name, hooks, tuple(plain), tuple(functions)))
+    return hash(tuple(found))
+
+
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 

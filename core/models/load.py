@@ -101,11 +101,11 @@ def loaded_names() -> tuple[str, ...]:
 
 @contextmanager
 def reread_if_changed(model: LoadedModel) -> Iterator[None]:
-    """Inside, somebody has the module itself; if its weights are others afterwards, they are read anew when next asked for.
+    """Inside, somebody has the module itself; what they leave changed of it, weights or settings, is read anew when asked for.
 
-    Those of a model that was handed over are looked at whenever it is asked for.
+    One that was handed over is looked at whenever it is asked for.
     """
-    from core.models.fingerprint import weights_stamp
+    from core.models.fingerprint import settings_stamp, weights_stamp
 
     if model.given is not None:
         yield
@@ -115,12 +115,12 @@ def reread_if_changed(model: LoadedModel) -> Iterator[None]:
         return (*weights_stamp(model.module), model.device, model.dtype)
 
     # To look through all weights takes as long as a short pass: once here, and each time afterwards.
-    before = _stamps.get(model) or stamp()
+    before, settings = _stamps.get(model) or stamp(), settings_stamp(model.module)
     _stamps[model] = before
     try:
         yield
     finally:
-        if stamp() != before:
+        if settings_stamp(model.module) != settings or stamp() != before:
             _loaded.drop(model)
 
 

@@ -109,6 +109,25 @@ def test_a_pass_of_another_thread_is_refused_and_not_silently_whole() -> None:
         other.submit(model, tokens).result()
 
 
+@pytest.mark.parametrize("left", ["a hook", "a mode", "a setting", "a function"])
+def test_what_is_left_changed_inside_is_read_anew(left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = score_heads(REQUEST).mean("induction")
+    loaded = bind(REQUEST).load()
+    with ablated(REQUEST, []) as model:
+        part = model.layers[0].attn
+        if left == "a hook":
+            part.register_forward_hook(lambda _, __, output: output * 0)
+        elif left == "a mode":
+            model.train()
+        elif left == "a setting":
+            part.n_heads = part.n_heads + 1
+        else:
+            part.forward = lambda *_, **__: torch.zeros(())
+    assert bind(REQUEST).load() is not loaded
+    monkeypatch.setenv("HEADSCOPE_STORE", str(tmp_path / "anew"))
+    assert np.array_equal(score_heads(REQUEST).mean("induction"), before)
+
+
 def test_weights_that_are_changed_inside_are_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = ablate(REQUEST, ["L1H3"], "zero", text=None)
     with ablated(REQUEST, []) as model:
