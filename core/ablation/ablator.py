@@ -216,8 +216,10 @@ class Ablator:
                         result[group[member]] = values[rows]
         return result
 
-    def effects_by_gradient(self, mode: Mode, targets: Int[np.ndarray, " targets"]) -> Float[np.ndarray, "n_layers n_heads"]:
-        """To first order, the change in the mean loss (nats) over `targets` that each head's ablation would cause.
+    def effects_by_gradient(
+        self, mode: Mode, targets: Int[np.ndarray, " targets"]
+    ) -> Float[np.ndarray, "n_layers n_heads sequences"]:
+        """To first order, the change in each sequence's mean loss (nats) over `targets` that each head's ablation would cause.
 
         One pass forward and one back: the loss's gradient at each head's `z`, times what the ablation would change `z` by.
         In mode `pattern` no gradient flows through attention patterns. Raises BadInput as `token_loss`, and for an
@@ -239,14 +241,14 @@ class Ablator:
                 edit = replace(self._edit([()], "zero", layer), frozen=mode == "pattern", watch=partial(keep, layer))
                 hidden = self._blocks.run(layer, hidden, edit)
             final = self._blocks.finish(hidden)
-            loss = token_losses(self.model, final, self.tokens, torch.from_numpy(np.array(targets))).mean()
+            loss = token_losses(self.model, final, self.tokens, torch.from_numpy(np.array(targets))).mean(-1).sum()
             # Not `backward`, which would leave gradients on weights that may be somebody's own.
             gradients = torch.autograd.grad(loss, list(seen.values()))
-        effects = np.full((self.model.card.n_layers, self.model.card.n_heads), np.nan)
+        effects = np.full((self.model.card.n_layers, self.model.card.n_heads, len(self.tokens)), np.nan)
         for (layer, z), gradient in zip(seen.items(), gradients, strict=True):
             stand_in = self.stand_in(mode, layer)
             change = (torch.zeros_like(z) if stand_in is None else stand_in.to(z.dtype)) - z.detach()
-            effects[layer, : z.shape[2]] = (gradient.float() * change.float()).sum(dim=(0, 1, 3)).cpu().numpy()
+            effects[layer, : z.shape[2]] = (gradient.float() * change.float()).sum(dim=(1, 3)).T.cpu().numpy()
         return effects
 
     def stand_in(self, mode: Mode, layer: int) -> Float[Tensor, "sequences tokens n_heads d_head"] | None:

@@ -93,7 +93,13 @@ def known_causal_map(subject: Subject, mode: Mode) -> CausalMap | None:
 
 
 def estimated_map(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n_heads"]:
-    """The gradient estimate of the causal map's effects (nats): one forward, one backward.
+    """The gradient estimate of the causal map's effects (nats): the mean of `estimates_by_sequence`. Raises as it does."""
+    found: Float[np.ndarray, "n_layers n_heads"] = estimates_by_sequence(subject, mode).mean(-1)
+    return found
+
+
+def estimates_by_sequence(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n_heads sequences"]:
+    """The gradient estimate of what each head's ablation adds to each sequence's loss (nats): one forward, one backward.
 
     Raises BadInput as `ablate` does, and for an architecture that has none.
     """
@@ -102,19 +108,15 @@ def estimated_map(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n
     def compute() -> Stored:
         from core.ablation.causal import estimated_effects
 
-        return Stored({"effect": estimated_effects(ablator_for(subject), mode, subject.layout)}, {})
+        return Stored({"effects": estimated_effects(ablator_for(subject), mode, subject.layout)}, {})
 
-    return cached(ablation_key(subject, "estimate", mode), compute).arrays["effect"]
+    return cached(ablation_key(subject, "estimates", mode), compute).arrays["effects"]
 
 
 def screen_estimate(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n_heads"] | None:
     """The estimate that a larger model's map is screened by; None where everything is exact, or where there is none."""
-    if subject.card.n_layers <= ALWAYS_EXACT_LAYERS:
-        return None
-    try:
-        return estimated_map(subject, mode)
-    except BadInput:
-        return None
+    found = _screening(subject, mode)
+    return None if found is None else found.mean(-1)
 
 
 def single_effects(subject: Subject, heads: HeadSet, mode: Mode) -> Float[np.ndarray, " heads"]:
@@ -155,8 +157,18 @@ def _known_screen(subject: Subject, mode: Mode) -> _Screened:
 
 def _screens(subject: Subject, mode: Mode) -> list[HeadSet]:
     """Which heads the screen measures, in two steps."""
-    estimate = screen_estimate(subject, mode)
-    return [] if estimate is None else [heads for heads in heads_to_measure(estimate, scores_and_behaviour(subject)) if heads]
+    estimates = _screening(subject, mode)
+    return [] if estimates is None else [heads for heads in heads_to_measure(estimates, scores_and_behaviour(subject)) if heads]
+
+
+def _screening(subject: Subject, mode: Mode) -> Float[np.ndarray, "n_layers n_heads sequences"] | None:
+    """By sequence, as `screen_estimate`."""
+    if subject.card.n_layers <= ALWAYS_EXACT_LAYERS:
+        return None
+    try:
+        return estimates_by_sequence(subject, mode)
+    except BadInput:
+        return None
 
 
 def _screen(subject: Subject, mode: Mode, heads: HeadSet) -> Stored:

@@ -33,6 +33,6 @@ def clean_losses(ablator: Ablator, layout: Layout) -> Float[np.ndarray, " sequen
     return found
 
 
-def estimated_effects(ablator: Ablator, mode: Mode, layout: Layout) -> Float[np.ndarray, "n_layers n_heads"]:
-    """The change in second-copy loss (nats) that each head's ablation would cause, to first order."""
+def estimated_effects(ablator: Ablator, mode: Mode, layout: Layout) -> Float[np.ndarray, "n_layers n_heads sequences"]:
+    """The change in each sequence's second-copy loss (nats) that each head's ablation would cause, to first order."""
     return ablator.effects_by_gradient(mode, layout.second_copy_targets)

@@ -23,6 +23,7 @@ from core.ablation.copying_prompts import CopyingPrompts
 from core.ablation.outcomes import PatchedCopying
 from core.errors import Withheld
 from core.runtime.jobs import current_control
+from core.transformer.conformance import check_removal
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass, runs_side_by_side
 from core.transformer.passes.blocks import Blocks, LayerEdit
@@ -47,8 +48,10 @@ def patched_copying(
 ) -> PatchedCopying:
     """Patch every head alone, those of a layer side by side. whole: run whole sequences, whatever was found.
 
-    Raises Withheld for an architecture whose layers cannot be run one by one.
+    Raises Withheld for an architecture whose layers cannot be run one by one, BadInput as `check_removal`.
     """
+    # Whose slice is not the whole head has no output that could be put in another's place.
+    check_removal(model)
     if not can_resume(model):
         raise Withheld(f"Copying by patch-in is withheld for {model.card.name}: its layers cannot be run one by one.")
     n_tokens = prompts.clean.shape[1]

@@ -22,6 +22,7 @@ from core.transformer.passes.fused import agreement, cell_tolerance
 from core.transformer.passes.hooks import Hook, check_finite, hooks_attached, pattern_hook, run_body, untouched, z_hook
 from core.transformer.passes.readout import check_readout, logits_from
 from core.transformer.passes.shown import check_shown
+from core.transformer.said import said
 
 # Whether parts add up is tried again wherever they are read, on what they are read from.
 SHORT = 32
@@ -97,13 +98,20 @@ def _loose(model: LoadedModel) -> float:
     return 1e-4 if model.dtype == torch.float32 else 5e-2
 
 
+def _apart(found: Tensor, own: Tensor) -> float:
+    """The largest difference of logits, as a share of the largest, of the tokens that the model may say."""
+    may_be = said(own)
+    found, own = found[..., may_be], own[..., may_be]
+    return float((found - own).abs().max() / own.abs().max().clamp_min(1e-9))
+
+
 @torch.no_grad()
 def _complete(model: LoadedModel, tokens: Tensor, final: Tensor) -> Check:
     """Whether the logits at this length are read off as at the few tokens on which that was found (`check_readout`)."""
     with model.lock:
         own = run_module(model.module, tokens).float()
     loose = _loose(model)
-    worst = float((logits_from(model, final) - own).abs().max() / own.abs().max().clamp_min(1e-9))
+    worst = _apart(logits_from(model, final), own)
     if worst > loose:
         reason = "its logits are not those of its unembedding, times one number, on so many tokens"
         return Check("complete", False, worst, loose, reason)
@@ -116,13 +124,9 @@ def _as_given(model: LoadedModel, tokens: Tensor, own: Tensor) -> Check:
     And whether it says of a row among others, the last of some, what it says of the row alone.
     """
     loose, rounded = _loose(model), max(_loose(model), causal_tolerance(model.module))
-
-    def missed(found: Tensor) -> float:
-        return float((found.float() - own).abs().max() / own.abs().max().clamp_min(1e-9))
-
     with model.lock:
         try:
-            given = missed(run_module(model.given, tokens))
+            given = _apart(run_module(model.given, tokens).float(), own)
         except Exception:  # what cannot be run here as it was handed over computes nothing else
             given = 0.0
     rows = trial_ids(model.card.d_vocab, max(2, min(_ROWS, _AT_ONCE // tokens.shape[1])), tokens.shape[1])
@@ -199,7 +203,7 @@ def _ablation(model: LoadedModel, tokens: Tensor) -> Check:
         finally:
             handle.remove()
     loose = _loose(model)
-    worst = float((ours - own).abs().max() / own.abs().max().clamp_min(1e-9))
+    worst = _apart(ours, own)
     if worst > loose:
         return Check("ablation", False, worst, loose, "removal is not what the projection shows")
     past = _past_its_slice(model)

@@ -23,7 +23,7 @@ from core.transformer.anatomy import is_linear, is_norm
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.hooks import Body, run_body
 from core.transformer.passes.norms import Norm
-from core.transformer.passes.readout import centred_logits, logit_multiplier, logits_from, mean_row
+from core.transformer.passes.readout import centred_logits, less_the_mean, logit_multiplier, logits_from, mean_row
 from core.transformer.passes.weights import norm_of, unembedding
 
 # Share of the logits' size by which the parts may miss the whole, by rounding.
@@ -149,7 +149,7 @@ def _own_logits(
     """The right tokens' logits less the mean over the vocabulary, without the unembedding's bias, which no part writes."""
     bias = logits_from(model, torch.zeros_like(final[0, :1]), capped=False)[0]
     right = tokens[:, targets.to(tokens.device)].to(bias.device)
-    return centred_logits(model, final, tokens, targets) - (bias[right] - bias.mean())
+    return centred_logits(model, final, tokens, targets) - less_the_mean(bias, right)
 
 
 def _direction(model: LoadedModel, right: Int[Tensor, "batch targets"]) -> Float[Tensor, "batch targets d_model"]:

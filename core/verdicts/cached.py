@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from core.ablation.cached_map import estimated_map
+from core.ablation.cached_map import estimates_by_sequence
 from core.ablation.screening import ALWAYS_EXACT_LAYERS, largest_by_gradient
 from core.ablation.subjects import ABLATION_VERSION, reference_tokens
 from core.attention.cached import check_existing, first_scores
@@ -148,7 +148,7 @@ def nominees(
     heads = unexplained(judged.verdicts)
     if subject.card.n_layers > ALWAYS_EXACT_LAYERS:
         # At the middle length.
-        screened = set(largest_by_gradient(estimated_map(plan.judging[len(plan.judging) // 2], mode)))
+        screened = set(largest_by_gradient(estimates_by_sequence(plan.judging[len(plan.judging) // 2], mode)))
         heads = tuple(head for head in heads if head in screened)
     return nominated(_shares(_Bench(subject, plan), heads, mode, judged.behaviour), heads)
 

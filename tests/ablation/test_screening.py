@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, GPT2Config
 import core.ablation.ablator
 from core.ablation import subjects
 from core.ablation.cached import ablate
-from core.ablation.cached_map import causal_map, known_causal_map, screen_estimate, screened_map
+from core.ablation.cached_map import causal_map, estimates_by_sequence, known_causal_map, screen_estimate, screened_map
 from core.ablation.effects import Effects
 from core.ablation.outcomes import CausalMap
 from core.ablation.screening import ALWAYS_EXACT_LAYERS, SCORES_FROM, SHARE_BY_GRADIENT, heads_to_measure
@@ -71,34 +71,43 @@ class Scores:
         return self.matrices[name]
 
 
-def test_the_largest_of_either_sign_and_those_whose_scores_ask_for_it():
+def test_the_largest_on_each_sequence_and_those_whose_scores_ask_for_it():
     random = np.random.default_rng(0)
     for _ in range(50):
-        estimate = random.normal(size=(9, 5))
+        estimates = random.normal(size=(9, 5, 3))
         scores = {name: random.random((9, 5)) * 0.5 for name in ("induction", *SCORES_FROM)}
-        for array in (estimate, *scores.values()):
+        for array in (estimates, *scores.values()):
             array[4] = np.nan
+        size = {head: sum(map(abs, estimates[head])) for head in every_head(9, 5)}
         expected = set()
         real = [head for head in every_head(9, 5) if head.layer != 4]
-        for head in sorted(real, key=lambda head: -abs(estimate[head]))[: ceil(SHARE_BY_GRADIENT * len(real))]:
+        for head in sorted(real, key=lambda head: -size[head])[: ceil(SHARE_BY_GRADIENT * len(real))]:
             expected.add(head)
         for head in real:
             if scores["previous_token"][head] > 0.4 or scores["contrast"][head] > 0.1 or scores["duplicate_token"][head] > 0.3:
                 expected.add(head)
-        first, others = heads_to_measure(estimate, Scores(**scores))
+        first, others = heads_to_measure(estimates, Scores(**scores))
         assert set(first) | set(others) == expected and not set(first) & set(others)
-        least = min(abs(estimate[head]) for head in first)
-        assert all(abs(estimate[head]) <= least for head in real if head not in first), "the gradient's largest come first"
+        least = min(size[head] for head in first)
+        assert all(size[head] <= least for head in real if head not in first), "the gradient's largest come first"
     # Eleven of a hundred, not ten: rounded up.
     quiet = {name: np.zeros((10, 10)) for name in ("induction", *SCORES_FROM)}
     for rows, expected_number in ((10, 11), (9, 10)):
-        first, others = heads_to_measure(random.normal(size=(rows, 10)), Scores(**{k: v[:rows] for k, v in quiet.items()}))
+        first, others = heads_to_measure(random.normal(size=(rows, 10, 2)), Scores(**{k: v[:rows] for k, v in quiet.items()}))
         assert (len(first), others) == (expected_number, ())
+
+
+def test_what_raises_one_loss_and_lowers_another_is_measured_first():
+    """By the mean over sequences it would be nothing."""
+    estimates = np.full((9, 5, 2), 0.1)
+    estimates[1, 4] = 3.0, -3.0
+    quiet = Scores(**{name: np.zeros((9, 5)) for name in SCORES_FROM})
+    assert Head(1, 4) in heads_to_measure(estimates, quiet)[0]
 
 
 def test_a_screen_measures_its_heads_and_nothing_else(subject, measured):
     found = screened_map(subject, "zero")
-    first, others = heads_to_measure(screen_estimate(subject, "zero"), score_heads(subject))
+    first, others = heads_to_measure(estimates_by_sequence(subject, "zero"), score_heads(subject))
     heads = sorted((*first, *others))
     assert 0 < len(heads) < N_LAYERS * N_HEADS and sorted(measured) == heads
     assert {Head(*map(int, place)) for place in np.argwhere(found.measured)} == set(heads) and not found.complete
@@ -128,7 +137,7 @@ def test_some_layers_are_measured_without_a_screen(subject, measured):
 def test_the_gradients_heads_are_shown_before_those_with_a_score_are_measured(subject, measured, monkeypatch):
     """And a map that is interrupted between the two is shown as far as it came, and goes on from there."""
     monkeypatch.setitem(SCORES_FROM, "previous_token", 0.0)
-    first, others = heads_to_measure(screen_estimate(subject, "zero"), score_heads(subject))
+    first, others = heads_to_measure(estimates_by_sequence(subject, "zero"), score_heads(subject))
     assert first and others
     shown: list[CausalMap] = []
 

@@ -77,6 +77,33 @@ def test_the_gain_equals_brute_force(material):
     assert np.abs(gain_in_logits(Ablator(pair.loaded, probe.tokens), probe) - (on[0] - on[1]).numpy()).max() < 2e-4
 
 
+@pytest.mark.parametrize("dtype,loose", [(torch.float32, 2e-4), (torch.bfloat16, 0.1)])
+@pytest.mark.parametrize("never", [-1e6, -1e9, None])
+def test_ids_that_the_unembedding_rules_out_take_no_digit_from_the_others(dtype, loose, never):
+    """Padding of a vocabulary, as some models have it: beside it the mean over the vocabulary has no digits left."""
+    from transformers import AutoModelForCausalLM, GPTJConfig
+
+    torch.manual_seed(0)
+    config = GPTJConfig(vocab_size=120, n_positions=64, n_embd=32, n_layer=2, n_head=4, rotary_dim=4, initializer_range=0.3)
+    module = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+    with torch.no_grad():
+        module.lm_head.bias.normal_()
+        module.lm_head.bias[110:] = torch.finfo(dtype).min if never is None else never
+    subject = bind(Request(module, length=12, sequences=3, token_range=(3, 110)))
+    found = total_effect(subject, ["L0H1", "L1H2"], "zero")
+    with pytest.raises(BadInput, match="can never say token 11"):
+        ablate(Request(module, length=4, sequences=2, token_range=(110, 120)), ["L0H1"])
+    tokens, targets = torch.from_numpy(subject.probe.tokens.copy()), subject.layout.second_copy_targets
+    exact = module.double()
+    with torch.no_grad():
+        exact.lm_head.bias[110:] = 0
+    sets: HeadSet = (Head(0, 1), Head(1, 2))
+    clean, without = (
+        centred(logits_without(exact, tokens, heads, 4, None), tokens, targets).mean(-1).numpy() for heads in ((), sets)
+    )
+    assert np.abs(found.logits - (clean - without)).max() < loose < np.abs(clean - without).max()
+
+
 def test_a_slice_after_the_output_projection_is_another_number(material):
     """The published mistake, for this measure: it must give something else, or the test above could not see it."""
     pair, probe, _ = material

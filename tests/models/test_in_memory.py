@@ -20,6 +20,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Model, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from core import Request, ablate, causal_map, circuit, judge, score_heads
+from core.ablation.cached_copying import token_copying
 from core.ablation.cached_map import estimated_map
 from core.ablation.subjects import reference_tokens
 from core.errors import BadInput, ModelUnavailable
@@ -761,3 +762,5 @@ def test_a_head_that_is_read_past_its_slice_is_not_ablated(kind: str) -> None:
     assert "past its slice" in checks["ablation"].reason
     with pytest.raises(BadInput, match="past its slice"):
         ablate(request, ["L0H1"], "zero", text=None)
+    with pytest.raises(BadInput, match="past its slice"):
+        token_copying(request)

@@ -10,12 +10,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from core.errors import ModelUnavailable
+from core.errors import BadInput, ModelUnavailable
 from core.runtime.jobs import current_control
 from core.transformer.anatomy import run_module
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.hooks import Hidden, run_body, undefined, untouched
 from core.transformer.passes.trials import closeness, trial_tokens
+from core.transformer.said import said
 
 # How many logits may exist at once while losses are read off: 64 Mi numbers are 256 MB in float32.
 LOGITS_AT_ONCE = 1 << 26
@@ -67,12 +68,13 @@ def token_losses(
     """Cross-entropy in nats of the tokens at `targets`, or of every token; NaN at position 0, which nothing predicts.
 
     Unembeds what is wanted and nothing else, a few positions at a time: `[batch, tokens, d_vocab]` never exists. Raises
-    ModelUnavailable as `check_readout`.
+    ModelUnavailable as `check_readout`, BadInput for a token that the model can never say.
     """
     check_readout(model)
     if targets is None:
         losses = token_losses(model, final, tokens, torch.arange(1, tokens.shape[1]))
         return torch.nn.functional.pad(losses, (1, 0), value=float("nan"))
+    _check_said(model, tokens[:, targets.to(tokens.device)])
     return over_targets(model, final, tokens, targets, cross_entropies)
 
 
@@ -85,24 +87,43 @@ def centred_logits(
     """The logit of the tokens at `targets` less the mean logit over the vocabulary, before any soft cap; chunked likewise.
 
     What all tokens gain alike cancels, and so does whatever a head adds to every logit. Where the unembedding is a plain
-    matrix, its mean row stands for the mean over the vocabulary, which then need not be gone through. Raises ModelUnavailable
-    as `check_readout`.
+    matrix, its mean row stands for the mean over the vocabulary, which then need not be gone through; of its bias, a constant
+    that cancels in every difference, the mean is over the tokens that it does not rule out. Raises as `token_losses`.
     """
+    check_readout(model)
+    multiplier = _READOUT[model].multiplier
+    ends, rows = final[:, (targets - 1).to(final.device)], tokens[:, targets.to(tokens.device)].to(final.device)
+    _check_said(model, rows)
     plain = _plain_unembedding(model)
     if plain is not None:
-        check_readout(model)
         weight, bias = plain
-        rows = tokens[:, targets.to(tokens.device)].to(final.device)
-        ends = final[:, (targets - 1).to(final.device)]
-        found = (ends * weight[rows]).sum(-1) - ends @ mean_row(model, weight)
-        if bias is not None:
-            found = found + bias[rows] - bias.mean()
-        return found * _READOUT[model].multiplier
+        found = ((ends * weight[rows]).sum(-1) - ends @ mean_row(model, weight)) * multiplier
+        return found if bias is None else found + less_the_mean(bias * multiplier, rows)
+    masked = _masking_unembedding(model)
+    if masked is not None:
+        # Beside what rules tokens out no digit of a mean over all logits is left.
+        weight, bias = masked
+        own = over_targets(model, final, tokens, targets, _of_the_right, capped=False)
+        others = ends.float() @ weight.mean(0, dtype=torch.float32) * multiplier
+        return own - others - _mean_said(bias * multiplier)
 
     def centred(logits: Logits, right: Ids) -> Float[Tensor, " positions"]:
-        return logits.gather(-1, right[:, None])[:, 0] - logits.mean(-1)
+        return _of_the_right(logits, right) - logits.mean(-1)
 
     return over_targets(model, final, tokens, targets, centred, capped=False)
+
+
+def _of_the_right(logits: Logits, right: Ids) -> Float[Tensor, " positions"]:
+    return logits.gather(-1, right[:, None])[:, 0]
+
+
+def less_the_mean(bias: Float[Tensor, " d_vocab"], rows: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """What a constant adds to the logits of some tokens, less its mean over the tokens that it does not rule out."""
+    return bias[rows] - _mean_said(bias)
+
+
+def _mean_said(bias: Float[Tensor, " d_vocab"]) -> Tensor:
+    return bias[said(bias)].mean()
 
 
 def mean_row(model: LoadedModel, weight: Float[Tensor, "d_vocab d_unembedded"]) -> Float[Tensor, " d_unembedded"]:
@@ -121,6 +142,27 @@ def _plain_unembedding(model: LoadedModel) -> tuple[Tensor, Tensor | None] | Non
     if type(place) is not nn.Linear or weight is None or weight.dtype != torch.float32:
         return None
     return weight.detach(), None if place.bias is None else place.bias.detach()
+
+
+def _masking_unembedding(model: LoadedModel) -> tuple[Tensor, Tensor] | None:
+    """The matrix and bias of an unembedding whose bias rules tokens out; None for any other."""
+    place = model.module.get_submodule(model.anatomy.unembedding)
+    if type(place) is not nn.Linear or place.bias is None:
+        return None
+    bias = place.bias.detach().float()
+    return None if bool(said(bias).all()) else (place.weight.detach(), bias)
+
+
+def _check_said(model: LoadedModel, rows: Int[Tensor, "..."]) -> None:
+    masked = _masking_unembedding(model)
+    if masked is not None:
+        never = ~said(masked[1])[rows.to(masked[1].device)]
+        if bool(never.any()):
+            first = int(rows[never.to(rows.device)][0])
+            raise BadInput(
+                f"{model.card.name} can never say token {first}, for its unembedding's bias rules it out, so a loss on it "
+                "means nothing: draw tokens from a range without it, or give others."
+            )
 
 
 def over_targets(
@@ -174,6 +216,8 @@ def check_readout(model: LoadedModel) -> None:
     door = model.module.get_submodule(model.anatomy.unembedding)
     if not all(torch.isfinite(weight).all() for weight in door.parameters()):
         raise undefined(model, "the unembedding")
+    may_be = said(own)
+    own, plain = own[..., may_be], plain[..., may_be]
     config = getattr(model.module, "config", None) or getattr(model.module, "cfg", None)
     caps = [float(getattr(config, name, None) or 0.0) for name in _CAPS]
     for cap in (*(cap for cap in caps if cap), 0.0):
