@@ -4,7 +4,7 @@ Background: one pass back estimates what every head's removal would do: wrong in
 measured first. By the estimate a head can raise the loss of one sequence and lower another's, and then its mean says nothing
 of it, so its size is taken sequence by sequence: without a BOS the second of the ten heads that matter most in SmolLM2-135M
 is 67th of 270 by the mean, 16th by size.
-References: Syed et al. 2023 (attribution patching); Kramár et al. 2024 (AtP*: what an estimate misses because parts of it cancel).
+References: Syed et al. 2023 (attribution patching); Kramár et al. 2024 (AtP*: what is missed where parts cancel).
 """
 
 from __future__ import annotations

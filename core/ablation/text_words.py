@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from core.ablation.on_text import TextAblation, TextBaselines
-from core.numbers import counted, digits_that_add_up, signed, signed_interval, unsigned
+from core.numbers import counted, digits_that_add_up, signed, signed_interval, with_interval
 from core.stats import Number
 
 _NO_REPEATS = "no token comes back with the one before it in a window"
@@ -51,7 +51,8 @@ def in_context_sentence(found: TextAblation, baselines: TextBaselines | None) ->
     successor = (
         "no token comes back after another one, so none comes after an earlier copy"
         if math.isnan(first.value)
-        else f"the token after the earlier copy gets {unsigned(first.value)} before and {unsigned(second.value)} after"
+        else "the token after the earlier copy has a probability of "
+        f"{_of_windows(first)} before and {_of_windows(second)} after"
         f"{_p(baselines, 'successor', first.value - second.value)}"
     )
     digits = digits_that_add_up(before.value, change.value, after.value)
@@ -65,6 +66,10 @@ def in_context_sentence(found: TextAblation, baselines: TextBaselines | None) ->
 
 def _p(baselines: TextBaselines | None, which: str, observed: float) -> str:
     return "" if baselines is None or not baselines.sets else f", p = {baselines.p(which, observed):.3f} beside those sets"
+
+
+def _of_windows(found: Number) -> str:
+    return with_interval(found.value, found.low, found.high)
 
 
 def _change(found: Number, digits: int = 2) -> str:

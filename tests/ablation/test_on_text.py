@@ -182,6 +182,7 @@ def test_the_change_in_context_is_what_its_ends_make_as_they_are_written() -> No
     found = TextAblation((), "zero", *outcomes, np.zeros((2, 9), bool), 1)
     said = in_context_sentence(found, None)
     assert "goes from +0.366 to +0.413 nats (change +0.047 (" in said, said
+    assert said.endswith("has a probability of 0.50 (0.50 to 0.50) before and 0.50 (0.50 to 0.50) after."), said
 
 
 def test_masks_leave_out_what_nothing_predicts() -> None:

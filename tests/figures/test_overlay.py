@@ -30,13 +30,18 @@ def test_marks_with_a_score_are_there_strictly_above_the_threshold() -> None:
 
 
 def test_a_cross_without_a_score_is_always_there() -> None:
-    mark = crosses([Head(0, 0), Head(1, 2)], [None, 0.3], LOOK)
+    mark = crosses([Head(0, 0), Head(1, 2)], [None, 0.3], LOOK, numbered=True)
     counts = []
     for threshold in (0.0, 0.3, 1.0):
         found = resolved(mark, threshold)
         assert found is not None
         counts.append(len(found["at"]))
     assert counts == [2, 1, 1]
+
+
+def test_a_cross_leaves_a_number_free_and_is_larger_where_there_is_none() -> None:
+    beside, alone = (crosses([Head(1, 2)], [None], LOOK, numbered=numbered) for numbered in (True, False))
+    assert beside["at"] != [(2, 1)] == alone["at"] and alone["cells"] > beside["cells"]
 
 
 def test_counts_and_boxes_are_of_the_scores_on_their_side() -> None:

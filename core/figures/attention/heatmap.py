@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
-from core.figures.base.head_map import Cells, head_map
+from core.figures.base.head_map import Cells, are_written, head_map
 from core.figures.base.head_traces import hover_texts
 from core.figures.base.overlay import Overlay, crosses, rings
 from core.figures.base.style import Look, colour_scale
@@ -48,8 +48,9 @@ def set_overlay(scores: HeadScores, score: str, threshold: float, picked: HeadSe
     """As `heatmap_overlay`, and a cross on each of `picked`; if `above`, on each head above the threshold, too."""
     shown, values = heatmap_overlay(scores, score, threshold, look), scores.mean(score)
     heads = [head for head in every_head(*values.shape) if head in picked or (above and not np.isnan(values[head]))]
+    numbered = are_written(scores.n_layers, scores.n_heads, look)
     own = [None if head in picked else float(values[head]) for head in heads]
-    return Overlay(shown.said, threshold, (*shown.marks, crosses(heads, own, look)))
+    return Overlay(shown.said, threshold, (*shown.marks, crosses(heads, own, look, numbered=numbered)))
 
 
 def describe_heatmap(scores: HeadScores, score: str) -> str:

@@ -86,7 +86,7 @@ def head_map(
     if estimated:
         traces.append(_estimate_marks(cells, estimated, look))
     heads = every_head(*values.shape)
-    if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= write_up_to:
+    if are_written(n_layers, n_heads, look, write_up_to, tall):
         traces.append(_numbers(cells, heads, look))
     traces.append(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, cells.texts, row * 0.9))
     lines = _broken(title, look)
@@ -120,6 +120,11 @@ def head_map(
 def _broken(title: str, look: Look) -> list[str]:
     """The title in lines that end before the figure's buttons, which on a telephone lie on its own height."""
     return textwrap.wrap(title, int(_TITLE_WIDTH / (_LETTER * look.font_size))) if look.narrow else [title]
+
+
+def are_written(n_layers: int, n_heads: int, look: Look, write_up_to: int = HEADS_TO_WRITE_IN, tall: float = 1.0) -> bool:
+    """Whether a map has room for the numbers in its cells."""
+    return tall * row_height(n_layers, look) >= look.px(_ROW_TO_WRITE_IN) and n_heads <= write_up_to
 
 
 def row_height(n_layers: int, look: Look) -> float:

@@ -102,12 +102,15 @@ def rings(scores: Float[np.ndarray, "n_layers n_heads"], look: Look) -> Part:
     return {"kind": "discs", "at": places, "above": above, "cells": 0.84, "fill": None, "strokes": strokes}
 
 
-def crosses(heads: Sequence[Head], above: Sequence[float | None], look: Look) -> Part:
-    """Crosses in the corners of cells: of each head while its score is above the threshold, and always where that is None."""
+def crosses(heads: Sequence[Head], above: Sequence[float | None], look: Look, *, numbered: bool) -> Part:
+    """Crosses in cells: of each head while its score is above the threshold, and always where that is None.
+
+    numbered: whether the cells have numbers, which a cross in the corner leaves free; in the middle it can be larger.
+    """
     strokes = [[colour, look.px(width)] for colour, width in CROSS_STROKES]
-    # Beside the number, not through it.
-    places = [(head - 0.32, layer - 0.28) for layer, head in heads]
-    return {"kind": "crosses", "at": places, "above": list(above), "cells": 0.28, "strokes": strokes}
+    aside, up, size = (0.32, 0.28, 0.28) if numbered else (0.0, 0.0, 0.5)
+    places = [(head - aside, layer - up) for layer, head in heads]
+    return {"kind": "crosses", "at": places, "above": list(above), "cells": size, "strokes": strokes}
 
 
 def dots(x: Sequence[float], y: Sequence[float], diameter: float, look: Look) -> Part:
