@@ -21,6 +21,8 @@ from core.transformer.said import said
 BATCH, TOKENS = 2, 7
 # What modules raise when they want more than ids, or ids of another kind.
 _CANNOT_RUN = (RuntimeError, ValueError, TypeError, AttributeError, LookupError, AssertionError)
+# What is read of a pass in its order would be put down to other layers, and a mean ablation would end before its layer has run.
+OUT_OF_ORDER = "does not run each of its layers once and in the order of their numbers, so its heads cannot be numbered."
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,6 +213,8 @@ def _assemble(module: nn.Module, seen: _Watch, whose: str, flagged: bool) -> Ana
     blocks = tuple(f"{holder}.{index}" for index in range(count))
     if any(name in blocks and output is None for name, _, output in seen.order):
         raise ModelUnavailable(f"A layer of {whose} gives no single residual stream, so it cannot be measured layer by layer.")
+    if [name for name, _, _ in seen.order if name in blocks] != list(blocks):
+        raise ModelUnavailable(f"{whose} {OUT_OF_ORDER}")
     unembedding = _unembedding(module, seen, whose)
     attention: dict[int, Attention] = {}
     for name in names:

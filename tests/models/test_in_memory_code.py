@@ -221,6 +221,42 @@ def test_what_changes_a_pattern_only_on_many_tokens_is_refused_there() -> None:
             measure(asked(model, length=50))
 
 
+class InAnOrder(nn.ModuleList):
+    """Layers that whoever goes through them meets in another order, or only some of them."""
+
+    order: tuple[int, ...] = (0, 1, 2)
+
+    def __getitem__(self, at: Any) -> Any:
+        own = list(self.children())
+        return [own[layer] for layer in self.order]
+
+
+class TurnedOnMore(LlamaForCausalLM):
+    """Goes through its layers from the last to the first once it reads more than thirty tokens."""
+
+    def forward(self, input_ids: Tensor, **named: Any) -> Any:
+        self.model.layers.order = (0, 1, 2) if input_ids.shape[1] <= 30 else (2, 1, 0)
+        return super().forward(input_ids, **named)
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (0, 2, 1), (0, 1), (0, 2), (0, 1, 2, 2)])
+def test_layers_that_do_not_run_in_the_order_of_their_numbers_are_refused(order: tuple[int, ...]) -> None:
+    model = made()
+    model.model.layers = InAnOrder(model.model.layers)
+    assert np.isfinite(score_heads(asked(model)).mean("induction")).all()
+    model.model.layers.order = order
+    with pytest.raises(ModelUnavailable, match=r"in the order of their numbers|uses the same attention in several layers"):
+        score_heads(asked(model))
+
+
+def test_layers_that_change_their_order_on_many_tokens_are_refused_there() -> None:
+    model = made()
+    model.model.layers, model.__class__ = InAnOrder(model.model.layers), TurnedOnMore
+    assert np.isfinite(score_heads(asked(model)).mean("induction")).all()
+    with pytest.raises(ModelUnavailable, match="On 40 tokens .* in the order of their numbers"):
+        ablate(asked(model, length=20), ["L1H2"], "mean", text=None)
+
+
 class SeesLaterOnMore(LlamaForCausalLM):
     """Looks at the last token once it reads more than seventy."""
 

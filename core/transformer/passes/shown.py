@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import ModelUnavailable
-from core.transformer.anatomy import TOKENS, run_module, trial_ids
+from core.numbers import counted
+from core.transformer.anatomy import OUT_OF_ORDER, TOKENS, run_module, trial_ids
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused import cell_tolerance
 from core.transformer.passes.hooks import Hook, attached, pattern_hook
@@ -24,6 +25,7 @@ def check_shown(model: LoadedModel, n_tokens: int = TOKENS) -> None:
     mask, mix or weigh its pattern after the softmax. Raises ModelUnavailable where they differ: no score could be shown.
     """
     shown: dict[int, Tensor] = {}
+    order: list[int] = []
     given: dict[int, Tensor] = {}
 
     def showing(layer: int) -> Hook:
@@ -34,6 +36,7 @@ def check_shown(model: LoadedModel, n_tokens: int = TOKENS) -> None:
 
     def giving(layer: int) -> Callable[..., None]:
         def keep(attention: nn.Module, arguments: Any, output: Any) -> None:
+            order.append(layer)
             for part in output if isinstance(output, (tuple, list)) else ():
                 if isinstance(part, Tensor) and layer in shown and part.shape == shown[layer].shape:
                     given[layer] = part.float().clone()
@@ -47,6 +50,8 @@ def check_shown(model: LoadedModel, n_tokens: int = TOKENS) -> None:
             handle = model.module.get_submodule(part.name).register_forward_hook(giving(layer))
             stack.callback(handle.remove)
         run_module(model.module, trial_ids(model.card.d_vocab, rows, n_tokens).to(model.device), patterns=model.anatomy.flagged)
+    if order != list(parts):
+        raise ModelUnavailable(f"On {counted(n_tokens, 'token')} {model.card.name} {OUT_OF_ORDER}")
     for layer, pattern in shown.items():
         if len(pattern) != rows:
             raise ModelUnavailable(
