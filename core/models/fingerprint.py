@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from core.models.authorship import home_of, written_in
 from core.models.formats.hf_config import text_config
 from core.transformer.anatomy import run_module, trial_ids
 
@@ -111,21 +112,13 @@ def _replaced(kinds: list[type]) -> dict[str, Any]:
     for place, held in places:
         for name, value in held.items():
             function = getattr(value, "__func__", value)
-            if callable(function) and not isinstance(function, type) and not _is_installed(_home(function)):
+            if callable(function) and not isinstance(function, type) and not all(map(_is_installed, written_in(function))):
                 found[f"{place}.{name}"] = function
     return dict(sorted(found.items()))
 
 
 def _entries(registry: Any) -> dict[str, Any]:
     return {name: registry[name] for name in registry.valid_keys()}
-
-
-def _home(function: Any) -> str:
-    """Where a function's code was written: by its module's names, for `functools.wraps` gives it another's."""
-    while isinstance(function, partial):
-        function = function.func
-    known = getattr(function, "__globals__", {}).get("__name__") or getattr(function, "__module__", None)
-    return str(known or type(function).__module__)
 
 
 def _is_of_library(module: str | None) -> bool:
@@ -212,7 +205,7 @@ def _add(hasher: Any, value: Any, inside: tuple[int, ...] = (), known: dict[int,
             value.__defaults__,
             value.__kwdefaults__,
             value.__closure__,
-            {} if _is_of_library(value.__module__) else _globals(value),
+            {} if _is_of_library(home_of(value)) else _globals(value),
         ]
     elif isinstance(value, (staticmethod, classmethod)):
         parts = [value.__func__]

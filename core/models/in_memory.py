@@ -19,6 +19,7 @@ from torch import nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from core.errors import BadInput, ModelUnavailable
+from core.models.authorship import written_in
 from core.models.fingerprint import fingerprint
 from core.models.formats.hf_config import text_config
 from core.models.formats.hf_folder import CardTexts, check_kind, identity_from
@@ -56,11 +57,10 @@ def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
     """
     if not isinstance(model, nn.Module):
         raise BadInput(f"A model is a name, a folder, or a causal model in memory, not a {type(model).__name__}.")
-    model = _inside(model)
-    is_bridge = hasattr(model, "original_model") and hasattr(model, "hook_dict")
+    outermost, model = model, _inside(model)
+    is_bridge = _is_of_a_bridge(model) and hasattr(model, "original_model") and hasattr(model, "hook_dict")
     module: Any = model.original_model if is_bridge else model
     tokenizer = getattr(model, "tokenizer", None) if tokenizer is None and is_bridge else tokenizer
-    _check(module, is_bridge=is_bridge)
     if is_bridge and getattr(model, "compatibility_mode", False):
         raise BadInput(
             "This bridge is in compatibility mode, in which its weights may be folded: then an ablation takes away too "
@@ -71,6 +71,7 @@ def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
             "This bridge has hooks of its own: what they compute is not in its weights, so no result could be told from "
             "another's. Call `reset_hooks()` first."
         )
+    _check(module, around=[part for part in (outermost, model) if part is not module], is_bridge=is_bridge)
     config = _config(module, getattr(model, "cfg", None))
     given = _copy(module)
     digest = fingerprint(module, config, _twin(given))
@@ -92,7 +93,8 @@ def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
     return loaded
 
 
-def _check(module: nn.Module, *, is_bridge: bool) -> None:
+def _check(module: nn.Module, around: list[nn.Module], *, is_bridge: bool) -> None:
+    """around: what a bridge or a compiler has put around the whole, outermost first."""
     kinds = {type(part).__module__.split(".")[0] for part in module.modules()}
     if "peft" in kinds:
         raise BadInput(
@@ -119,7 +121,7 @@ def _check(module: nn.Module, *, is_bridge: bool) -> None:
         raise BadInput(
             "There are hooks on every module of this process: no result could be told from another's. Remove them first."
         )
-    for name, part in module.named_modules():
+    for name, part in [*(("", part) for part in around), *module.named_modules()]:
         if not all(map(partial(_runs_its_own, part), _FORWARDS)):
             raise BadInput(
                 f"The forward of {name or 'the whole'} was replaced, wrapped or compiled: what it computes is not in its "
@@ -152,18 +154,23 @@ def _runs_its_own(part: nn.Module, name: str) -> bool:
 
 def _inside(module: Any) -> Any:
     """The module itself; of a compiled one what is inside, which computes the same and shows its parts."""
-    while isinstance(getattr(module, "_orig_mod", None), nn.Module):
+    while _is_written_by(module, "torch._dynamo.") and isinstance(getattr(module, "_orig_mod", None), nn.Module):
         module = module._orig_mod
     return module
 
 
+def _is_of_a_bridge(module: Any) -> bool:
+    return _is_written_by(module, "transformer_lens.")
+
+
+def _is_written_by(module: Any, library: str) -> bool:
+    """By its class: somebody's own may have an attribute of the same name, and does more than what stands there."""
+    return f"{type(module).__module__}.".startswith(library)
+
+
 def _is_harmless(function: Any, libraries: tuple[str, ...] = _HARMLESS_HOOKS) -> bool:
-    """Whether a library wrote it: by where its code is from, for `functools.wraps` gives it another's name."""
-    while isinstance(function, partial):
-        function = function.func
-    function = getattr(function, "__func__", function)
-    origin = getattr(function, "__globals__", {}).get("__name__") or type(function).__module__
-    return f"{origin}.".startswith(libraries)
+    """Whether libraries wrote it, and all that it is wrapped around."""
+    return all(f"{module}.".startswith(libraries) for module in written_in(function))
 
 
 def _own_hooks(part: nn.Module) -> Iterator[Any]:
@@ -258,7 +265,7 @@ def _unwrap(module: nn.Module) -> None:
     """Put the model library's own parts back where a bridge or a compiler put its own around them."""
     for name, part in list(module.named_children()):
         part = _inside(part)
-        while hasattr(part, "original_component") and isinstance(part.original_component, nn.Module):
+        while _is_of_a_bridge(part) and isinstance(getattr(part, "original_component", None), nn.Module):
             part = part.original_component
         module._modules[name] = part
         _unwrap(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,7 @@ from core.errors import ModelUnavailable
 from core.models.formats.hf_config import d_head, size
 from core.models.identity import model_identity
 from core.settings.subject import bind
-from tests.models.test_in_memory import small_tokenizer
+from tests.models.test_in_memory import small_tokenizer, without_a_trace
 from tests.models.test_in_memory_code import Own, asked, made, own_losses, with_attention
 
 pytestmark = pytest.mark.usefixtures("empty_store")
@@ -180,6 +181,8 @@ def louder_beyond(times: float) -> Callable[..., Tensor]:
         (ALL_ATTENTION_FUNCTIONS._global_mapping, "eager", eager),
         (vars(modeling_llama), "eager_attention_forward", eager),
         (modeling_llama.LlamaRMSNorm, "forward", lambda seen: louder_beyond(seen / 90)),
+        (modeling_llama.LlamaRMSNorm, "forward", lambda seen: torch.no_grad()(louder_beyond(seen / 90))),
+        (modeling_llama.LlamaRMSNorm, "forward", lambda seen: without_a_trace(louder_beyond(seen / 90))),
     ],
 )
 def test_what_stands_in_the_place_of_a_librarys_code_is_of_the_model(
@@ -195,6 +198,24 @@ def test_what_stands_in_the_place_of_a_librarys_code_is_of_the_model(
             digests.append(bind(request).digest)
             assert np.abs(score_heads(request).token_loss[:, 1:] - own_losses(model, request)).max() < 1e-4
     assert digests[0] != digests[1]
+
+
+def test_what_is_named_like_a_librarys_code_is_told_with_what_it_reads_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = modeling_llama.LlamaRMSNorm.forward
+
+    @functools.wraps(own)
+    def louder(self: Any, hidden: Tensor) -> Tensor:
+        found: Tensor = own(self, hidden)
+        return torch.cat([found[:, :64], TIMES * found[:, 64:]], 1)
+
+    monkeypatch.setattr(modeling_llama.LlamaRMSNorm, "forward", louder)
+    model = made()
+    before = bind(asked(model)).digest
+    monkeypatch.setitem(globals(), "TIMES", 2.0)
+    assert bind(asked(model)).digest != before
+
+
+TIMES = 1.0
 
 
 def test_a_nested_config_is_that_of_its_language_model() -> None:

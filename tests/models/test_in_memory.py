@@ -546,6 +546,26 @@ def test_a_hook_that_a_library_runs_for_somebody_is_refused() -> None:
     assert np.array_equal(score_heads(request_of(model)).mean("induction"), right), "the library's own changes nothing"
 
 
+def without_a_trace(function: Any) -> Any:
+    """As a decorator of a library that says nothing of what it is put around."""
+    found = torch.no_grad()(function)
+    del found.__wrapped__
+    return found
+
+
+@pytest.mark.parametrize("decorated", [torch.no_grad(), torch.inference_mode(), torch.compiler.disable, without_a_trace])
+def test_a_hook_behind_a_librarys_decorator_is_somebodys_own(decorated: Any) -> None:
+    model = made("llama_grouped")
+    model.model.layers[1].mlp.register_forward_hook(decorated(lambda module, given, output: output * 2))
+    refused(model, r"hook of its own on model\.layers\.1\.mlp")
+
+
+def test_a_hook_on_what_a_compiler_put_around_the_whole_is_refused() -> None:
+    model = compiled(made("llama_grouped"))
+    model.register_forward_hook(lambda module, given, output: None)
+    refused(model, "hook of its own on the whole")
+
+
 def test_an_attention_function_of_somebodys_own_is_refused() -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
@@ -683,6 +703,25 @@ def test_compiled_parts_are_those_inside(change: Any) -> None:
     assert np.allclose(one.ablated, two.ablated, atol=1e-5, equal_nan=True)
     scores = [score_heads(request_of(each)).sequences("induction") for each in (plain, model)]
     assert np.abs(scores[0] - scores[1]).max() < 1e-6
+
+
+@pytest.mark.parametrize("held_as", ["original_component", "_orig_mod"])
+def test_a_module_of_ones_own_is_no_wrapper_whatever_it_calls_what_it_holds(held_as: str) -> None:
+    class Beside(WithSidePath):
+        def __init__(self, base: nn.Module) -> None:
+            super().__init__(base)
+            del self.base
+            setattr(self, held_as, base)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = getattr(self, held_as)(x) + self.up(self.down(x))
+            return found
+
+    named, plain = made("llama_grouped"), made("llama_grouped")
+    for model, kind in ((named, Beside), (plain, WithSidePath)):
+        torch.manual_seed(1)
+        model.model.layers[0].mlp.down_proj = kind(model.model.layers[0].mlp.down_proj)
+    assert np.array_equal(*(score_heads(request_of(model)).token_loss for model in (named, plain)), equal_nan=True)
 
 
 @pytest.mark.parametrize("where", ["", "model.layers.1", "model.layers.1.self_attn"])
