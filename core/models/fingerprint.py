@@ -18,12 +18,13 @@ from enum import Enum
 from functools import cache, cached_property, partial
 from pathlib import Path
 from sysconfig import get_path
-from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
+from types import CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -55,38 +56,46 @@ def fingerprint(module: nn.Module, config: dict[str, Any], twin: nn.Module) -> s
     """
     about = [type(module).__qualname__, config]
     hasher = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
+    # What holds a part of the model holds that of the twin, or, where it was not copied (a function), the model's own.
+    placed = {id(part): place for whole in (module, twin) for place, part in enumerate(whole.modules())}
     for name, value in sorted((dict(module.named_buffers()) | module.state_dict()).items()):
         for part in _flat(value):
             hasher.update(name.encode())
             _add(hasher, part)
     all_kinds = list(dict.fromkeys(kind for part in twin.modules() for kind in type(part).__mro__))
     kinds = [kind for kind in all_kinds if not _is_of_library(kind.__module__)]
-    _add(hasher, _replaced(all_kinds))
-    before = _code(kinds)
+    _add(hasher, _replaced(all_kinds), placed)
+    before = _code(kinds, placed)
     for name, part in twin.named_modules():
         hasher.update(f"{name} {_name(type(part))}".encode())
-        for attribute, value in sorted(vars(part).items()):
-            # A part's own config, and not the model's.
-            is_own = attribute == "config" and _is_config(value) and value is not getattr(twin, "config", None)
-            if is_own or attribute not in _OF_TORCH:
-                hasher.update(attribute.encode())
-                _add(hasher, value)
+        for attribute, value in _own_attributes(part, getattr(twin, "config", None)):
+            hasher.update(attribute.encode())
+            _add(hasher, value, placed)
     _add(hasher, _behaviour(twin, config))
     # What a pass changes is no setting: a counter would make another model of every look.
-    for named, found in _code(kinds).items():
+    for named, found in _code(kinds, placed).items():
         if before.get(named) == found:
             hasher.update(f"{named} {found}".encode())
     return hasher.hexdigest()
 
 
-def _code(kinds: list[type]) -> dict[str, str]:
+def _own_attributes(part: nn.Module, config: Any) -> list[tuple[str, Any]]:
+    """What a part holds beside parameters, buffers and parts; its config only where it is another than the model's."""
+
+    def is_own(attribute: str, value: Any) -> bool:
+        return attribute not in _OF_TORCH or (attribute == "config" and _is_config(value) and value is not config)
+
+    return sorted((attribute, value) for attribute, value in vars(part).items() if is_own(attribute, value))
+
+
+def _code(kinds: list[type], placed: Mapping[int, int]) -> dict[str, str]:
     """A digest of each thing that a class holds and that decides what it does."""
     found = {}
     for place, kind in enumerate(kinds):
         for attribute, value in sorted(vars(kind).items()):
             if attribute not in _OF_EVERY_CLASS and not _is_collected(value):
                 hasher = hashlib.sha256()
-                _add(hasher, value)
+                _add(hasher, value, placed)
                 found[f"{place} {_name(kind)}.{attribute}"] = hasher.hexdigest()
     return found
 
@@ -159,11 +168,18 @@ def settings_stamp(module: nn.Module) -> int:
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def _add(hasher: Any, value: Any, inside: tuple[int, ...] = (), known: dict[int, int] | None = None) -> None:
+def _add(
+    hasher: Any,
+    value: Any,
+    placed: Mapping[int, int] = MappingProxyType({}),
+    inside: tuple[int, ...] = (),
+    known: dict[int, int] | None = None,
+) -> None:
     """Whatever of `value` can be named.
 
-    inside: what it is part of, for a list may hold itself. known: functions and classes that were taken in already, each of
-    which is from then on its number: they call each other in circles.
+    placed: where the model's own parts stand, each of which is taken in there. inside: what it is part of, for a list may
+    hold itself. known: functions, classes and modules that were taken in already, each of which is from then on its number:
+    they call each other in circles.
     """
     if id(value) in inside:
         return
@@ -174,7 +190,10 @@ def _add(hasher: Any, value: Any, inside: tuple[int, ...] = (), known: dict[int,
             hasher.update(f" seen {known[id(value)]} ".encode())
             return
         known[id(value)] = len(known)
-    if isinstance(value, Tensor):
+    if is_lazy(value):
+        # Nobody knows yet how large it will be.
+        parts = [_name(type(value))]
+    elif isinstance(value, Tensor):
         hasher.update(f"{value.dtype} {tuple(value.shape)} {value.layout}".encode())
         if value.layout is torch.strided and not value.is_meta:
             plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous()
@@ -225,8 +244,8 @@ def _add(hasher: Any, value: Any, inside: tuple[int, ...] = (), known: dict[int,
     elif isinstance(value, Enum):
         parts = [type(value), value.name, value.value]
     elif isinstance(value, nn.Module):
-        # A part of the model has its own place in the digest, and what is none is named by its kind.
-        parts = [_name(type(value))]
+        # In a list, or in an object of somebody's own, a module is no part of the model, and decides as much.
+        parts = [placed[id(value)]] if id(value) in placed else _held_by_a_module(value)
     elif isinstance(value, MethodType):
         parts = [value.__func__, value.__self__]
     elif isinstance(value, ModuleType):
@@ -239,7 +258,13 @@ def _add(hasher: Any, value: Any, inside: tuple[int, ...] = (), known: dict[int,
     # Where one ends and the next begins: (1, 23) is not (12, 3).
     hasher.update(f" {type(value).__name__} {len(parts)} ".encode())
     for part in parts:
-        _add(hasher, part, (*inside, id(value)), known)
+        _add(hasher, part, placed, (*inside, id(value)), known)
+
+
+def _held_by_a_module(module: nn.Module) -> list[Any]:
+    weights: dict[str, Any] = dict(module._buffers)
+    module._save_to_state_dict(weights, "", keep_vars=False)
+    return [type(module), module.training, list(_flat(tuple(weights.items()))), module._modules, _own_attributes(module, None)]
 
 
 def _is_told(value: Any) -> bool:
@@ -252,7 +277,7 @@ def _is_settings(value: Any) -> bool:
     """Whether a name of a module stands for what somebody has written there, and no library."""
     if isinstance(value, ModuleType):
         return not _is_installed(value.__name__)
-    return not isinstance(value, nn.Module) and (_is_around_a_function(value) or _is_told(value))
+    return isinstance(value, nn.Module) or _is_around_a_function(value) or _is_told(value)
 
 
 def _is_config(value: Any) -> bool:
@@ -266,7 +291,8 @@ def _is_installed(module: str) -> bool:
     if name == "__main__":
         # A notebook's cells, though what runs them is a package.
         return False
-    if name in sys.stdlib_module_names:
+    # What HeadScope itself puts beside a library's code is no change of the model.
+    if name in sys.stdlib_module_names or name == __name__.partition(".")[0]:
         return True
     file = getattr(sys.modules.get(name), "__file__", None)
     return file is not None and any(Path(file).is_relative_to(get_path(where)) for where in ("purelib", "platlib"))

@@ -21,7 +21,7 @@ from transformers.models.llama.modeling_llama import LlamaAttention, LlamaDecode
 
 from core import Request, ablate, causal_map, judge, score_heads
 from core.errors import BadInput, ModelUnavailable
-from core.models.fingerprint import _add
+from core.models.fingerprint import _add, _replaced
 from core.settings.subject import bind
 from core.sharing.facts import as_json, conformance_facts
 from core.verdicts.conformance import conformance
@@ -483,6 +483,66 @@ SETTINGS: Any = None
 class ByGlobalSettings(Own):
     def pattern(self, scores: Tensor) -> Tensor:
         return hidden(scores, SETTINGS.seen)
+
+
+class Held:
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+
+BESIDE: Any = None
+
+
+class AddsWhatItHolds(LlamaForCausalLM):
+    """Adds to its embedding what a module says that is none of its parts."""
+
+    read: Callable[[Any], nn.Module]
+
+    def forward(self, input_ids: Tensor, **named: Any) -> Any:
+        embedded = self.model.embed_tokens(input_ids) + type(self).read(self)(input_ids)
+        return super().forward(inputs_embeds=embedded, **named)
+
+
+def put(name: str, held: Any) -> Callable[[Any, nn.Module], None]:
+    return lambda model, beside: setattr(model, name, held(beside, model))
+
+
+def put_in_the_file(model: Any, beside: nn.Module) -> None:
+    globals()["BESIDE"] = beside
+
+
+@pytest.mark.parametrize(
+    ("place", "read"),
+    [
+        (put("held", lambda beside, model: [beside]), lambda model: model.held[0]),
+        (put("held", lambda beside, model: Held(beside)), lambda model: model.held.module),
+        (put("held", lambda beside, model: {"in": Held(nn.Sequential(beside))}), lambda model: model.held["in"].module),
+        # The model itself is in what it holds, and that in it again.
+        (put("held", lambda beside, model: Held(nn.ModuleList([model, beside]))), lambda model: model.held.module[1]),
+        (put("held", lambda beside, model: lambda: (model, beside)), lambda model: model.held()[1]),
+        (put_in_the_file, lambda model: BESIDE),
+    ],
+)
+def test_the_weights_of_a_module_that_is_no_part_are_of_the_model(
+    place: Callable[[Any, nn.Module], None], read: Callable[[Any], nn.Module]
+) -> None:
+    """Also those of ids that a digest is not taken on."""
+    AddsWhatItHolds.read = staticmethod(read)
+    model, beside = made(vocab_size=600), nn.Embedding(600, 64).requires_grad_(False)
+    model.__class__ = AddsWhatItHolds
+    place(model, beside)
+    before = bind(asked(model)).digest
+    assert bind(asked(model)).digest == before
+    beside.weight[450:] *= 4
+    assert bind(asked(model)).digest != before
+    request = asked(model)
+    assert np.abs(score_heads(request).token_loss[:, 1:] - own_losses(model, request)).max() < 1e-4
+
+
+def test_what_headscope_puts_beside_a_librarys_code_is_no_change_of_a_model() -> None:
+    """Else the first digest of a process is another than those after it."""
+    bind(asked(made()))
+    assert _replaced([LlamaForCausalLM]) == {}
 
 
 def test_a_class_that_is_written_again_under_its_name_is_another_model() -> None:
