@@ -18,10 +18,12 @@ from core.transformer.anatomy import causal_tolerance, run_module, trial_ids
 from core.transformer.card import ModelIdentity
 from core.transformer.checks import Check, Conformance
 from core.transformer.loaded import LoadedModel
+from core.transformer.passes.beside import rows_at_first
 from core.transformer.passes.fused import agreement, cell_tolerance
 from core.transformer.passes.hooks import Hook, check_finite, hooks_attached, pattern_hook, run_body, untouched, z_hook
 from core.transformer.passes.readout import check_readout, logits_from
 from core.transformer.passes.shown import check_shown
+from core.transformer.passes.trials import end_tolerance
 from core.transformer.said import said
 
 # Whether parts add up is tried again wherever they are read, on what they are read from.
@@ -93,11 +95,6 @@ def check_at(model: LoadedModel, n_tokens: int) -> None:
     tried.add(n_tokens)
 
 
-def _loose(model: LoadedModel) -> float:
-    """How far ends may be apart by rounding alone, as a share of the largest."""
-    return 1e-4 if model.dtype == torch.float32 else 5e-2
-
-
 def _apart(found: Tensor, own: Tensor) -> float:
     """The largest difference of logits, as a share of the largest, of the tokens that the model may say."""
     may_be = said(own)
@@ -110,7 +107,7 @@ def _complete(model: LoadedModel, tokens: Tensor, final: Tensor) -> Check:
     """Whether the logits at this length are read off as at the few tokens on which that was found (`check_readout`)."""
     with model.lock:
         own = run_module(model.module, tokens).float()
-    loose = _loose(model)
+    loose = end_tolerance(model)
     worst = _apart(logits_from(model, final), own)
     if worst > loose:
         reason = "its logits are not those of its unembedding, times one number, on so many tokens"
@@ -123,13 +120,13 @@ def _as_given(model: LoadedModel, tokens: Tensor, own: Tensor) -> Check:
 
     And whether it says of a row among others, the last of some, what it says of the row alone.
     """
-    loose, rounded = _loose(model), max(_loose(model), causal_tolerance(model.module))
+    loose, rounded = end_tolerance(model), max(end_tolerance(model), causal_tolerance(model.module))
     with model.lock:
         try:
             given = _apart(run_module(model.given, tokens).float(), own)
         except Exception:  # what cannot be run here as it was handed over computes nothing else
             given = 0.0
-    rows = trial_ids(model.card.d_vocab, max(2, min(_ROWS, _AT_ONCE // tokens.shape[1])), tokens.shape[1])
+    rows = trial_ids(model.card.d_vocab, rows_at_first(tokens.shape[1]), tokens.shape[1])
     one, other = (run_body(model, each.to(model.device)).final[-1].float() for each in (tokens, rows.flip(0)))
     beside = float((one - other).abs().max() / one.abs().max().clamp_min(1e-9))
     if given > rounded:
@@ -137,12 +134,6 @@ def _as_given(model: LoadedModel, tokens: Tensor, own: Tensor) -> Check:
     else:
         reason = "" if beside <= loose else "what it says of a row depends on those that are read beside it"
     return Check("complete", not reason, max(given, beside), loose, reason)
-
-
-# As many as are read beside each other elsewhere, of whatever takes only so many tokens at once.
-_ROWS = 8
-# Tokens that are read beside each other to try that: patterns of many rows of many would fill a memory.
-_AT_ONCE = 1024
 
 
 @torch.no_grad()
@@ -202,7 +193,7 @@ def _ablation(model: LoadedModel, tokens: Tensor) -> Check:
             own = run_module(model.module, tokens).float()
         finally:
             handle.remove()
-    loose = _loose(model)
+    loose = end_tolerance(model)
     worst = _apart(ours, own)
     if worst > loose:
         return Check("ablation", False, worst, loose, "removal is not what the projection shows")
@@ -233,7 +224,7 @@ def _blinded(model: LoadedModel, tokens: Tensor) -> Check:
     What is put beside or in front of an output projection (an adapter, a second projection) reads a head past its slice: then a
     removal would leave a part of the head behind. Nothing is said where patterns are shown too late to be changed.
     """
-    parts, loose = model.anatomy.attention, _loose(model)
+    parts, loose = model.anatomy.attention, end_tolerance(model)
     without: dict[int, Tensor] = {}
 
     def blind(layer: int, heads: list[int]) -> Hook:

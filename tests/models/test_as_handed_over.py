@@ -145,6 +145,34 @@ def test_rows_that_change_each_other_are_refused(at_least: int, said: str) -> No
         score_heads(asked(model.eval()))
 
 
+class TakesSoMany(nn.Module):
+    """Does nothing to the tokens of a pass beyond the first 500, of all rows together."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(0, 1)
+        return torch.cat([self.inner(flat[:500]), torch.zeros_like(flat[500:])]).view_as(x)
+
+
+def test_rows_are_held_to_each_alone_on_as_many_as_are_read_beside_each_other() -> None:
+    """Eight rows have room; what goes side by side where heads are taken away, and many sequences, have not."""
+    model = made()
+    for layer in model.model.layers:
+        layer.mlp = TakesSoMany(layer.mlp)
+    request = Request(model, length=20, sequences=4, bos="never")
+    assert np.abs(score_heads(request).token_loss[:, 1:] - own_losses(model, request)).max() < 1e-4
+    for measure in (
+        lambda: causal_map(request, mode="zero"),
+        lambda: ablate(request, ["L1H1"], "mean", text=None),
+        lambda: score_heads(Request(model, length=20, sequences=64, bos="never")),
+    ):
+        with pytest.raises(ModelUnavailable, match=r"depends on those that are read beside it, here \d+ of 40 tokens"):
+            measure()
+
+
 def test_a_layer_of_another_model_has_heads() -> None:
     model, other = made(), made(initializer_range=0.3)
     model.model.layers[1] = other.model.layers[1]

@@ -26,6 +26,7 @@ from core.transformer.passes.hooks import (
     Hook,
     attached,
     check_finite,
+    check_rows,
     finished,
     pattern_hook,
     run_body,
@@ -140,7 +141,9 @@ class Blocks:
         return Body(torch.cat([body.final for body in bodies]), inputs, bodies[0].calls)
 
     def run(self, layer: int, hidden: Hidden, edit: LayerEdit | None = None) -> Hidden:
-        """Block `layer` on `hidden`, whatever its batch, with `edit` inside."""
+        """Block `layer` on `hidden`, whatever its batch, with `edit` inside; raises ModelUnavailable as `check_rows`."""
+        nodes = -(-len(hidden) // len(self._tokens))
+        check_rows(self._model, self._module, self._tokens.repeat(nodes, 1)[: len(hidden)])
         with self._edited({} if edit is None else {layer: edit}), continuing(self._after_in(layer, len(hidden))):
             return self.body.calls[layer].run(self._blocks[layer], hidden)
 

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +25,7 @@ from core.errors import BadInput, ModelUnavailable
 from core.runtime.jobs import current_control
 from core.transformer.anatomy import run_module
 from core.transformer.loaded import LoadedModel
+from core.transformer.passes.beside import check_beside
 from core.transformer.passes.trials import closeness, trial_tokens
 
 Hidden = Float[Tensor, "batch tokens d_model"]
@@ -240,6 +241,7 @@ def run_body(
     can stop, or let more urgent work go first, between two blocks; not where the caller holds the model.
     """
     place, own = model.module if module is None else module, threading.get_ident()
+    check_rows(model, place, tokens)
     final: list[Hidden] = []
 
     def stop(module: torch.nn.Module, *given: Any) -> None:
@@ -264,6 +266,19 @@ def run_body(
         finally:
             handle.remove()
     return Body(final=final[0], inputs=tuple(inputs), calls=tuple(calls))
+
+
+def check_rows(model: LoadedModel, module: nn.Module, tokens: Int[Tensor, "batch tokens"]) -> None:
+    """Raises ModelUnavailable where what `module` says of these rows depends on how many are read at once: `check_beside`."""
+    attached_outside = _depth.get()
+
+    def clean(rows: Tensor) -> Tensor:
+        _silent.set(attached_outside)
+        with torch.no_grad():
+            return run_body(model, rows, module=module).final
+
+    # In a context of its own: nothing that is attached acts, and nothing is kept of a first half or gone on from.
+    check_beside(model, module, tokens, lambda rows: Context().run(clean, rows))
 
 
 @contextmanager

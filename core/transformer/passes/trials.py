@@ -15,6 +15,11 @@ def closeness(model: LoadedModel, values: Tensor) -> float:
     return relative * float(values.abs().nan_to_num().max())
 
 
+def end_tolerance(model: LoadedModel) -> float:
+    """How far the ends of whole passes may be apart by rounding alone, as a share of the largest."""
+    return 1e-4 if model.dtype == torch.float32 else 5e-2
+
+
 def trial_tokens(model: LoadedModel) -> Int[Tensor, "2 tokens"]:
     """A few ids on which two ways through a model are compared."""
     count = min(8, model.card.n_ctx)
