@@ -108,6 +108,11 @@ class Ablator:
         """Which way blocks are run."""
         return self._blocks.engine
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether blocks can be run one by one on these tokens."""
+        return can_resume(self.model) and self._blocks.goes_on
+
     @torch.no_grad()
     def token_loss(
         self,
@@ -207,7 +212,7 @@ class Ablator:
                     on_share((start + share * count) / len(order))
 
             by_layers = partial(self._run_side_by_side, n_targets=clean.shape[1])
-            run = by_layers if can_resume(self.model) else self._run_whole
+            run = by_layers if self.goes_on else self._run_whole
             for members, final in run([sets[index] for index in group], mode, 1 if apart else self._nodes_per_pass, report):
                 values = read(final)
                 for node, sharing in enumerate(members):
@@ -225,7 +230,7 @@ class Ablator:
         In mode `pattern` no gradient flows through attention patterns. Raises BadInput as `token_loss`, and for an
         architecture whose layers cannot be run one by one.
         """
-        if not can_resume(self.model):
+        if not self.goes_on:
             raise BadInput(f"No estimate is possible for {self.model.card.name}: measure the exact map instead.")
         self._prepare(mode, self.model.card.n_layers - 1)
         seen: dict[int, Tensor] = {}

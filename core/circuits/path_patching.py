@@ -32,7 +32,7 @@ from core.transformer.anatomy import is_norm
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.fused import can_fuse
 from core.transformer.passes.fused_attention import Seen, each_layer
-from core.transformer.passes.hooks import Body, attached, can_resume, run_body, z_hook
+from core.transformer.passes.hooks import Body, attached, run_body, z_hook
 
 
 class _Enough(Exception):
@@ -61,7 +61,7 @@ def path_patch(ablator: Ablator, layout: Layout, senders: Sequence[Head], layers
     patched = torch.full((len(senders), *clean.shape), float("nan"))
     if not senders:
         return PathPatch(clean, patched)
-    if not can_resume(model) or not can_fuse(model, ablator.tokens.shape[1]):
+    if not ablator.goes_on or not can_fuse(model, ablator.tokens.shape[1]):
         raise BadInput(
             f"Path patching is not possible for {card.name}: its layers cannot be run one by one with their keys changed."
         )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import (
     Gemma3Config,
     Gemma3ForConditionalGeneration,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
     WhisperConfig,
     WhisperForCausalLM,
@@ -171,6 +172,44 @@ def test_rows_are_held_to_each_alone_on_as_many_as_are_read_beside_each_other() 
     ):
         with pytest.raises(ModelUnavailable, match=r"depends on those that are read beside it, here \d+ of 40 tokens"):
             measure()
+
+
+class KeptApart(LlamaForCausalLM):
+    """Token 5 begins another document, which sees nothing of the one before."""
+
+    def forward(self, input_ids: Tensor, **named: Any) -> Any:
+        document = (input_ids == 5).cumsum(-1)
+        seen = (document[:, :, None] == document[:, None]) & torch.ones(2 * input_ids.shape[1:]).tril().bool()
+        mask = torch.where(seen, 0.0, torch.finfo(torch.float32).min)[:, None]
+        return super().forward(input_ids, attention_mask=mask, **named)
+
+
+class Padded(LlamaForCausalLM):
+    def forward(self, input_ids: Tensor, **named: Any) -> Any:
+        return super().forward(input_ids, attention_mask=(input_ids != 5).long(), **named)
+
+
+def with_a_five(kind: type[Any]) -> tuple[Any, Request]:
+    """Each row has one elsewhere."""
+    model = made()
+    model.__class__ = kind
+    rows = [[*range(row * 20 + 10, row * 20 + 13 + row), 5, *range(row * 20 + 15 + row, row * 20 + 22)] for row in range(3)]
+    return model, Request(model, length=len(rows[0]), tokens=tuple(tuple(row * 2) for row in rows))
+
+
+def test_where_a_mask_differs_from_row_to_row_heads_are_taken_away_in_whole_passes() -> None:
+    model, request = with_a_five(KeptApart)
+    assert np.abs(score_heads(request).token_loss[:, 1:] - own_losses(model, request)).max() < 1e-4
+    effect = causal_map(request, mode="zero").effect
+    for layer in range(3):
+        alone = ablate(request, [f"L{layer}H1"], "zero", text=None)
+        assert abs(effect[layer, 1] - (alone.ablated_losses.second_copy - alone.clean_losses.second_copy)) < 1e-5
+
+
+def test_a_mask_that_only_some_tokens_have_is_said_in_a_sentence() -> None:
+    _, request = with_a_five(Padded)
+    with pytest.raises(ModelUnavailable, match="On these tokens the model's attention does what it does not do on others"):
+        score_heads(request)
 
 
 def test_a_layer_of_another_model_has_heads() -> None:

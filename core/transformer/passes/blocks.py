@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from core.errors import BadInput
+from core.errors import BadInput, Withheld
 from core.runtime.jobs import current_control
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.batching import rows_per_pass
@@ -33,6 +34,7 @@ from core.transformer.passes.hooks import (
     z_hook,
 )
 from core.transformer.passes.prefix import Prefix, continuing, remembering
+from core.transformer.passes.trials import end_tolerance
 
 Z = Float[Tensor, "batch tokens n_heads d_head"]
 # Makes the clean pass over some sequences: shown them, the module, and what runs it, whose outcome it returns. It may run it
@@ -97,6 +99,8 @@ class Blocks:
         through: what else is read of the clean pass, which must stay as it is to the bit.
         """
         self.engine = engine
+        # Whether blocks can be run again on these tokens, which `can_resume` has tried on others.
+        self.goes_on = True
         self._model, self._tokens, self._after = model, tokens, after
         self._module: nn.Module = model.bare if engine == "fused" else model.module
         self._blocks = model.blocks(self._module)
@@ -138,22 +142,57 @@ class Blocks:
         if keep is not None:
             keep.join(prefixes)
         inputs = tuple(torch.cat(layer) for layer in zip(*(body.inputs for body in bodies), strict=True))
+        self.goes_on = self._model.given is None or not any(map(self._is_by_row, range(len(inputs)), repeat(bodies)))
         return Body(torch.cat([body.final for body in bodies]), inputs, bodies[0].calls)
 
+    @torch.no_grad()
+    def _is_by_row(self, layer: int, bodies: list[Body]) -> bool:
+        """Whether what a block is given beside the stream differs from row to row, as a mask does that depends on the tokens.
+
+        What is as long as there are rows may be that: then the last row is run alone.
+        """
+        call, body = bodies[0].calls[layer], bodies[0]
+        others = [other.calls[layer].tensors for other in bodies[1:]]
+        if any(not torch.equal(*pair) for each in others for pair in zip(call.tensors, each, strict=False)):
+            return True
+        count = len(body.final)
+        if count == 1 or all(value.ndim == 0 or len(value) != count for value in call.tensors):
+            return False
+        after = None if self._after is None else self._after.of(slice(count - 1, count))
+        try:
+            with continuing(self._after_in(layer, 1, after)):
+                again = call.run(self._blocks[layer], body.inputs[layer][-1:])
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+            return True
+        if layer == len(body.inputs) - 1:
+            return len(again) != 1
+        end = body.inputs[layer + 1][-1:]
+        if again.shape != end.shape:
+            return True
+        return float((again - end).abs().max()) > end_tolerance(self._model) * float(end.abs().max())
+
     def run(self, layer: int, hidden: Hidden, edit: LayerEdit | None = None) -> Hidden:
-        """Block `layer` on `hidden`, whatever its batch, with `edit` inside; raises ModelUnavailable as `check_rows`."""
+        """Block `layer` on `hidden`, whatever its batch, with `edit` inside.
+
+        Raises ModelUnavailable as `check_rows`, Withheld where blocks cannot be run one by one on these tokens.
+        """
         nodes = -(-len(hidden) // len(self._tokens))
         check_rows(self._model, self._module, self._tokens.repeat(nodes, 1)[: len(hidden)])
-        with self._edited({} if edit is None else {layer: edit}), continuing(self._after_in(layer, len(hidden))):
+        if not self.goes_on:
+            raise Withheld(
+                f"{self._model.card.name} gives its layers something that differs from row to row, as a mask that depends on "
+                "the tokens, so they cannot be run one by one."
+            )
+        with self._edited({} if edit is None else {layer: edit}), continuing(self._after_in(layer, len(hidden), self._after)):
             return self.body.calls[layer].run(self._blocks[layer], hidden)
 
-    def _after_in(self, layer: int, rows: int) -> Prefix | None:
-        """What one layer attends to of the tokens that these come after, for several nodes side by side."""
-        if self._after is None or layer not in self._model.anatomy.attention:
+    def _after_in(self, layer: int, rows: int, after: Prefix | None) -> Prefix | None:
+        """What one layer attends to of the tokens that these come `after`, for several nodes side by side."""
+        if after is None or layer not in self._model.anatomy.attention:
             return None
-        key, value = self._after.layers[list(self._model.anatomy.attention).index(layer)]
+        key, value = after.layers[list(self._model.anatomy.attention).index(layer)]
         nodes = rows // len(key)
-        return Prefix(self._after.n_tokens, [(key.repeat(nodes, 1, 1, 1), value.repeat(nodes, 1, 1, 1))])
+        return Prefix(after.n_tokens, [(key.repeat(nodes, 1, 1, 1), value.repeat(nodes, 1, 1, 1))])
 
     def finish(self, hidden: Hidden) -> Hidden:
         """From the last block's output to the unembedding's input."""

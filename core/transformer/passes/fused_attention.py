@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from core.errors import ModelUnavailable
 from core.transformer.passes.prefix import kept_by, next_of_prefix
 
 HeadsFirst = Float[Tensor, "batch n_heads tokens _d_head"]
@@ -22,6 +23,12 @@ HeadsFirst = Float[Tensor, "batch n_heads tokens _d_head"]
 KeysFirst = Float[Tensor, "batch n_heads keys _d_head"]
 # Keys and values, which groups of query heads may share.
 SharedHeadsFirst = Float[Tensor, "batch n_key_value_heads tokens _d_head"]
+
+
+_ONLY_ON_THESE = (
+    "On these tokens the model's attention does what it does not do on others, as with a mask for some of them, so they cannot "
+    "be measured: choose other tokens."
+)
 
 
 @dataclass(frozen=True)
@@ -93,8 +100,14 @@ class ExplicitAttention:
         return self.pattern[:, :, queries, keys].float()
 
 
-class NotFused(Exception):
-    """This attention does something that is not known here: only the model's own module can be believed."""
+class NotFused(ModelUnavailable):
+    """This attention does something that is not known here: only the model's own module can be believed.
+
+    Where a model is first looked at that module is taken instead; what comes only with some tokens is said in the sentence.
+    """
+
+    def __init__(self, said: str = _ONLY_ON_THESE) -> None:
+        super().__init__(said)
 
 
 Seen = FusedAttention | ExplicitAttention
@@ -177,6 +190,10 @@ def seen_attention(
     if query.shape[2] != key.shape[2]:
         raise NotFused
     past, kept = next_of_prefix(), kept_by()
+    plain = mask is None and not soft_cap and sinks is None and query.shape[-1] == value.shape[-1]
+    if not plain and (past is not None or kept is not None):
+        # Another half would be read without what is masked in this one.
+        raise NotFused
     if kept is not None:
         kept.keep(key, value)
     groups = query.shape[1] // key.shape[1]
@@ -185,12 +202,9 @@ def seen_attention(
         return shared.repeat_interleave(groups, dim=1) if groups > 1 else shared
 
     key, value = for_heads(key), for_heads(value)
-    plain = mask is None and not soft_cap and sinks is None and query.shape[-1] == value.shape[-1]
     see = _layers.get()
     attention: Seen
     if past is not None:
-        if not plain:
-            raise NotFused
         past_key, past_value = (for_heads(part) for part in past)
         output, log_sum_exp = _after(past_key, past_value, query, key, value, scale)
         if see is None:

@@ -204,6 +204,18 @@ class BlockCall:
         found: Hidden = output[0] if isinstance(output, tuple) else output
         return found
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of them, in the order in which they were given."""
+        found, waiting = list[Tensor](), [self.keywords, self.arguments]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, Tensor):
+                found.append(value)
+            elif isinstance(value, (dict, tuple, list)):
+                waiting += value.values() if isinstance(value, dict) else value
+        return found
+
 
 @dataclass(frozen=True)
 class Body:
