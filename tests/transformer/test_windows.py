@@ -111,6 +111,26 @@ def test_a_window_is_what_all_heads_see_together() -> None:
     assert window_of(first_and_own) == IRREGULAR
 
 
+def test_very_sharp_heads_of_a_layer_that_sees_all_make_no_window() -> None:
+    """A score that falls with distance alone: what is far rounds to nothing, as behind a window."""
+    model: Any = build(ROWS["qwen2"])
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "q_proj" in name or "k_proj" in name:
+                weight.fill_(20.0 if "bias" in name else 0.0)
+    scores = score_heads(Request(model, length=LENGTH, sequences=2, bos="never"))
+    assert scores.mean("current_token").min() > 0.999, "else this shows nothing"
+    assert scores.windows is not None and not scores.windows.any()
+
+
+@pytest.mark.parametrize("held", [np.ones(3), torch.ones(3)])
+def test_whatever_a_config_holds_is_no_error(held: Any) -> None:
+    model: Any = build(ROWS["llama"])
+    model.config.block_table = model.config.local_sizes = held
+    found = score_heads(Request(model, length=LENGTH, sequences=2, bos="never")).windows
+    assert found is not None and not found.any()
+
+
 def test_no_pass_is_made_for_a_model_that_speaks_of_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.transformer.passes.windows.run_body", lambda *_: pytest.fail("made a pass"))
     assert not layer_windows(load_model("two-layer"), 21).any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from core.transformer.passes.hooks import hooks_attached, pattern_hook, run_body
 # A layer sees all that comes before, or sees it in another way than by a window.
 SEES_ALL, IRREGULAR = 0, -1
 _SPOKEN_OF = ("window", "chunk", "local", "attention_types", "layer_types", "block_size")
+# The kind of a layer that sees all, and from which layer on windows would begin if there were any.
+_FULL, _FROM_WHERE = "full_attention", "max_window_layers"
 # Of the cells within the window that must carry attention for it to be one.
 _FILLED = 0.9
 _KNOWN: weakref.WeakKeyDictionary[LoadedModel, dict[int, Int[np.ndarray, " n_layers"]]] = weakref.WeakKeyDictionary()
@@ -25,7 +28,7 @@ _KNOWN: weakref.WeakKeyDictionary[LoadedModel, dict[int, Int[np.ndarray, " n_lay
 def layer_windows(model: LoadedModel, n_tokens: int) -> Int[np.ndarray, " n_layers"]:
     """How many tokens each layer sees, its own included, on a row of `n_tokens`: `SEES_ALL`, a window, or `IRREGULAR`.
 
-    Read off one row's patterns, once for each model and length, where the configuration speaks of anything of the kind.
+    Read off one row's patterns, once for each model and length, in layers of which the configuration speaks of such a thing.
     """
     if hooks_attached():
         # What hooks make of the patterns is not the model's to keep.
@@ -53,7 +56,8 @@ def window_of(pattern: Tensor) -> int:
 @torch.no_grad()
 def _measured(model: LoadedModel, n_tokens: int) -> Int[np.ndarray, " n_layers"]:
     found = np.full(model.card.n_layers, SEES_ALL)
-    if not _may_have_one(model):
+    layers = [layer for layer in model.anatomy.attention if _may_have_one(model, layer)]
+    if not layers:
         return found
 
     def keep(layer: int) -> Any:
@@ -63,17 +67,25 @@ def _measured(model: LoadedModel, n_tokens: int) -> Int[np.ndarray, " n_layers"]
         return hook
 
     tokens = trial_ids(model.card.d_vocab, 1, n_tokens).to(model.device)
-    run_body(model, tokens, [(pattern_hook(layer), keep(layer)) for layer in model.anatomy.attention])
+    run_body(model, tokens, [(pattern_hook(layer), keep(layer)) for layer in layers])
     return found
 
 
-def _may_have_one(model: LoadedModel) -> bool:
+def _may_have_one(model: LoadedModel, layer: int) -> bool:
+    """Whether the config speaks of it. A layer that it calls full has none: very sharp heads let go of what is far, too."""
+    said = _said(model)
+    kinds = said.get("layer_types")
+    kind = kinds[layer] if isinstance(kinds, (list, tuple)) and layer < len(kinds) else None
+    if kind == _FULL:
+        return False
+    spoken_of = [value for name, value in said.items() if name != _FROM_WHERE and any(word in name for word in _SPOKEN_OF)]
+    return any(not isinstance(value, (bool, int, NoneType)) or value for value in spoken_of)
+
+
+def _said(model: LoadedModel) -> dict[str, Any]:
     config: Any = getattr(model.module, "config", None)
     if config is None:
-        return False
+        return {}
     said = config.to_dict() if hasattr(config, "to_dict") else vars(config)
     inner = said.get("text_config")
-    return any(
-        value not in (None, False, 0) and any(word in str(name) for word in _SPOKEN_OF)
-        for name, value in (said | (inner if isinstance(inner, dict) else {})).items()
-    )
+    return {str(name): value for name, value in (said | (inner if isinstance(inner, dict) else {})).items()}
