@@ -269,10 +269,15 @@ def _reads(seen: _Watch, name: str, value: Tensor) -> bool:
 
 
 def _unembedding(module: nn.Module, seen: _Watch, whose: str) -> str:
-    for name, _, width in reversed(seen.linear):
-        if width == seen.logits.shape[-1]:
-            return name
-    raise ModelUnavailable(f"{whose} makes its logits in a way that is not one linear map, so no loss can be read off.")
+    """The last linear map that gives the logits; where something is done to these, the last one that gives as many numbers."""
+    linear = {name for name, _, width in seen.linear if width == seen.logits.shape[-1]}
+    found = [(name, output) for name, _, output in seen.order if name in linear and output is not None]
+    if not found:
+        raise ModelUnavailable(f"{whose} makes its logits in a way that is not one linear map, so no loss can be read off.")
+    # Others may run after it, which say what comes later.
+    alike = [(name, output) for name, output in found if output.shape == seen.logits.shape]
+    own = [(name, output) for name, output in alike if torch.equal(output.float(), seen.logits)]
+    return (own or alike or found)[-1][0]
 
 
 def _ending(seen: _Watch, last: int, unembedding: str) -> tuple[str, ...]:

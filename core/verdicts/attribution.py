@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from core.errors import Withheld
 from core.transformer.anatomy import is_linear, is_norm
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.hooks import Body, run_body
+from core.transformer.passes.hooks import Body, check_rows, run_body
 from core.transformer.passes.norms import Norm
 from core.transformer.passes.readout import centred_logits, less_the_mean, logit_multiplier, logits_from, mean_row
 from core.transformer.passes.weights import norm_of, unembedding
@@ -101,6 +101,8 @@ def _followed(
     run: Callable[[], Body],
 ) -> tuple[dict[int, Float[Tensor, "batch _heads"]], float, Body]:
     """`attributed` in the pass over `module` that `run` makes, and that pass, without its graph."""
+    # Before anything is watched: it makes passes of its own.
+    check_rows(model, module, tokens)
     parts, direction = _Parts(), _direction(model, tokens[:, targets.to(tokens.device)])
     with model.lock, ExitStack() as stack:
         try:

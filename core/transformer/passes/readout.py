@@ -216,6 +216,11 @@ def check_readout(model: LoadedModel) -> None:
     door = model.module.get_submodule(model.anatomy.unembedding)
     if not all(torch.isfinite(weight).all() for weight in door.parameters()):
         raise undefined(model, "the unembedding")
+    unlike = ModelUnavailable(
+        f"{model.card.name} changes its logits after the unembedding in a way that is not supported here."
+    )
+    if own.shape != plain.shape:
+        raise unlike
     may_be = said(own)
     own, plain = own[..., may_be], plain[..., may_be]
     config = getattr(model.module, "config", None) or getattr(model.module, "cfg", None)
@@ -228,7 +233,7 @@ def check_readout(model: LoadedModel) -> None:
         if torch.allclose(own, ours, atol=closeness(model, own), rtol=0, equal_nan=True):
             _READOUT[model] = readout
             return
-    raise ModelUnavailable(f"{model.card.name} changes its logits after the unembedding in a way that is not supported here.")
+    raise unlike
 
 
 def _multiplier(own: Tensor, plain: Tensor, cap: float) -> float:
