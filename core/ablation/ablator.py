@@ -228,10 +228,14 @@ class Ablator:
 
         One pass forward and one back: the loss's gradient at each head's `z`, times what the ablation would change `z` by.
         In mode `pattern` no gradient flows through attention patterns. Raises BadInput as `token_loss`, and for an
-        architecture whose layers cannot be run one by one.
+        architecture whose layers cannot be run one by one, or let no gradient through.
         """
-        if not self.goes_on:
-            raise BadInput(f"No estimate is possible for {self.model.card.name}: measure the exact map instead.")
+        none = BadInput(f"No estimate is possible for {self.model.card.name}: measure the exact map instead.")
+        body = self._blocks.body
+        given = [*body.inputs, *(part for call in body.calls for part in call.tensors)]
+        # A forward in inference mode leaves tensors of which no gradient can be taken.
+        if not self.goes_on or any(part.is_inference() for part in given):
+            raise none
         self._prepare(mode, self.model.card.n_layers - 1)
         seen: dict[int, Tensor] = {}
 
@@ -240,15 +244,20 @@ class Ablator:
 
         with torch.enable_grad():
             # The graph starts here: the weights themselves need no gradient.
-            hidden = self._blocks.body.inputs[0].detach().requires_grad_(True)
+            hidden = body.inputs[0].detach().requires_grad_(True)
             for layer in range(self.model.card.n_layers):
                 current_control().checkpoint()
                 edit = replace(self._edit([()], "zero", layer), frozen=mode == "pattern", watch=partial(keep, layer))
                 hidden = self._blocks.run(layer, hidden, edit)
             final = self._blocks.finish(hidden)
             loss = token_losses(self.model, final, self.tokens, torch.from_numpy(np.array(targets))).mean(-1).sum()
+            if not all(part.requires_grad for part in (loss, *seen.values())):
+                raise none
             # Not `backward`, which would leave gradients on weights that may be somebody's own.
-            gradients = torch.autograd.grad(loss, list(seen.values()))
+            gradients = torch.autograd.grad(loss, list(seen.values()), allow_unused=True)
+        if any(gradient is None for gradient in gradients):
+            # What comes later lets none through.
+            raise none
         effects = np.full((self.model.card.n_layers, self.model.card.n_heads, len(self.tokens)), np.nan)
         for (layer, z), gradient in zip(seen.items(), gradients, strict=True):
             stand_in = self.stand_in(mode, layer)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from tokenizers import Tokenizer
 from torch import nn
+from torch.nn.parameter import is_lazy
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from core.errors import BadInput, ModelUnavailable
@@ -25,6 +26,7 @@ from core.models.formats.hf_config import text_config
 from core.models.formats.hf_folder import CardTexts, check_kind, identity_from
 from core.models.formats.tokenizer_files import TokenizerFacts, tokenizer_facts
 from core.runtime.torch_defaults import usual_torch
+from core.transformer.anatomy import run_module, trial_ids
 from core.transformer.card import ModelIdentity
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes.shown import check_shown
@@ -69,7 +71,7 @@ def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
     if is_bridge and any(point.fwd_hooks or point.bwd_hooks for point in model.hook_dict.values()):
         raise BadInput(
             "This bridge has hooks of its own: what they compute is not in its weights, so no result could be told from "
-            "another's. Call `reset_hooks()` first."
+            "another's. Call `reset_hooks(including_permanent=True)` first."
         )
     _check(module, around=[part for part in (outermost, model) if part is not module], is_bridge=is_bridge)
     config = _config(module, getattr(model, "cfg", None))
@@ -89,6 +91,7 @@ def adopt(model: Any, tokenizer: Any = None) -> LoadedModel:
     # Another twin: some families keep what they have become on a row that was short or long.
     loaded = wrap(_twin(given), identity, given)
     check_shown(loaded)
+    _check_highest_id(loaded)
     _adopted[model] = _Adopted(loaded, (rules, named_bos))
     return loaded
 
@@ -111,6 +114,10 @@ def _check(module: nn.Module, around: list[nn.Module], *, is_bridge: bool) -> No
         raise BadInput(
             f"This model computes its attention by {attention!r}, which is not the model library's own, and can only be "
             'measured as `eager`: call `set_attn_implementation("eager")` first, if it is meant to be the same.'
+        )
+    if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
+        raise BadInput(
+            "This model has parts whose weights are made in their first pass: let it make one before it is handed over."
         )
     devices = {tensor.device for tensor in module.parameters()}
     if len(devices) != 1 or next(iter(devices)).type == "meta":
@@ -139,6 +146,20 @@ def _check(module: nn.Module, around: list[nn.Module], *, is_bridge: bool) -> No
                     f"This model has a hook of its own on {name or 'the whole'}: what it computes is not in its weights, so no "
                     "result could be told from another's. Remove the hook first."
                 )
+
+
+@torch.no_grad()
+def _check_highest_id(model: LoadedModel) -> None:
+    """Raises ModelUnavailable for a table of ids that is shorter than the vocabulary: a trial need not come that far."""
+    highest = model.card.d_vocab - 1
+    tokens = trial_ids(model.card.d_vocab, 1).to(model.device)
+    tokens[0, -1] = highest
+    try:
+        run_module(model.module, tokens)
+    except IndexError as error:
+        raise ModelUnavailable(
+            f"{model.card.name} cannot be run on all of its {model.card.d_vocab} ids: for id {highest} it says {str(error)!r}."
+        ) from error
 
 
 # Where a forward of its own stands, and where `accelerate` keeps the one that it has put its own before.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config
+from transformers.models.gpt2.modeling_gpt2 import GPT2Block
 
 import core.ablation.ablator
 from core.ablation import subjects
@@ -19,6 +20,7 @@ from core.ablation.outcomes import CausalMap
 from core.ablation.screening import ALWAYS_EXACT_LAYERS, SCORES_FROM, SHARE_BY_GRADIENT, heads_to_measure
 from core.ablation.words import map_sentence
 from core.attention.cached import score_heads
+from core.errors import BadInput
 from core.heads import Head, every_head
 from core.runtime.jobs import JobControl, running
 from core.settings.request import Request
@@ -228,3 +230,17 @@ def test_nothing_is_concluded_before_every_head_is_measured():
     exists = np.ones((2, 3), bool)
     exists[0, 1] = False
     assert CausalMap("zero", losses, whole.clean, exists=exists).complete, "a head that does not exist is not waited for"
+
+
+@pytest.mark.parametrize("wrapped", [torch.inference_mode(), torch.no_grad()])
+def test_where_no_gradient_flows_there_is_no_estimate_and_the_map_is_exact(deep, wrapped):
+    class Kept(GPT2Block):
+        forward = wrapped(GPT2Block.forward)
+
+    model = copy.deepcopy(deep)
+    for block in model.transformer.h:
+        block.__class__ = Kept
+    subject = bind(Request(model, length=9, sequences=3, bos="never"))
+    with pytest.raises(BadInput, match="No estimate is possible .* measure the exact map instead"):
+        estimates_by_sequence(subject, "zero")
+    assert screen_estimate(subject, "zero") is None

@@ -225,6 +225,10 @@ def test_a_bridge_is_measured_by_the_model_inside_and_loses_no_hook(tmp_path: Pa
     with pytest.raises(BadInput, match="This bridge has hooks of its own"):
         bind(request_of(bridge))
     bridge.reset_hooks()
+    bridge.add_perma_hook("blocks.0.attn.hook_v", lambda value, hook: value * 4)
+    with pytest.raises(BadInput, match=r"Call `reset_hooks\(including_permanent=True\)` first"):
+        bind(request_of(bridge))
+    bridge.reset_hooks(including_permanent=True)
     before = [weight.grad for weight in bridge.original_model.parameters()]
     estimated_map(bind(request_of(bridge)), "zero")
     assert [weight.grad for weight in bridge.original_model.parameters()] == before
@@ -312,6 +316,38 @@ def test_what_cannot_be_measured_is_refused_with_a_sentence() -> None:
     assert bind(request_of(hooked)).identity.card.n_layers == 3
     with torch.device("meta"):
         refused(AutoModelForCausalLM.from_config(LIBRARY_CONFIGS["gpt2"]), "more than one device, or not in memory")
+
+
+def test_a_part_without_weights_as_yet_is_refused() -> None:
+    model = made("gpt2")
+    model.later = nn.LazyLinear(4)
+    refused(model, "whose weights are made in their first pass")
+
+
+def test_a_table_of_fewer_ids_than_the_vocabulary_is_refused_as_that() -> None:
+    model = made("gpt2")
+    model.transformer.wte = nn.Embedding(D_VOCAB - 1, model.config.n_embd)
+    refused(model, f"cannot be run on all of its {D_VOCAB} ids: for id {D_VOCAB - 1} it says")
+
+
+class AlsoTheNextButOne(LlamaForCausalLM):
+    """Behind its unembedding a second one says, of all tokens or of all but the last, what comes after the next."""
+
+    ends = None
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        found = super().forward(*given, output_hidden_states=True, **named)
+        self.second(found.hidden_states[-1][:, : self.ends])
+        return found
+
+
+@pytest.mark.parametrize("ends", [None, -1])
+def test_a_second_head_is_not_taken_for_the_unembedding(ends: int | None) -> None:
+    model, plain = made("llama_grouped"), made("llama_grouped")
+    model.__class__, model.ends = AlsoTheNextButOne, ends
+    model.second = nn.Linear(model.config.hidden_size, D_VOCAB)
+    found, expected = (score_heads(request_of(each)).token_loss for each in (model, plain))
+    assert np.array_equal(found, expected, equal_nan=True)
 
 
 def test_a_body_without_its_unembedding_is_refused() -> None:
