@@ -236,11 +236,13 @@ def _assemble(module: nn.Module, seen: _Watch, whose: str, flagged: bool) -> Ana
 
 def _list_of_blocks(module: nn.Module, names: list[str]) -> str | None:
     pieces = names[0].split(".")
-    for depth in range(1, len(pieces)):
-        holder = ".".join(pieces[:depth])
-        inside = all(name.startswith(f"{holder}.") for name in names)
-        if inside and isinstance(module.get_submodule(holder), nn.ModuleList):
-            return holder
+    around = [".".join(pieces[:depth]) for depth in range(1, len(pieces))]
+    holders = {name: module.get_submodule(name) for name in around if all(other.startswith(f"{name}.") for other in names)}
+    # A sequence of modules may be a layer's own, too: it holds the layers where no list does.
+    for kind in (nn.ModuleList, nn.Sequential):
+        for name, holder in holders.items():
+            if isinstance(holder, kind) and pieces[name.count(".") + 1].isdigit():
+                return name
     return None
 
 

@@ -330,6 +330,13 @@ def test_a_table_of_fewer_ids_than_the_vocabulary_is_refused_as_that() -> None:
     refused(model, f"cannot be run on all of its {D_VOCAB} ids: for id {D_VOCAB - 1} it says")
 
 
+def test_layers_in_a_sequence_are_numbered_as_in_a_list() -> None:
+    plain, model = made("llama_grouped"), made("llama_grouped")
+    model.model.layers = nn.Sequential(*model.model.layers)
+    found, expected = (score_heads(request_of(each)).mean("induction") for each in (model, plain))
+    assert np.array_equal(found, expected)
+
+
 class AlsoTheNextButOne(LlamaForCausalLM):
     """Behind its unembedding a second one says, of all tokens or of all but the last, what comes after the next."""
 
