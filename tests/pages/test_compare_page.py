@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.attention import score_pass
 from core.attention.cached import score_heads
 from core.heads import Head
 from core.quantities.cached import Asked, obtained
@@ -86,6 +89,35 @@ def test_what_is_offered_is_measured_when_a_person_says_so() -> None:
     # A mode that was not measured is offered anew.
     at.radio(key="mode").set_value("mean").run()
     assert not figures(at) and "is not measured yet" in notes(at)
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"x": "effect", "y": "effect_low"},
+        {"x": "induction", "y": "effect_high", "colour": "effect"},
+        {"x": "direct_effect", "y": "copying"},
+        {"x": "text_entropy", "y": "lift"},
+    ],
+)
+def test_quantities_of_one_measurement_wait_for_it_together(axes: dict[str, str], empty_store: Path) -> None:
+    at = page(**axes, windows="16", window_length="32")
+    at.button(key=f"want {next(name for name in axes.values() if name != 'induction')}").click().run()
+    assert not at.exception and [str(button.label) for button in at.button].count("Cancel") >= 1
+    settled(at)
+    assert not at.exception and len(figures(at)) == 1
+
+
+def test_quantities_of_other_orders_wait_together_with_the_banner(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, measure = threading.Event(), score_pass.measure_other_halves
+    monkeypatch.setattr(score_pass, "measure_other_halves", lambda *given: (go.wait(60), measure(*given))[1])
+    at = open_page("pages/12_Compare.py", model="two-layer", **SHORT, x="rotation_contrast", y="specificity")
+    try:
+        assert not at.exception and "Cancel" in [str(button.label) for button in at.button]
+    finally:
+        go.set()
+    settled(at)
+    assert not at.exception and len(figures(at)) == 1
 
 
 def test_what_the_picked_head_reads_of_the_others() -> None:

@@ -57,6 +57,22 @@ def waiting_page() -> AppTest:
     return AppTest.from_function(script, default_timeout=30)
 
 
+def page_with_two_parts() -> AppTest:
+    def script() -> None:
+        import streamlit as st
+
+        from core.ui.frame import waiting
+        from core.ui.frame.sentences import errors_as_sentences
+
+        with errors_as_sentences():
+            for part in ("one", "two"):
+                answer = waiting.await_job("answer", waiting.work_under_test, "Looking for the answer")  # type: ignore[attr-defined]
+                if answer is not None:
+                    st.write(f"part {part}: {answer}")
+
+    return AppTest.from_function(script, default_timeout=30)
+
+
 def said(at: AppTest) -> str:
     return "\n".join(str(part.value) for part in [*at.markdown, *at.info, *at.error]).replace("\\", "")
 
@@ -78,6 +94,23 @@ def test_progress_is_shown_and_then_the_result(work: Work) -> None:
     work.go.set()
     run_until(at, "the answer is forty-two")
     assert work.started == 1
+
+
+def test_two_parts_of_a_page_wait_for_the_same_work_in_one_place(work: Work) -> None:
+    at = page_with_two_parts().run()
+    assert not at.exception and [str(button.label) for button in at.button] == ["Cancel"]
+    at.button[0].click().run()
+    run_until(at, "You cancelled this computation")
+    assert not at.exception and [str(button.label) for button in at.button] == ["Start again"]
+    work.error = BadInput("The length must be even.")
+    work.go.set()
+    at.button[0].click().run()
+    run_until(at, "The length must be even.")
+    assert not at.exception and [str(button.label) for button in at.button] == ["Try again"]
+    work.error = None
+    at.button[0].click().run()
+    run_until(at, "part two: forty-two")
+    assert "part one: forty-two" in said(at) and work.started == 3
 
 
 def test_two_sessions_share_one_computation(work: Work) -> None:

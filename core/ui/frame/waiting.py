@@ -11,6 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.attention.cached import first_scores, known_scores, scores_and_behaviour, scores_having
 from core.attention.head_scores import HeadScores
@@ -29,6 +30,8 @@ from core.ui.frame.state import note_poll
 T = TypeVar("T")
 _ASKED = "asked_for"
 _CANCELLED = "cancelled"
+# What stands before a job's key in the keys of its buttons.
+_BUTTONS = ("start", "again", "cancel")
 # Work shorter than this shows no progress bar, which would only flicker.
 _PATIENCE_SECONDS = 0.6
 _POLL_SECONDS = 0.5
@@ -80,7 +83,8 @@ def await_result(
 ) -> T | None:
     """What `work` returns: at once if all that it takes is cached, else as a job that everybody who asks for `key` shares.
 
-    None while it is not there; meanwhile its progress is shown in this place, and when it is finished the page runs again.
+    None while it is not there; meanwhile its progress is shown in this place, unless another part of the page shows it, and
+    when it is finished the page runs again.
 
     Args:
         key: says what is computed; equal keys must mean equal results (`job_key`).
@@ -110,6 +114,8 @@ def await_job(
     seconds: Callable[[], float] | None = None,
 ) -> T | None:
     """As `await_result`, for work whose result is in no cache."""
+    if _is_shown(key):
+        return None
     asked, cancelled = _keys(_ASKED), _keys(_CANCELLED)
     if key in cancelled:
         st.info("You cancelled this computation.", icon=":material/info:")
@@ -137,6 +143,12 @@ def await_job(
         return None
     asked.discard(key)
     return result
+
+
+def _is_shown(key: str) -> bool:
+    """Whether another part of the page waits for the same work and has its progress: a job has its buttons once a page."""
+    context = get_script_run_ctx()
+    return context is not None and any(f"{word} {key}" in context.shared.widget_user_keys_this_run for word in _BUTTONS)
 
 
 def _begun(key: str, work: Callable[[], T], background: bool, seconds: float) -> Job[T]:
