@@ -142,6 +142,6 @@ def heads_above(scores: Float[np.ndarray, "n_layers n_heads"], threshold: float)
 
 
 def ranked(scores: Float[np.ndarray, "n_layers n_heads"]) -> HeadSet:
-    """Every head, highest score first, ties by layer and head; heads without a score (NaN) come last."""
-    order = every_head(*scores.shape)
-    return tuple(sorted(order, key=lambda head: (np.isnan(scores[head]), -np.nan_to_num(scores[head]), head)))
+    """Every head that has a score, the highest first; ties by layer and head. Where there is no such head it is NaN."""
+    found = [head for head in every_head(*scores.shape) if not np.isnan(scores[head])]
+    return tuple(sorted(found, key=lambda head: (-scores[head], head)))

@@ -5,7 +5,6 @@ from functools import partial
 import streamlit as st
 
 from core.attention.scores import ALL_SCORES
-from core.heads import ranked
 from core.settings.provenance import measured_on
 from core.ui.components.behaviour import behaviour_banner
 from core.ui.components.existing_head import with_an_existing_head
@@ -40,7 +39,7 @@ def attention(page: Page) -> None:
     page = with_an_existing_head(page, scores)
     view = page.view
     behaviour_banner(page.subject)
-    head = view.head or ranked(scores.mean(view.score))[0]
+    head = view.head or scores.ranked(view.score)[0]
     row = pick_row(page)
     for warning in row.warnings:
         st.warning(verbatim(warning), icon=":material/warning:")

@@ -52,7 +52,7 @@ def ablation(page: Page) -> None:
 
     left, right = (st.container(), st.container()) if page.look.large else st.columns([4, 5], gap="large")
     with left:
-        st.header(f"{len(heads)} of {counted(scores.n_layers * scores.n_heads, 'head')} to take away", anchor=False)
+        st.header(f"{len(heads)} of {counted(int(scores.exists.sum()), 'head')} to take away", anchor=False)
         st.caption("A cross marks a head that is taken away. Click a head to add it to the set or take it out.")
         set_map(page, scores, above, source_of(page, heads))
     # As tall for every set: the page does not jump while the threshold moves.

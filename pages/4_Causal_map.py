@@ -1,6 +1,5 @@
 """Causal map: what taking each head away alone does, and whether heads that look are the heads that matter."""
 
-import numpy as np
 import streamlit as st
 
 from core.ablation.words import map_sentence
@@ -28,7 +27,7 @@ def causal(page: Page) -> None:
     picture = st.container()
     estimate = estimate_of(page.subject, mode)
     found = map_of(page.subject, mode)
-    answer.markdown(map_sentence(found, int((~np.isnan(scores.mean("induction"))).sum())))
+    answer.markdown(map_sentence(found, int(scores.exists.sum())))
     source = source_of(page, scores, found, estimate)
     if found is not None and found.complete:
         with picture:

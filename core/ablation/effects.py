@@ -17,6 +17,7 @@ class Effects:
     """Changes in second-copy loss (nats) when each head is ablated alone; NaN for what is not known or does not exist.
 
     effect, low, high: measured, with the 95 % interval over sequences. estimate: by gradient; all NaN where there is none.
+    exists: which heads there are; None where every layer has all its heads.
     """
 
     effect: Float[np.ndarray, "n_layers n_heads"]
@@ -24,11 +25,16 @@ class Effects:
     high: Float[np.ndarray, "n_layers n_heads"]
     estimate: Float[np.ndarray, "n_layers n_heads"]
     complete: bool
+    exists: Bool[np.ndarray, "n_layers n_heads"] | None = None
 
     @staticmethod
-    def of(found: CausalMap | None, estimate: Float[np.ndarray, "n_layers n_heads"] | None, shape: tuple[int, int]) -> Effects:
+    def of(
+        found: CausalMap | None,
+        estimate: Float[np.ndarray, "n_layers n_heads"] | None,
+        exists: Bool[np.ndarray, "n_layers n_heads"],
+    ) -> Effects:
         """From a map that may be partial or missing, and an estimate that may be."""
-        nothing = np.full(shape, np.nan)
+        nothing = np.full(exists.shape, np.nan)
         low, high = (nothing, nothing) if found is None else found.interval
         return Effects(
             effect=nothing if found is None else found.effect,
@@ -36,6 +42,7 @@ class Effects:
             high=high,
             estimate=nothing if estimate is None else estimate,
             complete=found is not None and found.complete,
+            exists=exists,
         )
 
     @property
@@ -43,6 +50,11 @@ class Effects:
         """Which heads are measured."""
         found: Bool[np.ndarray, "n_layers n_heads"] = ~np.isnan(self.effect)
         return found
+
+    @property
+    def n_heads(self) -> int:
+        """How many heads there are."""
+        return self.effect.size if self.exists is None else int(self.exists.sum())
 
     @property
     def has_intervals(self) -> bool:

@@ -185,14 +185,18 @@ class CausalMap:
         return found
 
     @property
+    def there(self) -> Bool[np.ndarray, "n_layers n_heads"]:
+        """Which heads there are."""
+        return np.ones(self.losses.shape[:2], dtype=bool) if self.exists is None else self.exists
+
+    @property
     def complete(self) -> bool:
         """Whether every head that exists is measured."""
-        return bool((self.measured if self.exists is None else self.measured | ~self.exists).all())
+        return bool((self.measured | ~self.there).all())
 
     def knows(self, head: Head) -> bool:
         """Whether this head and the others of its layer are measured: a screen's choice of them is no comparison."""
-        layer = self.measured[head.layer] if self.exists is None else (self.measured | ~self.exists)[head.layer]
-        return bool(self.measured[head] and layer.all())
+        return bool(self.measured[head] and (self.measured | ~self.there)[head.layer].all())
 
 
 @dataclass(frozen=True)

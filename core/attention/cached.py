@@ -81,9 +81,8 @@ def first_scores(asked: Subject | Request | str) -> HeadScores:
 
 
 def existing_heads(asked: Subject | Request | str) -> Bool[np.ndarray, "n_layers n_heads"]:
-    """Which heads there are: a layer without attention has none, one with fewer has fewer, and there scores are NaN."""
-    found: Bool[np.ndarray, "n_layers n_heads"] = ~np.isnan(first_scores(asked).mean("induction"))
-    return found
+    """Which heads there are, as scores have it."""
+    return first_scores(asked).exists
 
 
 def check_existing(subject: Subject, head: Head) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from core.attention.scores import (
     ALL_SCORES,
@@ -19,6 +19,7 @@ from core.attention.scores import (
 )
 from core.behaviour import Behaviour, Losses, behaviour_of
 from core.errors import BadInput
+from core.heads import HeadSet, every_head, ranked
 from core.plain import shown
 from core.probes.layout import Layout
 from core.probes.losses import losses_of
@@ -90,8 +91,14 @@ class HeadScores:
 
     @property
     def n_heads(self) -> int:
-        """Query heads in each layer."""
+        """Query heads of the layer that has most of them."""
         found: int = self.placebo.shape[2]
+        return found
+
+    @property
+    def exists(self) -> Bool[np.ndarray, "n_layers n_heads"]:
+        """Which heads there are: a layer without attention has none, one with fewer has fewer, and there scores are NaN."""
+        found: Bool[np.ndarray, "n_layers n_heads"] = ~np.isnan(self.mean("induction"))
         return found
 
     @property
@@ -144,6 +151,11 @@ class HeadScores:
         """One score of every head, averaged over sequences; NaN where it was not measured. Raises as `sequences`."""
         found: Float[np.ndarray, "n_layers n_heads"] = self.sequences(name).mean(axis=-1)
         return found
+
+    def ranked(self, name: str) -> HeadSet:
+        """The heads that there are, the highest first; those without a number come last. Raises as `sequences`."""
+        numbered, exists = ranked(self.mean(name)), self.exists
+        return numbered + tuple(head for head in every_head(*exists.shape) if exists[head] and head not in numbered)
 
     def interval(self, name: str) -> tuple[Float[np.ndarray, "n_layers n_heads"], Float[np.ndarray, "n_layers n_heads"]]:
         """Lower and upper ends of each mean's 95 % Student-t interval over sequences; NaN for fewer than two.

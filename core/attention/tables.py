@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import FACTORS, Sensitivity
-from core.heads import Head, heads_above, ranked
+from core.heads import Head, heads_above
 
 Row = dict[str, Any]
 BIN_WIDTH = 0.05
@@ -23,11 +23,11 @@ def value_range(score: str) -> tuple[float, float]:
 
 
 def head_rows(scores: HeadScores, score: str, threshold: float) -> list[Row]:
-    """One row a head, the highest `score` first: name, layer, head, every score, and whether it is above the threshold.
+    """One row a head that there is, the highest `score` first: name, layer, head, every score, above the threshold or not.
 
     The 95 % interval of `score` over sequences follows, under its name with `_low` and `_high`.
     """
-    return _rows(scores, score, threshold, ranked(scores.mean(score)))
+    return _rows(scores, score, threshold, scores.ranked(score))
 
 
 def rows_above(scores: HeadScores, score: str, threshold: float) -> list[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES, SECOND_STEP
@@ -16,6 +16,12 @@ from core.numbers import at_most, beside, counted, is_or_are, share, unsigned
 
 # Scores that are written with the same digits are not said to differ.
 _SAME_DIGITS = 0.005
+
+
+def sizes_words(exists: Bool[np.ndarray, "n_layers n_heads"], times: str) -> str:
+    """`3 layers x 8 heads`, or `3 layers, 16 heads` where layers differ in how many they have; `times` is the sign between."""
+    layers, heads = counted(len(exists), "layer"), int(exists.sum())
+    return f"{layers} {times} {counted(exists.shape[1], 'head')}" if exists.all() else f"{layers}, {counted(heads, 'head')}"
 
 
 def state_word(state: State | None) -> str:
@@ -130,7 +136,7 @@ def chance_words(levels: Float[np.ndarray, " n_layers"]) -> str:
 def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
     """What it means for a threshold, in sentences that a person can repeat: of all heads, however many are drawn."""
     always, sometimes = found.steady(threshold)
-    every = counted(found.base.n_layers * found.base.n_heads, "head")
+    every = counted(int(found.base.exists.sum()), "head")
     said = f"At {threshold:.2f}, {len(always)} of {every} {is_or_are(len(always))} above at every setting by the mean"
     sentences = [f"{said}, {len(sometimes)} at some settings only."]
     if sometimes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.ablation.subjects import ablation_key, ablator_for, check_pruning_mode
-from core.attention.cached import scores_and_behaviour
+from core.attention.cached import existing_heads, scores_and_behaviour
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR, Circuit
 from core.heads import HeadLike, HeadSet, given_heads, heads_above, named
 from core.runtime.cache import cached
@@ -102,4 +102,5 @@ def circuit(
         baseline=float(arrays["baseline"]),
         clean=arrays["clean"],
         patched=arrays["patched"],
+        exists=existing_heads(subject),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from core.attention.head_scores import HeadScores
 from core.heads import Head, HeadSet, ranked
@@ -59,6 +59,7 @@ class Circuit:
     """Previous-token heads, induction heads, and every edge between them.
 
     clean, patched: prefix matching by sequence. withheld: why some compositions are not given (NaN); None where all are.
+    exists: which heads there are; compositions with others are NaN, too.
     """
 
     previous: HeadSet
@@ -69,6 +70,7 @@ class Circuit:
     baseline: float
     clean: Float[np.ndarray, "n_layers n_heads sequences"]
     patched: Float[np.ndarray, "previous n_layers n_heads sequences"]
+    exists: Bool[np.ndarray, "n_layers n_heads"]
 
     @property
     def n_sequences(self) -> int:

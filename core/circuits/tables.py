@@ -49,6 +49,7 @@ def composition_rows(circuit: Circuit, receiver: Head) -> list[Row]:
         | {f"{kind}_above_random": float(values[head]) - circuit.baseline for kind, values in zip(KINDS, found, strict=True)}
         | {"random_composition": circuit.baseline}
         for head in every_head(receiver.layer, found.shape[-1])
+        if circuit.exists[head]
     ]
     # What is withheld comes last: it compares with nothing.
     return sorted(rows, key=lambda row: (math.isnan(row["k_composition"]), -row["k_composition"]))

@@ -9,7 +9,7 @@ from typing import Any
 from core.ablation.cached import ablate, random_baselines, total_effect
 from core.ablation.subjects import checked_heads, heads_of
 from core.ablation.words import change_words, unknown_words
-from core.attention.cached import score_heads
+from core.attention.cached import check_existing, score_heads
 from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
 from core.heads import heads_above, parse_heads
@@ -37,7 +37,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     if heads is None:
         heads = heads_above(score_heads(subject).mean("induction"), options.threshold)
     if options.keep:
-        heads = tuple(head for head in heads_of(subject) if head not in checked_heads(subject, heads))
+        kept = checked_heads(subject, heads)
+        for head in kept:
+            # Everything would be taken away but a head that there is not.
+            check_existing(subject, head)
+        heads = tuple(head for head in heads_of(subject) if head not in kept)
     result = ablate(subject, heads, options.mode, text=options.text)
     beside = random_baselines(subject, heads, options.mode, options.baselines)
     effect = total_effect(subject, heads, options.mode)

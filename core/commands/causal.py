@@ -37,12 +37,12 @@ def text(result: dict[str, Any]) -> str:
     measured = np.asarray(result["measured"])
     low, high = np.asarray(result["low"], float), np.asarray(result["high"], float)
     effect = np.where(measured, np.asarray(result["effect"], float), np.nan)
-    shown = [head for head in ranked(np.abs(effect))[:SHOWN] if measured[head]]
-    one = np.isnan(low).all()
+    shown = ranked(np.abs(effect))[:SHOWN]
+    there, one = counted(int(np.sum(result["exists"])), "head"), np.isnan(low).all()
     over = "on one sequence, which gives no interval" if one else "95 % interval over sequences"
     lines = [
         f"{result['model']['name']}, {result['mode']} ablation of each head alone, {measured.sum()} of "
-        f"{counted(measured.size, 'head')} measured; change in second-copy loss (nats), {over}, of the {len(shown)} largest:"
+        f"{there} measured; change in second-copy loss (nats), {over}, of the {len(shown)} largest:"
     ]
     between = {head: "" if one else f"  {low[head]:+.3f} to {high[head]:+.3f}" for head in shown}
     lines += [f"{head.name:8} {effect[head]:+.3f}{between[head]}" for head in shown]

@@ -6,8 +6,6 @@ import argparse
 import math
 from typing import Any
 
-import numpy as np
-
 from core.ablation.cached import prune_each
 from core.ablation.subjects import PRUNING_MODES
 from core.ablation.words import change_words
@@ -104,14 +102,12 @@ def _prunings(result: dict[str, Any]) -> list[str]:
             f"gain lost {unsigned(found['gain_lost'])}; "
             f"first copy {before['first_copy']:.2f} -> {after['first_copy']:.2f}"
         )
-        lost = {end: np.ravel(values) for end, values in found["prefix_matching_lost"].items()}
+        lost = found["prefix_matching_lost"]
         rows = [
-            row | {end: values[place] for end, values in lost.items()} for place, row in enumerate(found["prefix_matching"])
+            row | {end: values[parse_heads(row["head"])[0]] for end, values in lost.items()} for row in found["prefix_matching"]
         ]
-        # A layer without attention has no heads.
-        there = [row for row in rows if not math.isnan(row["before"])]
         lines += [
             f"  {row['head']}: prefix matching {row['before']:.2f} -> {row['after']:.2f}{_interval(row)}"
-            for row in sorted(there, key=lambda row: row["after"] - row["before"])[:_LINES]
+            for row in sorted(rows, key=lambda row: row["after"] - row["before"])[:_LINES]
         ]
     return lines

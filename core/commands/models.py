@@ -51,4 +51,5 @@ def _size(entry: dict[str, Any]) -> str:
     if not entry.get("n_layers"):
         return "size known once added"
     millions = (entry.get("n_params") or 0) / 1e6
-    return f"{entry['n_layers']} x {entry['n_heads']}" + (f", {millions:,.1f} M weights" if millions else "")
+    heads = f"up to {entry['n_heads']}" if entry["heads_differ"] else entry["n_heads"]
+    return f"{entry['n_layers']} x {heads}" + (f", {millions:,.1f} M weights" if millions else "")

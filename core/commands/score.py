@@ -9,7 +9,7 @@ import numpy as np
 
 from core.attention.cached import score_heads
 from core.attention.scores import ALL_SCORES
-from core.attention.words import state_word
+from core.attention.words import sizes_words, state_word
 from core.behaviour import PRESENT_ABOVE, WEAK_ABOVE
 from core.commands.options import add_request, subject_from
 from core.heads import ranked
@@ -35,10 +35,9 @@ def text(result: dict[str, Any]) -> str:
     model, probe, loss = result["model"], result["probe"], result["loss"]
     given = probe["token_range"] is None
     drawn = "given ids" if given else f"ids {probe['token_range'][0]}..{probe['token_range'][1] - 1}"
-    found = result["behaviour"]
+    found, exists = result["behaviour"], ~np.isnan(np.asarray(result["scores"]["induction"], float))
     lines = [
-        f"{model['name']}: {counted(model['n_layers'], 'layer')} x {counted(model['n_heads'], 'head')}; "
-        f"{counted(probe['sequences'], 'sequence')} of length "
+        f"{model['name']}: {sizes_words(exists, 'x')}; {counted(probe['sequences'], 'sequence')} of length "
         f"{probe['length']}, {'with' if probe['has_bos'] else 'without'} BOS, tokens from {drawn}",
         f"behaviour {state_word(found['state']).upper()}: better by {share(found['e'])} of the loss without a copy "
         f"({share(found['low'], PRESENT_ABOVE, WEAK_ABOVE)} at the lower end of its 95 % interval); "

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from core.attention.cached import sensitivity
+from core.attention.cached import check_existing, sensitivity
 from core.attention.scores import ALL_SCORES
 from core.commands.options import add_request, fraction, subject_from
-from core.heads import head_set, parse_heads
+from core.heads import parse_heads
 from core.numbers import counted
 from core.settings.view import DEFAULT_THRESHOLD
 from core.sharing.facts import sensitivity_facts
@@ -27,10 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """The object that the Sensitivity page downloads."""
     subject = subject_from(options)
-    heads = None if options.heads is None else head_set(options.heads, subject.card.n_layers, subject.card.n_heads)
-    found = sensitivity(subject, options.score)
     # In the order in which they were asked for, as the page shows them.
-    wanted = tuple(dict.fromkeys(options.heads)) if heads is not None else found.top(MOST_HEADS)
+    asked_for = tuple(dict.fromkeys(options.heads or ()))
+    for head in asked_for:
+        check_existing(subject, head)
+    found = sensitivity(subject, options.score)
+    wanted = asked_for or found.top(MOST_HEADS)
     return sensitivity_facts(subject, found, wanted, options.threshold)
 
 

@@ -50,6 +50,7 @@ _REPO_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
 class CatalogueEntry:
     """A model that can be chosen. Sizes are None where only the weights themselves would tell.
 
+    `n_heads`: of the layer with most of them; `heads_differ`: others are said to have fewer, or none.
     `available`: usable now, without a network. `problem`: why its folder, which is here, cannot be measured; fetching would
     not help. `bytes_needed`: memory in float32. `fits_in_memory`: None if unknown.
     """
@@ -59,6 +60,7 @@ class CatalogueEntry:
     source: Source
     n_layers: int | None = None
     n_heads: int | None = None
+    heads_differ: bool = False
     d_model: int | None = None
     n_params: int | None = None
     available: bool = False
@@ -350,7 +352,8 @@ def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
             family=str(config.get("model_type", source)),
             source=source,
             n_layers=hf_config.size(config, "n_layers", shown(folder)),
-            n_heads=hf_config.size(config, "n_heads", shown(folder)),
+            n_heads=hf_config.most_heads(config, shown(folder)),
+            heads_differ=hf_config.heads_differ(config, shown(folder)),
             d_model=hf_config.size(config, "d_model", shown(folder)),
             n_params=n_params,
             available=True,

@@ -6,7 +6,7 @@ A page takes what is there (`if_cached`) and offers to compute the rest; a comma
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,8 +121,7 @@ def _read_scores(quantity: Quantity, scores: HeadScores, asked: Asked) -> Axis:
     name = quantity.name
     if name == "chance":
         levels = scores.chance("induction")
-        exists = ~np.isnan(scores.mean("induction"))
-        return _axis(quantity, np.where(exists, levels[:, None], np.nan))
+        return _axis(quantity, np.where(scores.exists, levels[:, None], np.nan))
     if name == "induction_control":
         if not scores.has_control:
             raise Withheld(f"{quantity.title} is withheld: these tokens leave no fresh second half.")
@@ -230,8 +229,7 @@ def _read_text(quantity: Quantity, found: NaturalScores, asked: Asked) -> Axis:
 
 
 def _read_place(quantity: Quantity, scores: HeadScores, asked: Asked) -> Axis:
-    exists = ~np.isnan(scores.mean("induction"))
-    return _axis(quantity, np.where(exists, np.arange(scores.n_layers)[:, None], np.nan))
+    return _axis(quantity, np.where(scores.exists, np.arange(scores.n_layers)[:, None], np.nan))
 
 
 def _own_numbers(asked: Asked) -> Imported:
@@ -244,7 +242,7 @@ def _own_numbers(asked: Asked) -> Imported:
 
 
 def _read_imported(quantity: Quantity, found: Imported, asked: Asked) -> Axis:
-    return _axis(quantity, found.values, title=found.title)
+    return replace(_axis(quantity, found.values, title=found.title), among=int(existing_heads(asked.subject).sum()))
 
 
 def reading_head(asked: Asked) -> Head:

@@ -25,6 +25,7 @@ class Axis:
     low, high: the 95 % interval over sequences; NaN where there is none. chance: each layer's level; NaN where there is none.
     picked: why only some heads have the quantity, where which ones was decided by another number; empty where it was not.
     title: what a person's own numbers were called, which head reads what the others wrote, whose words are copied.
+    among: how many heads there are, where a person may have given numbers of some; 0 where each place is a head.
     """
 
     quantity: Quantity
@@ -34,6 +35,7 @@ class Axis:
     chance: Float[np.ndarray, " n_layers"]
     picked: str = ""
     title: str = ""
+    among: int = 0
 
     @property
     def name(self) -> str:

@@ -50,11 +50,11 @@ def import_sentence(axes: Sequence[Axis]) -> str:
     """How many heads a person's own numbers are of, where they are compared and are not of all; else empty."""
     for axis in axes:
         given = int((axis.values == axis.values).sum())
-        if axis.name == IMPORTED and given < axis.values.size:
+        there = axis.among or axis.values.size
+        if axis.name == IMPORTED and given < there:
             return (
-                f"The imported numbers are of {given} of {counted(axis.values.size, 'head')}: which ones was "
-                "decided elsewhere, and a "
-                "choice of high ones alone makes a rank correlation smaller than it is over all."
+                f"The imported numbers are of {given} of {counted(there, 'head')}: which ones was decided elsewhere, and "
+                "a choice of high ones alone makes a rank correlation smaller than it is over all."
             )
     return ""
 

@@ -198,6 +198,7 @@ def causal_facts(
 ) -> Facts:
     """What removing each head alone changes: measured, with its interval, where `measured` says so, else estimated.
 
+    exists: where layers differ in how many heads they have, some places of a matrix are of none; null before any is measured.
     estimate: the screen's, by gradient; null where every head is measured without one.
     """
     nothing = np.full((subject.card.n_layers, subject.card.n_heads), np.nan)
@@ -209,6 +210,7 @@ def causal_facts(
         "low": low,
         "high": high,
         "measured": ~np.isnan(effect),
+        "exists": None if found is None else found.there,
         "estimate": estimate,
         "engine": None if found is None else found.engine,
         "loss": loss_facts(losses),
@@ -356,6 +358,7 @@ def pruning_facts(subject: Subject, prunings: Sequence[Pruning]) -> Facts:
                 "prefix_matching": [
                     {"head": head.name, "before": float(found.before[head]), "after": float(found.after[head])}
                     for head in every_head(*found.before.shape)
+                    if not np.isnan(found.before[head])
                 ],
                 "prefix_matching_lost": dict(zip(("low", "high"), found.lost_interval, strict=True)),
             }

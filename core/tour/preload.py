@@ -17,7 +17,6 @@ from core.ablation.sweep import DEFAULT_GRID
 from core.attention.cached import score_heads
 from core.attention.rows import text_row
 from core.head_card.cached import head_card
-from core.heads import ranked
 from core.runtime.jobs import current_control
 from core.settings.modes import MODES
 from core.settings.subject import Subject
@@ -74,7 +73,7 @@ def _ablation(subject: Subject, view: View) -> None:
 def _text(subject: Subject, view: View) -> None:
     windows = chosen_windows_of(subject, view.text)
     judged = judged_on_text(subject, windows)
-    heads, mode, looked_at = judged.lifted(TAKEN_AWAY), view.experiment.mode, ranked(judged.judged.value)[0]
+    heads, mode, looked_at = judged.lifted(TAKEN_AWAY), view.experiment.mode, judged.foremost
     if heads:
         ablate_on_text(subject, windows, heads, mode)
         text_baselines(subject, windows, heads, mode)

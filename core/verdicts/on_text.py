@@ -55,11 +55,16 @@ class OnText:
 
     def top(self, count: int) -> HeadSet:
         """The heads with the largest lift on the half that heads are picked on, in layer order; fewer where fewer have one."""
-        return tuple(sorted(head for head in ranked(self.chosen.value)[:count] if not np.isnan(self.chosen.value[head])))
+        return tuple(sorted(ranked(self.chosen.value)[:count]))
 
     def lifted(self, count: int) -> HeadSet:
         """Those of `top` whose lift is above the floor there: another one would be taken away for nothing."""
         return tuple(head for head in self.top(count) if self.chosen.value[head] > LIFT_FLOOR)
+
+    @property
+    def foremost(self) -> Head:
+        """The head with the largest lift; where no token comes back, the one that scores highest on random tokens."""
+        return (ranked(self.judged.value) or ranked(self.random))[0]
 
     @cached_property
     def rank_correlation(self) -> Agreement:

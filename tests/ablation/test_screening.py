@@ -225,7 +225,7 @@ def test_nothing_is_concluded_before_every_head_is_measured():
     assert map_sentence(part, 6) == "5 of 6 heads are measured so far. Nothing is concluded before all of them are."
     assert "0 of 6" in map_sentence(None, 6)
     estimate = random.normal(size=(2, 3))
-    shown = Effects.of(part, estimate, (2, 3))
+    shown = Effects.of(part, estimate, np.ones((2, 3), bool))
     assert shown.estimated == (Head(0, 1),) and shown.shown[0, 1] == estimate[0, 1] and shown.shown[1, 2] == part.effect[1, 2]
     exists = np.ones((2, 3), bool)
     exists[0, 1] = False

@@ -6,6 +6,7 @@ And what a folder states of its heads, its sizes and its tokenizer in ways of it
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from streamlit.testing.v1 import AppTest
 from tokenizers import Tokenizer, models, processors
 from transformers import AutoModelForCausalLM, Gemma3Config, Gemma3ForConditionalGeneration
 
-from core import Request, ablated, score_heads
+from core import Request, ablated, circuit, score_heads
+from core.attention.tables import head_rows
+from core.circuits.tables import composition_rows
 from core.cli import main
 from core.errors import BadInput
 from core.heads import Head
@@ -26,11 +30,13 @@ from core.text.cached import likeness
 from core.text.windows import TextWindows
 from core.transformer.tokenizer import ModelTokenizer
 from core.verdicts.cached import copied_on_text, total_effect_of
-from tests.helpers.app import open_page, settled
+from tests.helpers.app import figures, open_page, settled
 from tests.zoo.build import Row, quiet, save
 from tests.zoo.rows import ROWS
 
 LENGTH = 12
+UNEVEN = Row("uneven", "laguna", {"num_attention_heads_per_layer": [4, 4, 8]})
+EXISTING = [f"L{layer}H{head}" for layer, count in enumerate((4, 4, 8)) for head in range(count)]
 PROBE = ["--length", str(LENGTH), "--sequences", "3"]
 
 
@@ -55,6 +61,8 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str
         ("attention", "--head", "L0H1"),
         ("card", "--head", "L0H1"),
         ("ablate", "--heads", "L0H1"),
+        ("ablate", "--heads", "L0H1", "--keep"),
+        ("sensitivity", "--heads", "L0H1"),
         ("circuit", "--prune", "L0H1"),
         ("compare", "--x", "k_composition", "--y", "induction", "--head", "L0H1"),
     ],
@@ -83,9 +91,8 @@ def test_a_page_picks_no_head_that_is_not_there(page: str, root: Path) -> None:
 
 
 def test_a_model_with_more_heads_in_one_layer_is_right_in_every_command(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    row = Row("uneven", "laguna", {"num_attention_heads_per_layer": [4, 4, 8]})
     with quiet():
-        folder = save(row, root)
+        folder = save(UNEVEN, root)
     assert model_identity("uneven").card.n_heads == 8
     request = Request("uneven", length=LENGTH, sequences=3)
     scores = score_heads(request)
@@ -131,6 +138,67 @@ def test_a_model_with_more_heads_in_one_layer_is_right_in_every_command(root: Pa
     status, _, error = said(capsys, "ablate", "--model", "uneven", "--heads", "L0H5", *PROBE)
     assert status == 2
     assert "There is no head L0H5: that layer of uneven has no such head." in error
+
+
+def test_every_command_counts_and_lists_the_heads_that_there_are(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        save(UNEVEN, root)
+        save(ROWS["lfm2"], root)
+
+    def told(*words: str) -> str:
+        assert main([*words, *PROBE]) == 0
+        return capsys.readouterr().out
+
+    assert "uneven: 3 layers, 16 heads; 3 sequences" in (scored := told("score", "--model", "uneven"))
+    assert "lfm2: 4 layers, 8 heads; 3 sequences" in (hybrid := told("score", "--model", "lfm2"))
+    assert "–  " not in scored and not [name for name in ("L0H", "L2H") if name in hybrid]
+    assert "16 of 16 heads measured" in told("causal", "--model", "uneven")
+    _, found, _ = said(capsys, "causal", "--model", "uneven", *PROBE)
+    assert [sum(layer) for layer in found["exists"]] == [4, 4, 8]
+    _, found, _ = said(capsys, "circuit", "--model", "uneven", "--prune", "L0H3", *PROBE)
+    assert [row["head"] for row in found["prunings"][0]["prefix_matching"]] == EXISTING
+    assert main(["models"]) == 0
+    assert {"3 x up to 8,", "4 x up to 4,"} <= set(re.findall(r"\d x up to \d,", capsys.readouterr().out))
+    own = root / "own.csv"
+    own.write_text("L0H0,0.5\nL1H0,0.4\nL2H7,0.25\n")
+    assert "of 3 of 16 heads: which ones" in told("compare", "--model", "uneven", "--x", "induction", "--import", str(own))
+    request = Request("uneven", length=LENGTH, sequences=3)
+    assert sorted(row["name"] for row in head_rows(score_heads(request), "induction", 0.5)) == EXISTING
+    earlier = circuit(request, "zero", previous=["L0H0"], induction=["L2H7"])
+    assert sorted(row["earlier"] for row in composition_rows(earlier, Head(2, 7))) == EXISTING[:8]
+
+
+def test_every_page_counts_and_lists_the_heads_that_there_are(root: Path) -> None:
+    with quiet():
+        save(UNEVEN, root)
+
+    def page(name: str, **more: str) -> AppTest:
+        at = settled(open_page(f"pages/{name}.py", model="uneven", length=str(LENGTH), sequences="3", **more))
+        assert not at.exception and not at.error
+        return at
+
+    def headers(at: AppTest) -> str:
+        return " ".join(str(header.value) for header in at.header)
+
+    # The first run draws the sidebar before anything is measured.
+    at = page("1_Heads").run()
+    assert any("3 layers, 16 heads" in str(caption.value) for caption in at.sidebar.caption)
+    assert list(at.selectbox(key="head").options) == ["none", *EXISTING]
+    heat_map, ranking, _ = figures(at)
+    assert heat_map["data"][-1]["customdata"] == EXISTING and sorted(ranking["data"][-1]["customdata"]) == EXISTING
+    alts = [chart.proto.alt for chart in at.get("plotly_chart")]
+    assert "3 layers, 16 heads" in alts[0] and "All 16 heads" in alts[1]
+    assert "1 of 16 heads to take away" in headers(page("3_Ablation", set="picked", heads="L1H2"))
+    assert "0 of 16 heads are above at every setting" in headers(page("9_Sensitivity"))
+    assert figures(page("4_Causal_map"))[-1]["data"][-1]["customdata"] == EXISTING
+    grid = page("2_Attention", score="value_weighted").get("bidi_component")
+    [state] = [json.loads(part.proto.json) for part in grid if part.proto.component_name == "headscope_head_grid_state"]
+    assert state["exists"] == [f"L{layer}H{head}" in EXISTING for layer in range(3) for head in range(8)]
+    picker = [option.partition(" · ") for option in page("10_Head_card").selectbox(key="card_head").options]
+    assert sorted(name for name, _, _ in picker) == EXISTING and not [value for _, _, value in picker if value == "nan"]
+    at = page("12_Compare", y="imported")
+    at.text_area(key="pasted_numbers").set_value("L0H0,1\nL1H0,2\nL2H7,3\nL2H0,2").run()
+    assert any("4 of 16 heads have a number" in str(caption.value) for caption in at.caption)
 
 
 @pytest.mark.parametrize(

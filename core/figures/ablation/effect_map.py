@@ -63,7 +63,7 @@ def describe_effect_map(found: Effects) -> str:
     """The map in words, for somebody who cannot see it; only measured heads are named."""
     measured = int(found.measured.sum())
     if not measured:
-        return f"{TITLE}: a map of {counted(found.effect.size, 'head')}, none of them measured yet."
+        return f"{TITLE}: a map of {counted(found.n_heads, 'head')}, none of them measured yet."
     order = np.argsort(-np.abs(np.nan_to_num(found.effect)), axis=None, kind="stable")[: min(5, measured)]
     heads = [Head(*divmod(int(i), found.effect.shape[1])) for i in order]
     largest = ", ".join(f"{head.name} {signed(found.effect[head])}{_interval(found, head)}" for head in heads)
@@ -79,7 +79,12 @@ def effect_scale(effect: Float[np.ndarray, "n_layers n_heads"]) -> float:
 
 
 def effect_text(head: Head, found: Effects, scores: Float[np.ndarray, "n_layers n_heads"], score: str) -> str:
-    """What hovering a head says: its name, its effect with its interval or that it is an estimate, and its score."""
+    """What hovering a head says: its name, its effect with its interval or that it is an estimate, and its score.
+
+    Nothing of a head that there is not.
+    """
+    if found.exists is not None and not found.exists[head]:
+        return ""
     if found.measured[head]:
         effect = f"effect {signed(found.effect[head], 3)} nats{_interval(found, head)}"
     elif np.isnan(found.shown[head]):

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
+from core.attention.words import sizes_words
 from core.figures.base.head_map import Cells, are_written, head_map
 from core.figures.base.head_traces import hover_texts
 from core.figures.base.overlay import Overlay, crosses, rings
@@ -56,9 +57,6 @@ def set_overlay(scores: HeadScores, score: str, threshold: float, picked: HeadSe
 def describe_heatmap(scores: HeadScores, score: str) -> str:
     """The heat map in words, for somebody who cannot see it."""
     values = scores.mean(score)
-    best = ranked(values)[0]
-    return (
-        f"Heat map of the score {ALL_SCORES[score].title}, {counted(scores.n_layers, 'layer')} by "
-        f"{counted(scores.n_heads, 'head')}. "
-        f"The highest is {best.name} at {unsigned(values[best])}."
-    )
+    known = ranked(values)
+    highest = f"The highest is {known[0].name} at {unsigned(values[known[0]])}." if known else "No head has a number."
+    return f"Heat map of the score {ALL_SCORES[score].title}, {sizes_words(scores.exists, 'by')}. {highest}"

@@ -96,9 +96,9 @@ def ranked_overlay(scores: HeadScores, score: str, threshold: float, look: Look)
             anchor="end" if look.narrow else "start",
             **avoided,
         ),
-        dots(range(1, len(heads) + 1), ordered, _mark_size(values.size, look) + look.px(3), look),
+        dots(range(1, len(heads) + 1), ordered, _mark_size(len(heads), look) + look.px(3), look),
     ]
-    if not _named_on_axis(values.size, look):
+    if not _named_on_axis(len(heads), look):
         marks += [
             words(
                 head.name,

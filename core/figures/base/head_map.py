@@ -34,7 +34,7 @@ class Cells:
     """What the cells of a map show: values between `low` and `high` as `colours`, and what hovering a head says.
 
     light: where the colour is so light that numbers on it are written in black. signed: numbers carry a sign.
-    NaN cells stay empty.
+    NaN cells stay empty. texts: empty for a head that there is not, which nobody can point at.
     """
 
     values: Float[np.ndarray, "n_layers n_heads"]
@@ -85,10 +85,11 @@ def head_map(
     traces += ring_markers([head for _, head in ringed], [layer for layer, _ in ringed], size, look)
     if estimated:
         traces.append(_estimate_marks(cells, estimated, look))
-    heads = every_head(*values.shape)
+    told = {head: text for head, text in zip(every_head(*values.shape), cells.texts, strict=True) if text}
+    heads = tuple(told)
     if are_written(n_layers, n_heads, look, write_up_to, tall):
         traces.append(_numbers(cells, heads, look))
-    traces.append(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, cells.texts, row * 0.9))
+    traces.append(click_markers([h for _, h in heads], [layer for layer, _ in heads], heads, list(told.values()), row * 0.9))
     lines = _broken(title, look)
     above = look.px(40) + (len(lines) - 1) * round(1.3 * look.font_size + 6)
     return unchecked_figure(

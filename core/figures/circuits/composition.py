@@ -52,7 +52,7 @@ def composition_maps(circuit: Circuit, receiver: Head, look: Look) -> go.Figure:
         figure.add_trace(go.Heatmap(z=above[index], coloraxis="coloraxis", xgap=1, ygap=1, hoverinfo="skip", name=kind), **at)
         for head in framed:
             _frame(figure, head, at, look)
-        heads = every_head(*above[index].shape)
+        heads = [head for head in every_head(*above[index].shape) if circuit.exists[head]]
         if row >= look.px(_ROW_TO_WRITE_IN) and n_heads <= _HEADS_TO_WRITE_IN:
             figure.add_trace(_numbers(above[index], top, heads, look), **at)
         texts = [_hover(circuit, receiver, kind, head) for head in heads]
@@ -87,8 +87,7 @@ def describe_composition(circuit: Circuit, receiver: Head) -> str:
     """The maps in words, for somebody who cannot see them."""
     said = []
     for kind, values in zip(KINDS, above_baseline(circuit, receiver), strict=True):
-        known = [head for head in ranked(values)[:_MOST_NAMED] if not np.isnan(values[head])]
-        best = ", ".join(f"{head.name} {signed(values[head], 3)}" for head in known)
+        best = ", ".join(f"{head.name} {signed(values[head], 3)}" for head in ranked(values)[:_MOST_NAMED])
         said.append(f"{kind.upper()}: {best or 'withheld'}")
     return (
         f"Three maps of the composition of {receiver.name} with every earlier head, above the {circuit.baseline:.3f} of "

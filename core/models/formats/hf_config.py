@@ -34,6 +34,8 @@ _NAMES = {
 }
 # Hybrids may state what each layer is instead of how many there are.
 _LAYER_KINDS = ("layers_block_type", "hybrid_override_pattern", "layer_types")
+# Other hybrids state which layers have heads.
+_WHICH_ATTEND = ("attn_layer_period", "attn_layer_indices")
 # Keys at which the model library loads something else than the files whose digest is taken.
 _REDIRECTS = {"transformers_weights"}
 _TEXT = "text_config"
@@ -151,6 +153,26 @@ def most_heads(config: dict[str, Any], whose: str) -> int:
             if isinstance(count, int) and not isinstance(count, bool):
                 found = max(found, count)
     return found
+
+
+def heads_differ(config: dict[str, Any], whose: str) -> bool:
+    """Whether a config says that not every layer has the same heads: some have more, or none. Not every family says so.
+
+    Raises ModelUnavailable as `size`.
+    """
+    usual, stated = size(config, "n_heads", whose), [config.get(name) for name in _HEADS_OF_SOME]
+    counts = [count for value in stated for count in (value if isinstance(value, list) else [value])]
+    kinds = [config[name] for name in (*_LAYER_KINDS, "block_types") if isinstance(config.get(name), list | str)]
+    return (
+        any(count not in (None, usual) for count in counts)
+        or any(not _attends(str(kind)) for each in kinds for kind in each)
+        or any(config.get(name) is not None for name in _WHICH_ATTEND)
+    )
+
+
+def _attends(kind: str) -> bool:
+    """Whether a layer of that kind has heads that attend. A hybrid one has them beside something else."""
+    return "hybrid" in kind or ("attention" in kind and "linear" not in kind)
 
 
 def d_head(config: dict[str, Any], d_model: int, n_heads: int) -> int:

@@ -56,9 +56,6 @@ class Grid {
       this.bytes = bytes;
       this.cells = bytes.subarray(12);
       this.cursor = null;
-      const label = `Attention patterns of all heads: ${this.layers} layers by ${this.heads} heads. ` +
-        "Arrow keys move, Enter picks a head.";
-      this.frame.setAttribute("aria-label", label);
     }
     this.drawAll(!same);
     this.takeState();
@@ -67,6 +64,10 @@ class Grid {
   takeState() {
     if (!this.heads) return;
     this.given = { ...window.headscopeGridState };
+    const upTo = this.given.exists?.includes(false) ? "up to " : "";
+    const label = `Attention patterns of all heads: ${this.layers} layers by ${upTo}${this.heads} heads. ` +
+      "Arrow keys move, Enter picks a head.";
+    this.frame.setAttribute("aria-label", label);
     // Rings follow the slider while it is dragged.
     const threshold = window.headscopeSliders?.Threshold ?? this.given.threshold;
     this.given.ringed = (this.given.values || []).flatMap((value, i) =>
@@ -81,8 +82,11 @@ class Grid {
     const head = Math.floor((event.clientX - box.left - this.left) / this.cell);
     const layer = Math.floor((event.clientY - box.top - this.top) / this.cell);
     const inside = head >= 0 && head < this.heads && layer >= 0 && layer < this.layers;
-    return inside ? [layer, head] : null;
+    return inside && this.isThere([layer, head]) ? [layer, head] : null;
   }
+
+  // A layer may have fewer heads than the grid is wide, or none.
+  isThere([layer, head]) { return this.given.exists?.[layer * this.heads + head] ?? true; }
 
   corner([layer, head]) { return [this.left + head * this.cell, this.top + layer * this.cell]; }
 
@@ -177,6 +181,7 @@ class Grid {
   // Pointer and keyboard
 
   describe([layer, head]) {
+    if (!this.isThere([layer, head])) return `There is no head L${layer}H${head}`;
     const value = (this.given.values || [])[layer * this.heads + head];
     const above = (this.given.ringed || []).some(([l, h]) => l === layer && h === head);
     const score = value == null ? "" : ` · ${this.given.title} ${value.toFixed(3)}`;
@@ -211,7 +216,7 @@ class Grid {
   }
 
   choose(place) {
-    if (!place) return;
+    if (!place || !this.isThere(place)) return;
     // Shown at once; Python's answer confirms it.
     this.given = { ...this.given, picked: place };
     this.drawOver();

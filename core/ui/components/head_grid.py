@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import streamlit as st
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from core.figures.base.pattern_colours import DARK, LIGHT
 from core.heads import Head
@@ -37,6 +37,7 @@ _marks = st.components.v2.component("headscope_head_grid_state", js=_asset("head
 def head_grid(
     quantised: UInt8[np.ndarray, "n_layers n_heads cells"],
     scores: Float[np.ndarray, "n_layers n_heads"],
+    exists: Bool[np.ndarray, "n_layers n_heads"],
     *,
     title: str,
     picked: Head | None,
@@ -48,6 +49,7 @@ def head_grid(
 
     quantised: each head's lower triangle, row by row, 255 = all attention.
     scores: what a head's hover and a screen reader say, under the name `title`; NaN is left out.
+    exists: which heads there are: on the places of others nothing is hovered or picked.
     picked: the head that is outlined. threshold: heads whose score is above it have a ring.
 
     At most one grid a page: its state belongs to the page, not to a grid.
@@ -62,7 +64,7 @@ def head_grid(
             on_pick(head)
 
     with st.container(gap=None):
-        _marks(data=grid_state(scores, title, picked, threshold), key=f"{key}-overlay", height=1)
+        _marks(data=grid_state(scores, exists, title, picked, threshold), key=f"{key}-overlay", height=1)
         _grid(data=grid_bytes(quantised), key=key, on_picked_change=take_pick)
 
 
@@ -76,7 +78,11 @@ def grid_bytes(quantised: UInt8[np.ndarray, "n_layers n_heads cells"]) -> bytes:
 
 
 def grid_state(
-    scores: Float[np.ndarray, "n_layers n_heads"], title: str, picked: Head | None, threshold: float
+    scores: Float[np.ndarray, "n_layers n_heads"],
+    exists: Bool[np.ndarray, "n_layers n_heads"],
+    title: str,
+    picked: Head | None,
+    threshold: float,
 ) -> dict[str, object]:
     """What the grid marks, as JSON; a score that is not a number becomes null."""
     flat = scores.astype(np.float64).ravel()
@@ -84,6 +90,7 @@ def grid_state(
         "title": title,
         "picked": None if picked is None else list(picked),
         "threshold": threshold,
+        "exists": exists.ravel().tolist(),
         "values": [float(value) if np.isfinite(value) else None for value in flat],
     }
 

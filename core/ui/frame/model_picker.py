@@ -17,8 +17,11 @@ _SOURCES = {
 }
 
 
-def pick_model(chosen: str) -> None:
-    """Draw the picker, bound to the session's `model`. `chosen` stays selectable whatever it is."""
+def pick_model(chosen: str, sizes: str) -> None:
+    """Draw the picker, bound to the session's `model`. `chosen` stays selectable whatever it is.
+
+    sizes: its layers and heads in words, where they are known better than the catalogue does; else empty.
+    """
     entries, labels = _entries()
     names = list(entries) if chosen in entries else [chosen, *entries]
     st.selectbox(
@@ -33,7 +36,7 @@ def pick_model(chosen: str) -> None:
     entry = entries.get(chosen)
     if entry is not None:
         # Again below the box, which cuts off what does not fit it.
-        st.caption(verbatim(f"{entry.description} {_facts(entry)}.".strip()))
+        st.caption(verbatim(f"{entry.description} {_facts(entry, sizes)}.".strip()))
 
 
 # Shared as it is, not copied for every run of every page: nothing changes it.
@@ -47,11 +50,15 @@ def _entries() -> tuple[dict[str, CatalogueEntry], dict[str, str]]:
     return entries, {name: f"{name} · {_facts(entry)}" for name, entry in entries.items()}
 
 
-def _facts(entry: CatalogueEntry) -> str:
+def _facts(entry: CatalogueEntry, sizes: str = "") -> str:
     """Size, origin and whether it is here, as far as they are known."""
     parts = []
     if entry.n_layers is not None and entry.n_heads is not None:
-        parts.append(f"{entry.n_layers} × {counted(entry.n_heads, 'head')}")
+        most = counted(entry.n_heads, "head")
+        stated = (
+            f"{counted(entry.n_layers, 'layer')}, up to {most} each" if entry.heads_differ else f"{entry.n_layers} × {most}"
+        )
+        parts.append(sizes or stated)
     if entry.n_params is not None:
         parts.append(f"{short_count(entry.n_params)} weights")
     parts.append(_SOURCES[entry.source])

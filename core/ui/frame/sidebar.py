@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import streamlit as st
+from jaxtyping import Bool
 from streamlit.delta_generator import DeltaGenerator
 
+from core.attention.cached import existing_heads
 from core.attention.scores import ALL_SCORES
+from core.attention.words import sizes_words
 from core.errors import HeadScopeError
 from core.figures.base.style import Look
 from core.heads import every_head, names
@@ -26,6 +30,7 @@ from core.ui.frame.sentences import verbatim
 from core.ui.frame.state import current_view, fitted_view, held, held_place, without_a_missing_head, write_address
 from core.ui.frame.theme import LARGE_TEXT, current_look
 
+Exists = Bool[np.ndarray, "n_layers n_heads"]
 _BOS_LABELS = {"auto": "as its tokenizer does", "always": "always", "never": "never"}
 
 
@@ -72,11 +77,12 @@ def draw_sidebar() -> Page | None:
     identity = None if subject is None else subject.identity
     with st.sidebar:
         st.markdown("**HeadScope**")
-        pick_model(view.request.model)
+        exists = None if subject is None else _known_heads(subject)
+        pick_model(view.request.model, "" if exists is None or exists.all() else sizes_words(exists, "×"))
         if identity is not None and identity.card.name != view.request.model:
             # An address may be written by hand: capitals, an alias.
             st.caption(verbatim(f"“{view.request.model}” is taken to mean {identity.card.name}."))
-        _threshold_controls(view, identity)
+        _threshold_controls(view, identity, exists)
         _probe_controls(identity)
         checked = None if subject is None else known_check(subject)
         badge = None if subject is None else conformance_badge(checked)
@@ -95,7 +101,15 @@ def draw_sidebar() -> Page | None:
     return None if subject is None else Page(view, subject, current_look(), badge, refusal)
 
 
-def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:
+def _known_heads(subject: Subject) -> Exists | None:
+    """Which heads there are, as far as that is measured; what is wrong with the probe is the page's to say."""
+    try:
+        return if_cached(partial(existing_heads, subject))
+    except HeadScopeError:
+        return None
+
+
+def _threshold_controls(view: View, identity: ModelIdentity | None, exists: Exists | None) -> None:
     st.selectbox(
         "Score",
         list(ALL_SCORES),
@@ -113,7 +127,7 @@ def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:
         key="threshold",
         help="Heads whose score is above this line are ringed and counted. Moving it computes nothing again.",
     )
-    heads = _head_options(view, identity)
+    heads = _head_options(view, identity, exists)
     st.selectbox(
         "Picked head",
         heads,
@@ -124,11 +138,11 @@ def _threshold_controls(view: View, identity: ModelIdentity | None) -> None:
     )
 
 
-def _head_options(view: View, identity: ModelIdentity | None) -> list[str]:
+def _head_options(view: View, identity: ModelIdentity | None, exists: Exists | None) -> list[str]:
     if identity is None:
         return ["", *([view.head.name] if view.head else [])]
-    card = identity.card
-    return ["", *names(every_head(card.n_layers, card.n_heads))]
+    heads = every_head(identity.card.n_layers, identity.card.n_heads)
+    return ["", *names(heads if exists is None else [head for head in heads if exists[head]])]
 
 
 def _probe_controls(identity: ModelIdentity | None) -> None:

@@ -135,10 +135,10 @@ def grid_panel(page: Page, patterns: RowPatterns, scores: HeadScores, looked: Lo
         )
         return
     view = page.view
-    values = scores.mean(view.score)
     head_grid(
         patterns.coarse(),
-        values,
+        scores.mean(view.score),
+        scores.exists,
         title=ALL_SCORES[view.score].title,
         picked=looked.head,
         threshold=view.threshold,

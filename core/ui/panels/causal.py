@@ -36,7 +36,7 @@ Estimate = Float[np.ndarray, "n_layers n_heads"] | None
 def the_map(page: Page, scores: HeadScores, found: CausalMap | None, estimate: Estimate, source: Source) -> None:
     """Every head's effect: measured, or estimated and marked as that."""
     view = page.view
-    values, effects = scores.mean(view.score), Effects.of(found, estimate, (scores.n_layers, scores.n_heads))
+    values, effects = scores.mean(view.score), Effects.of(found, estimate, scores.exists)
     figure_panel(
         drawn(effect_map, effects, values, view.score, view.head, page.look),
         key="map",
@@ -56,7 +56,7 @@ def scatter(page: Page, scores: HeadScores, found: CausalMap, source: Source) ->
     """The score against the measured effect of every head, and whether the two order the heads alike."""
     view = page.view
     values, floor = scores.mean(view.score), view.experiment.floor
-    effects = Effects.of(found, None, (scores.n_layers, scores.n_heads))
+    effects = Effects.of(found, None, scores.exists)
     st.markdown(agreement_sentence(rank_agreement(values, effects.effect), f"{ALL_SCORES[view.score].title} and effect"))
     st.caption(verbatim(sides_sentence(effects, floor)))
     figure_panel(
@@ -78,7 +78,7 @@ def picked_head(page: Page, scores: HeadScores, found: CausalMap | None, estimat
         st.markdown("**No head picked.** Click one in a picture.")
         return
     view = page.view
-    values, effects = scores.mean(view.score), Effects.of(found, estimate, (scores.n_layers, scores.n_heads))
+    values, effects = scores.mean(view.score), Effects.of(found, estimate, scores.exists)
     st.header(head.name, anchor=False)
     rows = [{"what": ALL_SCORES[view.score].title, "value": "–" if np.isnan(values[head]) else f"{values[head]:.2f}"}]
     if effects.measured[head]:

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
+from core.attention.cached import existing_heads
 from core.errors import BadInput
 from core.figures.base.memo import drawn
 from core.figures.base.number_table import small_table_html
@@ -85,7 +86,8 @@ def own_numbers(page: Page) -> Imported | None:
             st.error(verbatim(str(error)), icon=":material/error:")
             return None
         have = "has" if found.n_heads == 1 else "have"
-        st.caption(verbatim(f"{found.n_heads} of {counted(card.n_layers * card.n_heads, 'head')} {have} a number."))
+        there = int(existing_heads(page.subject).sum())
+        st.caption(verbatim(f"{found.n_heads} of {counted(there, 'head')} {have} a number."))
         if IMPORTED not in _chosen(page):
             st.caption(f"Choose *{QUANTITIES[IMPORTED].title}* above to see them.")
         return found

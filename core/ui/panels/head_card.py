@@ -36,7 +36,8 @@ from core.head_card.words import (
     unmatched_sentence,
     writing_note,
 )
-from core.heads import Head, ranked
+from core.heads import Head
+from core.numbers import unsigned
 from core.settings.provenance import measured_on
 from core.sharing.commands import card_command, score_command
 from core.sharing.facts import score_facts
@@ -83,7 +84,7 @@ def picker(page: Page, scores: HeadScores) -> None:
     """Choose the head that the card is about, the highest score first."""
     view = page.view
     values = scores.mean(view.score)
-    heads = {head.name: float(values[head]) for head in ranked(values)}
+    heads = {head.name: unsigned(values[head]) for head in scores.ranked(view.score)}
     held = None if view.head is None else view.head.name
     st.session_state[_PICKER] = held
     st.selectbox(
@@ -92,7 +93,7 @@ def picker(page: Page, scores: HeadScores) -> None:
         # Where what it holds is lost on the way, too.
         list(heads).index(held) if held in heads else None,
         key=_PICKER,
-        format_func=lambda name: f"{name} · {heads[name]:.2f}",
+        format_func=lambda name: f"{name} · {heads[name]}",
         on_change=_take_picked,
         placeholder="Choose a head",
         help=f"The highest first: {ALL_SCORES[view.score].title}. L5H7 is head 7 of layer 5, both counted from 0.",

@@ -242,7 +242,7 @@ def _lags(page: Page, ablated: TextAblation, source: Source) -> None:
 
 def picked_head(page: Page, windows: TextWindows, found: NaturalScores, judged: OnText) -> None:
     """What the picked head looks at on the text, and which heads look alike."""
-    head = page.view.head or ranked(judged.judged.value)[0]
+    head = page.view.head or judged.foremost
     st.header(f"What {head.name} looks at", anchor=False)
     st.markdown(verbatim(head_on_text(judged, head)))
     _measures(page, found, head)
