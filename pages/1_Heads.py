@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import bin_rows, head_rows
-from core.attention.words import chance_words, later_words, withheld_sentence
+from core.attention.words import chance_words, later_words, withheld_reasons, withheld_sentence
 from core.figures.attention.distribution import describe_distribution, distribution_overlay, score_distribution
 from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
 from core.figures.attention.ranked import describe_ranked, ranked_overlay, ranked_scores
@@ -77,6 +77,8 @@ def heads(page: Page) -> None:
             st.caption(verbatim(later_words(scores)))
     st.caption(behaviour_line(scores))
 
+    for said in withheld_reasons(scores).values():
+        st.caption(verbatim(said))
     folded("Heads above the threshold, with every score", ABOVE, partial(heads_above_table, scores, view, look), TABLE)
     st.header("All heads, highest first", anchor=False)
     panel(

@@ -12,7 +12,8 @@ from core.ablation.subjects import check_mode
 from core.ablation.sweep import SetCost, Sweep, assemble_sweep, checked_thresholds, sets_by_threshold
 from core.attention.cached import scores_and_behaviour
 from core.attention.head_scores import HeadScores
-from core.errors import BadInput
+from core.attention.words import withheld_sentence
+from core.errors import BadInput, Withheld
 from core.heads import HeadSet
 from core.numbers import counted
 from core.runtime.cache import if_cached
@@ -122,6 +123,8 @@ def _sweep_sets(
 ) -> tuple[HeadScores, tuple[HeadSet, ...]]:
     check_mode(subject, mode)
     scores = scores_and_behaviour(subject)
+    if score in scores.withheld:
+        raise Withheld(withheld_sentence(scores, score))
     if score not in scores.names:
         raise BadInput(f"The sweep needs a score that was measured: {', '.join(scores.names)}.")
     return scores, sets_by_threshold(scores.mean(score), thresholds)

@@ -17,7 +17,8 @@ from core.attention.patterns import RowPatterns, grid_limit
 from core.attention.rows import TokenRow, probe_row
 from core.attention.scores import OF_WHOLE_ROWS, SECOND_STEP, table_digest
 from core.attention.sensitivity import WHOLE, Extent, Sensitivity, assembled, sensitivity_settings
-from core.errors import BadInput
+from core.attention.words import withheld_sentence
+from core.errors import BadInput, Withheld
 from core.heads import Head, check_head, missing_head, ranked
 from core.models.catalogue import DEFAULT_MODEL
 from core.probes.layout import Layout
@@ -185,16 +186,21 @@ def head_pattern(subject: Subject, row: TokenRow, head: Head) -> Float[np.ndarra
 def sensitivity(subject: Subject, score: str, extent: Extent = WHOLE) -> Sensitivity:
     """One score of every head at other lengths and seeds, and with the BOS changed; settings that are there cost nothing.
 
-    A cancelled one goes on where it stopped, because each setting is kept by itself. Raises BadInput for given tokens.
+    A cancelled one goes on where it stopped, because each setting is kept by itself. Raises BadInput for given tokens,
+    Withheld where the score is, at any setting.
     """
-    settings = sensitivity_settings(subject, extent)
+    settings, base = sensitivity_settings(subject, extent), scores_having(subject, score)
+    if score in base.withheld:
+        raise Withheld(withheld_sentence(base, score))
     control = current_control()
     found = []
     costs = [float(setting.subject.request.length) for setting in settings]
     for done, setting in enumerate(settings):
         with control.part(done, costs, f"{setting.factor} {setting.label}: {done + 1} of {len(settings)}"):
             found.append(scores_having(setting.subject, score))
-    return assembled(score, scores_having(subject, score), settings, found)
+        if score in found[-1].withheld:
+            raise Withheld(f"At one of the settings, {setting.factor} {setting.label}: {withheld_sentence(found[-1], score)}")
+    return assembled(score, base, settings, found)
 
 
 def induction_example(model: str = DEFAULT_MODEL) -> InductionExample:

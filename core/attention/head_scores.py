@@ -13,6 +13,7 @@ from core.attention.scores import (
     DIFFERENCES,
     OF_WHOLE_ROWS,
     PLACEBO_SHIFTS,
+    SECOND_STEP,
     SPECIFICITY_OFFSETS,
     SUCCESSOR_SHIFTS,
     Score,
@@ -115,6 +116,16 @@ class HeadScores:
     def later(self) -> tuple[str, ...]:
         """The scores that were left for later and are not measured yet."""
         return tuple(name for name in OF_WHOLE_ROWS if name not in self.per_sequence)
+
+    @property
+    def to_come(self) -> tuple[str, ...]:
+        """The scores that are still to be measured: those left for later, and what the second step gives before it."""
+        return (*self.later, *(SECOND_STEP if self.rotated_control is not None and self.other is None else ()))
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """The scores that these tokens or this model do not give, in the table's order."""
+        return tuple(name for name in ALL_SCORES if not self._has(name) and name not in self.to_come)
 
     @property
     def has_control(self) -> bool:

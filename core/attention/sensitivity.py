@@ -138,7 +138,5 @@ def movement(spreads: Sequence[Spread]) -> float:
 
 
 def assembled(score: str, base: HeadScores, settings: tuple[Setting, ...], found: Sequence[HeadScores]) -> Sensitivity:
-    """The settings and what was found at each; raises BadInput where a score was not measured at one."""
-    if any(score not in scores.names for scores in found):
-        raise BadInput(f"{score} was not measured at every setting: choose another score or shorter sequences.")
+    """The settings and what was found at each."""
     return Sensitivity(score, base, settings, tuple(found))

@@ -36,11 +36,11 @@ def rows_above(scores: HeadScores, score: str, threshold: float) -> list[Row]:
 
 
 def _rows(scores: HeadScores, score: str, threshold: float, heads: Sequence[Head]) -> list[Row]:
-    means = {name: scores.mean(name) for name in scores.names}
+    means = {name: scores.mean(name) for name in _columns(scores, score)}
     low, high = scores.interval(score)
     return [
         {"name": head.name, "layer": head.layer, "head": head.head}
-        | {name: float(means[name][head]) for name in _columns(scores, score)}
+        | {name: float(values[head]) for name, values in means.items()}
         | {f"{score}_low": float(low[head]), f"{score}_high": float(high[head])}
         | {"above_threshold": bool(means[score][head] > threshold)}
         for head in heads
@@ -87,6 +87,6 @@ def spread_rows(found: Sensitivity, heads: Sequence[Head], threshold: float) -> 
 
 
 def _columns(scores: HeadScores, score: str) -> list[str]:
-    """The score in question first and contrast beside it, then the others in the table's order."""
+    """The score in question first and contrast beside it, then the others in the table's order, withheld ones, too."""
     first = [score, *(["contrast"] if scores.has_control and score != "contrast" else [])]
-    return first + [name for name in scores.names if name not in first]
+    return first + [name for name in ALL_SCORES if name not in (*first, *scores.to_come)]

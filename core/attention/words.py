@@ -78,6 +78,11 @@ def withheld_sentence(scores: HeadScores, name: str) -> str:
     return f"{title} is withheld: these tokens leave no fresh second half, or have no order without their own neighbours."
 
 
+def withheld_reasons(scores: HeadScores) -> dict[str, str]:
+    """Why each score that is not there is not, by its name."""
+    return {name: withheld_sentence(scores, name) for name in scores.withheld}
+
+
 def by_value_sentence(title: str) -> str:
     """Why a score that weighs attention by what it brings is not there."""
     return (

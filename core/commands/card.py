@@ -17,6 +17,7 @@ from core.head_card.words import (
     call_sentence,
     edges_sentence,
     in_set_sentence,
+    looks_note,
     movement_sentence,
     text_sentence,
     unmatched_sentence,
@@ -76,6 +77,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
         write_page(options.html, card_page(subject, card, view))
     said = (
+        looks_note(card),
         unmatched_sentence(card),
         call_sentence(card),
         writing_note(card),

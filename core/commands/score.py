@@ -64,6 +64,7 @@ def text(result: dict[str, Any]) -> str:
                 f"{head.name} {with_interval(values[head], low[head], high[head])}" for head in ranked(values)[:SHOWN]
             )
             lines.append(f"{score.title:28} ({_chance(result, name)})  {listed}")
+    lines += result["withheld"].values()
     return "\n".join(lines)
 
 

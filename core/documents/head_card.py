@@ -24,6 +24,7 @@ from core.head_card.words import (
     edges_sentence,
     in_set_sentence,
     interval_note,
+    looks_note,
     movement_sentence,
     text_sentence,
     unmatched_sentence,
@@ -115,7 +116,7 @@ def _verdict(subject: Subject, card: HeadCard) -> Section:
 
 
 def _looks(card: HeadCard, measured: str) -> Section:
-    notes = [interval_note(card), measured]
+    notes = [*filter(None, [looks_note(card)]), interval_note(card), measured]
     pictures: tuple[Picture, ...] = ()
     if card.patterns is None:
         notes.append(f"Pattern: {_why(card, 'patterns')}")

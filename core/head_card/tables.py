@@ -11,6 +11,7 @@ from core.ablation.baselines import range_of
 from core.ablation.outcomes import Baselines
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import Row, spread_rows
+from core.attention.words import withheld_reasons
 from core.circuits.tables import edge_facts
 from core.circuits.tables import edge_rows as circuit_edge_rows
 from core.head_card.card import HeadCard, HeadEdges, HeadOnText, Removal, ScoreLine, place_of
@@ -78,20 +79,23 @@ COLUMNS = {
 
 
 def score_rows(card: HeadCard) -> list[Row]:
-    """The scores: what each asks, its value, interval, control, chance, and its place among all heads."""
-    return [
-        {
-            "group": LOOKS,
-            "what": ALL_SCORES[line.score].title.partition(" (")[0],
-            "meaning": _SHORTER.get(line.score, ALL_SCORES[line.score].meaning),
-            "value": unsigned(line.mean),
-            "interval": interval(line.low, line.high),
-            "control": NOTHING if line.control is None else unsigned(line.control),
-            "chance": unsigned(line.chance),
-            "place": _written_place(line.place, line.among),
-        }
-        for line in card.score_lines
-    ]
+    """The scores: what each asks, its value, interval, control, chance, and its place among all heads; dashes if withheld."""
+    lines = {line.score: line for line in card.score_lines}
+    return [_score_row(score, lines.get(score)) for score in ALL_SCORES if score in lines or score in card.scores.withheld]
+
+
+def _score_row(score: str, line: ScoreLine | None) -> Row:
+    meaning = _SHORTER.get(score, ALL_SCORES[score].meaning)
+    row = _row(LOOKS, ALL_SCORES[score].title.partition(" (")[0], meaning, NOTHING)
+    if line is None:
+        return row
+    return row | {
+        "value": unsigned(line.mean),
+        "interval": interval(line.low, line.high),
+        "control": NOTHING if line.control is None else unsigned(line.control),
+        "chance": unsigned(line.chance),
+        "place": _written_place(line.place, line.among),
+    }
 
 
 def text_rows(card: HeadCard) -> list[Row]:
@@ -183,6 +187,7 @@ def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
         "sentence": card.sentence,
         "own_total_effect": None if card.own_effect is None else card.own_effect._asdict(),
         "scores": {line.score: _score_facts(line) for line in card.score_lines},
+        "withheld": withheld_reasons(card.scores),
         "mode": view.experiment.mode,
         "alone": None if card.alone is None else _removal_facts(card, card.alone, card.alone_baselines),
         "in_set": None if card.in_set is None else _in_set_facts(card),

@@ -9,11 +9,13 @@ from core.ablation.outcomes import Baselines
 from core.ablation.words import p_words, so_many_others
 from core.attention.scores import ALL_SCORES
 from core.attention.sensitivity import FACTORS, movement
+from core.attention.words import withheld_reasons
 from core.circuits.circuit import Edge
 from core.circuits.words import MORE_SEQUENCES, SMALL_DROP, lost_interval
 from core.head_card.card import HeadCard, Removal
 from core.heads import Head
 from core.numbers import beside, counted, digits_beside, digits_that_add_up, interval, signed, signed_interval, unsigned
+from core.text.words import value_sentence
 from core.verdicts.labels import MATCHING
 from core.verdicts.roles import DELTA
 from core.verdicts.significance import SIGNIFICANCE
@@ -50,6 +52,11 @@ def unmatched_sentence(card: HeadCard) -> str:
     return f"It matters, though it does not match. {effect_sentence(effect)}."
 
 
+def looks_note(card: HeadCard) -> str:
+    """Why some of its scores have no number; empty where all have, or are still to be measured."""
+    return " ".join(withheld_reasons(card.scores).values())
+
+
 def text_sentence(card: HeadCard) -> str:
     """What the head is on real text, with its numbers; empty while that is not measured."""
     if card.on_text is None:
@@ -57,8 +64,8 @@ def text_sentence(card: HeadCard) -> str:
     said = head_on_text(card.on_text.judged, card.head)
     return (
         f"{said} This lift is of the half of the windows on which heads are judged; the table has that of all of them, "
-        f"{card.on_text.windows}."
-    )
+        f"{card.on_text.windows}. {value_sentence(card.on_text.natural)}"
+    ).strip()
 
 
 def writing_note(card: HeadCard) -> str:

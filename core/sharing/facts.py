@@ -24,6 +24,7 @@ from core.attention.rows import TokenRow
 from core.attention.scores import ALL_SCORES, PLACEBO_SHIFTS
 from core.attention.sensitivity import Sensitivity
 from core.attention.tables import spread_rows
+from core.attention.words import withheld_reasons
 from core.behaviour import Behaviour, Losses
 from core.circuits.circuit import KINDS, Circuit
 from core.circuits.tables import edge_facts
@@ -148,6 +149,7 @@ def score_facts(subject: Subject, scores: HeadScores) -> Facts:
         "low": {name: low for name, (low, _) in ends.items()},
         "high": {name: high for name, (_, high) in ends.items()},
         "not_measured": list(scores.later),
+        "withheld": withheld_reasons(scores),
         "chance": {name: _of_all(levels) for name, levels in chance.items()},
         "chance_by_layer": chance,
         "control": {"induction": scores.per_sequence["induction_control"].mean(-1) if scores.has_control else None},

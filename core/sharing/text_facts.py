@@ -13,6 +13,7 @@ from core.text.cells import PREFIXES
 from core.text.natural_scores import LAGS, LIFT_FLOOR, SHOWN, Measured, NaturalScores
 from core.text.tables import icl_number, lag_numbers, loss_numbers
 from core.text.windows import TextWindows
+from core.text.words import value_sentence
 from core.verdicts.on_text import OnText
 
 
@@ -36,6 +37,7 @@ def text_facts(
         "scores": {name: values.value for name, values in measured.items()},
         "low": {name: values.low for name, values in measured.items()},
         "high": {name: values.high for name, values in measured.items()},
+        "withheld": {"value_weighted": said} if (said := value_sentence(found)) else {},
         "chance_by_layer": {name: levels for name, levels in found.chance.items() if name in measured},
         "prefix": {n: _interval_facts(found.prefix(n)) for n in PREFIXES},
         "icl_score": icl_number(found, windows.b)._asdict(),

@@ -130,6 +130,19 @@ def test_one_sequence_has_no_interval_and_no_number_for_one(capsys):
     assert "95 % interval over sequences" in two and " to " in two
 
 
+def test_a_score_that_is_withheld_says_why_in_words_and_in_json(capsys):
+    words, why = ("score", "--model", "two-layer", "--length", "2"), "is withheld: sequences of 2 tokens have no other order"
+    _, out, _ = run(capsys, *words)
+    assert all(f"{title} {why}" in out for title in ("Rotation contrast", "Specificity"))
+    _, out, _ = run(capsys, *words, "--json")
+    found = json.loads(out)
+    assert list(found["withheld"]) == [name for name, scores in found["scores"].items() if scores is None]
+    assert why in found["withheld"]["specificity"] and not found["not_measured"]
+    for command in ("sensitivity", "sweep"):
+        status, _, error = run(capsys, command, *words[1:], "--score", "specificity")
+        assert status == 2 and f"Specificity {why}" in error
+
+
 def test_a_tokens_file_that_is_not_json(capsys, tmp_path):
     file = tmp_path / "tokens.json"
     for text in ("not json", '{"a": 1}', "[1, 2]", '[["a"]]', "[[1, 2], [1]]"):

@@ -37,6 +37,7 @@ from core.head_card.words import (
     edges_sentence,
     in_set_sentence,
     interval_note,
+    looks_note,
     movement_sentence,
     text_sentence,
     unmatched_sentence,
@@ -398,6 +399,18 @@ def test_a_card_of_nothing_but_scores_is_a_card(trained: HeadCard) -> None:
     }
     text = page_of(card, view)
     assert "Not measured yet." in text and "<h1>L1H2 of two-layer</h1>" in text
+
+
+def test_a_score_that_is_withheld_stands_on_the_card_with_its_reason() -> None:
+    view = View(request=Request("two-layer", length=2, sequences=2), head=Head(1, 2))
+    subject = bind(view.request)
+    card = known_head_card(subject, view, score_heads(subject))
+    rows = {row["what"]: row["value"] for row in score_rows(card)}
+    assert [what for what, value in rows.items() if value == "–"] == ["Rotation contrast", "Specificity"]
+    why = "Specificity is withheld: sequences of 2 tokens have no other order"
+    assert why in looks_note(card) and why in page_of(card, view)
+    facts = card_facts(subject, card, view)
+    assert why in facts["withheld"]["specificity"] and "specificity" not in facts["scores"]
 
 
 def test_a_card_where_no_verdict_is_possible_has_the_rest() -> None:

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from core.attention.cached import first_scores, score_heads
 from core.attention.score_pass import measure_other_halves
 from core.attention.scores import ALL_SCORES
+from core.attention.tables import head_rows
 from core.heads import heads_above
 from core.numbers import beside, interval, share, unsigned
 from core.settings.request import Request
@@ -55,6 +56,17 @@ def test_every_figure_is_described_and_says_what_it_was_measured_on() -> None:
     ]
     assert len(said) == 3
     assert "2 sequences of length 20" in said[0]
+
+
+def test_a_score_that_is_withheld_has_an_empty_column_and_its_reason() -> None:
+    at = heads(model="two-layer", length="2", head="L1H2")
+    assert (
+        sum("Specificity is withheld: sequences of 2 tokens" in str(caption.value).replace("\\", "") for caption in at.caption)
+        == 2
+    )
+    assert ["Specificity", "–", "–", "0.00"] in tables(at)["Scores of L1H2"]
+    rows = head_rows(score_heads(Request("two-layer", length=2, sequences=2)), "induction", 0.5)
+    assert {"specificity", "rotation_contrast"} < set(rows[0]) and len(rows) == 8
 
 
 def test_the_threshold_moves_rings_and_table_and_measures_nothing(nothing_is_computed: Callable[[], None]) -> None:

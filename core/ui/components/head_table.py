@@ -9,13 +9,14 @@ import streamlit as st
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import Row, rows_above
-from core.attention.words import interval_words
+from core.attention.words import interval_words, withheld_reasons
 from core.figures.base.number_table import small_table_html
 from core.figures.base.style import Look
 from core.heads import Head, ranked
 from core.numbers import NOTHING, beside, interval, unsigned
 from core.settings.view import View
 from core.ui.frame.navigation import open_its_card, see_where_it_looks
+from core.ui.frame.sentences import verbatim
 
 # A longer table is no longer seen at once: it gets a grid to scroll and sort in.
 _ROWS_SEEN_AT_ONCE = 12
@@ -35,8 +36,8 @@ def picked_head_panel(scores: HeadScores, view: View, look: Look) -> None:
 
 
 def head_numbers(scores: HeadScores, head: Head, look: Look) -> None:
-    """Every score of a head with its interval and its chance level."""
-    ends = {name: scores.interval(name) for name in scores.names}
+    """Every score of a head with its interval and its chance level; of one that is withheld, why."""
+    ends = {name: scores.interval(name) for name in ALL_SCORES if name not in scores.to_come}
     rows = [
         {
             "score": ALL_SCORES[name].title,
@@ -48,7 +49,7 @@ def head_numbers(scores: HeadScores, head: Head, look: Look) -> None:
     ]
     headings = {"score": "score", "value": "value", "interval": "95 % interval", "chance": "chance"}
     st.html(small_table_html(rows, headings, f"Scores of {head.name}", look, {}))
-    st.caption(interval_words(scores.n_sequences))
+    st.caption(verbatim(" ".join([interval_words(scores.n_sequences), *withheld_reasons(scores).values()])))
 
 
 def heads_above_table(scores: HeadScores, view: View, look: Look) -> None:
@@ -66,9 +67,9 @@ def _heads_above(scores: HeadScores, view: View, look: Look) -> None:
         return
     left_out = ("layer", "head", "above_threshold")
     shown = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
-    titles = {name: ALL_SCORES[name].title for name in scores.names}
+    titles = {name: ALL_SCORES[name].title for name in shown[0] if name in ALL_SCORES}
     ends = {f"{view.score}_low": "95 % interval, from", f"{view.score}_high": "to"}
-    meanings = {name: ALL_SCORES[name].meaning for name in scores.names}
+    meanings = {name: ALL_SCORES[name].meaning for name in titles}
     if len(rows) <= _ROWS_SEEN_AT_ONCE:
         # A data grid also keeps its small letters on a projector.
         label = f"Heads above {view.threshold:.2f}"

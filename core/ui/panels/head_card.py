@@ -31,6 +31,7 @@ from core.head_card.words import (
     edges_sentence,
     in_set_sentence,
     interval_note,
+    looks_note,
     movement_sentence,
     text_sentence,
     unmatched_sentence,
@@ -200,7 +201,11 @@ def sentence(card: HeadCard) -> None:
 def numbers(page: Page, card: HeadCard) -> None:
     """Every number with interval, control and chance; in words what each is."""
     st.html(number_table_html(card_rows(card), COLUMNS, f"Every number of {card.name}", page.look))
-    st.caption(verbatim(" ".join(said for said in (writing_note(card), text_sentence(card), interval_note(card)) if said)))
+    st.caption(
+        verbatim(
+            " ".join(said for said in (looks_note(card), writing_note(card), text_sentence(card), interval_note(card)) if said)
+        )
+    )
 
 
 def patterns_panel(page: Page, card: HeadCard, source: Source) -> None:
