@@ -99,6 +99,14 @@ def test_a_forged_text_shows_a_sentence_and_nothing_else(tmp_path: Path, monkeyp
         assert "secret secret" not in json.dumps([str(markdown.value) for markdown in at.markdown])
 
 
+def test_what_stands_in_the_box_is_what_is_taken_away() -> None:
+    """Also where another page takes away the heads above the threshold, and these were picked there before."""
+    at = settled(page(heads="L1H0"))
+    assert at.text_input(key="heads").value == "L1H0" and "**L1H0** taken away" in said(at)
+    settled(at.text_input(key="heads").set_value("").run())
+    assert at.text_input(key="heads").value == "" and "**L1H0** taken away" not in said(at)
+
+
 def test_heads_picked_by_hand_are_taken_away() -> None:
     at = settled(page(set="picked", heads="L0H1"))
     assert not at.exception and not at.error

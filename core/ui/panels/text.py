@@ -135,11 +135,11 @@ def answer(windows: TextWindows, found: NaturalScores, judged: OnText) -> None:
 
 
 def chosen_heads(page: Page, judged: OnText) -> HeadSet:
-    """The heads that are taken away: those picked by hand, else the few with the largest lift on the other half; or none."""
-    experiment = page.view.experiment
-    if experiment.source != "threshold" and experiment.heads:
-        return experiment.heads
-    return judged.lifted(TAKEN_AWAY)
+    """The heads that are taken away: those that the box names, else the few with the largest lift on the other half; or none.
+
+    Wherever a set of heads is from on other pages: here it is what stands in the box.
+    """
+    return page.view.experiment.heads or judged.lifted(TAKEN_AWAY)
 
 
 def source_of(
