@@ -78,6 +78,11 @@ def change_words(change: Number, n_sequences: int, digits: int = 2) -> str:
     return f"{signed(change.value, digits)} nats (95 % interval {between} over {counted(n_sequences, 'sequence')})"
 
 
+def gain_lost_words(lost: float) -> str:
+    """`69 %`, `−1 %` where more of it is there than before, or `no sure gain` that could be lost."""
+    return "no sure gain" if math.isnan(lost) else share(lost)
+
+
 def so_many_others(some: int, count: int, what: str) -> str:
     """`54 of 55 other heads`, `every one of 55 other heads`: a small p leaves room for some that cost more."""
     if count == 1:

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.ablation.cached import prune_each
 from core.ablation.subjects import PRUNING_MODES
-from core.ablation.words import change_words
+from core.ablation.words import change_words, gain_lost_words
 from core.attention.cached import score_heads
 from core.attention.words import state_word
 from core.circuits.cached import circuit
@@ -16,7 +16,7 @@ from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
 from core.circuits.words import lost_interval
 from core.commands.options import add_request, fraction, subject_from
 from core.heads import parse_heads
-from core.numbers import counted, digits_that_add_up, unsigned
+from core.numbers import counted, digits_that_add_up
 from core.settings.experiment import EFFECT_FLOOR
 from core.sharing.facts import circuit_facts, pruning_facts
 from core.stats import Number
@@ -99,7 +99,7 @@ def _prunings(result: dict[str, Any]) -> list[str]:
         lines.append(
             f"without {found['head']}: second copy {before['second_copy']:.{digits}f} -> "
             f"{after['second_copy']:.{digits}f} nats, {change_words(change, result['probe']['sequences'], digits)}, "
-            f"gain lost {unsigned(found['gain_lost'])}; "
+            f"gain lost: {gain_lost_words(found['gain_lost'])}; "
             f"first copy {before['first_copy']:.2f} -> {after['first_copy']:.2f}"
         )
         lost = found["prefix_matching_lost"]

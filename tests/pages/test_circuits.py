@@ -1,5 +1,8 @@
 """The circuits page: the graph, what cutting a path and pruning a head do, and nothing to draw without called heads."""
 
+from dataclasses import replace
+from unittest.mock import Mock
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -13,6 +16,7 @@ from core.circuits.words import circuit_sentence, composition_sentence, shown_he
 from core.heads import Head
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
+from core.ui.panels.circuits import _numbers
 from tests.helpers.app import SHORT, figures, open_page, said
 
 
@@ -31,6 +35,13 @@ def measured(own_store: None) -> None:
 
 def circuits(*, opened: tuple[str, ...] = ("composition",), **parameters: str) -> AppTest:
     return open_page("pages/7_Circuits.py", opened=opened, **(SHORT | parameters))
+
+
+def test_a_head_whose_loss_helps_is_said_to_add_to_the_gain() -> None:
+    found, place = prune(subject_for("two-layer"), Head(0, 0)), Mock()
+    clean = found.clean
+    _numbers(place, replace(found, pruned=replace(clean, second_copy=clean.second_copy - 0.0111 * clean.gain)), "L0H0")
+    assert place.metric.call_args.kwargs["delta"].endswith("−1 % of the gain lost")
 
 
 def test_the_graph_has_every_edge_and_its_heads_take_clicks() -> None:

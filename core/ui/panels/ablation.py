@@ -12,6 +12,7 @@ from core.ablation.outcomes import Ablation, Baselines
 from core.ablation.subjects import heads_of
 from core.ablation.tables import beside_rows
 from core.ablation.words import (
+    gain_lost_words,
     patched_in_sentence,
     sufficiency,
     total_effect_sentence,
@@ -28,7 +29,7 @@ from core.figures.attention.heatmap import describe_heatmap, score_heatmap, set_
 from core.figures.base.memo import drawn
 from core.glossary import help_on
 from core.heads import Head, HeadSet, names
-from core.numbers import counted, digits_that_add_up, share
+from core.numbers import counted, digits_that_add_up
 from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
 from core.sharing.commands import ablate_command, score_command
@@ -79,7 +80,7 @@ def numbers(page: Page, result: Ablation) -> None:
     _before_after(second, "Second copy", before.second_copy, after.second_copy, f"Where induction works. {help_on('nats')}")
     fraction.metric(
         "Gain lost",
-        "no sure gain" if np.isnan(result.gain_lost) else share(result.gain_lost),
+        gain_lost_words(result.gain_lost),
         help="The rise in second-copy loss, as a share of how much better the second "
         "copy was predicted than the first. 100 %: the second copy is now as hard as the first.",
         border=True,

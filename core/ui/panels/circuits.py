@@ -11,7 +11,7 @@ import streamlit as st
 from core.ablation.cached import prune_each
 from core.ablation.outcomes import Pruning
 from core.ablation.subjects import PRUNING_MODES, pruning_mode
-from core.ablation.words import MODE_MEANINGS
+from core.ablation.words import MODE_MEANINGS, gain_lost_words
 from core.attention.head_scores import HeadScores
 from core.circuits.cached import MOST_HEADS, circuit, induction_heads
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR, Circuit, heads_to_prune
@@ -28,7 +28,7 @@ from core.figures.base.memo import drawn
 from core.figures.circuits.circuit import circuit_graph, describe_circuit, describe_pruned, pruned_matching
 from core.figures.circuits.composition import composition_maps, describe_composition
 from core.heads import Head, HeadSet, named, names
-from core.numbers import NOTHING, counted, digits_that_add_up, share
+from core.numbers import NOTHING, counted, digits_that_add_up
 from core.runtime.cache import if_cached
 from core.settings.cost import PASSES_OF_A_CIRCUIT, expected_seconds
 from core.settings.modes import Mode
@@ -239,13 +239,13 @@ def _prunable(picked: Head | None, found: Circuit) -> Head | None:
 
 def _numbers(place: st.delta_generator.DeltaGenerator, pruning: Pruning, title: str) -> None:
     before, after = pruning.clean.second_copy, pruning.pruned.second_copy
-    lost = pruning.gain_lost
+    lost = "" if np.isnan(pruning.gain_lost) else f", {gain_lost_words(pruning.gain_lost)} of the gain lost"
     changed = abs(after - before) >= 0.05
     digits = digits_that_add_up(before, after - before, after) if changed else 2
     place.metric(
         verbatim(title),
         f"{before:.{digits}f} → {after:.{digits}f} nats",
-        delta=metric_change(after - before, digits) + ("" if np.isnan(lost) else f", {share(max(0.0, lost))} of the gain lost"),
+        delta=metric_change(after - before, digits) + lost,
         delta_color="inverse" if changed else "off",
         delta_arrow="auto" if changed else "off",
         help="Loss on the second copy, where induction works. Lower is better.",

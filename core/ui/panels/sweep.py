@@ -11,13 +11,14 @@ import streamlit as st
 from core.ablation.cached import random_baselines
 from core.ablation.sweep import DEFAULT_GRID, Sweep, SweepRow
 from core.ablation.tables import sweep_row, sweep_rows
+from core.ablation.words import gain_lost_words
 from core.attention.tables import Row
 from core.figures.ablation.beside_baselines import BesideRow, beside_baselines, describe_beside
 from core.figures.ablation.sweep import describe_sweep, sweep_curve, sweep_overlay
 from core.figures.base.memo import drawn
 from core.figures.base.style import Look
 from core.heads import listed
-from core.numbers import NOTHING, counted, share, signed, signed_with_interval
+from core.numbers import NOTHING, counted, signed, signed_with_interval
 from core.runtime.cache import if_cached
 from core.settings.modes import MODES, Mode
 from core.settings.provenance import measured_on
@@ -133,7 +134,7 @@ def _compared(row: SweepRow, sweep: Sweep) -> Row:
         "second copy before (nats)": f"{sweep.clean.second_copy:.2f}",
         "second copy after (nats)": f"{row.second_copy:.2f}",
         "rise (nats, 95 % interval)": signed_with_interval(*row.change),
-        "gain lost": _fraction(row),
+        "gain lost": gain_lost_words(row.gain_lost),
         "as many other heads (nats)": _range(row),
         "p": _p(row),
     }
@@ -147,7 +148,7 @@ def _written(row: SweepRow, knee: float | None, narrow: bool) -> Row:
         "second_copy": f"{row.second_copy:.2f}",
         "change": signed_with_interval(*row.change),
         "step": signed(row.step),
-        "gain_lost": _fraction(row),
+        "gain_lost": gain_lost_words(row.gain_lost),
         "others": _range(row),
         "p": _p(row),
         "names": values["names"] or NOTHING,
@@ -155,10 +156,6 @@ def _written(row: SweepRow, knee: float | None, narrow: bool) -> Row:
     # On a telephone the last columns are out of sight: what a threshold takes away stands beside it.
     order = ("threshold", "names", *(name for name in _TITLES if name not in ("threshold", "names"))) if narrow else _TITLES
     return {_TITLES[name]: values[name] for name in order}
-
-
-def _fraction(row: SweepRow) -> str:
-    return "no sure gain" if np.isnan(row.gain_lost) else share(row.gain_lost)
 
 
 def _p(row: SweepRow) -> str:
