@@ -27,6 +27,8 @@ ALL_UP_TO = 200
 FEWEST_SETS = 39
 LEFT_OUT = "Heads that match, heads that look at the token before, and the set itself are in none of them."
 DEFAULT_BASELINES = FEWEST_SETS
+NOTHING_TO_MATCH = "There is nothing to match."
+NONE_ASKED_FOR = "No other head sets were asked for."
 # Losses of the same run differ by less than this share of them, by which rows it was among.
 _ROUNDING = 1e-6
 # Heads that look at the token before by more than this may be half of the very circuit that is tested.
@@ -70,9 +72,9 @@ def baseline_sets(
     so. The same seed gives the same sets.
     """
     if not heads:
-        return BaselineSets((), "There is nothing to match.")
+        return BaselineSets((), NOTHING_TO_MATCH)
     if not count:
-        return BaselineSets((), "No other head sets were asked for.")
+        return BaselineSets((), NONE_ASKED_FOR)
     taken = excluded | set(heads)
     free = {layer: [Head(layer, h) for h in range(n_heads) if (layer, h) not in taken] for layer in range(n_layers)}
     exact = _groups(heads, free, {head.layer: 0 for head in heads})

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from core.ablation.baselines import p_value, range_of, smallest_p
+from core.ablation.baselines import NOTHING_TO_MATCH, p_value, range_of, smallest_p
 from core.ablation.outcomes import gain_lost
 from core.behaviour import Losses
 from core.errors import BadInput
@@ -151,7 +151,7 @@ def assemble_sweep(
                 p=p_value(losses[index], others),
                 step=losses[index] - above,
                 others=len(others) if heads in beside else None,
-                note=(notes or {}).get(heads, ""),
+                note=(notes or {}).get(heads, "") if heads else NOTHING_TO_MATCH,
             )
         )
     return Sweep(tuple(rows), clean, knee(np.asarray(thresholds), np.asarray(losses)), alone[sets[0]].n_sequences)

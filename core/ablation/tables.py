@@ -95,6 +95,7 @@ def sweep_row(row: SweepRow) -> Row:
         "baseline_high": _number(row.baseline_high),
         "p": _number(row.p),
         "names": ", ".join(names(row.heads[:_NAMES_SHOWN])) + (f" and {more} more" if more > 0 else ""),
+        "note": row.note,
     }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from typing import Any
 
+from core.ablation.baselines import NONE_ASKED_FOR
 from core.ablation.cached_sweep import sweep
 from core.ablation.sweep import DEFAULT_THRESHOLDS, threshold_grid
 from core.attention.scores import ALL_SCORES
@@ -55,7 +57,16 @@ def text(result: dict[str, Any]) -> str:
             f"{row['threshold']:9.2f}  {row['n_heads']:5}  {row['second_copy']:11.2f}  {rise:>24}  "
             f"{unsigned(row['gain_lost']):>9}  {_others(row)}{mark}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_reasons(result["rows"])])
+
+
+def _reasons(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Why thresholds with heads above them have no p, each reason once."""
+    alone = [row for row in rows if row["n_heads"] and math.isnan(row["p"])]
+    by_note: dict[str, list[str]] = {}
+    for row in alone:
+        by_note.setdefault(row["note"] or NONE_ASKED_FOR, []).append(f"{row['threshold']:.2f}")
+    return [f"no p at {', '.join(thresholds)}: {note}" for note, thresholds in by_note.items()]
 
 
 def _others(row: dict[str, Any]) -> str:

@@ -248,6 +248,7 @@ def sweep_row_facts(row: SweepRow) -> Facts:
         "baseline_high": row.baseline_high,
         "p": row.p,
         "smallest_p": row.smallest_p,
+        "note": row.note,
         "step": row.step,
     }
 

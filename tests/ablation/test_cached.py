@@ -17,6 +17,7 @@ from core.ablation.cached_map import causal_map, estimated_map, known_causal_map
 from core.ablation.cached_sweep import known_sweep, sweep
 from core.ablation.outcomes import Ablation, PatchedIn, gain_lost
 from core.ablation.sweep import checked_thresholds, knee, sets_by_threshold, threshold_grid
+from core.ablation.tables import sweep_rows
 from core.ablation.words import patched_in_sentence, sufficiency
 from core.attention.cached import score_heads
 from core.behaviour import Losses
@@ -31,6 +32,7 @@ from core.runtime.cache import if_cached
 from core.runtime.jobs import JobPool
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.sharing.csv import csv_text
 
 CIRCUIT = Request("by-construction", length=30, sequences=3)
 MIXTURE = Request("mixture", length=25, sequences=3)
@@ -430,6 +432,18 @@ def test_the_commands_print_their_contracts(capsys):
     ):
         assert main([*words, *common]) == 2
         assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_sweep_without_other_sets_says_why_in_every_form(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["sweep", "--model", "two-layer", "--length", "20", "--sequences", "4", "--thresholds", "0.5:0.9:0.4"]
+    why = "There are too few other heads for even one set to compare with."
+    assert main(words) == 0
+    assert f"no p at 0.50, 0.90: {why}" in capsys.readouterr().out
+    assert main([*words, "--json"]) == 0
+    first, _ = json.loads(capsys.readouterr().out)["rows"]
+    assert (first["p"], first["note"]) == (None, why)
+    found = sweep(Request("two-layer", length=20, sequences=4), [0.5, 0.9])
+    assert sweep_rows(found)[0]["note"] == why and why in csv_text(sweep_rows(found))
 
 
 def test_the_sweep_command_prints_a_dash_where_there_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ _HEADINGS = {
     "baseline_low": "other heads, lowest (nats)",
     "baseline_high": "other heads, highest (nats)",
     "names": "which heads",
+    "note": "how other heads were found",
     "effect": "effect (nats)",
     "how": "how it is known",
     **_ENDS,
