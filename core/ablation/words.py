@@ -100,22 +100,29 @@ def p_words(p: float, smallest: float, count: int) -> str:
 
 def total_effect_sentence(effect: TotalEffect) -> str:
     """What the heads give the right token's logit, in units of the model's gain, or why that is withheld."""
-    them = "this head" if len(effect.heads) == 1 else f"these {len(effect.heads)} heads"
-    count, unit, gains = len(effect.logits), effect.unit, effect.in_logits.value < 0
-    logits = effect.in_logits.turned if gains else effect.in_logits
-    said = f"**Total effect** ({effect.mode} ablation): without {them} the right token's logit {'gains' if gains else 'loses'}"
+    return total_effect_words(
+        len(effect.heads), effect.mode, effect.in_gains, effect.in_logits, effect.unit, len(effect.logits)
+    )
+
+
+def total_effect_words(n_heads: int, mode: Mode, shares: Number, in_logits: Number, unit: Number, count: int) -> str:
+    """As `total_effect_sentence`, from the numbers that files have; the unit is unknown where there are no fresh tokens."""
+    them = "this head" if n_heads == 1 else f"these {n_heads} heads"
+    gains = in_logits.value < 0
+    logits = in_logits.turned if gains else in_logits
+    said = f"**Total effect** ({mode} ablation): without {them} the right token's logit {'gains' if gains else 'loses'}"
     if count < 2:
         return f"{said} {unsigned(logits.value)} on the one sequence, and one sequence has no interval: take more."
-    in_logits = f"{unsigned(logits.value)} (95 % interval {interval(logits.low, logits.high)}, {counted(count, 'sequence')})"
-    if effect.gain is None:
-        return f"{said} {in_logits}. There is no fresh second half to measure the model's own gain on, so it has no unit."
+    told = f"{unsigned(logits.value)} (95 % interval {interval(logits.low, logits.high)}, {counted(count, 'sequence')})"
+    if math.isnan(unit.value):
+        return f"{said} {told}. There is no fresh second half to measure the model's own gain on, so it has no unit."
     if not unit.low > 0:
         between = interval(unit.low, unit.high, digits_beside((unit.low,), (0.0,)))
         return (
-            f"{said} {in_logits}. In units of the model's own gain it is withheld: the earlier copy itself raises the logit by "
+            f"{said} {told}. In units of the model's own gain it is withheld: the earlier copy itself raises the logit by "
             f"{unsigned(unit.value)} ({between}), which is not surely above zero."
         )
-    shares = effect.in_gains.turned if gains else effect.in_gains
+    shares = shares.turned if gains else shares
     between, of_all = interval(shares.low, shares.high), f"{unsigned(logits.value)} of {unsigned(unit.value)} logits"
     return (
         f"{said} **{unsigned(shares.value)} of what the earlier copy gives it** (95 % interval {between} over "

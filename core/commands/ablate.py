@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import Any
 
 from core.ablation.cached import ablate, random_baselines, total_effect
 from core.ablation.subjects import checked_heads, heads_of
-from core.ablation.words import change_words, unknown_words
+from core.ablation.words import change_words, gain_lost_words, total_effect_words, unknown_words
 from core.attention.cached import check_existing, score_heads
 from core.commands.options import add_mode, fraction, subject_from
 from core.errors import BadInput
 from core.heads import heads_above, parse_heads
-from core.numbers import counted, digits_that_add_up
+from core.numbers import counted, digits_that_add_up, interval, unsigned
 from core.sharing.facts import ablation_facts
 from core.stats import Number
 from core.text.paragraph import PARAGRAPH
@@ -53,29 +52,31 @@ def text(result: dict[str, Any]) -> str:
     clean, ablated, baseline = result["loss"]["clean"], result["loss"]["ablated"], result["baseline"]
     change = Number(**result["second_copy_change"])
     digits = digits_that_add_up(clean["second_copy"], change.value, ablated["second_copy"])
-    heads, effect, logits = result["heads"], result["total_effect"], result["total_effect"]["logits"]
+    heads, sequences = result["heads"], result["probe"]["sequences"]
     lines = [
         f"{result['model']['name']}, {result['mode']} ablation of {len(heads)} {'head' if len(heads) == 1 else 'heads'}: "
         f"{', '.join(heads) or 'none'}",
-        f"second copy {clean['second_copy']:.{digits}f} -> {ablated['second_copy']:.{digits}f} nats "
-        f"(gain lost {result['gain_lost']:.2f}); first copy {clean['first_copy']:.2f} -> {ablated['first_copy']:.2f}",
-        f"change in the second copy: {change_words(change, result['probe']['sequences'], digits)}",
+        f"second copy {unsigned(clean['second_copy'], digits)} -> {unsigned(ablated['second_copy'], digits)} nats "
+        f"(gain lost: {gain_lost_words(result['gain_lost'])}); "
+        f"first copy {unsigned(clean['first_copy'])} -> {unsigned(ablated['first_copy'])}",
+        f"change in the second copy: {change_words(change, sequences, digits)}",
     ]
-    if math.isnan(effect["value"]):
-        lines.append(f"total effect {logits['value']:.2f} logits; the model's own gain is no unit here, so no share of it")
-    else:
-        share = f"{effect['value']:.3f} of the model's gain (95 % interval {effect['low']:.3f} to {effect['high']:.3f})"
-        lines.append(f"total effect {share}; {logits['value']:.2f} logits")
+    if heads:
+        effect = result["total_effect"]
+        shares = Number(*(effect[part] for part in Number._fields))
+        in_logits, unit = Number(**effect["logits"]), Number(**effect["gain_in_logits"])
+        said = total_effect_words(len(heads), result["mode"], shares, in_logits, unit, sequences)
+        lines.append(said.replace("**", ""))
     if baseline["sets"]:
         lines.append(
-            f"{counted(len(baseline['sets']), 'other set')}: {baseline['low']:.2f} to {baseline['high']:.2f} nats, "
-            f"p = {baseline['p']:.3f} (at least {baseline['smallest_p']:.3f}); without any head of these layers "
-            f"{baseline['bound']:.2f}"
+            f"{counted(len(baseline['sets']), 'other set')}: {interval(baseline['low'], baseline['high'])} nats, "
+            f"p = {unsigned(baseline['p'], 3)} (at least {unsigned(baseline['smallest_p'], 3)}); "
+            f"without any head of these layers {unsigned(baseline['bound'])}"
         )
     if baseline["note"]:
         lines.append(baseline["note"])
     if (on_text := result["text"]) is not None:
-        lines.append(f"text {on_text['clean']:.2f} -> {on_text['ablated']:.2f} nats")
+        lines.append(f"text {unsigned(on_text['clean'])} -> {unsigned(on_text['ablated'])} nats")
         if said := unknown_words(result["model"]["name"], on_text["unknown"], on_text["tokens"]):
             lines.append(said)
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from core.attention.rows import probe_row, text_row
 from core.commands.options import add_request, subject_from
 from core.errors import BadInput
 from core.heads import check_head, parse_heads
+from core.numbers import unsigned
 from core.settings.view import EXAMPLE_TEXT, ROW_KINDS, RowChoice, RowKind
 from core.sharing.facts import attention_facts
 
@@ -59,9 +60,9 @@ def text(result: dict[str, Any]) -> str:
     lines = [f"{result['model']['name']}, {result['head']} on {len(tokens)} tokens ({result['row']['kind']})"]
     if result["row"]["on_stripe"] is not None:
         on, chance = result["row"]["on_stripe"], result["row"]["chance_on_stripe"]
-        beside = "its layer sees only some of the tokens before" if chance is None else f"chance {chance:.2f}"
-        lines.append(f"on the token after an earlier copy {on:.2f}, {beside}")
+        beside = "its layer sees only some of the tokens before" if chance is None else f"chance {unsigned(chance)}"
+        lines.append(f"on the token after an earlier copy {unsigned(on)}, {beside}")
     for query in range(max(0, len(tokens) - SHOWN), len(tokens)):
         key = int(pattern[query].argmax())
-        lines.append(f"  {query} {tokens[query]!r} looks most at {key} {tokens[key]!r}: {pattern[query, key]:.2f}")
+        lines.append(f"  {query} {tokens[query]!r} looks most at {key} {tokens[key]!r}: {unsigned(pattern[query, key])}")
     return "\n".join(lines)

@@ -99,7 +99,7 @@ def text(result: dict[str, Any]) -> str:
     if result["sentence"] is not None:
         lines.append(result["sentence"])
     for name, score in result["scores"].items():
-        control = "" if score["control"] is None else f", control {score['control']:.2f}"
+        control = "" if score["control"] is None else f", control {unsigned(score['control'])}"
         beside = f" ({interval(score['low'], score['high'])}){control}, chance {unsigned(score['chance'])}"
         beside += f", place {score['place']}"
         known = score["place"] is not None

@@ -12,7 +12,7 @@ from core.ablation.screening import ALWAYS_EXACT_LAYERS
 from core.attention.cached import score_heads
 from core.commands.options import add_mode, subject_from
 from core.heads import ranked
-from core.numbers import counted
+from core.numbers import counted, signed, signed_interval
 from core.sharing.facts import causal_facts
 
 SHOWN = 12
@@ -44,6 +44,6 @@ def text(result: dict[str, Any]) -> str:
         f"{result['model']['name']}, {result['mode']} ablation of each head alone, {measured.sum()} of "
         f"{there} measured; change in second-copy loss (nats), {over}, of the {len(shown)} largest:"
     ]
-    between = {head: "" if one else f"  {low[head]:+.3f} to {high[head]:+.3f}" for head in shown}
-    lines += [f"{head.name:8} {effect[head]:+.3f}{between[head]}" for head in shown]
+    between = {head: "" if one else f"  {signed_interval(low[head], high[head], 3)}" for head in shown}
+    lines += [f"{head.name:8} {signed(effect[head], 3)}{between[head]}" for head in shown]
     return "\n".join(lines)

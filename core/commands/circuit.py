@@ -16,7 +16,7 @@ from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
 from core.circuits.words import lost_interval
 from core.commands.options import add_request, fraction, subject_from
 from core.heads import parse_heads
-from core.numbers import counted, digits_that_add_up
+from core.numbers import counted, digits_that_add_up, unsigned
 from core.settings.experiment import EFFECT_FLOOR
 from core.sharing.facts import circuit_facts, pruning_facts
 from core.stats import Number
@@ -66,8 +66,8 @@ def text(result: dict[str, Any]) -> str:
     if result["composition_withheld"]:
         lines.append(result["composition_withheld"])
     lines += [
-        f"{edge['previous']} -> {edge['induction']}: prefix matching {edge['prefix_matching']['clean']:.2f} -> "
-        f"{edge['prefix_matching']['patched']:.2f}{_interval(edge)}; {_composition(edge)}"
+        f"{edge['previous']} -> {edge['induction']}: prefix matching {unsigned(edge['prefix_matching']['clean'])} -> "
+        f"{unsigned(edge['prefix_matching']['patched'])}{_interval(edge)}; {_composition(edge)}"
         for edge in result["edges"]
     ]
     return "\n".join(lines)
@@ -85,7 +85,7 @@ def _composition(edge: dict[str, Any]) -> str:
     if edge["rank"] is None:
         return "K-composition withheld"
     return (
-        f"K-composition {edge['k_composition']:.3f} (random {edge['random_composition']:.3f}), "
+        f"K-composition {unsigned(edge['k_composition'], 3)} (random {unsigned(edge['random_composition'], 3)}), "
         f"{edge['rank']} of {counted(edge['earlier_heads'], 'earlier head')}"
     )
 
@@ -97,17 +97,17 @@ def _prunings(result: dict[str, Any]) -> list[str]:
         change = Number(**found["second_copy_change"])
         digits = digits_that_add_up(before["second_copy"], change.value, after["second_copy"])
         lines.append(
-            f"without {found['head']}: second copy {before['second_copy']:.{digits}f} -> "
-            f"{after['second_copy']:.{digits}f} nats, {change_words(change, result['probe']['sequences'], digits)}, "
+            f"without {found['head']}: second copy {unsigned(before['second_copy'], digits)} -> "
+            f"{unsigned(after['second_copy'], digits)} nats, {change_words(change, result['probe']['sequences'], digits)}, "
             f"gain lost: {gain_lost_words(found['gain_lost'])}; "
-            f"first copy {before['first_copy']:.2f} -> {after['first_copy']:.2f}"
+            f"first copy {unsigned(before['first_copy'])} -> {unsigned(after['first_copy'])}"
         )
         lost = found["prefix_matching_lost"]
         rows = [
             row | {end: values[parse_heads(row["head"])[0]] for end, values in lost.items()} for row in found["prefix_matching"]
         ]
         lines += [
-            f"  {row['head']}: prefix matching {row['before']:.2f} -> {row['after']:.2f}{_interval(row)}"
+            f"  {row['head']}: prefix matching {unsigned(row['before'])} -> {unsigned(row['after'])}{_interval(row)}"
             for row in sorted(rows, key=lambda row: row["after"] - row["before"])[:_LINES]
         ]
     return lines

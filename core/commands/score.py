@@ -13,7 +13,7 @@ from core.attention.words import sizes_words, state_word
 from core.behaviour import PRESENT_ABOVE, WEAK_ABOVE
 from core.commands.options import add_request, subject_from
 from core.heads import ranked
-from core.numbers import counted, share, unsigned, with_interval
+from core.numbers import counted, interval, share, unsigned, with_interval
 from core.sharing.facts import score_facts
 
 SHOWN = 5
@@ -43,8 +43,8 @@ def text(result: dict[str, Any]) -> str:
         f"({share(found['low'], PRESENT_ABOVE, WEAK_ABOVE)} at the lower end of its 95 % interval); "
         f"{share(found['top1'])} of the repeated tokens ranked first",
         f"loss in nats: repeated {unsigned(found['rep'])}, rotated {unsigned(found['rot'])}, shuffled "
-        f"{unsigned(found['shuf'])}, fresh {unsigned(found['fresh'])}; first copy {loss['first_copy']:.2f}; ln L "
-        f"{loss['ln_length']:.2f} (knowing only which tokens occur)",
+        f"{unsigned(found['shuf'])}, fresh {unsigned(found['fresh'])}; first copy {unsigned(loss['first_copy'])}; ln L "
+        f"{unsigned(loss['ln_length'])} (knowing only which tokens occur)",
     ]
     # Where the mean alone would say more than its interval, it is sequences that are missing.
     next_above = {"weak": PRESENT_ABOVE, "absent": WEAK_ABOVE}.get(found["state"])
@@ -72,8 +72,8 @@ def _chance(result: dict[str, Any], name: str) -> str:
     """Of all layers, or the least and the most of those that are known."""
     level = result["chance"][name]
     if level is not None:
-        return f"chance {level:.3f}"
+        return f"chance {unsigned(level, 3)}"
     levels = np.asarray(result["chance_by_layer"][name], dtype=float)
     if np.isnan(levels).all():
         return "chance unknown"
-    return f"chance {np.nanmin(levels):.3f} to {np.nanmax(levels):.3f}, by layer"
+    return f"chance {interval(np.nanmin(levels), np.nanmax(levels), 3)}, by layer"

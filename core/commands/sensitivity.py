@@ -9,7 +9,7 @@ from core.attention.cached import check_existing, sensitivity
 from core.attention.scores import ALL_SCORES
 from core.commands.options import add_request, fraction, subject_from
 from core.heads import parse_heads
-from core.numbers import counted
+from core.numbers import counted, with_interval
 from core.settings.view import DEFAULT_THRESHOLD
 from core.sharing.facts import sensitivity_facts
 
@@ -43,7 +43,8 @@ def text(result: dict[str, Any]) -> str:
         f"{counted(result['sequences'], 'sequence')} at each setting"
     ]
     lines += [
-        f"  {row['name']} {row['varied']} {row['setting']}: {row[result['score']]:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+        f"  {row['name']} {row['varied']} {row['setting']}: "
+        + with_interval(row[result["score"]], row["low"], row["high"], result["threshold"])
         for row in result["settings"]
     ]
     always = ", ".join(result["above_always"]) or "none"

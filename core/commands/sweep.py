@@ -47,14 +47,14 @@ def text(result: dict[str, Any]) -> str:
     """A table, lowest threshold first."""
     lines = [
         f"{result['model']['name']}, {result['mode']} ablation; "
-        f"clean second-copy loss {result['loss']['second_copy']:.2f} nats",
+        f"clean second-copy loss {unsigned(result['loss']['second_copy'])} nats",
         f"threshold  heads  second copy  {'rise (95 % interval)':>24}  gain lost  other sets, p",
     ]
     for row in result["rows"]:
         mark = "  <- knee" if row["threshold"] == result["knee"] else ""
         rise = signed_with_interval(**row["second_copy_change"])
         lines.append(
-            f"{row['threshold']:9.2f}  {row['n_heads']:5}  {row['second_copy']:11.2f}  {rise:>24}  "
+            f"{row['threshold']:9.2f}  {row['n_heads']:5}  {unsigned(row['second_copy']):>11}  {rise:>24}  "
             f"{unsigned(row['gain_lost']):>9}  {_others(row)}{mark}"
         )
     return "\n".join([*lines, *_reasons(result["rows"])])
@@ -71,4 +71,8 @@ def _reasons(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _others(row: dict[str, Any]) -> str:
     """The other sets' range and p, or a dash where there are none."""
-    return NOTHING if math.isnan(row["p"]) else f"{interval(row['baseline_low'], row['baseline_high'])}, p = {row['p']:.3f}"
+    return (
+        NOTHING
+        if math.isnan(row["p"])
+        else f"{interval(row['baseline_low'], row['baseline_high'])}, p = {unsigned(row['p'], 3)}"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -141,6 +142,23 @@ def test_a_score_that_is_withheld_says_why_in_words_and_in_json(capsys):
     for command in ("sensitivity", "sweep"):
         status, _, error = run(capsys, command, *words[1:], "--score", "specificity")
         assert status == 2 and f"Specificity {why}" in error
+
+
+def test_an_ablation_is_told_in_the_pages_words_with_its_interval_or_why_there_is_none(capsys):
+    _, out, _ = run(capsys, "ablate", "--model", "bigram", "--length", "20", "--heads", "L1H0")
+    assert "(gain lost: no sure gain)" in out and "nan" not in out and "-0." not in out
+    assert "which is not surely above zero" in out and "(95 % interval" in out.partition("Total effect")[2]
+    words = ("ablate", "--model", "two-layer", "--length", "20", "--heads", "L1H2", "--sequences")
+    _, one, _ = run(capsys, *words, "1")
+    assert "on the one sequence, and one sequence has no interval: take more." in one and "no unit" not in one
+    _, two, _ = run(capsys, *words, "2")
+    assert "of what the earlier copy gives it (95 % interval" in two and "**" not in two
+
+
+@pytest.mark.parametrize("words", [("causal", "--mode", "zero"), ("sensitivity", "--score", "contrast"), ("circuit",)])
+def test_numbers_of_commands_have_one_minus_and_no_sign_for_nothing(capsys, words):
+    _, out, _ = run(capsys, words[0], "--model", "two-layer", "--length", "20", "--sequences", "3", *words[1:])
+    assert not re.search(r"(?<![\w-])-\d", out) and not re.search(r"[+−]0\.0+(?!\d)", out)
 
 
 def test_a_tokens_file_that_is_not_json(capsys, tmp_path):
