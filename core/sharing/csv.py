@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from typing import Any
 
 # How a cell begins that a spreadsheet runs.
@@ -22,5 +23,10 @@ def csv_text(rows: list[dict[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula, as text: names of models and tokens are other people's."""
+    """Nothing for a number that there is not.
+
+    A text that a spreadsheet would take for a formula, as text: names of models and tokens are other people's.
+    """
+    if isinstance(value, float) and math.isnan(value):
+        return None
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -4,6 +4,7 @@ import copy
 import csv
 import io
 import json
+import math
 import sys
 from dataclasses import replace
 from itertools import product
@@ -283,6 +284,7 @@ def test_tables_hold_every_head_with_contrast_beside_the_score(scores: HeadScore
     found = list(csv.DictReader(io.StringIO(csv_text(rows))))
     assert [float(row["previous_token"]) for row in found] == [row["previous_token"] for row in rows]
     assert csv_text([]) == ""
+    assert csv_text([{"a": math.nan, "b": np.float64("nan"), "c": None, "d": 0.5}]) == "a,b,c,d\n,,,0.5\n"
 
 
 def test_the_json_says_what_it_was_measured_on() -> None:

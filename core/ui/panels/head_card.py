@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.attention.head_scores import HeadScores
 from core.attention.scores import ALL_SCORES
-from core.attention.tables import head_rows
+from core.attention.tables import Row, head_rows
 from core.documents.head_card import card_page, card_title, cost_picture
 from core.errors import BadInput
 from core.figures.attention.heatmap import describe_heatmap, heatmap_overlay, score_heatmap
@@ -38,7 +38,7 @@ from core.head_card.words import (
     writing_note,
 )
 from core.heads import Head
-from core.numbers import unsigned
+from core.numbers import NOTHING, unsigned
 from core.settings.provenance import measured_on
 from core.sharing.commands import card_command, score_command
 from core.sharing.facts import score_facts
@@ -238,7 +238,7 @@ def removal_panel(page: Page, card: HeadCard, source: Source) -> None:
             picture.figure,
             key="removal",
             alt=picture.description,
-            rows=partial(cost_rows, card),
+            rows=partial(_cost_table, card),
             source=source,
         )
     mode = page.view.experiment.mode.capitalize()
@@ -297,6 +297,11 @@ def card_source(page: Page, card: HeadCard) -> Source:
     in_set = None if card.in_set is None else card.in_set.whole.heads
     facts = partial(card_facts, page.subject, card, view)
     return Source(measured_on(page.subject), card_command(view, in_set), facts, f"{page.stem}-{card.name}")
+
+
+def _cost_table(card: HeadCard) -> list[Row]:
+    """The costs as a table and a file have them: nothing where the card has a dash."""
+    return [{name: "" if value == NOTHING else value for name, value in row.items()} for row in cost_rows(card)]
 
 
 def _take_picked() -> None:
