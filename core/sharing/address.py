@@ -117,11 +117,15 @@ def _head(text: str, default: None) -> Head:
 
 
 def _heads(text: str, default: HeadSet) -> HeadSet:
-    """Names between commas or spaces; those that are none are left out."""
+    """Names between commas or spaces; those that are none are left out, and those beyond the most that there may be."""
     words = re.split(r"[\s,;]+", text.strip(",; "))
     found = {word: Head.parse(word) for word in words if word}
     wrong = [word for word, head in found.items() if head is None]
-    heads = tuple(sorted({head for head in found.values() if head is not None})[:MAX_PICKED])
+    every = sorted({head for head in found.values() if head is not None})
+    heads = tuple(every[:MAX_PICKED])
+    if len(every) > MAX_PICKED:
+        wanted, shown = f"names such as L5H7,L6H0, at most {MAX_PICKED} of them", ", ".join(wrong) or None
+        raise _Unusable(wanted, heads, shown, f"the first {MAX_PICKED} by layer and head")
     if wrong:
         raise _Unusable("names such as L5H7,L6H0", heads, ", ".join(wrong), named(heads[:_MAX_NAMED]) or "none")
     return heads

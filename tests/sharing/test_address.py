@@ -289,8 +289,11 @@ def test_what_a_person_may_write_otherwise_is_read_without_a_word() -> None:
 
 
 def test_an_address_does_not_pick_more_heads_than_a_page_can_take() -> None:
-    view, _ = view_from({"heads": ",".join(f"L{layer}H{head}" for layer in range(30) for head in range(30))})
-    assert len(view.experiment.heads) == MAX_PICKED
+    named = ",".join(f"L{layer}H{head}" for layer in range(30) for head in range(30))
+    for words in (named, f"nine,{named}"):
+        view, [note] = view_from({"heads": words})
+        assert len(view.experiment.heads) == MAX_PICKED
+        assert "at most 512 of them" in note and note.endswith("it is now the first 512 by layer and head.")
 
 
 @pytest.mark.parametrize("params", [{"text": "x" * MAX_ADDRESS_CHARACTERS}, {f"n{n}": "x" * 90 for n in range(300)}])
