@@ -31,8 +31,9 @@ from core.circuits.tables import edge_facts
 from core.circuits.words import withheld_sentence
 from core.errors import ModelUnavailable
 from core.heads import Head, HeadSet, every_head, named, names
-from core.quantities.cached import Asked, text_windows_of
+from core.quantities.cached import Asked, reading_head, text_windows_of
 from core.quantities.comparison import Comparison
+from core.quantities.table import reads_of_a_head
 from core.quantities.tables import comparison_facts
 from core.quantities.words import sentences as comparison_sentences
 from core.runtime.versions import HEADSCOPE
@@ -385,16 +386,16 @@ def sensitivity_facts(subject: Subject, found: Sensitivity, heads: Sequence[Head
 
 def compare_facts(asked: Asked, found: Comparison) -> Facts:
     """Two quantities of every head, and what they have in common; imported numbers by the digest of what was given."""
-    imported = asked.imported
+    imported, axes = asked.imported, [axis for axis in (found.x, found.y, found.colour) if axis is not None]
+    # The one that was taken where none was named, too.
+    reader = reading_head(asked) if any(reads_of_a_head(axis.name) for axis in axes) else asked.reader
     return (
         envelope(asked.subject)
         | {
             "mode": asked.mode,
             "floor": asked.floor,
-            "text": windows_words(text_windows_of(asked))
-            if any(axis.quantity.source == "text" for axis in (found.x, found.y, found.colour) if axis is not None)
-            else None,
-            "reader": None if asked.reader is None else asked.reader.name,
+            "text": windows_words(text_windows_of(asked)) if any(axis.quantity.source == "text" for axis in axes) else None,
+            "reader": None if reader is None else reader.name,
             "imported": None
             if imported is None
             else {"title": imported.title, "n_heads": imported.n_heads, "digest": imported.digest},

@@ -29,6 +29,12 @@ def test_its_numbers_are_those_of_the_commands_that_measure_them() -> None:
     assert {"headscope", "date", "model", "conformance", "probe"} <= set(found)
 
 
+def test_the_head_that_reads_is_said_also_where_none_was_named() -> None:
+    found = run_json("compare", *PROBE, "--x", "induction", "--y", "path_patch_drop")
+    assert found["reader"] is not None and f"of {found['reader']}," in found["y"]["title"]
+    assert run_json("compare", *PROBE, "--x", "induction", "--y", "contrast")["reader"] is None
+
+
 def test_a_file_of_numbers_is_the_second_axis(tmp_path: Path) -> None:
     scores = run_json("score", *PROBE)["scores"]["induction"]
     rows = [f"{layer};{head};{scores[layer][head]!r}" for layer in range(2) for head in range(4)]
