@@ -273,7 +273,7 @@ def test_tables_hold_every_head_with_contrast_beside_the_score(scores: HeadScore
     rows = head_rows(scores, "previous_token", 0.5)
     assert len(rows) == scores.n_layers * scores.n_heads
     assert list(rows[0])[:5] == ["name", "layer", "head", "previous_token", "contrast"]
-    assert set(list(rows[0])[3:-3]) == set(scores.names)
+    assert set(list(rows[0])[3:-3]) == {*scores.names, *scores.withheld}
     assert list(rows[0])[-3:] == ["previous_token_low", "previous_token_high", "above_threshold"]
     for row in rows:
         values = scores.sequences("previous_token")[row["layer"], row["head"]].astype(float)
