@@ -12,7 +12,8 @@ from core.numbers import counted, unsigned, with_interval
 from core.replication.cached import run_report
 from core.replication.tables import report_facts
 from core.replication.words import behaviour_of_the_report
-from core.settings.experiment import EFFECT_FLOOR, REPORT_THRESHOLDS
+from core.settings.experiment import EFFECT_FLOOR
+from core.settings.view import DEFAULT_THRESHOLD
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_mode(parser)
     parser.set_defaults(mode="zero")
     parser.add_argument("--floor", type=fraction, default=EFFECT_FLOOR, help="the contrast floor of verdicts")
+    parser.add_argument("--threshold", type=fraction, default=DEFAULT_THRESHOLD, help="the line in the pictures of the page")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with live figures that needs no network")
 
 
@@ -38,7 +40,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         from core.documents.replication import report_page
         from core.documents.standalone import write_page
 
-        write_page(options.html, report_page(found, REPORT_THRESHOLDS[0], options.mode))
+        write_page(options.html, report_page(found, options.threshold, options.mode))
     return report_facts(found, options.mode) | {"html": None if options.html is None else str(options.html)}
 
 

@@ -183,7 +183,7 @@ def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
         "behaviour": behaviour_facts(card.scores.behaviour),
         "loss": loss_facts(losses),
         "verdict": None if verdict is None or judged is None else _label_facts(verdict, judged),
-        "judged_on": {"lengths": judged.lengths, "sequences": judged.sequences, "floor": judged.floor} if judged else None,
+        "judged_on": None if judged is None else _judged_on(judged),
         "sentence": card.sentence,
         "own_total_effect": None if card.own_effect is None else card.own_effect._asdict(),
         "scores": {line.score: _score_facts(line) for line in card.score_lines},
@@ -196,6 +196,12 @@ def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
         "on_text": None if card.on_text is None else _text_facts(card, card.on_text),
         "missing": dict(card.missing),
     }
+
+
+def _judged_on(judged: Judgement) -> Facts:
+    """On what the verdict and the head's own total effect rest; `mode` is theirs, whatever the costs were measured in."""
+    names = ("lengths", "sequences", "floor", "mode", "effect_sequences")
+    return {name: getattr(judged, name) for name in names} | {"gain": judged.gain._asdict()}
 
 
 def _label_facts(verdict: Verdict, judged: Judgement) -> Facts:

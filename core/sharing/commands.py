@@ -95,7 +95,8 @@ def compare_command(view: View, imported: str = "") -> str:
 
 def report_command(view: View, *more: str) -> str:
     """The report beside this model."""
-    return _line(view, "report", *_floor(view), *more)
+    line = [] if view.threshold == View().threshold else ["--threshold", f"{view.threshold:.2f}"]
+    return _line(view, "report", *_floor(view), *line, *more)
 
 
 def text_command(view: View, heads: HeadSet) -> str:

@@ -280,8 +280,11 @@ def test_a_head_that_matters_and_does_not_match_says_so_with_the_number_of_the_v
         [row] = [row for row in writing_rows(card) if row["what"] == "Total effect"]
         assert card.own_effect is not None and row["value"] == signed(card.own_effect.value, 3)
         assert (row["place"] == "–") == (head != Head(1, 2))
-        facts = card_facts(bind(TRAINED), card, view)
+        facts = card_facts(bind(TRAINED), card, replace(view, experiment=replace(view.experiment, mode="zero")))
         assert facts["own_total_effect"] == card.own_effect._asdict()
+        # Costs are as the view asks, verdicts always of the mean.
+        assert card.judged is not None and facts["judged_on"]["gain"] == card.judged.gain._asdict()
+        assert (facts["mode"], facts["judged_on"]["mode"], facts["judged_on"]["effect_sequences"]) == ("zero", "mean", 24)
 
 
 def test_a_dash_for_what_a_head_writes_has_its_reason_on_the_card_its_page_and_its_command(

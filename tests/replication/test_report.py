@@ -15,6 +15,8 @@ from core.commands.report import text as text_of
 from core.documents.standalone import MARK, Picture, Section, standalone_page, write_page
 from core.errors import BadInput
 from core.replication.words import QUESTIONS
+from core.settings.view import View
+from core.sharing.commands import report_command
 from tests.helpers.html import Page
 
 
@@ -24,10 +26,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, str]:
     folder = tmp_path_factory.mktemp("report")
     path, out = folder / "report.html", folder / "out.json"
     words = ["report", "--model", "by-construction", "--length", "20", "--sequences", "2", "--baselines", "3"]
-    words += ["--json", "--html", str(path)]
+    words += ["--json", "--threshold", "0.3", "--html", str(path)]
     with out.open("w") as file, contextlib.redirect_stdout(file):
         assert main(words) == 0
     return json.loads(out.read_text()), path.read_text(encoding="utf-8")
+
+
+def test_the_pictures_of_the_page_have_the_line_that_was_asked_for(written: tuple[dict, str]) -> None:
+    page = written[1]
+    assert "above 0.30" in page and "above 0.50" not in page
+    assert "--threshold 0.30 --html x" in report_command(View(threshold=0.3), "--html", "x")
 
 
 def test_json_holds_published_and_live(written: tuple[dict, str]) -> None:
