@@ -6,6 +6,8 @@ import argparse
 import math
 from typing import Any
 
+import numpy as np
+
 from core.ablation.cached import prune_each
 from core.ablation.subjects import PRUNING_MODES
 from core.ablation.words import change_words, gain_lost_words
@@ -102,7 +104,7 @@ def _prunings(result: dict[str, Any]) -> list[str]:
             f"gain lost: {gain_lost_words(found['gain_lost'])}; "
             f"first copy {unsigned(before['first_copy'])} -> {unsigned(after['first_copy'])}"
         )
-        lost = found["prefix_matching_lost"]
+        lost = {end: np.asarray(values) for end, values in found["prefix_matching_lost"].items()}
         rows = [
             row | {end: values[parse_heads(row["head"])[0]] for end, values in lost.items()} for row in found["prefix_matching"]
         ]

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import NewPage
-from tests.helpers.screen import click_figure, count_progress, figure, finished, go_back
+from tests.helpers.screen import calm, click_figure, count_progress, figure, finished, go_back
 
 pytestmark = pytest.mark.browser
 SMALL = "model=two-layer&length=20&sequences=2"
@@ -112,6 +112,7 @@ def test_a_correction_changes_the_live_numbers_and_stays_when_the_page_is_left(s
 def test_a_model_of_the_scale_table_opens_in_heads_and_back_leads_back(server: str, new_page: NewPage) -> None:
     page = opened(new_page(), f"{server}/Report?{SMALL}&threshold=0.40", REPORT)
     page.get_by_text("Every model of this machine").click()
+    calm(page)
     page.get_by_role("link", name="by-construction").click()
     expect(page.get_by_role("heading", name="Heads of by-construction")).to_be_visible()
     expect(page.get_by_role("heading", name=re.compile(r"^L1H\d: layer 1"))).to_be_visible()

@@ -609,7 +609,7 @@ def test_a_hook_on_what_a_compiler_put_around_the_whole_is_refused() -> None:
     refused(model, "hook of its own on the whole")
 
 
-def test_an_attention_function_of_somebodys_own_is_refused() -> None:
+def test_an_attention_function_of_somebodys_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
     from transformers.models.llama.modeling_llama import eager_attention_forward
@@ -617,8 +617,9 @@ def test_an_attention_function_of_somebodys_own_is_refused() -> None:
     def tripled(module: nn.Module, query: torch.Tensor, *more: Any, **named: Any) -> Any:
         return eager_attention_forward(module, query * 3, *more, **named)
 
-    AttentionInterface.register("tripled", tripled)
-    AttentionMaskInterface.register("tripled", eager_mask)
+    # As `register` does, and no longer than this test.
+    monkeypatch.setitem(AttentionInterface._global_mapping, "tripled", tripled)
+    monkeypatch.setitem(AttentionMaskInterface._global_mapping, "tripled", eager_mask)
     model = made("llama_grouped")
     model.set_attn_implementation("tripled")
     with pytest.raises(BadInput, match="computes its attention by 'tripled'"):
