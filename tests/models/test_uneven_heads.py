@@ -29,6 +29,7 @@ from core.settings.subject import bind
 from core.text.cached import likeness
 from core.text.windows import TextWindows
 from core.transformer.tokenizer import ModelTokenizer
+from core.ui.frame.model_picker import _entries
 from core.verdicts.cached import copied_on_text, total_effect_of
 from tests.helpers.app import figures, open_page, settled
 from tests.zoo.build import Row, quiet, save
@@ -180,6 +181,8 @@ def test_every_page_counts_and_lists_the_heads_that_there_are(root: Path) -> Non
     def headers(at: AppTest) -> str:
         return " ".join(str(header.value) for header in at.header)
 
+    # Which models there are is looked at anew every few seconds only.
+    _entries.clear()
     # The first run draws the sidebar before anything is measured.
     at = page("1_Heads").run()
     assert any("3 layers, 16 heads" in str(caption.value) for caption in at.sidebar.caption)
