@@ -165,8 +165,9 @@ class HeadScores:
 
     def ranked(self, name: str) -> HeadSet:
         """The heads that there are, the highest first; those without a number come last. Raises as `sequences`."""
-        numbered, exists = ranked(self.mean(name)), self.exists
-        return numbered + tuple(head for head in every_head(*exists.shape) if exists[head] and head not in numbered)
+        values = self.mean(name)
+        without = self.exists & np.isnan(values)
+        return ranked(values) + tuple(head for head in every_head(*without.shape) if without[head])
 
     def interval(self, name: str) -> tuple[Float[np.ndarray, "n_layers n_heads"], Float[np.ndarray, "n_layers n_heads"]]:
         """Lower and upper ends of each mean's 95 % Student-t interval over sequences; NaN for fewer than two.

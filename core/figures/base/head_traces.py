@@ -25,11 +25,12 @@ def scatter(**properties: Any) -> Trace:
 def hover_texts(scores: HeadScores, heads: Sequence[Head]) -> list[str]:
     """For each head its name and all its scores with their intervals, one a line; nothing for a head that there is not."""
     found = {ALL_SCORES[name].title.lower(): (scores.mean(name), *scores.interval(name)) for name in scores.names}
+    exists = scores.exists
 
     def lines(head: Head) -> list[str]:
         return [f"{title} {with_interval(*(values[head] for values in number))}" for title, number in found.items()]
 
-    return ["<br>".join([f"<b>{head.name}</b>", *lines(head)]) if scores.exists[head] else "" for head in heads]
+    return ["<br>".join([f"<b>{head.name}</b>", *lines(head)]) if exists[head] else "" for head in heads]
 
 
 def click_markers(x: Sequence[float], y: Sequence[float], heads: Sequence[Head], texts: list[str], size: float) -> Trace:

@@ -56,7 +56,8 @@ def window_of(pattern: Tensor) -> int:
 @torch.no_grad()
 def _measured(model: LoadedModel, n_tokens: int) -> Int[np.ndarray, " n_layers"]:
     found = np.full(model.card.n_layers, SEES_ALL)
-    layers = [layer for layer in model.anatomy.attention if _may_have_one(model, layer)]
+    said = _said(model)
+    layers = [layer for layer in model.anatomy.attention if _may_have_one(said, layer)]
     if not layers:
         return found
 
@@ -71,9 +72,8 @@ def _measured(model: LoadedModel, n_tokens: int) -> Int[np.ndarray, " n_layers"]
     return found
 
 
-def _may_have_one(model: LoadedModel, layer: int) -> bool:
+def _may_have_one(said: dict[str, Any], layer: int) -> bool:
     """Whether the config speaks of it. A layer that it calls full has none: very sharp heads let go of what is far, too."""
-    said = _said(model)
     kinds = said.get("layer_types")
     kind = kinds[layer] if isinstance(kinds, (list, tuple)) and layer < len(kinds) else None
     if kind == _FULL:
@@ -83,6 +83,7 @@ def _may_have_one(model: LoadedModel, layer: int) -> bool:
 
 
 def _said(model: LoadedModel) -> dict[str, Any]:
+    """What the config says, by name; of a nested one what its language model's says, too."""
     config: Any = getattr(model.module, "config", None)
     if config is None:
         return {}
