@@ -33,7 +33,13 @@ from core.settings.modes import MODES, Mode
 from core.transformer.conformance import check_removal
 from core.transformer.flops import flops_of_layer, flops_of_readout
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_in_memory, rows_per_pass, runs_side_by_side, tokens_per_pass
+from core.transformer.passes.batching import (
+    even_passes,
+    rows_in_memory,
+    rows_per_pass,
+    runs_side_by_side,
+    tokens_per_pass,
+)
 from core.transformer.passes.blocks import Blocks, LayerEdit, Through
 from core.transformer.passes.fused import Engine, first_half, way_of
 from core.transformer.passes.hooks import Body, Hidden, can_resume
@@ -176,8 +182,7 @@ class Ablator:
         kept = self._first_half
         first = 0 if kept is None else kept.n_tokens
         found = []
-        for start in range(0, len(rows), size):
-            batch = slice(start, start + size)
+        for batch in even_passes(len(rows), size):
             part = rows[batch, first:]
             final = self._blocks.other(part, None if kept is None else kept.of(batch))
             found.append(centred_logits(self.model, final, part, wanted - first).cpu().numpy())
@@ -335,9 +340,8 @@ class Ablator:
             current_control().checkpoint()
             return self._blocks.run(layer, hidden, edit)
         found = []
-        for start in range(0, len(hidden), self._rows_per_pass):
+        for rows in even_passes(len(hidden), self._rows_per_pass):
             current_control().checkpoint()
-            rows = slice(start, start + self._rows_per_pass)
             found.append(self._blocks.run(layer, hidden[rows], edit.of(rows)))
         return torch.cat(found)
 

@@ -25,7 +25,7 @@ from core.errors import Withheld
 from core.runtime.jobs import current_control
 from core.transformer.conformance import check_removal
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_per_pass, runs_side_by_side
+from core.transformer.passes.batching import even_passes, rows_per_pass, runs_side_by_side
 from core.transformer.passes.blocks import Blocks, LayerEdit
 from core.transformer.passes.fused import Engine, way_of
 from core.transformer.passes.fused_attention import NotFused
@@ -120,9 +120,9 @@ def _clean_outputs(model: LoadedModel, prompts: CopyingPrompts, engine: Engine) 
     tokens, places = torch.from_numpy(prompts.clean), torch.from_numpy(prompts.places)
     kept: dict[int, list[Tensor]] = {layer: [] for layer in model.anatomy.attention}
     size = rows_per_pass(model, tokens.shape[1], patterns=engine == "hooks", makes_way=True)
-    for start in range(0, len(tokens), size):
+    for rows in even_passes(len(tokens), size):
         current_control().checkpoint()
-        where = places[start : start + size]
+        where = places[rows]
 
         def hook(layer: int, where: Tensor = where) -> Hook:
             def see(z: Tensor) -> None:
@@ -131,7 +131,7 @@ def _clean_outputs(model: LoadedModel, prompts: CopyingPrompts, engine: Engine) 
             return z_hook(layer), see
 
         module = model.bare if engine == "fused" else model.module
-        run_body(model, tokens[start : start + size], [hook(layer) for layer in kept], module=module, makes_way=True)
+        run_body(model, tokens[rows], [hook(layer) for layer in kept], module=module, makes_way=True)
     return {layer: torch.cat(parts) for layer, parts in kept.items()}
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from core.runtime.jobs import current_control
 from core.runtime.made_once import made_once
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_per_pass
+from core.transformer.passes.batching import even_passes, rows_per_pass
 from core.transformer.passes.fused import Engine, way_of
 from core.transformer.passes.hooks import Hook, run_body, z_hook
 from core.transformer.passes.trials import closeness
@@ -91,8 +91,8 @@ class ReferenceMeans:
         until = last + 1 if last + 1 < self._model.card.n_layers else None
         with torch.no_grad():
             step = rows_per_pass(self._model, self.tokens.shape[1], patterns=self._patterns, makes_way=True)
-            for rows in self.tokens.split(step):
+            for rows in even_passes(len(self.tokens), step):
                 current_control().checkpoint()
-                run_body(self._model, rows, hooks, module=self._module, until=until, makes_way=True)
+                run_body(self._model, self.tokens[rows], hooks, module=self._module, until=until, makes_way=True)
         count = self.tokens.numel() if self._over_positions else len(self.tokens)
         return {layer: part / count for layer, part in total.items()}

@@ -18,7 +18,7 @@ from core.attention.reduce import Reduced
 from core.errors import ModelUnavailable
 from core.runtime.jobs import current_control
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_per_pass
+from core.transformer.passes.batching import even_passes, rows_per_pass
 from core.transformer.passes.fused import Engine, agreement, first_half, fused_body
 from core.transformer.passes.fused_attention import ExplicitAttention, FusedAttention, Seen
 from core.transformer.passes.hooks import Hook, check_finite, pattern_hook, run_body, z_hook
@@ -70,9 +70,8 @@ def run_halves(model: LoadedModel, halves: Sequence[Half], engine: Engine) -> li
     patterns = found is None or found.explicit
     step = rows_per_pass(model, n_tokens, patterns=patterns, kept=kept * first, makes_way=True)
     batches: list[list[Read]] = [[] for _ in halves]
-    starts = range(0, len(halves[0].tokens), step)
-    for done, start in enumerate(starts):
-        rows = slice(start, start + step)
+    passes = even_passes(len(halves[0].tokens), step)
+    for done, rows in enumerate(passes):
         prefix = Prefix(first) if kept else None
         if prefix is not None and halves[0].late:
             # Nobody reads them from the first token on.
@@ -80,7 +79,7 @@ def run_halves(model: LoadedModel, halves: Sequence[Half], engine: Engine) -> li
         for place, half in enumerate(halves):
             job.checkpoint()
             batches[place].append(_batch(model, half, rows, engine, first, prefix))
-            job.progress((done * len(halves) + place + 1) / (len(starts) * len(halves)), f"measuring {half.name}")
+            job.progress((done * len(halves) + place + 1) / (len(passes) * len(halves)), f"measuring {half.name}")
     return [Read(_joined([read.attention for read in each], -1), _joined([read.end for read in each], 0)) for each in batches]
 
 

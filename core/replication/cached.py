@@ -205,7 +205,7 @@ def _token_losses(drawn: Subject, sets: Sequence[HeadSet]) -> dict[HeadSet, Floa
 def _measure(drawn: Subject) -> Stored:
     import torch
 
-    from core.transformer.passes.batching import rows_per_pass
+    from core.transformer.passes.batching import even_passes, rows_per_pass
     from core.transformer.passes.hooks import pattern_hook, run_body
 
     ablator = _ablator(drawn)
@@ -216,7 +216,7 @@ def _measure(drawn: Subject) -> Stored:
         "previous": lambda pattern: whole_diagonal(pattern, 1),
     }
     totals = {name: np.zeros((n_layers, drawn.card.n_heads)) for name in readings}
-    rows = rows_per_pass(ablator.model, drawn.probe.n_tokens, makes_way=True)
+    most = rows_per_pass(ablator.model, drawn.probe.n_tokens, makes_way=True)
 
     def reader(layer: int) -> Callable[[torch.Tensor], None]:
         def read(pattern: torch.Tensor) -> None:
@@ -227,8 +227,8 @@ def _measure(drawn: Subject) -> Stored:
 
     hooks = [(pattern_hook(layer), reader(layer)) for layer in range(n_layers)]
     with torch.no_grad():
-        for start in range(0, len(ablator.tokens), rows):
-            run_body(ablator.model, ablator.tokens[start : start + rows], hooks, makes_way=True)
+        for rows in even_passes(len(ablator.tokens), most):
+            run_body(ablator.model, ablator.tokens[rows], hooks, makes_way=True)
     means = {name: total / drawn.probe.n_sequences for name, total in totals.items()}
     return Stored(asdict(Measured(**means, token_loss=ablator.clean)), {})
 

@@ -27,7 +27,7 @@ from core.text.cells import (
 from core.text.natural_scores import LAGS, MEASURES, Edges, NaturalScores
 from core.text.reduce import EdgeKeeper, TextReducer, explicit_pattern, layered, places_of
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_per_pass
+from core.transformer.passes.batching import even_passes, rows_per_pass
 from core.transformer.passes.fused import Engine, fused_body, way_of
 from core.transformer.passes.fused_attention import ExplicitAttention, Seen
 from core.transformer.passes.hooks import Hook, check_finite, pattern_hook, run_body
@@ -60,9 +60,9 @@ def measure_text(
     control = current_control()
     shown = 0
     step = rows_per_pass(model, n_tokens, makes_way=True)
-    for rows in np.split(tokens, range(step, n_windows, step)):
+    for rows in even_passes(n_windows, step):
         control.checkpoint()
-        reading.add(rows)
+        reading.add(tokens[rows])
         control.progress(reading.windows / n_windows, "reading windows of text")
         if shown + PARTIAL_EVERY <= reading.windows < n_windows:
             shown = reading.windows

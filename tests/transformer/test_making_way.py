@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.ablation.ablator import Ablator
 from core.errors import JobCancelled
@@ -19,7 +22,7 @@ from core.settings.modes import Mode
 from core.transformer.flops import flops_of_pass
 from core.transformer.loaded import LoadedModel
 from core.transformer.passes import batching
-from core.transformer.passes.batching import bytes_per_row, rows_per_pass
+from core.transformer.passes.batching import bytes_per_row, even_passes, rows_per_pass
 from core.transformer.passes.hooks import Hook, attached, pattern_hook, run_body, z_hook
 from tests.helpers.architectures import D_VOCAB, make_pair
 
@@ -235,3 +238,12 @@ def test_a_pass_that_makes_way_is_larger_and_no_step_of_it_is_longer(name: str, 
     # What memory allows is no more for being done in steps.
     monkeypatch.setattr(batching, "free_bytes", lambda _: 4.5 * bytes_per_row(model, 30, patterns=True))
     assert rows_per_pass(model, 30, makes_way=True) == rows_per_pass(model, 30) == 2
+
+
+@given(st.integers(0, 300), st.integers(1, 40))
+def test_passes_are_as_even_as_can_be_and_no_more_than_they_must_be(count: int, most: int) -> None:
+    passes = even_passes(count, most)
+    assert [place for rows in passes for place in range(count)[rows]] == list(range(count))
+    sizes = [rows.stop - rows.start for rows in passes]
+    assert len(passes) == math.ceil(count / most)
+    assert not sizes or (max(sizes) <= most and max(sizes) - min(sizes) <= 1 and min(sizes) > 0)

@@ -14,13 +14,13 @@ from core.transformer.memory import free_bytes, gigabytes
 
 # What one pass may take where there is plenty, in bytes.
 WORKING_MEMORY = 1 << 30
-# What one pass may take in floating-point operations: some 200 tokens of a model of a hundred million weights, beyond which a
-# processor is not faster for each of them.
-CPU_FLOPS_PER_PASS = 5e10
+# What one pass may take in floating-point operations: some 400 tokens of a model of a hundred million weights, beyond which a
+# processor is not faster for each of them; with 200 it is a seventh slower, with 100 a third.
+CPU_FLOPS_PER_PASS = 1e11
 GPU_FLOPS_PER_PASS = 2e13
-# How many times that a pass may take which makes way between its blocks, so that none of its steps is longer. What comes after
-# a probe's first half is few tokens a sequence, and matrix products of a hundred rows are a quarter slower than of a thousand.
-TIMES_MAKING_WAY = 6
+# How many times that a pass may take which makes way between its blocks, so that none of its steps is longer: what comes after
+# a probe's first half is few tokens a sequence.
+TIMES_MAKING_WAY = 3
 # Rows beyond this many tokens make no matrix product faster, and cost memory.
 CPU_TOKENS_PER_PASS = 2048
 GPU_TOKENS_PER_PASS = 1 << 16
@@ -51,6 +51,15 @@ def rows_per_pass(model: LoadedModel, n_tokens: int, *, patterns: bool = True, k
         budget *= min(TIMES_MAKING_WAY, model.card.n_layers)
     by_time = max(1, int(budget / flops_of_pass(model.card, n_tokens)))
     return min(by_time, rows_in_memory(model, n_tokens, patterns=patterns, kept=kept))
+
+
+def even_passes(count: int, most: int) -> list[slice]:
+    """Which of `count` sequences go through together, `most` at a time: no pass much smaller than the others.
+
+    A last sequence by itself takes half as long again as one among many.
+    """
+    passes = -(-count // most)
+    return [slice(count * place // passes, count * (place + 1) // passes) for place in range(passes)]
 
 
 def rows_in_memory(model: LoadedModel, n_tokens: int, *, patterns: bool = True, kept: int = 0) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from core.errors import BadInput, Withheld
 from core.runtime.jobs import current_control
 from core.transformer.loaded import LoadedModel
-from core.transformer.passes.batching import rows_per_pass
+from core.transformer.passes.batching import even_passes, rows_per_pass
 from core.transformer.passes.fused import Engine
 from core.transformer.passes.fused_attention import HeadsFirst, Seen, each_layer
 from core.transformer.passes.hooks import (
@@ -115,10 +115,10 @@ class Blocks:
         bodies: list[Body] = []
         prefixes: list[Prefix] = []
         first = 0 if self._after is None else self._after.n_tokens
-        for start in range(0, len(self._tokens), size):
+        for part in even_passes(len(self._tokens), size):
             current_control().checkpoint()
-            rows = self._tokens[start : start + size]
-            after = None if self._after is None else self._after.of(slice(start, start + size))
+            rows = self._tokens[part]
+            after = None if self._after is None else self._after.of(part)
             made: list[Prefix] = []
 
             def run(rows: Tensor = rows, after: Prefix | None = after, made: list[Prefix] = made) -> Body:
