@@ -119,5 +119,7 @@ def _run(words: list[str]) -> int:
     else:
         print(printable(command.text(result), also="\n"))
     sys.stdout.flush()
+    for remark in result.get("conformance", {}).get("remarks", ()) if isinstance(result, dict) else ():
+        print("warning:", printable(remark), file=sys.stderr)
     _warn_about_the_store()
     return 1 if isinstance(result, dict) and result.get("ok") is False else 0

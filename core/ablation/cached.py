@@ -26,7 +26,7 @@ from core.runtime.store import Stored, default_store
 from core.settings.modes import Mode
 from core.settings.request import Request
 from core.settings.subject import Subject, bind
-from core.text.paragraph import PARAGRAPH, can_read, text_tokens
+from core.text.paragraph import PARAGRAPH, text_tokens, why_left_out
 
 MAX_BASELINES = 200
 
@@ -49,7 +49,7 @@ def ablate(
     subject = bind(asked)
     wanted = checked_heads(subject, heads)
     [found] = ablate_all(subject, [wanted], mode)
-    if text is None or not can_read(subject.identity, text):
+    if text is None or why_left_out(subject.identity, text):
         return found
     # What the model reads: two tokenizers over the same weights make other ids of one text.
     tokens = text_tokens(subject, text)

@@ -67,7 +67,7 @@ def words_of(subject: Subject, text: str) -> tuple[Word, ...]:
     """
     identity = subject.identity
     if identity.tokenizer is None:
-        raise Withheld(f"{identity.card.name} came without a tokenizer, so what its words are is not known.")
+        raise Withheld(f"{identity.no_tokenizer}, so what its words are is not known.")
     tokenizer, special_ids = identity.tokenizer, identity.special_ids
     # Asked at every drawing of a page, and a long text takes a third of a second.
     key = (tokenizer, special_ids, hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())

@@ -79,7 +79,7 @@ def text_row(identity: ModelIdentity, text: str, bos: BosPolicy = "auto") -> Tok
     Raises BadInput for a model without a tokenizer, a text that is empty or too long, or ids that the model lacks.
     """
     if identity.tokenizer is None:
-        raise BadInput("This model came without a tokenizer, so it cannot read a text: look at a probe sequence instead.")
+        raise BadInput(f"{identity.no_tokenizer}, so it cannot read a text: look at a probe sequence instead.")
     if len(text) > MAX_TEXT_CHARACTERS:
         raise BadInput(f"The text has {len(text)} characters; at most {MAX_TEXT_CHARACTERS} can be looked at.")
     words = identity.tokenizer.encode(text.strip(), special_tokens=False)

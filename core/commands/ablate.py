@@ -79,4 +79,6 @@ def text(result: dict[str, Any]) -> str:
         lines.append(f"text {unsigned(on_text['clean'])} -> {unsigned(on_text['ablated'])} nats")
         if said := unknown_words(result["model"]["name"], on_text["unknown"], on_text["tokens"]):
             lines.append(said)
+    elif result["text_left_out"]:
+        lines.append(result["text_left_out"])
     return "\n".join(lines)

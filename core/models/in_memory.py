@@ -24,7 +24,7 @@ from core.models.authorship import written_in
 from core.models.fingerprint import fingerprint
 from core.models.formats.hf_config import text_config
 from core.models.formats.hf_folder import CardTexts, check_kind, identity_from
-from core.models.formats.tokenizer_files import TokenizerFacts, tokenizer_facts
+from core.models.formats.tokenizer_files import TokenizerFacts, bos_of, tokenizer_facts
 from core.runtime.torch_defaults import usual_torch
 from core.transformer.anatomy import run_module, trial_ids
 from core.transformer.card import ModelIdentity
@@ -226,11 +226,9 @@ def _config(module: nn.Module, bridge_config: Any) -> dict[str, Any]:
 def _identity(
     module: nn.Module, config: dict[str, Any], digest: str, backend: Tokenizer | None, named_bos: int | None
 ) -> ModelIdentity:
-    """named_bos: what the tokenizer names, for models whose config does not give it."""
+    """named_bos: the tokenizer's, which comes before the config's."""
     whose, text = f"This {type(module).__name__}", text_config(config)
-    d_vocab, bos = text.get("vocab_size", 0), text.get("bos_token_id")
-    bos = named_bos if bos is None else bos
-    known_bos = bos if isinstance(bos, int) and 0 <= bos < d_vocab else None
+    known_bos = bos_of(named_bos, text.get("bos_token_id"), d_vocab := text.get("vocab_size", 0))
     facts = (
         TokenizerFacts(None, frozenset(), known_bos, prepends_bos=False)
         if backend is None

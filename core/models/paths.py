@@ -37,7 +37,9 @@ def shown(folder: Path) -> str:
     """A model folder's name as sentences give it, and as it may be typed: `owner/model` where it came from the hub."""
     root = models_root().resolve()
     if folder.is_relative_to(root) and not folder.is_relative_to(root / ".partial"):
-        return as_text(folder.relative_to(root).as_posix()).replace("--", "/", 1)
+        below = as_text(folder.relative_to(root).as_posix())
+        # What is kept from the hub lies at the top; a folder within another has the name that its owner gave it.
+        return below if "/" in below else below.replace("--", "/", 1)
     return as_text(folder.name).replace("--", "/", 1)
 
 

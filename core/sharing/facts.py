@@ -40,7 +40,7 @@ from core.runtime.versions import HEADSCOPE
 from core.settings.modes import Mode
 from core.settings.subject import Subject
 from core.settings.view import RowChoice
-from core.text.paragraph import unread
+from core.text.paragraph import unread, why_left_out
 from core.text.words import windows_words
 from core.transformer.card import ModelIdentity
 from core.transformer.checks import Conformance
@@ -71,7 +71,12 @@ def _envelope(subject: Subject, checked: Conformance) -> Facts:
         "headscope": HEADSCOPE,
         "date": date.today().isoformat(),
         "model": model_facts(subject.identity),
-        "conformance": {"length": checked.length, "passed": checked.passed, "withheld": list(checked.withheld)},
+        "conformance": {
+            "length": checked.length,
+            "passed": checked.passed,
+            "withheld": list(checked.withheld),
+            "remarks": list(checked.remarks),
+        },
         "probe": probe_facts(subject),
     }
 
@@ -119,6 +124,7 @@ def conformance_facts(subject: Subject, found: Conformance) -> Facts:
         "length": found.length,
         "checks": [asdict(check) for check in found.checks],
         "withheld": list(found.withheld),
+        "remarks": list(found.remarks),
     }
 
 
@@ -188,6 +194,7 @@ def ablation_facts(
         if result.text is None
         else dict(zip(("clean", "ablated"), (_whole(loss) for loss in result.text), strict=True))
         | asdict(unread(subject, text)),
+        "text_left_out": why_left_out(subject.identity, text),
         "per_position": {"clean": result.clean.mean(0), "ablated": result.ablated.mean(0)},
     }
 

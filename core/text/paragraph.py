@@ -35,11 +35,24 @@ def measured_text(typed: str) -> str:
     return typed or PARAGRAPH
 
 
-def can_read(identity: ModelIdentity, text: str) -> bool:
-    """Whether there is anything to measure on `text`: the built-in paragraph is left out where it is a single token or none."""
+def why_left_out(identity: ModelIdentity, text: str) -> str:
+    """Why nothing is measured on `text`, as a sentence; empty where something is.
+
+    The built-in paragraph, which nobody asked for, is left out where it cannot be read; a typed one is refused.
+    """
     if identity.tokenizer is None:
-        return False
-    return text != PARAGRAPH or len(identity.tokenizer.encode(text, special_tokens=False)) > 1
+        return f"{identity.no_tokenizer}, so no text can be measured on it."
+    if text != PARAGRAPH:
+        return ""
+    ids = identity.tokenizer.encode(text, special_tokens=False)
+    if len(ids) < 2:
+        return "This model's tokenizer makes a single token of the built-in text, so nothing is measured on it: type another."
+    if max(ids) >= identity.card.d_vocab:
+        return (
+            f"This model's tokenizer gives the id {max(ids)} in the built-in text, and the model's ids go to "
+            f"{identity.card.d_vocab - 1}, so nothing is measured on it: type another."
+        )
+    return ""
 
 
 def text_tokens(subject: Subject, text: str) -> Int[np.ndarray, "1 tokens"]:
@@ -49,7 +62,7 @@ def text_tokens(subject: Subject, text: str) -> Int[np.ndarray, "1 tokens"]:
     """
     identity = subject.identity
     if identity.tokenizer is None:
-        raise BadInput(f"{identity.card.name} came without a tokenizer, so text cannot be measured on it.")
+        raise BadInput(f"{identity.no_tokenizer}, so text cannot be measured on it.")
     ids = identity.tokenizer.encode(text, special_tokens=False)
     if len(ids) < 2:
         raise BadInput("The text must be at least two tokens long.")

@@ -91,7 +91,7 @@ def windows_of(identity: ModelIdentity, corpus: Corpus, options: WindowOptions =
     _check(identity, options)
     tokenizer, vocabulary = identity.tokenizer, identity.vocabulary
     if tokenizer is None:
-        raise BadInput(f"{identity.card.name} came without a tokenizer, so it reads no text: give windows as ids instead.")
+        raise BadInput(f"{identity.no_tokenizer}, so it reads no text: give windows as ids instead.")
     has_bos = use_bos(vocabulary, options.bos)
     random = np.random.default_rng(options.seed)
     unknown = tokenizer.unknown_id

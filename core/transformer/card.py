@@ -83,6 +83,11 @@ class ModelIdentity:
         special = hashlib.sha256(repr(sorted(self.special_ids)).encode()).hexdigest()
         return f"{self.tokenizer_digest} {self.bos_token_id} {self.prepends_bos} {special}"
 
+    @property
+    def no_tokenizer(self) -> str:
+        """How a sentence begins that says what a model without a tokenizer cannot do."""
+        return f"{self.card.name} came without a tokenizer (of a folder tokenizer.json is read)"
+
     def token_text(self, token_id: int) -> str:
         """The token's text, unescaped; the id itself where the model came without a tokenizer."""
         return str(token_id) if self.tokenizer is None else self.tokenizer.text(token_id)

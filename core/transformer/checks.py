@@ -16,7 +16,8 @@ RESTS_ON: dict[CheckName, tuple[str, ...]] = {
     "patterns": ("the fast pass",),
     "ablation": ("effects of removal",),
     "parts": ("direct effect",),
-    "bos": ("probes with a BOS",),
+    # Numbers are right on what they are of: a remark says what that is.
+    "bos": (),
 }
 
 
@@ -49,6 +50,11 @@ class Conformance:
         return tuple(f"{what}: {check.reason}" for check in self.checks if not check.passed for what in RESTS_ON[check.name])
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know although nothing is withheld for it."""
+        return tuple(check.reason for check in self.checks if not check.passed and not RESTS_ON[check.name])
+
+    @property
     def refused(self) -> str:
         """Why no number at all is shown, in a sentence; empty where some are."""
         reasons = [check.reason for check in self.checks if not check.passed and EVERYTHING in RESTS_ON[check.name]]
@@ -56,14 +62,15 @@ class Conformance:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is withheld."""
+        """Whether nothing is withheld, and nothing remarked."""
         return all(check.passed for check in self.checks)
 
 
 def conformance_sentence(found: Conformance) -> str:
     """What holds on the model at hand, and what is therefore not shown."""
     against = f"against the model's own module at length {found.length}"
-    if found.passed:
-        return f"Checked {against}: nothing is withheld."
+    remarks = "".join(f" {remark}" for remark in found.remarks)
+    if not found.withheld:
+        return f"Checked {against}: nothing is withheld.{remarks}"
     reasons = "; ".join(one.rstrip(".") for one in found.withheld)
-    return f"Checked {against}. Withheld: {reasons}."
+    return f"Checked {against}. Withheld: {reasons}.{remarks}"

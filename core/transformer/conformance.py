@@ -276,5 +276,10 @@ def bos_check(identity: ModelIdentity) -> Check:
     """Whether a probe begins with what the tokenizer puts in front of a text; of the tokenizer, not of the weights."""
     if identity.tokenizer is None:
         return Check("bos", True, None, None, "there is no tokenizer to compare with")
-    same = identity.tokenizer.put_in_front() == ([identity.bos_token_id] if identity.prepends_bos else [])
-    return Check("bos", same, None, None, "" if same else "the tokenizer's own BOS policy is another one")
+    front = identity.tokenizer.put_in_front()
+    if front == ([identity.bos_token_id] if identity.prepends_bos else []):
+        return Check("bos", True, None, None)
+    begins = " ".join(identity.tokenizer.text(token_id) for token_id in front)
+    ours = "nothing" if identity.bos_token_id is None else identity.tokenizer.text(identity.bos_token_id)
+    habit = f"{ours} alone, where they begin with a BOS" if identity.prepends_bos else "nothing, unless a BOS is asked for"
+    return Check("bos", False, None, None, f"Its tokenizer begins every text with {begins}, and probes begin with {habit}.")

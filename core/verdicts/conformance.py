@@ -7,7 +7,7 @@ from core.runtime.store import Stored
 from core.settings.subject import Subject
 from core.transformer.checks import Check, Conformance
 
-CONFORMANCE_VERSION = 5
+CONFORMANCE_VERSION = 6
 
 
 def conformance(subject: Subject) -> Conformance:

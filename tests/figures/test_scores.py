@@ -305,7 +305,7 @@ def test_the_json_says_what_it_was_measured_on() -> None:
     }
     np.testing.assert_allclose(found["scores"]["contrast"], scores.mean("contrast"), rtol=1e-6)
     assert found["model"]["name"] == "two-layer" and found["model"]["weights_digest"] == subject.identity.weights_digest
-    assert found["conformance"] == {"length": 10, "passed": True, "withheld": []}
+    assert found["conformance"] == {"length": 10, "passed": True, "withheld": [], "remarks": []}
 
 
 def made_example(tokens: list[str]) -> InductionExample:

@@ -39,8 +39,24 @@ def said_of(folder: Path) -> tuple[str, str]:
 @pytest.mark.parametrize("method", ["awq", "gptq", "bitsandbytes", "hqq", "compressed-tensors", "torchao", "quanto"])
 def test_what_is_packed_by_what_is_not_installed_is_said_so(folder: Path, method: str) -> None:
     say(folder, quantization_config={"quant_method": method, "bits": 4, "load_in_4bit": True, "weights": "int8"})
+    tensors = load_file(folder / "model.safetensors")
+    packed = tensors.pop("model.layers.0.mlp.down_proj.weight")
+    tensors["model.layers.0.mlp.down_proj.qweight"] = packed[:2].to(torch.int32)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelUnavailable, match=f"are packed by '{method}', and what unpacks them is not installed here: put"):
         load_model(folder.name)
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq", "bitsandbytes", "hqq", "torchao"])
+def test_a_config_that_speaks_of_packing_beside_weights_that_are_not_packed_is_what_is_blamed(
+    folder: Path, method: str
+) -> None:
+    """As merging an adapter into a packed base leaves it."""
+    say(folder, quantization_config={"quant_method": method, "bits": 4, "load_in_4bit": True})
+    with pytest.raises(ModelUnavailable, match=f"by '{method}', and they are ordinary .* take `quantization_config` out of it"):
+        load_model(folder.name)
+    say(folder, quantization_config=None)
+    assert load_model(folder.name).card.n_layers == 2
 
 
 def test_a_way_of_packing_that_nobody_knows_is_said_so(folder: Path) -> None:

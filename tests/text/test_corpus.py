@@ -25,7 +25,7 @@ from core.text.corpus import (
     offered_texts,
     pasted_corpus,
 )
-from core.text.paragraph import PARAGRAPH, Unread, can_read, measured_text, text_tokens, unread
+from core.text.paragraph import PARAGRAPH, Unread, measured_text, text_tokens, unread, why_left_out
 from core.text.stories import stories
 from core.text.windows import PIECE, WindowOptions, _pieces, fitting_windows_of, given_windows, windows_of
 from core.transformer.tokenizer import ModelTokenizer
@@ -79,10 +79,11 @@ def test_a_model_of_too_few_words_gets_a_sentence_and_no_half_story() -> None:
 
 def test_the_built_in_paragraph_is_left_out_where_it_is_a_single_token() -> None:
     one_word = replace(WORDS, tokenizer=ModelTokenizer(words(["rabbit"])))
-    assert not can_read(one_word, PARAGRAPH) and can_read(WORDS, PARAGRAPH)
+    assert "makes a single token of the built-in text" in why_left_out(one_word, PARAGRAPH)
+    assert not why_left_out(WORDS, PARAGRAPH)
     # A text of one's own that cannot be read is said.
-    assert can_read(one_word, "rabbit river")
-    assert not can_read(replace(WORDS, tokenizer=None), "rabbit river")
+    assert not why_left_out(one_word, "rabbit river")
+    assert "came without a tokenizer" in why_left_out(replace(WORDS, tokenizer=None), "rabbit river")
 
 
 def test_what_a_model_cannot_read_is_counted_on_what_is_measured_and_no_further() -> None:

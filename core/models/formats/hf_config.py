@@ -37,7 +37,7 @@ _LAYER_KINDS = ("layers_block_type", "hybrid_override_pattern", "layer_types")
 # Other hybrids state which layers have heads.
 _WHICH_ATTEND = ("attn_layer_period", "attn_layer_indices")
 # Keys at which the model library loads something else than the files whose digest is taken.
-_REDIRECTS = {"transformers_weights"}
+_REDIRECTS = {"transformers_weights", "configuration_files"}
 _TEXT = "text_config"
 # The library makes a name for each when it reads a config, in time that grows with them.
 MOST_LABELS = 100_000
@@ -73,6 +73,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     check_packing(config, shown(folder))
     return config
+
+
+def as_text(folder: Path) -> str:
+    """The text of a `config.json` that was read before, for what a sentence says of it."""
+    path = model_file(folder, HF_FILE)
+    return "" if path is None else path.read_text(encoding="utf-8", errors="replace")
 
 
 def check_one_text(config: dict[str, Any], whose: str) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from core.errors import HeadScopeError, ModelUnavailable
 from core.models.formats import hf_config
 from core.models.formats.config_trial import check_built_size
 from core.models.formats.digest import weights_digest
-from core.models.formats.packed import not_unpacked, packing, without_scales
+from core.models.formats.packed import not_packed, not_unpacked, packing, without_scales
 from core.models.formats.tokenizer_files import TokenizerFacts, read_tokenizer
 from core.models.formats.unusable import check_usable
-from core.models.formats.weights_file import BUFFERS, check_sizes, count_weights, weights_files
+from core.models.formats.weights_file import BUFFERS, all_floating, check_sizes, count_weights, weights_files
 from core.models.paths import shown
 from core.numbers import counted
 from core.transformer.card import ModelCard, ModelIdentity, Source
@@ -122,17 +122,18 @@ def supported_config(folder: Path) -> Any:
         config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a config is anybody's, and the library's checks raise kinds of their own
         if raw.get("auto_map"):
-            raise ModelUnavailable(
-                f"{shown(folder)} needs code that comes with its weights (trust_remote_code), which HeadScope never runs."
-            ) from error
-        if not isinstance(error, (ValueError, KeyError, OSError)) and str(raw.get("model_type")) in CONFIG_MAPPING_NAMES:
-            reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
+            raise _needs_code(shown(folder)) from error
+        if not isinstance(error, OSError) and str(raw.get("model_type")) in CONFIG_MAPPING_NAMES:
+            # As text a KeyError is its words in quotation marks.
+            said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+            reason = (" ".join(said.split()) or type(error).__name__)[:200]
             raise ModelUnavailable(
                 f"The config.json of {shown(folder)} is no valid one of its kind ({raw['model_type']}): {reason.rstrip('.')}. "
                 "Mend that field, or get the file again."
             ) from error
         raise unsupported(shown(folder), raw.get("model_type", "unknown")) from error
     check_kind(config, shown(folder))
+    _check_own_code(raw, shown(folder))
     if isinstance(getattr(config, "text_config", None), dict):  # a kind that has one makes it a config of its own
         raise ModelUnavailable(
             f"The config.json of {shown(folder)} has a `text_config`, which a model of type {config.model_type!r} does not "
@@ -140,6 +141,27 @@ def supported_config(folder: Path) -> Any:
         )
     hf_config.size(hf_config.text_config(raw), "n_heads", shown(folder))
     return config
+
+
+def _needs_code(whose: str) -> ModelUnavailable:
+    return ModelUnavailable(f"{whose} needs code that comes with its weights (trust_remote_code), which HeadScope never runs.")
+
+
+def _check_own_code(raw: dict[str, Any], whose: str) -> None:
+    """Raises ModelUnavailable where a folder names a class of its own beside a kind that the model library knows.
+
+    The library would take its own class for that kind, which computes something else.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    brought, named = raw.get("auto_map"), raw.get("architectures")
+    if not isinstance(brought, dict):
+        return
+    classes = {name: place.rpartition(".")[2] for name, place in brought.items() if isinstance(place, str)}
+    own = {name for name in (named if isinstance(named, list) else []) if name in classes.values()}
+    own |= {classes["AutoModelForCausalLM"]} if "AutoModelForCausalLM" in classes else set()
+    if own - set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+        raise _needs_code(whose)
 
 
 def check_kind(config: Any, whose: str) -> None:
@@ -186,8 +208,15 @@ def _pretrained(folder: Path, config: Any, name: str, dtype: Any) -> Any:
     except HeadScopeError:
         raise
     except Exception as error:  # the library raises many kinds for one thing: files it cannot use
+        if method and all_floating(weights_files(folder)):
+            raise not_packed(method, name) from error
         if method:
             raise not_unpacked(method, name, installed=not isinstance(error, ImportError)) from error
+        if isinstance(error, KeyError) and f'"{error.args[0]}"' in hf_config.as_text(folder):
+            raise ModelUnavailable(
+                f"{name} could not be loaded: its config.json says {error.args[0]!r} where the model library knows no such "
+                "thing. Mend that field, or get the file again."
+            ) from error
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelUnavailable(f"{name} could not be loaded: {reason.rstrip('.')}.") from error
     model, report = loaded

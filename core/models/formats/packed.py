@@ -45,6 +45,14 @@ def not_unpacked(method: str, whose: str, *, known: bool = True, installed: bool
     return ModelUnavailable(f"The weights of {whose} are packed by {method[:40]!r}, {why}: {_INSTEAD}")
 
 
+def not_packed(method: str, whose: str) -> ModelUnavailable:
+    """The sentence for a config that speaks of packed weights beside some that are not."""
+    return ModelUnavailable(
+        f"The {HF_FILE} of {whose} says that its weights are packed by {method[:40]!r}, and they are ordinary floating-point "
+        f"numbers: take `{PACKING}` out of it."
+    )
+
+
 def without_scales(first: str, whose: str) -> ModelUnavailable:
     """The sentence for weights of eight bits whose scales, without which they are no weights, are not in the files."""
     return ModelUnavailable(f"The weights of {whose} are packed, and the scales that unpack {first} are missing: {_INSTEAD}")

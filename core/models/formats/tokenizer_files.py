@@ -36,7 +36,8 @@ def read_tokenizer(folder: Path, d_vocab: int, bos_token_id: int | None) -> Toke
     Args:
         folder: the model folder.
         d_vocab: the model's number of ids, often padded beyond the tokenizer's.
-        bos_token_id: the BOS id of the model's config; else that of `tokenizer_config.json` is used.
+        bos_token_id: the BOS id of the model's config. What `tokenizer_config.json` names comes before it: a config that nobody
+            filled in holds the library's own id, which in another vocabulary is any word.
 
     Raises ModelUnavailable if `tokenizer.json` cannot be read.
     """
@@ -51,7 +52,12 @@ def read_tokenizer(folder: Path, d_vocab: int, bos_token_id: int | None) -> Toke
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise
         raise ModelUnavailable(f"The file {TOKENIZER_FILE} of {shown(folder)} is not a readable tokenizer.") from error
-    return tokenizer_facts(backend, d_vocab, _named_bos(folder, backend) if bos_token_id is None else bos_token_id)
+    return tokenizer_facts(backend, d_vocab, bos_of(_named_bos(folder, backend), bos_token_id, d_vocab))
+
+
+def bos_of(named: int | None, stated: int | None, d_vocab: int) -> int | None:
+    """The BOS that a tokenizer names, else the one that a config states; None where neither is an id that there is."""
+    return next((found for found in (named, stated) if isinstance(found, int) and 0 <= found < d_vocab), None)
 
 
 def tokenizer_facts(backend: Tokenizer, d_vocab: int, bos_token_id: int | None) -> TokenizerFacts:
@@ -79,7 +85,7 @@ def tokenizer_facts(backend: Tokenizer, d_vocab: int, bos_token_id: int | None) 
 
 
 def _named_bos(folder: Path, backend: Tokenizer) -> int | None:
-    """The BOS that `tokenizer_config.json` names, for models whose config does not give its id."""
+    """The BOS that `tokenizer_config.json` names."""
     token = _config(folder).get("bos_token")
     token = token.get("content") if isinstance(token, dict) else token
     return backend.token_to_id(token) if isinstance(token, str) else None

@@ -99,6 +99,11 @@ def _count(paths: list[Path]) -> int:
     return sum(math.prod(info.shape) for name, info in tensors.items() if not _is_buffer(name, info))
 
 
+def all_floating(paths: list[Path]) -> bool:
+    """Whether every tensor of the files is of ordinary floating-point numbers, so that nothing in them is packed."""
+    return all(info.dtype in ("F64", "F32", "F16", "BF16") for path in paths for info in read_header(path).values())
+
+
 def check_sizes(
     files: list[Path], whose: str, *, d_vocab: int, n_layers: int, n_heads: int, d_model: int, **others: int
 ) -> None:
@@ -144,8 +149,6 @@ def weights_files(folder: Path) -> list[Path]:
         except (KeyError, AttributeError, TypeError) as error:
             raise ModelUnavailable(f"The file {index.name} of {shown(folder)} is not a safetensors index.") from error
     else:
-        names = sorted(path.name for path in folder.glob("*.safetensors"))
-    if not names:
         raise _no_weights(folder)
     files = []
     for name in names:
@@ -164,6 +167,12 @@ def has_pickles(folder: Path) -> bool:
 
 
 def _no_weights(folder: Path) -> ModelUnavailable:
+    others = sorted(shown_name(path.name) for path in folder.glob("*.safetensors"))
+    if others:
+        return ModelUnavailable(
+            f"{shown(folder)} holds {others[0]}, and neither model.safetensors nor model.safetensors.index.json, which says "
+            "which tensor is in which file: give the file that name, or save the model again (`save_pretrained()`)."
+        )
     if has_pickles(folder):
         return ModelUnavailable(
             f"{shown(folder)} holds only a pickle checkpoint, which is never loaded as it is: "

@@ -34,7 +34,7 @@ from core.runtime.cache import if_cached
 from core.settings.provenance import measured_on
 from core.sharing.commands import ablate_command, score_command
 from core.sharing.facts import Facts, ablation_facts, score_facts
-from core.text.paragraph import measured_text, unread
+from core.text.paragraph import measured_text, unread, why_left_out
 from core.ui.components.experiment_controls import paragraph_control, toggle_head
 from core.ui.components.figure_panel import Source, figure_panel
 from core.ui.components.results import kept_alone, patched_in_of, singles_of, text_ablation_of, total_effect_of
@@ -93,10 +93,10 @@ def numbers(page: Page, result: Ablation) -> None:
 
 
 def _text_losses(page: Page, result: Ablation) -> None:
-    if page.subject.identity.tokenizer is None:
-        st.caption("This model came without a tokenizer, so no text can be measured on it.")
-        return
     text = measured_text(page.view.experiment.paragraph)
+    if left_out := why_left_out(page.subject.identity, text):
+        st.caption(verbatim(left_out))
+        return
     found = text_ablation_of(page.subject, result.heads, result.mode, text)
     if found is not None and found.text is not None:
         clean, ablated = (float(np.nanmean(loss)) for loss in found.text)
@@ -107,10 +107,6 @@ def _text_losses(page: Page, result: Ablation) -> None:
             ablated,
             "A token of ordinary text; change the text below. "
             "Where a mean stands in for the heads, it is their mean over this text.",
-        )
-    elif found is not None:
-        st.caption(
-            "This model's tokenizer makes a single token of the built-in text, so nothing is measured on it: type another."
         )
 
 
