@@ -109,6 +109,7 @@ def find_entry(name: str) -> CatalogueEntry:
         own = _local_entry(folder)
         if own is not None:
             return _with_memory(own, available_bytes())
+    _check_not_in_hub_cache(name)
     # One kind after the other: looking after every family's files takes longer than what most names need.
     bundled = {folder.name: folder for folder in _bundled_folders()}.get(wanted.lower())
     if bundled is not None:
@@ -254,6 +255,20 @@ def _local_entry(folder: Path) -> CatalogueEntry | None:
     name = _name_of_folder(folder)
     hub = "--" in folder.name and _REPO_ID.fullmatch(name)
     return _folder_entry(folder, name, "hub" if hub else "local")
+
+
+def _check_not_in_hub_cache(name: str) -> None:
+    """Raises ModelUnavailable for a model that the model library itself has put under the root, with the folder to name."""
+    kept = models_root() / (name if name.startswith("models--") else f"models--{folder_name(name)}")
+    try:
+        found = sorted(folder for folder in (kept / "snapshots").glob("*") if is_model_folder(folder))
+    except (OSError, ValueError):  # a name too long, a NUL byte
+        found = []
+    if found and local_folder(kept.name) is not None:
+        raise ModelUnavailable(
+            f"{name} lies here as the hub's own cache keeps it: name its folder, "
+            f"{as_text(found[-1].relative_to(models_root()).as_posix())}."
+        )
 
 
 def _misnamed(wanted: str) -> CatalogueEntry | None:

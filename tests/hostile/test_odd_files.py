@@ -158,7 +158,7 @@ def test_weights_of_other_sizes_are_said_with_the_sizes(root: Path) -> None:
     write_llama(root / "sizes")
     path = root / "sizes/config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"intermediate_size": 20}))
-    with pytest.raises(ModelUnavailable, match=r"6 tensors have other sizes, .*16 x 24 in the file and 16 x 20 by the config"):
+    with pytest.raises(ModelUnavailable, match=r"6 tensors of other sizes, .*16 x 24 in the file and 16 x 20 by the config"):
         load_model("sizes")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
@@ -184,3 +186,32 @@ def test_a_tokenizer_in_files_that_are_not_read_is_not_said_to_be_missing_withou
     words(VOCAB).model.save(str(folder))
     with pytest.raises(BadInput, match=r"older-files came without a tokenizer \(of a folder tokenizer.json is read\), so it"):
         text_row(model_identity("older-files"), "w3 w4 w3 w4")
+
+
+@pytest.mark.parametrize("typed", ["owner/mini", "models--owner--mini"])
+def test_a_model_in_the_hubs_own_cache_is_not_told_to_be_brought_in(root: Path, typed: str) -> None:
+    """As where the model folder is the model library's."""
+    blobs, snapshot = root / "models--owner--mini" / "blobs", root / "models--owner--mini" / "snapshots" / "5f1c"
+    write_llama(blobs)
+    snapshot.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (snapshot / name).symlink_to(f"../../blobs/{name}")
+    (blobs / "config.json").rename(blobs / "c0ffee")
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").symlink_to("../../blobs/c0ffee")
+    there = "models--owner--mini/snapshots/5f1c"
+    with pytest.raises(ModelUnavailable, match=f"{typed} lies here as the hub's own cache keeps it: name its folder, {there}"):
+        load_model(typed)
+    assert load_model(there).card.n_layers == 2
+
+
+def test_what_was_added_to_a_model_or_stands_in_the_place_of_its_end_is_named(root: Path) -> None:
+    folder = written(root, "trained")
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors | {"v_head.summary.weight": torch.zeros(1, 16)}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelUnavailable, match="1 tensor is left over, the first is v_head.* without what was added"):
+        load_model("trained")
+    tensors["score.weight"] = tensors.pop("lm_head.weight")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelUnavailable, match="1 tensor is missing, the first is lm_head.* The file has score.weight"):
+        load_model("trained")

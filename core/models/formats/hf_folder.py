@@ -233,15 +233,16 @@ def _pretrained(folder: Path, config: Any, name: str, dtype: Any) -> Any:
             f"{unknown[0]} is there, {wrapped[0]} is not. Save the model as its library does, without what wraps it."
         )
     if missing:
+        instead = f" The file has {unknown[0]}, which its kind has not." if unknown else ""
         raise ModelUnavailable(
-            f"The weights of {name} are incomplete: {len(missing)} tensors are missing, the first is {missing[0]}."
+            f"The weights of {name} are incomplete: {_so_many(missing, 'missing')}, the first is {missing[0]}.{instead}"
         )
     others = sorted(report.get("mismatched_keys", ()))
     if others:
         which, in_file, by_config = others[0]
         raise ModelUnavailable(
-            f"The config.json of {name} does not fit its weights: {len(others)} tensors have other sizes, the first is "
-            f"{which}, {_by(in_file)} in the file and {_by(by_config)} by the config. Get the config that belongs to it."
+            f"The config.json of {name} does not fit its weights: {counted(len(others), 'tensor')} of other sizes, the first "
+            f"is {which}, {_by(in_file)} in the file and {_by(by_config)} by the config. Get the config that belongs to it."
         )
     still_packed = (
         name for name, weight in model.named_parameters() if weight.is_floating_point() and weight.element_size() == 1
@@ -251,10 +252,15 @@ def _pretrained(folder: Path, config: Any, name: str, dtype: Any) -> Any:
     left_over = [tensor for tensor in unknown if not BUFFERS.search(tensor)]
     if left_over:
         raise ModelUnavailable(
-            f"The config.json of {name} does not fit its weights: {len(left_over)} tensors are left over, the first is "
-            f"{left_over[0]}. A smaller model than the file holds would be measured: get the config that belongs to it."
+            f"The config.json of {name} does not fit its weights: {_so_many(left_over, 'left over')}, the first is "
+            f"{left_over[0]}. Less than the file holds would be measured: get the config that belongs to it, or save the model "
+            "without what was added to it."
         )
     return model
+
+
+def _so_many(tensors: Sequence[str], what: str) -> str:
+    return f"{counted(len(tensors), 'tensor')} {'is' if len(tensors) == 1 else 'are'} {what}"
 
 
 def _by(shape: Sequence[int]) -> str:
