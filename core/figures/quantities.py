@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from core.figures.base.head_traces import click_markers, picked_mark
-from core.figures.base.labels import drawn_boxes, placed_labels
+from core.figures.base.labels import drawn_boxes, inner_width, placed_labels
 from core.figures.base.style import Look, colour_scale
 from core.figures.base.styled import styled
 from core.heads import Head, HeadSet, names
@@ -199,10 +199,10 @@ def _names(
 ) -> go.Scatter:
     """Names of the heads that stand out, as far as there is room."""
     (left, right), (low, high) = across, up
-    height = look.px(_INNER_HEIGHT)
+    width, height = inner_width(_INNER_WIDTH, look), look.px(_INNER_HEIGHT)
 
     def along(value: float) -> float:
-        return (value - left) / (right - left) * _INNER_WIDTH
+        return (value - left) / (right - left) * width
 
     def down(value: float) -> float:
         return (high - value) / (high - low) * height
@@ -216,7 +216,7 @@ def _names(
     drawn = drawn_boxes(pixels(every), look.px(_SMALL), sides, ends)
     x, y = _places(heads, found)
     labels = names(heads)
-    places = placed_labels(pixels(heads), labels, look.font_size, look.px(13), _INNER_WIDTH, height, drawn)
+    places = placed_labels(pixels(heads), labels, look.font_size, look.px(13), width, height, drawn)
     kept = [index for index, place in enumerate(places) if place is not None]
     return go.Scatter(
         x=[x[index] for index in kept],

@@ -241,6 +241,17 @@ def test_labels_do_not_cover_each_other():
     assert placed_labels([(5.0, 12.0)], ["L0H0"], 14, 10, 400, 200) == ["middle right"]
 
 
+def test_a_name_near_the_edge_of_a_telephone_stands_on_the_side_that_has_room():
+    """There a name is a fifth of the picture wide, and what lies beyond the axes is cut."""
+    scores, effect, sides = np.full((3, 4), 0.1), np.zeros((3, 4)), {}
+    scores[0, 0], effect[0, 0] = 0.97, 3.0
+    for narrow in (False, True):
+        look = Look(narrow=narrow)
+        parts = score_effect_overlay(scores, "induction", effects(effect), 0.5, 0.3, look).parts
+        [sides[narrow]] = [part["anchor"] for part in parts if part["kind"] == "words" and part["text"] == "L0H0"]
+    assert sides == {False: "middle", True: "end"}
+
+
 def test_a_name_stands_on_a_point_or_an_interval_only_where_there_is_no_other_place():
     at = [(200.0, 100.0)]
 

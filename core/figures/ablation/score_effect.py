@@ -16,7 +16,7 @@ from core.attention.scores import ALL_SCORES
 from core.attention.tables import value_range
 from core.figures.ablation.effect_map import effect_text
 from core.figures.base.head_traces import click_markers, picked_mark
-from core.figures.base.labels import drawn_boxes, placed_labels
+from core.figures.base.labels import drawn_boxes, inner_width, placed_labels
 from core.figures.base.overlay import Anchor, Edge, Overlay, Part, name_of_line, symbols, threshold_line, words
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
@@ -198,20 +198,20 @@ def _names(
     (left, right), (low, high) = _score_range(score), _effect_range(effect, floor)
     first = sorted(matter, key=lambda head: -abs(effect[head]))
     heads = [*first, *sorted(others, key=lambda head: -scores[head])][:_NAMED]
-    height = look.px(_INNER_HEIGHT)
+    width, height = inner_width(_INNER_WIDTH, look), look.px(_INNER_HEIGHT)
 
     def down_to(value: float) -> float:
         return (high - value) / (high - low) * height
 
     def pixels(some: Sequence[Head]) -> list[tuple[float, float]]:
-        return [((float(scores[head]) - left) / (right - left) * _INNER_WIDTH, down_to(float(effect[head]))) for head in some]
+        return [((float(scores[head]) - left) / (right - left) * width, down_to(float(effect[head]))) for head in some]
 
     every = [*matter, *others]
     ends = [(down_to(float(found.high[head])), down_to(float(found.low[head]))) for head in every]
     drawn = drawn_boxes(pixels(every), look.px(_SMALL), up=ends)
     labels = names(heads)
     size = look.font_size - 1
-    places = placed_labels(pixels(heads), labels, look.font_size, look.px(13), _INNER_WIDTH, height, drawn)
+    places = placed_labels(pixels(heads), labels, look.font_size, look.px(13), width, height, drawn)
     across, down = look.px(_RING / 2 + 3), look.px(_RING / 2) + 0.6 * size
     beside: dict[str, tuple[Anchor, float, float]] = {
         "top center": ("middle", 0, -down),

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.figures.base.style import Look
+
 # Width of a letter as a part of the font's size; head names are capitals and digits.
 _LETTER = 0.62
 _PLACES = (("top center", 0.0, -1.0), ("middle right", 1.0, 0.0), ("middle left", -1.0, 0.0), ("bottom center", 0.0, 1.0))
 Box = tuple[float, float, float, float]
+# Between the axes of a picture as wide as a telephone.
+_NARROW_WIDTH = 270
+
+
+def inner_width(usual: float, look: Look) -> float:
+    """How wide a picture is between its axes, in pixels, that is `usual` wide on a usual screen: where names have room."""
+    return _NARROW_WIDTH if look.narrow else usual
 
 
 def placed_labels(

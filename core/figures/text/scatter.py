@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from core.figures.base.head_traces import click_markers, picked_mark
-from core.figures.base.labels import drawn_boxes, placed_labels
+from core.figures.base.labels import drawn_boxes, inner_width, placed_labels
 from core.figures.base.style import Look
 from core.figures.base.styled import styled
 from core.heads import Head, HeadSet, every_head, names
@@ -103,19 +103,19 @@ def _hover(found: OnText, head: Head) -> str:
 def _name(figure: go.Figure, found: OnText, heads: HeadSet, every: HeadSet, span: tuple[float, float], look: Look) -> None:
     """Names of `heads` beside their points, as far as there is room; `every` head is drawn."""
     low, high = span
-    height = look.px(_INNER_HEIGHT)
+    width, height = inner_width(_INNER_WIDTH, look), look.px(_INNER_HEIGHT)
 
     def down(value: float) -> float:
         return (high - value) / (high - low) * height
 
     def pixels(some: HeadSet) -> list[tuple[float, float]]:
-        return [((a + 0.03) / 1.06 * _INNER_WIDTH, down(b)) for a, b in zip(*_places(found, some), strict=True)]
+        return [((a + 0.03) / 1.06 * width, down(b)) for a, b in zip(*_places(found, some), strict=True)]
 
     x, y = _places(found, heads)
     lift = found.judged
     ends = [(down(float(lift.high[head])), down(float(lift.low[head]))) for head in every]
     drawn = drawn_boxes(pixels(every), look.px(7), up=ends)
-    places = placed_labels(pixels(heads), names(heads), look.font_size, look.px(13), _INNER_WIDTH, height, drawn)
+    places = placed_labels(pixels(heads), names(heads), look.font_size, look.px(13), width, height, drawn)
     for head, place, across, up in zip(heads, places, x, y, strict=True):
         if place is not None:
             font = {"color": look.ink, "size": look.font_size - 1}
