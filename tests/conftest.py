@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from jaxtyping import config
 
 from tests.helpers.shapes import check_arrays_of
 
 # Every array in a signature of ours is held to its number format and shape in every call; before anything of ours is imported.
 check_arrays_of("core")
+# How long an example takes on a busy machine says nothing of what it tries.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 LONGEST = ("tests/runtime/test_workers.py", "tests/load/")
 
 
