@@ -109,7 +109,6 @@ def find_entry(name: str) -> CatalogueEntry:
         own = _local_entry(folder)
         if own is not None:
             return _with_memory(own, available_bytes())
-    _check_not_in_hub_cache(name)
     # One kind after the other: looking after every family's files takes longer than what most names need.
     bundled = {folder.name: folder for folder in _bundled_folders()}.get(wanted.lower())
     if bundled is not None:
@@ -125,6 +124,7 @@ def find_entry(name: str) -> CatalogueEntry:
     for entry in _families():
         if entry.repo_id == repo_id or repo_id in entry.aliases:
             return _with_memory(entry, available_bytes())
+    _check_not_in_hub_cache(name)
     if repo_id != wanted or (len(wanted) <= _MOST_REPO_ID and _REPO_ID.fullmatch(wanted)):
         return _with_memory(_hub_entry(repo_id, "hub"), available_bytes())
     raise _unknown(name)

@@ -75,12 +75,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def as_text(folder: Path) -> str:
-    """The text of a `config.json` that was read before, for what a sentence says of it."""
-    path = model_file(folder, HF_FILE)
-    return "" if path is None else path.read_text(encoding="utf-8", errors="replace")
-
-
 def check_one_text(config: dict[str, Any], whose: str) -> dict[str, Any]:
     """The config; raises ModelUnavailable for an encoder with a decoder, whose heads look at two texts."""
     if config.get("is_encoder_decoder") is True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,7 +213,7 @@ def _pretrained(folder: Path, config: Any, name: str, dtype: Any) -> Any:
             raise not_packed(method, name) from error
         if method:
             raise not_unpacked(method, name, installed=not isinstance(error, ImportError)) from error
-        if isinstance(error, KeyError) and f'"{error.args[0]}"' in hf_config.as_text(folder):
+        if isinstance(error, KeyError) and json.dumps(str(error.args[0])) in json.dumps(hf_config.read_config(folder)):
             raise ModelUnavailable(
                 f"{name} could not be loaded: its config.json says {error.args[0]!r} where the model library knows no such "
                 "thing. Mend that field, or get the file again."
