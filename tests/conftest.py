@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from jaxtyping import config
+from jaxtyping import config as shape_checks
 
 from tests.helpers.shapes import check_arrays_of
 
@@ -20,12 +20,25 @@ check_arrays_of("core")
 # How long an example takes on a busy machine says nothing of what it tries.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-LONGEST = ("tests/runtime/test_workers.py", "tests/load/")
+LONGEST = "tests/load/"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make test` runs the tests marked `alone` after all others; without this option all run."""
+    parser.addoption(
+        "--alone", choices=("only", "without"), help="only the tests that need the machine for themselves, or all others"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What takes minutes begins first: at the end, where one worker would wait for another, tests are short."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    if part := config.getoption("--alone"):
+        of_part, of_the_other = [], []
+        for item in items:
+            (of_part if (item.get_closest_marker("alone") is not None) == (part == "only") else of_the_other).append(item)
+        config.hook.pytest_deselected(items=of_the_other)
+        items[:] = of_part
 
 
 def pytest_collection_finish() -> None:
@@ -64,9 +77,9 @@ def empty_store(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def unchecked_shapes() -> Iterator[None]:
     """Arrays of the wrong shape reach the code, whose own refusal is what the test asks for."""
-    config.update("jaxtyping_disable", True)
+    shape_checks.update("jaxtyping_disable", True)
     yield
-    config.update("jaxtyping_disable", False)
+    shape_checks.update("jaxtyping_disable", False)
 
 
 @contextmanager

@@ -36,6 +36,8 @@ from tests.browser.conftest import free_port, running_server
 from tests.helpers.errands import deadly, endless, halted_once, place, refused, steps, until_there
 from tests.helpers.visitor import Visitor
 
+# Connections of a cluster have time limits of their own, which a machine busy with other tests does not keep.
+pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[2]
 SOON = 240
 LONG = 60.0
