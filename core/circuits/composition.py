@@ -62,10 +62,22 @@ class Factors:
 
 def composition(written: Factors, read: Factors) -> float:
     """`||E M||_F / (||E||_F ||M||_F)` for `E = written`, `M = read`; 0 where either is zero."""
-    between = written.right @ read.left
-    product = _root(((written.left_gram @ between @ read.right_gram) * between).sum())
-    size = float(written.norm * read.norm)
-    return float(product) / size if size > 0 else 0.0
+    return _with_each(written, [read], read.left)[0]
+
+
+def _with_each(written: Factors, read: Sequence[Factors], lefts: Float[Tensor, "d_model widths"]) -> list[float]:
+    """The composition of a head with each of `read`, whose left factors stand beside each other in `lefts`.
+
+    One product for all of them: thousands of small ones would spend their time on being called.
+    """
+    between = written.right @ lefts
+    weighted, found, column = written.left_gram @ between, [], 0
+    for matrix in read:
+        columns = slice(column, column := column + matrix.left.shape[1])
+        product = _root(((weighted[:, columns] @ matrix.right_gram) * between[:, columns]).sum())
+        size = float(written.norm * matrix.norm)
+        found.append(float(product) / size if size > 0 else 0.0)
+    return found
 
 
 def compositions(model: LoadedModel, receiver: Head) -> tuple[Float[Tensor, "kinds n_layers n_heads"], str | None]:
@@ -95,13 +107,18 @@ def all_compositions(
 
     read = [[shown(partial(_reader, model, receiver, kind)) for kind in KINDS] for receiver in receivers]
     for layer in model.anatomy.attention:
-        later = [place for place, receiver in enumerate(receivers) if receiver.layer > layer]
-        written = shown(partial(writers, model, layer)) if later else None
-        for head, one in enumerate(written or ()):
-            for place in later:
-                for kind, matrix in enumerate(read[place]):
-                    if matrix is not None:
-                        found[place, kind, layer, head] = composition(one, matrix)
+        later = {
+            (place, kind): matrix
+            for place, receiver in enumerate(receivers)
+            for kind, matrix in enumerate(read[place])
+            if receiver.layer > layer and matrix is not None
+        }
+        if not later:
+            continue
+        lefts = torch.cat([matrix.left for matrix in later.values()], dim=1)
+        for head, one in enumerate(shown(partial(writers, model, layer)) or ()):
+            for where, value in zip(later, _with_each(one, list(later.values()), lefts), strict=True):
+                found[(*where, layer, head)] = value
     return found, reasons[0] if reasons else None
 
 
