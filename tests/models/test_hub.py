@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from torch.nn.functional import layer_norm
 from transformers import BloomConfig, GPT2Config, GPT2LMHeadModel, T5Config
 
 from core.errors import JobCancelled, ModelUnavailable
+from core.models import catalogue as catalogue_module
 from core.models.built_in.word_tokenizer import build_tokenizer, word_list
 from core.models.catalogue import catalogue, find_entry
 from core.models.fetching import hub as hub_module
@@ -104,8 +106,15 @@ def test_a_fetched_model_needs_no_hub(hub: HubServer) -> None:
     assert not hub.requests
 
 
-def test_loading_fetches_nothing_and_bringing_in_does(hub: HubServer) -> None:
+def stated_sizes(monkeypatch: pytest.MonkeyPatch, name: str, **sizes: int) -> None:
+    """The catalogue's row of a model says the sizes that the small one in its place has."""
+    rows = tuple(replace(row, **sizes) if row.name == name else row for row in catalogue_module._family_table())
+    monkeypatch.setattr(catalogue_module, "_family_table", lambda: rows)
+
+
+def test_loading_fetches_nothing_and_bringing_in_does(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     write_gpt2(hub.repo("openai-community/gpt2"))
+    stated_sizes(monkeypatch, "gpt2-small", n_layers=2, n_heads=2, d_model=16)
     with pytest.raises(ModelUnavailable, match="gpt2-small is not on this machine yet: bring it in with"):
         load_model("gpt2-small")
     assert not hub.requests
@@ -317,7 +326,8 @@ def test_the_newer_attention_only_layout_under_its_short_name(hub: HubServer) ->
     assert model.anatomy.heads_in(1) == 2
 
 
-def test_the_report_s_model_is_found_under_its_own_name(hub: HubServer) -> None:
+def test_the_report_s_model_is_found_under_its_own_name(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    stated_sizes(monkeypatch, "solu-8l-old", n_heads=2, d_model=8)
     write_legacy(hub, "NeelNanda/SoLU_8L_v21_old", as_old_layout(random_weights(8, False, False), 8), 8, False)
     add_model("solu-8l-old")
     assert load_model("solu-8l-old").card.n_layers == 8

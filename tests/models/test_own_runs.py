@@ -16,7 +16,8 @@ from core.ablation.cached import ablate
 from core.attention.rows import text_row
 from core.cli import main
 from core.errors import BadInput, ModelUnavailable
-from core.models.catalogue import find_entry
+from core.models.catalogue import catalogue, find_entry
+from core.models.fetching.add import add_model
 from core.models.identity import model_identity
 from core.models.load import load_model
 from core.models.paths import shown
@@ -215,3 +216,66 @@ def test_what_was_added_to_a_model_or_stands_in_the_place_of_its_end_is_named(ro
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelUnavailable, match="1 tensor is missing, the first is lm_head.* The file has score.weight"):
         load_model("trained")
+
+
+def test_a_folder_with_the_name_of_a_bundled_model_stands_in_the_place_of_none(root: Path) -> None:
+    for name in ("mixture", "by-construction"):
+        bundled = model_identity(name).weights_digest
+        write_llama(root / name)
+        assert model_identity(name).weights_digest == bundled and find_entry(name).source == "bundled"
+        listed = next(entry for entry in catalogue() if entry.name == f"./{name}")
+        assert not listed.available and listed.problem == find_entry(str(root / name)).problem
+        for asked in (model_identity, add_model):
+            with pytest.raises(
+                ModelUnavailable, match=f"^The folder '{name}' has the name of a model that comes with .*: rename it.$"
+            ):
+                asked(f"./{name}")
+
+
+def test_a_folder_with_the_name_of_a_known_model_and_other_sizes_is_said_to_be_what_it_is(root: Path) -> None:
+    for name in ("gpt2-small", "smollm2-135m"):
+        write_llama(root / name)
+        [listed] = [entry for entry in catalogue() if entry.name == name]
+        assert listed == find_entry(name) and listed.source == "local" and listed.title == name and not listed.description
+        card = model_identity(name).card
+        assert (listed.n_layers, listed.n_heads, listed.d_model) == (card.n_layers, card.n_heads, card.d_model)
+        assert card.title == name and card.source == "local"
+    # Who asks for the model itself does not get the folder.
+    for asked in ("gpt2", "openai-community/gpt2"):
+        entry = find_entry(asked)
+        assert (entry.name, entry.available) == ("openai-community/gpt2", False)
+
+
+def test_two_sets_of_weights_are_refused_and_an_index_alone_says_nothing(root: Path) -> None:
+    folder = root / "resumed"
+    model = write_llama(folder)
+    model.save_pretrained(root / "shards", max_shard_size=4_000)
+    shards = sorted((root / "shards").glob("model-*.safetensors"))
+    index = "model.safetensors.index.json"
+    assert len(shards) > 1
+    (folder / index).write_bytes((root / "shards" / index).read_bytes())
+    whole = model_identity("resumed").weights_digest
+    (folder / shards[-1].name).write_bytes(shards[-1].read_bytes())
+    sentence = f"^resumed holds two sets of weights, model.safetensors and {shards[-1].name} with .* take one away.$"
+    with pytest.raises(ModelUnavailable, match=sentence):
+        model_identity("resumed")
+    assert "two sets of weights" in find_entry("resumed").problem
+    (folder / index).unlink()
+    assert model_identity("resumed").weights_digest == whole
+    # One whose only file is the one beside it is of one set.
+    (folder / index).write_text(json.dumps({"weight_map": {name: "model.safetensors" for name in load_file(shards[0])}}))
+    assert model_identity("resumed").weights_digest == whole
+
+
+def test_a_tensor_that_is_in_two_files_is_refused(root: Path) -> None:
+    folder = root / "twice"
+    write_llama(folder).save_pretrained(folder, max_shard_size=4_000)
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    first, *_, last = sorted(folder.glob("model-*.safetensors"))
+    assert model_identity("twice").card.n_params > 0
+    doubled = sorted(load_file(first))[0]
+    save_file(load_file(last) | {doubled: load_file(first)[doubled] + 1}, last, {"format": "pt"})
+    sentence = f"^twice has the tensor {doubled} twice, in {first.name} and in {last.name}, and which of them is meant"
+    with pytest.raises(ModelUnavailable, match=sentence):
+        model_identity("twice")
+    assert find_entry("twice").problem

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from core.errors import ModelUnavailable
 from core.models.catalogue import BY_CONSTRUCTION, find_entry, folder_of
 from core.models.fetching.hub_model import add_hub_model
 from core.models.fetching.smollm2 import add_smollm2, is_current
@@ -30,6 +31,8 @@ def add_model(name: str) -> Path:
         report(1.0, f"{entry.name} is built from its own rules: nothing to bring in")
         return bundled_root()
     folder = folder_of(entry)
+    if entry.problem and entry.repo_id is None:
+        raise ModelUnavailable(entry.problem)
     if folder is not None and (entry.source != "pypi" or is_current(folder)):
         if not any(folder.glob("*.safetensors")):
             convert_pickles(folder)

@@ -86,7 +86,7 @@ def _tensor(name: str, entry: object, whose: str) -> TensorInfo:
 def count_weights(paths: list[Path]) -> int:
     """How many weights the files hold; masks and other buffers of old checkpoints are left out.
 
-    Raises ModelUnavailable as `read_header`.
+    Raises ModelUnavailable as `read_header`, and where two files hold a tensor of one name.
     """
     stats = ((path, path.stat()) for path in paths)
     files = tuple((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in stats)
@@ -95,7 +95,17 @@ def count_weights(paths: list[Path]) -> int:
 
 
 def _count(paths: list[Path]) -> int:
-    tensors = {name: info for path in paths for name, info in read_header(path).items()}
+    tensors: dict[str, TensorInfo] = {}
+    kept_in: dict[str, Path] = {}
+    for path in paths:
+        for name, info in read_header(path).items():
+            if (other := kept_in.setdefault(name, path)) != path:
+                # The model library takes the one that it reads last.
+                raise ModelUnavailable(
+                    f"{shown(path.parent)} has the tensor {name[:80]} twice, in {other.name} and in {path.name}, and which of "
+                    "them is meant is not said: save the model again (`save_pretrained()`)."
+                )
+            tensors[name] = info
     return sum(math.prod(info.shape) for name, info in tensors.items() if not _is_buffer(name, info))
 
 
@@ -135,22 +145,17 @@ def _is_buffer(name: str, info: TensorInfo) -> bool:
 def weights_files(folder: Path) -> list[Path]:
     """The safetensors files of a model folder, in order of name.
 
-    Raises ModelUnavailable if there are none, a shard is missing, or only a pickle checkpoint is there.
+    Raises ModelUnavailable if there are none or two sets of them, a shard is missing, or only a pickle checkpoint is there.
     """
     index = model_file(folder, "model.safetensors.index.json")
     single = model_file(folder, "model.safetensors")
     if single is not None:
+        _check_one_set(folder, index)
         return [single]
-    if index is not None:
-        try:
-            names = sorted(set(read_object(index)["weight_map"].values()))
-            if not all(isinstance(name, str) for name in names):
-                raise TypeError("a file's name is text")
-        except (KeyError, AttributeError, TypeError) as error:
-            raise ModelUnavailable(f"The file {index.name} of {shown(folder)} is not a safetensors index.") from error
-    else:
+    if index is None:
         raise _no_weights(folder)
     files = []
+    names = _indexed(index)
     for name in names:
         path = model_file(folder, name) if Path(name).name == name else None
         if path is None:
@@ -159,6 +164,31 @@ def weights_files(folder: Path) -> list[Path]:
             )
         files.append(path)
     return files
+
+
+def _indexed(index: Path) -> list[str]:
+    """The files that an index names, in order; raises ModelUnavailable where it is none."""
+    try:
+        names = sorted(set(read_object(index)["weight_map"].values()))
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a file's name is text")
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ModelUnavailable(f"The file {index.name} of {shown(index.parent)} is not a safetensors index.") from error
+    return names
+
+
+def _check_one_set(folder: Path, index: Path | None) -> None:
+    """Raises ModelUnavailable where shards lie beside a file of all weights, of another day of the training perhaps.
+
+    The model library takes the one file without a word. An index whose shards are not here says nothing of what is.
+    """
+    shards = [] if index is None else [name for name in _indexed(index) if name != "model.safetensors"]
+    here = [name for name in shards if Path(name).name == name and model_file(folder, name) is not None]
+    if here:
+        raise ModelUnavailable(
+            f"{shown(folder)} holds two sets of weights, model.safetensors and {shown_name(here[0])} with what belongs to it, "
+            "and which of them is the model is not said: take one away."
+        )
 
 
 def has_pickles(folder: Path) -> bool:
