@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 # What stands for a number that there is not.
 NOTHING = "–"
-_MOST_DIGITS = 6
+_MOST_DIGITS = 5
 
 
 def signed(value: float, digits: int = 2) -> str:

@@ -53,6 +53,11 @@ class TextAblation:
         before, after = (in_context_score(found.token_loss, self.b) for found in (self.clean, self.ablated))
         return estimate(before), estimate(after), estimate(after - before)
 
+    @property
+    def windows_with_lags(self) -> int:
+        """How many windows have a token that comes back, so that there are places around its earlier copy."""
+        return int((~np.isnan(self.clean.lags) & ~np.isnan(self.ablated.lags)).any(axis=1).sum())
+
     def at_lag(self, lag: int) -> tuple[Number, Number]:
         """The probability of the token `lag` places from the earlier copy, before and after."""
         place = LAGS.index(lag)

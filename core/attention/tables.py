@@ -68,8 +68,8 @@ def bin_rows(scores: HeadScores, score: str, threshold: float) -> list[Row]:
     ]
 
 
-def spread_rows(found: Sensitivity, heads: Sequence[Head], threshold: float) -> list[Row]:
-    """One row a head and setting: the mean, its interval, and the side of the threshold."""
+def spread_rows(found: Sensitivity, heads: Sequence[Head], threshold: float | None) -> list[Row]:
+    """One row a head and setting: the mean, its interval, and the side of the threshold, where it is one of this score."""
     return [
         {
             "name": head.name,
@@ -78,8 +78,8 @@ def spread_rows(found: Sensitivity, heads: Sequence[Head], threshold: float) -> 
             found.score: spread.mean,
             "low": spread.low,
             "high": spread.high,
-            "above_threshold": spread.mean > threshold,
         }
+        | ({} if threshold is None else {"above_threshold": spread.mean > threshold})
         for head in heads
         for factor in FACTORS
         for spread in found.of(head, factor)

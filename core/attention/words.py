@@ -150,11 +150,12 @@ def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
     if len(settings) > 1:
         head, apart = _moves_most(means)
         low, high = (int(at(means[:, head.layer, head.head])) for at in (np.argmin, np.argmax))
+        least, most = (beside(means[place][head], threshold) for place in (low, high))
         sentences.append(
-            f"With length {head.name} moves most: {beside(means[high][head], threshold)} at length {settings[high].label}, "
-            f"{beside(means[low][head], threshold)} at length {settings[low].label}."
-            if apart >= _SAME_DIGITS
-            else "With length no head moves."
+            f"With length {head.name} moves most: {most} at length {settings[high].label}, {least} at length "
+            f"{settings[low].label}."
+            if least != most and apart >= _SAME_DIGITS
+            else f"With length no head moves{_by_how_little(apart)}."
         )
     sentences.append(f"Another seed moves no head by more than {at_most(_moves_most(found.of_factor('seed')[1])[1])}.")
     settings, means = found.of_factor("bos")
@@ -162,15 +163,19 @@ def sensitivity_sentences(found: Sensitivity, threshold: float) -> list[str]:
         sentences.append("This model has no BOS token, or no room for one, so nothing is said about it.")
         return sentences
     head, apart = _moves_most(means)
-    numbers = ", ".join(
-        f"{beside(mean[head], threshold)} {setting.label} it" for setting, mean in zip(settings, means, strict=True)
-    )
+    numbers = [beside(mean[head], threshold) for mean in means]
+    said = ", ".join(f"{number} {setting.label} it" for setting, number in zip(settings, numbers, strict=True))
     sentences.append(
-        f"{head.name} moves most with the BOS: {numbers}."
-        if apart >= _SAME_DIGITS
-        else "With or without the BOS no head moves."
+        f"{head.name} moves most with the BOS: {said}."
+        if len(set(numbers)) > 1 and apart >= _SAME_DIGITS
+        else f"With or without the BOS no head moves{_by_how_little(apart)}."
     )
     return sentences
+
+
+def _by_how_little(apart: float) -> str:
+    """What is added where a movement is too small for the digits that numbers are written with; nothing where there is none."""
+    return f" by more than {at_most(apart)}" if apart > 0 else ""
 
 
 def _moves_most(means: Float[np.ndarray, "settings n_layers n_heads"]) -> tuple[Head, float]:

@@ -11,8 +11,8 @@ from core.ablation.outcomes import Pruning
 from core.attention.head_scores import HeadScores
 from core.circuits.circuit import KINDS, PREVIOUS_TOKEN_FLOOR, Circuit, Edge
 from core.circuits.tables import composition_rows
-from core.heads import Head, HeadSet, ranked
-from core.numbers import counted, digits_beside, interval, signed, signed_interval
+from core.heads import Head, HeadSet, listed, ranked
+from core.numbers import counted, digits_beside, interval, signed, signed_interval, unsigned
 
 # A loss of prefix matching below this is told as none.
 SMALL_DROP = 0.05
@@ -20,9 +20,10 @@ SMALL_DROP = 0.05
 WORTH_SHOWING = 0.2
 # After what only seems to be so.
 MORE_SEQUENCES = " More sequences would tell."
-# Without a head the circuit is gone: so much of the gain, or of the prefix matching after it.
-_GAIN_GONE, _MATCHING_GONE = 0.5, 0.3
+# Without a head the circuit is gone: this share of the gain or of the prefix matching after it, or so much of the latter.
+_SHARE_GONE, _MATCHING_GONE = 0.5, 0.3
 MOST_SHOWN = 12
+_NAMED = 6
 
 
 def composition_sentence(circuit: Circuit, receiver: Head) -> str:
@@ -49,10 +50,7 @@ def circuit_sentence(circuit: Circuit) -> str:
     if not circuit.induction:
         return "No head is shown to be an induction head here, so there is no circuit to draw."
     if not circuit.edges:
-        return (
-            f"No previous-token head (score above {PREVIOUS_TOKEN_FLOOR:.1f}) lies in a layer before an induction head: "
-            "there is no edge."
-        )
+        return no_edge_sentence(circuit.previous, circuit.induction)
     best = circuit.edges[0]
     between = _between(best, circuit.n_sequences)
     total = len(circuit.edges)
@@ -66,8 +64,8 @@ def circuit_sentence(circuit: Circuit) -> str:
             none = f"None of the {counted(total, 'edge')} {'is shown to carry' if unsure else 'carries'}"
         return (
             f"{none} the circuit by itself: cutting {'it' if total == 1 else 'the strongest'} costs "
-            f"{best.drop:.2f} of prefix matching{between}. The keys may be built by several heads together, or by a longer "
-            "path."
+            f"{unsigned(best.drop)} of prefix matching{between}. The keys may be built by several heads together, or by a "
+            "longer path."
         )
     sure = best.lost.surely_beside(SMALL_DROP)
     finds = "finds" if sure else "seems to find"
@@ -80,9 +78,17 @@ def circuit_sentence(circuit: Circuit) -> str:
     )
     return (
         f"**{best.induction.name} {finds} its keys through {best.previous.name}:** when its keys are read without "
-        f"that head, its prefix matching falls from {best.clean:.2f} to {best.patched:.2f}{between}."
+        f"that head, its prefix matching falls from {unsigned(best.clean)} to {unsigned(best.patched)}{between}."
         f"{'' if sure else MORE_SEQUENCES}{_ranked_by_weights(best)}{of}"
     )
+
+
+def no_edge_sentence(previous: HeadSet, induction: HeadSet) -> str:
+    """Why there is no edge between heads that would write and heads that would read."""
+    if not previous:
+        return f"No head is a previous-token head (score above {PREVIOUS_TOKEN_FLOOR:.1f}), so there is no edge."
+    lies, that = "lies" if len(previous) == 1 else "lie", "that" if len(induction) == 1 else "those"
+    return f"{listed(previous, _NAMED)} {lies} in no layer before {that} of {listed(induction, _NAMED)}: there is no edge."
 
 
 def _between(edge: Edge, n_sequences: int) -> str:
@@ -138,9 +144,11 @@ def _outcome(pruning: Pruning, called: HeadSet) -> tuple[str, str]:
     """Whether the circuit goes on, and what would tell where the sequences do not."""
     told = []
     if pruning.clean.has_gain:
-        told.append((pruning.change, _GAIN_GONE * pruning.clean.gain))
+        told.append((pruning.change, _SHARE_GONE * pruning.clean.gain))
     if after := _heads_after(pruning, called):
-        told.append((pruning.lost(after), _MATCHING_GONE))
+        matching = float(np.mean([pruning.before[head] for head in after]))
+        # Of heads that match weakly all is gone before as much is lost as strong ones may lose.
+        told.append((pruning.lost(after), min(_MATCHING_GONE, _SHARE_GONE * matching)))
     if any(number.value > level for number, level in told):
         if any(number.value > level and number.surely_beside(level) for number, level in told):
             return "collapses", ""

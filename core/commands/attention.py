@@ -58,10 +58,13 @@ def text(result: dict[str, Any]) -> str:
     """For each query where the head looks most, as far as there is room."""
     tokens, pattern = result["row"]["tokens"], np.asarray(result["pattern"])
     lines = [f"{result['model']['name']}, {result['head']} on {len(tokens)} tokens ({result['row']['kind']})"]
+    control = result["row"]["kind"] == "control"
     if result["row"]["on_stripe"] is not None:
         on, chance = result["row"]["on_stripe"], result["row"]["chance_on_stripe"]
         beside = "its layer sees only some of the tokens before" if chance is None else f"chance {unsigned(chance)}"
-        lines.append(f"on the token after an earlier copy {unsigned(on)}, {beside}")
+        # A control's second half is fresh tokens, of which there is no earlier copy.
+        cells = "the cells where a repeated half would have the earlier copy" if control else "the token after an earlier copy"
+        lines.append(f"on {cells} {unsigned(on)}, {beside}")
     for query in range(max(0, len(tokens) - SHOWN), len(tokens)):
         key = int(pattern[query].argmax())
         lines.append(f"  {query} {tokens[query]!r} looks most at {key} {tokens[key]!r}: {unsigned(pattern[query, key])}")

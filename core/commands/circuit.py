@@ -15,10 +15,10 @@ from core.attention.cached import score_heads
 from core.attention.words import state_word
 from core.circuits.cached import circuit
 from core.circuits.circuit import PREVIOUS_TOKEN_FLOOR
-from core.circuits.words import lost_interval
+from core.circuits.words import lost_interval, no_edge_sentence
 from core.commands.options import add_request, fraction, subject_from
 from core.heads import parse_heads
-from core.numbers import counted, digits_that_add_up, unsigned
+from core.numbers import counted, digits_that_add_up, is_or_are, unsigned
 from core.settings.experiment import EFFECT_FLOOR
 from core.sharing.facts import circuit_facts, pruning_facts
 from core.stats import Number
@@ -59,10 +59,16 @@ def text(result: dict[str, Any]) -> str:
     if not result["induction_heads"]:
         lines.append("No head is shown to be an induction head here, so there is no circuit.")
     elif not result["edges"]:
+        writing = result["previous_token_heads"]
         lines.append(
-            f"No previous-token head (score above {PREVIOUS_TOKEN_FLOOR}) lies in a layer before an induction head: "
-            "there is no edge."
+            no_edge_sentence(
+                parse_heads(",".join(writing)) if writing else (), parse_heads(",".join(result["induction_heads"]))
+            )
         )
+    else:
+        linked = {edge["previous"] for edge in result["edges"]}
+        if apart := [name for name in result["previous_token_heads"] if name not in linked]:
+            lines.append(f"{', '.join(apart)} {is_or_are(len(apart))} in no layer before an induction head: without an edge.")
     if result["edges"] and result["rotary_ignored"]:
         lines.append("Compositions leave rotary positions out.")
     if result["composition_withheld"]:

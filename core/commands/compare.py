@@ -67,6 +67,11 @@ def text(result: dict[str, Any]) -> str:
         values = axis["values"]
         known = [Head(*place) for place in zip(*(~(x != x) & ~(y != y)).nonzero(), strict=True)]
         highest = sorted(known, key=lambda head: (-values[head], head))[:SHOWN]
-        listed = "  ".join(f"{head.name} {unsigned(values[head])}" for head in highest)
+        listed = "  ".join(f"{head.name} {_written(values[head])}" for head in highest)
         lines.append(f"{axis['title']} ({axis['unit']}), highest: {listed}")
     return "\n".join(lines)
+
+
+def _written(value: float) -> str:
+    """With two digits after the point, or four in all where those would say nothing or too much: a file may hold any number."""
+    return unsigned(value) if value == 0 or 0.005 <= abs(value) < 1e6 else f"{value:.4g}".replace("-", "−")

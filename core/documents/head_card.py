@@ -168,7 +168,7 @@ def _movement(card: HeadCard, threshold: float) -> Section:
     if found is None:
         return Section("How it moves", (_why(card, "movement"),))
     picture = Picture(
-        one_head_panels(found, card.head, threshold, Look()),
+        one_head_panels(found, card.head, card.own_threshold(threshold), Look()),
         describe_one_head(found, card.head),
     )
     return Section("How it moves", (movement_sentence(card, threshold),), pictures=(picture,))

@@ -17,6 +17,7 @@ from core.figures.base.styled import styled
 from core.heads import Head, HeadSet, names
 from core.numbers import counted, interval, unsigned
 from core.quantities.comparison import Axis, Comparison
+from core.quantities.table import intervals_over
 
 _HEIGHT = 520
 # The picture's inner size on a usual screen, for deciding which names have room.
@@ -74,8 +75,15 @@ def marks_sentence(found: Comparison) -> str:
             f"Diamonds: among the {k} highest of both. Triangles: among the {k} highest of one (to the right: what is across; "
             "upward: what is up) and in the lower half of the other."
         )
-    if any(not np.isnan(axis.low).all() for axis in (found.x, found.y)):
-        said.append("Thin lines: 95 % intervals over sequences.")
+    over = [
+        (way, intervals_over(axis.name))
+        for way, axis in (("across", found.x), ("upward", found.y))
+        if not np.isnan(axis.low).all()
+    ]
+    if len({units for _, units in over}) > 1:
+        said.append(f"Thin lines: 95 % intervals, {' and '.join(f'{way} over {units}' for way, units in over)}.")
+    elif over:
+        said.append(f"Thin lines: 95 % intervals over {over[0][1]}.")
     if any(_level(axis) is not None for axis in (found.x, found.y)):
         said.append("Dotted: chance.")
     if _same_scale(found):

@@ -172,6 +172,11 @@ class HeadCard:
             return self.movement
         return replace(self.movement, score=OWN_SCORES.get(self.verdict.label, self.movement.score))
 
+    def own_threshold(self, threshold: float) -> float | None:
+        """`threshold`, which is on the chosen score; None where `own_movement` is of another one."""
+        own, chosen = self.own_movement, self.movement
+        return threshold if own is None or chosen is None or own.score == chosen.score else None
+
     @property
     def complete(self) -> bool:
         """Whether every part is there, or cannot be had."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from core.ablation.baselines import range_of
+from core.ablation.baselines import p_value, range_of, smallest_p
 from core.ablation.outcomes import Baselines
 from core.attention.scores import ALL_SCORES
 from core.attention.tables import Row, spread_rows
@@ -172,7 +172,7 @@ def edge_rows(card: HeadCard) -> list[Row]:
 
 def movement_rows(card: HeadCard, threshold: float) -> list[Row]:
     """One row a setting; empty while they are not measured."""
-    return [] if card.own_movement is None else spread_rows(card.own_movement, [card.head], threshold)
+    return [] if card.own_movement is None else spread_rows(card.own_movement, [card.head], card.own_threshold(threshold))
 
 
 def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
@@ -268,6 +268,7 @@ def _score_facts(line: ScoreLine) -> Facts:
         "control": line.control,
         "chance": line.chance,
         "place": line.place,
+        "among": line.among,
     }
 
 
@@ -287,7 +288,10 @@ def _cost_facts(removal: Removal) -> Facts:
 def _removal_facts(card: HeadCard, removal: Removal, baselines: Baselines | None) -> Facts:
     random = card.random_costs(baselines)
     low, high, mean = range_of(random)
-    beside = {"sets": len(random), "mean": mean, "low": low, "high": high} if len(random) else None
+    beside = None
+    if len(random):
+        p, smallest = p_value(removal.cost, random), smallest_p(len(random))
+        beside = {"sets": len(random), "mean": mean, "low": low, "high": high, "p": p, "smallest_p": smallest}
     return _cost_facts(removal) | {"baseline": beside}
 
 

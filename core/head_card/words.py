@@ -179,14 +179,16 @@ def movement_sentence(card: HeadCard, threshold: float) -> str:
                 low, high, apart = min(means), max(means), movement(spreads)
                 digits = digits_that_add_up(low, apart, high, digits_beside((low, high), (threshold,)))
                 moved.append(f"with {word} by {unsigned(apart, digits)} ({interval(low, high, digits)})")
-    every = found.means()[:, card.head.layer, card.head.head]
-    above = int((every > threshold).sum())
-    side = "above it at every setting" if above == len(every) else f"above it at {above} of {len(every)} settings"
     title = ALL_SCORES[found.score].title
     moves = f"{title}, here over {counted(found.sequences, 'sequence')}, "
     moves += f"moves {', '.join(moved)}" if moved else "does not move"
     if still:
         moves += f"{', not ' if moved else ' '}{' or '.join(still)}"
+    if card.own_threshold(threshold) is None:
+        return f"{moves}."
+    every = found.means()[:, card.head.layer, card.head.head]
+    above = int((every > threshold).sum())
+    side = "above it at every setting" if above == len(every) else f"above it at {above} of {len(every)} settings"
     return f"{moves}. With the threshold at {threshold:.2f}, {card.name} is {side}."
 
 

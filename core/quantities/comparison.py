@@ -66,7 +66,8 @@ class Comparison:
     """What two quantities have in common, and a third as colour.
 
     withheld: why there is no correlation and no overlap, where there is none. x_only, y_only: heads among the highest of one
-    and in the lower half of the other, the highest first.
+    and in the lower half of the other, the highest first. tied: why there is no overlap, where heads that are equal leave
+    open which are the highest.
     """
 
     x: Axis
@@ -77,11 +78,13 @@ class Comparison:
     x_only: HeadSet
     y_only: HeadSet
     withheld: str = ""
+    tied: str = ""
 
 
 def compare(x: Axis, y: Axis, colour: Axis | None = None) -> Comparison:
     """Spearman's rank correlation with its bootstrap interval over heads, the overlap of the highest, and who falls out.
 
+    The highest: ten, or half of a small model's; fewer where equal heads would lie on both sides of the cut.
     Heads where either is NaN are left out. Nothing is concluded where which heads are measured was decided by another
     number, or where both are the same quantity.
     """
@@ -95,20 +98,40 @@ def compare(x: Axis, y: Axis, colour: Axis | None = None) -> Comparison:
         withheld = f"Only {counted(len(heads), 'head')} {have} both numbers; it takes 3 to compare them."
     if withheld:
         return Comparison(x, y, colour, Agreement(_NAN, _NAN, _NAN, len(heads)), None, (), (), withheld)
-    k = min(TOP, len(heads) // 2)
     across, up = _ranked(x.values, heads), _ranked(y.values, heads)
     agreement = rank_agreement(x.values, y.values)
+    most = min(TOP, len(heads) // 2)
     # Where one side is the same for all heads, which are its highest is no fact; and one head is no set.
-    telling = agreement.known and k > 1
-    overlap = top_overlap(across[:k], up[:k], len(heads)) if telling else None
-    lower = len(heads) // 2
-    outside: tuple[HeadSet, HeadSet] = ((), ())
-    if telling:
-        outside = (
-            tuple(head for head in across[:k] if head in up[-lower:]),
-            tuple(head for head in up[:k] if head in across[-lower:]),
-        )
-    return Comparison(x, y, colour, agreement, overlap, *outside)
+    if not agreement.known or most < 2:
+        return Comparison(x, y, colour, agreement, None, (), ())
+    k = next((k for k in range(most, 1, -1) if _parted(x.values, across, k) and _parted(y.values, up, k)), None)
+    if k is None:
+        return Comparison(x, y, colour, agreement, None, (), (), tied=_tied(x, y, across, up))
+    x_only = tuple(head for head in across[:k] if head in _lower_half(y.values, up))
+    y_only = tuple(head for head in up[:k] if head in _lower_half(x.values, across))
+    return Comparison(x, y, colour, agreement, top_overlap(across[:k], up[:k], len(heads)), x_only, y_only)
+
+
+def _parted(values: Float[np.ndarray, "n_layers n_heads"], order: HeadSet, k: int) -> bool:
+    """Whether the `k` highest are higher than all others: among equal ones the numbering of heads would decide."""
+    return bool(values[order[k - 1]] > values[order[k]])
+
+
+def _lower_half(values: Float[np.ndarray, "n_layers n_heads"], order: HeadSet) -> HeadSet:
+    """The heads below all of the upper half: one that is equal to the last of that is in neither."""
+    upper = len(order) - len(order) // 2
+    return tuple(head for head in order[upper:] if values[head] < values[order[upper - 1]])
+
+
+def _tied(x: Axis, y: Axis, across: HeadSet, up: HeadSet) -> str:
+    most = min(TOP, len(across) // 2)
+    whose = [
+        axis.words
+        for axis, order in ((x, across), (y, up))
+        if not any(_parted(axis.values, order, k) for k in range(2, most + 1))
+    ]
+    where = f"in {' and in '.join(whose)}" if whose else "at different places in the two"
+    return f"Which heads are the highest of each is not said: too many are equal {where}."
 
 
 def top_overlap(first: HeadSet, second: HeadSet, n_heads: int) -> TopOverlap:
@@ -135,5 +158,5 @@ def ranks(values: Float[np.ndarray, "n_layers n_heads"]) -> Float[np.ndarray, "n
 
 
 def _ranked(values: Float[np.ndarray, "n_layers n_heads"], heads: list[Head]) -> HeadSet:
-    """`heads`, the highest first; ties by layer and head."""
+    """`heads`, the highest first; equal ones by layer and head, which nothing that is said may rest on."""
     return tuple(sorted(heads, key=lambda head: (-values[head], head)))

@@ -81,6 +81,12 @@ def reads_of_a_head(name: str) -> bool:
     return name in QUANTITIES and QUANTITIES[name].source in ("composition", "path_patching")
 
 
+def intervals_over(name: str) -> str:
+    """What the intervals of a quantity are over, in the plural."""
+    source = QUANTITIES[name].source if name in QUANTITIES else ""
+    return {"text": "windows of text", "token_copying": "prompts", "concept_copying": "prompts"}.get(source, "sequences")
+
+
 def rests_on_text(name: str) -> bool:
     """Whether it depends on which text was chosen."""
     return name in QUANTITIES and QUANTITIES[name].source in ("text", "concept_copying")

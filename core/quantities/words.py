@@ -21,14 +21,14 @@ def comparison_sentence(found: Comparison) -> str:
 
 
 def overlap_sentence(found: Comparison) -> str:
-    """How many of the highest heads they share, beside chance; empty where nothing is said."""
+    """How many of the highest heads they share, beside chance; why that is open; empty where nothing is said."""
     overlap = found.overlap
     if overlap is None:
-        return ""
+        return found.tied
     shared = f" ({_listed(overlap.shared)})" if overlap.shared else ""
     return (
-        f"Of the {counted(overlap.k, 'highest head')} of each, {len(overlap.shared)} are the same{shared}; chance alone gives "
-        f"{unsigned(overlap.expected, 1)} (p {_p(overlap.p)}, hypergeometric)."
+        f"Of the {counted(overlap.k, 'highest head')} of each, {len(overlap.shared)} {_are(overlap.shared)} the same{shared}; "
+        f"chance alone gives {unsigned(overlap.expected, 1)} (p {_p(overlap.p)}, hypergeometric)."
     )
 
 

@@ -15,7 +15,7 @@ from core.attention.cached import check_existing
 from core.errors import BadInput
 from core.heads import Head
 from core.models.built_in.word_tokenizer import BOS, UNK, word_list
-from core.numbers import counted
+from core.numbers import counted, is_or_are
 from core.runtime.cache import cached
 from core.runtime.lru import Lru
 from core.runtime.store import Stored
@@ -153,4 +153,7 @@ def _scores_from(stored: Stored) -> NaturalScores:
 def check_enough(windows: TextWindows, fewest: int) -> None:
     """Raises BadInput where there are too few windows for halves of their own."""
     if windows.n_windows < fewest:
-        raise BadInput(f"{windows.source} has {counted(windows.n_windows, 'window')}; at least {fewest} are needed for this.")
+        raise BadInput(
+            f"There {is_or_are(windows.n_windows)} {counted(windows.n_windows, 'window')} of {windows.source}; at least "
+            f"{fewest} are needed for this."
+        )

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from core.heads import Head, HeadSet, names
-from core.numbers import counted, interval, unsigned, with_interval
+from core.numbers import beside, counted, interval, unsigned, with_interval
 from core.stats import Agreement
 from core.text.natural_scores import FEWEST_WINDOWS, LIFT_FLOOR
 from core.verdicts.on_text import OnText
@@ -23,10 +23,13 @@ def answer_sentence(found: OnText) -> str:
         return "There are too few windows with repeats to say which heads match on this text."
     match = "match" if len(too) > 1 else "matches"
     few = "" if found.judged.windows >= FEWEST_WINDOWS else ", as far as so few windows say"
+    # That an interval holds the floor shows nothing, neither way.
+    open_yet = not too and len(found.labelled("random only")) < matching
     if matching == 1:
-        says = "matches on text, too" if too else "is not shown to match on text"
+        says = "matches on text, too" if too else "is not shown to match on text" if open_yet else "does not match on text"
         return f"The one head that matches on random tokens {says}{few}."
-    return f"{len(too) or 'None'} of the {counted(matching, 'head')} that match on random tokens {match} on text, too{few}."
+    does = "is shown to match" if open_yet else match
+    return f"{len(too) or 'None'} of the {counted(matching, 'head')} that match on random tokens {does} on text, too{few}."
 
 
 def outlier_sentences(found: OnText) -> list[str]:
@@ -70,10 +73,27 @@ def head_on_text(found: OnText, head: Head) -> str:
     """What one head is on text, in words, with its numbers."""
     label, random = found.label(head), unsigned(found.random[head])
     if label == "neither":
+        if found.judged.high[head] < LIFT_FLOOR:
+            return (
+                f"Matches neither on random tokens, where its induction score is {random}, nor on text: lift "
+                f"{_lift(found, head)}."
+            )
         return (
-            f"Matches neither on random tokens, where its induction score is {random}, nor on text: lift {_lift(found, head)}."
+            f"Does not match on random tokens, where its induction score is {random}; whether it matches on text is not shown: "
+            f"lift {_lift(found, head)}, {_why_open(found, head)}."
         )
     return f"{label[0].upper()}{label[1:]}: lift {_lift(found, head)}; induction score on random tokens {random}."
+
+
+def _why_open(found: OnText, head: Head) -> str:
+    """Why nothing can be said of a head's lift, whose interval does not lie below the floor."""
+    floor = unsigned(LIFT_FLOOR)
+    if np.isnan(found.judged.high[head]):
+        return "of too few windows for an interval"
+    if found.judged.low[head] <= LIFT_FLOOR:
+        return f"and the interval holds {floor}"
+    chosen = beside(found.chosen.value[head], LIFT_FLOOR)
+    return f"but {chosen} on the other half of the windows, by which heads are picked, not above {floor}"
 
 
 def _listed(found: OnText, heads: HeadSet) -> str:
@@ -88,4 +108,5 @@ def _lift(found: OnText, head: Head) -> str:
 
 
 def _agreement(found: Agreement) -> str:
-    return f"{unsigned(found.rho)} ({interval(found.low, found.high)})"
+    between = "" if np.isnan(found.low) else f" ({interval(found.low, found.high)})"
+    return f"{unsigned(found.rho)}{between}"

@@ -112,7 +112,7 @@ def test_bad_input_is_one_sentence(llama: Any) -> None:
     subject = bind(Request(llama))
     with pytest.raises(BadInput, match="There is no head L9H0"):
         ablate_on_text(subject, windows(10), [Head(9, 0)], "zero")
-    with pytest.raises(BadInput, match="has 3 windows; at least 4"):
+    with pytest.raises(BadInput, match="There are 3 windows of given tokens; at least 4"):
         ablate_on_text(subject, windows(3), [Head(0, 0)], "zero")
     for count in (1000, -1, "5", 0.5):
         with pytest.raises(BadInput, match="baselines must be from 0 to 200, a whole number"):
@@ -194,3 +194,7 @@ def test_masks_leave_out_what_nothing_predicts() -> None:
     outcome = TextOutcome(values, np.full((2, 21), np.nan, np.float32))
     found = TextAblation((), "zero", outcome, TextOutcome(values + 1, outcome.lags), repeat, 1)
     assert found.change("other").value == 1.0 and np.isnan(found.at_lag(1)[0].value)
+    # A token comes back in one window, and a bigram in another.
+    assert len(found.loss("repeat", True)) == 1 and found.windows_with_lags == 0
+    outcome.lags[1, 10] = 0.5
+    assert found.windows_with_lags == 1

@@ -120,6 +120,13 @@ def test_what_moves_most_is_said_of_all_heads_and_of_none_where_none_moves(found
     )
 
 
+def test_what_is_written_with_the_same_digits_is_not_said_to_move_most(found):
+    base = found.base.mean("induction")
+    moving = [np.full(base.shape, 0.9946 if setting.label == "100" else 0.9894) for setting in found.settings]
+    said = sensitivity_sentences(replace(found, scores=tuple(_scored(found.base, each) for each in moving)), 0.5)
+    assert "With length no head moves by more than 0.01." in said
+
+
 def test_a_number_beside_the_threshold_is_written_on_its_side(found):
     base = found.base.mean("induction")
     moving = [np.full(base.shape, 0.9 if setting.label in ("10", "with") else 0.5004) for setting in found.settings]

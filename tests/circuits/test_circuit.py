@@ -42,6 +42,7 @@ from core.probes.probe import ProbeOptions
 from core.probes.repeated import repeated_probe
 from core.settings.request import Request
 from core.settings.subject import bind
+from core.sharing.facts import circuit_facts
 from core.stats import Number
 from core.transformer.passes.fused import fused_body
 from core.transformer.passes.hooks import run_body
@@ -133,6 +134,44 @@ def test_a_circuit_goes_on_or_not_as_surely_as_the_sequences_say(change, reach, 
     told = pruning_sentence([pruning], scores, after)
     assert f"**Without {head.name} the circuit {said}.**" in told
     assert ("More sequences would tell." in told) == said.startswith("seems")
+
+
+@pytest.mark.parametrize("left,said", [(0.0, "collapses"), (0.25, "goes on")])
+def test_a_weak_circuit_collapses_where_all_of_its_matching_is_lost(left, said):
+    """Heads are called from a contrast of .2 on, and .3 cannot be lost of .28."""
+    request = bind(REQUEST)
+    found, scores = circuit(request), score_heads(request)
+    before = np.full_like(scores.sequences("induction"), 0.28)
+    clean = Losses(9.0, 0.5, math.log(12), 4.5)
+    pruning = Pruning(
+        found.previous[0],
+        "mean",
+        clean,
+        Losses(9.0, 0.6, math.log(12)),
+        Number(0.1, 0.05, 0.15),
+        (before, before * left / 0.28),
+    )
+    assert f"the circuit {said}.**" in pruning_sentence([pruning], scores, found.induction)
+
+
+def test_hand_picked_heads_without_an_edge_are_told_where_they_lie(capsys):
+    none = circuit(REQUEST, "zero", previous=(INDUCTION,), induction=(PREVIOUS,))
+    said = f"{INDUCTION.name} lies in no layer before that of {PREVIOUS.name}: there is no edge."
+    assert circuit_sentence(none) == said
+    facts = circuit_facts(bind(REQUEST), none, score_heads(REQUEST).behaviour)
+    assert said in text(facts)
+    some = circuit(REQUEST, "zero", previous=(PREVIOUS, INDUCTION), induction=(INDUCTION,))
+    told = text(circuit_facts(bind(REQUEST), some, score_heads(REQUEST).behaviour))
+    assert f"{INDUCTION.name} is in no layer before an induction head: without an edge." in told and " -> " in told
+
+
+def test_a_drop_below_zero_is_written_with_one_kind_of_minus():
+    found = circuit(bind(REQUEST))
+    edge = replace(found.edges[0], patched=found.edges[0].clean + 0.01, low=-0.04, high=0.02)
+    told = circuit_sentence(SimpleNamespace(induction=found.induction, edges=(edge,), n_sequences=4))
+    assert "costs −0.01 of prefix matching" in told and "-0" not in told
+    nothing = replace(edge, patched=edge.clean + 0.003)
+    assert "costs 0.00 of" in circuit_sentence(SimpleNamespace(induction=found.induction, edges=(nothing,), n_sequences=4))
 
 
 def test_the_constructed_circuit_composes_through_keys_alone():

@@ -197,6 +197,8 @@ def test_text_output_says_where_a_head_looks(capsys):
     assert status == 0 and f"{name} on 41 tokens (repeated)" in out and "looks most at" in out
     on_stripe = expected_prefix_matching(20, 1, 10.0)
     assert f"on the token after an earlier copy {on_stripe:.2f}" in out
+    _, out, _ = run(capsys, *words, "--row", "control")
+    assert "on the cells where a repeated half would have the earlier copy 0." in out and "after an earlier copy" not in out
 
 
 def test_a_text_alone_is_what_is_looked_at(capsys):

@@ -477,6 +477,10 @@ def test_a_previous_token_heads_own_score_is_followed() -> None:
     assert card.verdict is not None and card.verdict.label == "previous token"
     assert card.own_movement is not None and card.own_movement.score == "previous_token"
     assert card.own_movement.of(card.head, "seed")[0].mean > 0.5
+    # The threshold is one of another score.
+    assert "threshold" not in movement_sentence(card, 0.5) and "moves" in movement_sentence(card, 0.5)
+    facts = card_facts(bind(TRAINED), card, view)
+    assert facts["movement"] and not any("above_threshold" in row for row in facts["movement"])
 
 
 @pytest.mark.parametrize(

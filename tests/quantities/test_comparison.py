@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from core.figures.quantities import marks_sentence
 from core.heads import Head
 from core.quantities.comparison import TOP, Axis, compare, ranks, top_overlap
 from core.quantities.table import QUANTITIES
@@ -67,6 +69,66 @@ def test_the_top_of_a_small_model_is_half_of_it() -> None:
     a = np.arange(8.0).reshape(2, 4)
     found = compare(axis("induction", a), axis("effect", a))
     assert found.overlap is not None and found.overlap.k == 4
+
+
+def test_what_is_said_of_the_highest_does_not_rest_on_how_heads_are_numbered() -> None:
+    """Three ones and zeros, steps, and a number whose lower half is of one height: moved about, the same heads are told."""
+    random = np.random.default_rng(2)
+    ones = np.zeros(60)
+    ones[[7, 19, 44]] = 1
+    steps, floor = np.arange(60) // 7, np.maximum(random.normal(size=60), 0.1)
+    for values in (ones, steps, floor):
+        first = compare(axis("induction", drawn(0)), axis("imported", values.reshape(SHAPE)))
+        assert first.overlap is not None
+        for _ in range(5):
+            order = random.permutation(60)
+            moved = compare(
+                axis("induction", drawn(0).ravel()[order].reshape(SHAPE)), axis("imported", values[order].reshape(SHAPE))
+            )
+            assert moved.overlap is not None and (moved.overlap.k, moved.overlap.p) == (first.overlap.k, first.overlap.p)
+            where = {Head(*divmod(int(old), 10)): Head(*divmod(new, 10)) for new, old in enumerate(order)}
+            for told, again in (
+                (first.overlap.shared, moved.overlap.shared),
+                (first.x_only, moved.x_only),
+                (first.y_only, moved.y_only),
+            ):
+                assert {where[head] for head in told} == set(again)
+    assert compare(axis("induction", drawn(0)), axis("imported", ones.reshape(SHAPE))).overlap.k == 3  # type: ignore[union-attr]
+
+
+def test_where_equal_heads_leave_the_highest_open_nothing_is_said_of_them() -> None:
+    one = np.zeros(60)
+    one[5] = 1
+    found = compare(axis("induction", drawn(0)), axis("effect", one.reshape(SHAPE)))
+    assert found.agreement.known and found.overlap is None and found.x_only == found.y_only == ()
+    said = "Which heads are the highest of each is not said: too many are equal in Effect of removal."
+    assert overlap_sentence(found) == said and outliers_sentence(found) == ""
+    assert {row["among"] for row in comparison_rows(found)} == {""}
+    apart = [np.repeat(values, 10).reshape(SHAPE) + 0.0 for values in ([5, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5])]
+    assert compare(axis("induction", apart[0]), axis("effect", apart[1])).overlap is not None, "cut at ten by both"
+
+
+def test_one_shared_head_is_one() -> None:
+    a, b = np.arange(8.0), np.array([6, 0, 1, 2, 3, 4, 5, 7.0])
+    found = compare(axis("induction", a.reshape(2, 4)), axis("effect", b.reshape(2, 4)))
+    assert found.overlap is not None and len(found.overlap.shared) == 3
+    b[4:7] = 0.1, 0.2, 0.3
+    found = compare(axis("induction", a.reshape(2, 4)), axis("effect", b.reshape(2, 4)))
+    assert "Of the 4 highest heads of each, 1 is the same (L1H3);" in overlap_sentence(found)
+
+
+def test_intervals_are_over_what_was_drawn() -> None:
+    def ranged(name: str) -> Axis:
+        return replace(axis(name, drawn(0)), low=drawn(0) - 1, high=drawn(0) + 1)
+
+    for x, y, said in (
+        ("lift", "natural_induction", "Thin lines: 95 % intervals over windows of text."),
+        ("induction", "contrast", "Thin lines: 95 % intervals over sequences."),
+        ("induction", "lift", "Thin lines: 95 % intervals, across over sequences and upward over windows of text."),
+        ("token_copying", "concept_copying", "Thin lines: 95 % intervals over prompts."),
+    ):
+        assert said in marks_sentence(compare(ranged(x), ranged(y)))
+    assert "over windows of text." in marks_sentence(compare(axis("induction", drawn(1)), ranged("lift")))
 
 
 def test_nothing_is_concluded_from_heads_that_another_number_picked() -> None:

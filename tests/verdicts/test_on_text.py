@@ -41,19 +41,38 @@ def test_sentences_agree_with_the_labels() -> None:
     assert answer_sentence(judged()) == "1 of the 3 heads that match on random tokens matches on text, too."
     assert "as far as so few windows say" in answer_sentence(judged(windows=20))
     alike = judged()
-    for head, says in ((0, "matches on text, too."), (1, "is not shown to match on text.")):
+    for head, says in ((0, "matches on text, too."), (1, "does not match on text."), (2, "is not shown to match on text.")):
         one = OnText(np.eye(6, dtype=bool)[head][None], alike.random, alike.random, alike.chosen, alike.judged)
         assert answer_sentence(one) == f"The one head that matches on random tokens {says}"
     said = " ".join(outlier_sentences(judged()))
     assert "On text too: L0H0 0.30 (0.29 to 0.31)" in said and "Text only: L0H3" in said and "L0H1 0.02" in said
     assert head_on_text(judged(), Head(0, 1)) == "Random only: lift 0.02 (0.01 to 0.03); induction score on random tokens 0.80."
     neither = head_on_text(judged(), Head(0, 4))
-    assert neither.startswith("Matches neither on random tokens, where its induction score is 0.10, nor on text: lift"), neither
+    assert neither == (
+        "Does not match on random tokens, where its induction score is 0.10; whether it matches on text is not shown: lift "
+        "0.20 (0.19 to 0.21), but 0.01 on the other half of the windows, by which heads are picked, not above 0.05."
+    )
     alone = lift([0.3] * 6, np.nan, windows=1)
     one = OnText(judged().matches, judged().random, judged().random, alone, alone)
     assert "undecided on text (too few windows for an interval)" in " ".join(outlier_sentences(one))
     nothing = OnText(np.zeros((1, 6), bool), judged().random, judged().random, judged().chosen, judged().judged)
     assert answer_sentence(nothing).startswith("No head matches on random tokens")
+
+
+def test_what_an_interval_holds_is_neither_a_yes_nor_a_no() -> None:
+    few = np.zeros((1, 3), bool), np.full((1, 3), 0.1), np.full((1, 3), 0.1)
+    for judged_lift, says in (
+        (lift([0.26] * 3, 0.7), "is not shown: lift 0.26 (−0.44 to 0.96), and the interval holds 0.05."),
+        (lift([0.39] * 3, np.nan, windows=1), "is not shown: lift 0.39, of too few windows for an interval."),
+        (lift([0.02] * 3), "nor on text: lift 0.02 (0.01 to 0.03)."),
+    ):
+        assert head_on_text(OnText(*few, judged_lift, judged_lift), Head(0, 1)).endswith(says)
+    all_match = np.ones((1, 3), bool), *few[1:]
+    below, across = lift([0.02] * 3), lift([0.02, 0.02, 0.05])
+    told = [answer_sentence(OnText(*all_match, found, found)) for found in (below, across)]
+    assert told == [
+        f"None of the 3 heads that match on random tokens {does} on text, too." for does in ("matches", "is shown to match")
+    ]
 
 
 def test_a_lift_is_written_on_its_side_of_the_floor() -> None:

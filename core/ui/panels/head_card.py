@@ -273,6 +273,7 @@ def movement_panel(page: Page, card: HeadCard, source: Source) -> None:
     if found is None:
         return
     threshold = page.view.threshold
+    own = card.own_threshold(threshold)
     st.markdown(verbatim(movement_sentence(card, threshold)))
     _part_panel(
         drawn(one_head_panels, found, card.head, None, page.look),
@@ -280,7 +281,7 @@ def movement_panel(page: Page, card: HeadCard, source: Source) -> None:
         alt=describe_one_head(found, card.head),
         rows=partial(movement_rows, card, threshold),
         source=source,
-        overlay=one_head_overlay(found, card.head, threshold, page.look),
+        overlay=None if own is None else one_head_overlay(found, card.head, own, page.look),
     )
 
 

@@ -235,7 +235,7 @@ def _lags(page: Page, ablated: TextAblation, source: Source) -> None:
         key="lags",
         alt=describe_lags(before, after),
         rows=partial(lag_profile_rows, before, after),
-        source=_of_some(source, len(ablated.loss("repeat", True)), "with a repeat token on which heads are taken away"),
+        source=_of_some(source, ablated.windows_with_lags, "with a token that comes back, on which heads are taken away"),
         on_pick=None,
     )
 
