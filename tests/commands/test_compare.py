@@ -26,9 +26,9 @@ def test_its_numbers_are_those_of_the_commands_that_measure_them() -> None:
     assert set(found["rank_correlation"]) == {"value", "low", "high", "n_heads"} and found["rank_correlation"]["n_heads"] == 8
     [planted] = standard_spec().of_kind("induction")
     assert np.unravel_index(np.argmax(found["x"]["values"]), (2, 4)) == (planted.layer, planted.head)
-    # All heads but the planted ones do nothing: which of them are among the highest is no fact.
+    # All heads but the planted ones attend alike: which of them are among the highest is no fact.
     assert found["top"] is None and found["x_only"] == found["y_only"] == []
-    assert "too many are equal in Effect of removal" in found["sentences"][1]
+    assert "too many are equal in Induction (prefix matching)" in found["sentences"][1]
     assert {"headscope", "date", "model", "conformance", "probe"} <= set(found)
 
 
