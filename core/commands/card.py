@@ -12,17 +12,6 @@ from core.commands.options import add_mode, add_text_choice, fraction, subject_f
 from core.errors import BadInput
 from core.head_card.cached import checked_head, head_card
 from core.head_card.tables import card_facts
-from core.head_card.words import (
-    alone_sentence,
-    call_sentence,
-    edges_sentence,
-    in_set_sentence,
-    looks_note,
-    movement_sentence,
-    text_sentence,
-    unmatched_sentence,
-    writing_note,
-)
 from core.heads import head_set, parse_heads
 from core.numbers import interval, unsigned
 from core.settings.experiment import EFFECT_FLOOR, Experiment
@@ -47,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """The object that the Head card page downloads, and its sentences."""
+    """The object that the Head card page downloads, and where the page was written."""
     if len(options.head) != 1:
         raise BadInput("A card is about one head: --head L5H7.")
     subject = subject_from(options)
@@ -76,21 +65,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         from core.documents.standalone import write_page
 
         write_page(options.html, card_page(subject, card, view))
-    said = (
-        looks_note(card),
-        unmatched_sentence(card),
-        call_sentence(card),
-        writing_note(card),
-        text_sentence(card),
-        alone_sentence(card),
-        in_set_sentence(card),
-        edges_sentence(card),
-    )
-    return (
-        card_facts(subject, card, view)
-        | {"sentences": [text for text in (*said, movement_sentence(card, view.threshold)) if text]}
-        | {"html": None if options.html is None else str(options.html)}
-    )
+    return card_facts(subject, card, view) | {"html": None if options.html is None else str(options.html)}
 
 
 def text(result: dict[str, Any]) -> str:

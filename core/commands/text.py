@@ -9,7 +9,6 @@ import numpy as np
 
 from core.ablation.baselines import ALL_UP_TO, DEFAULT_BASELINES
 from core.ablation.cached_text import ablate_on_text, text_baselines
-from core.ablation.text_words import against_sets_sentence, change_sentence, in_context_sentence
 from core.commands.options import add_request, add_text_choice, fraction, read_tokens, subject_from
 from core.errors import BadInput
 from core.heads import Head, parse_heads
@@ -21,9 +20,7 @@ from core.text.cached import natural_scores, own_words, text_windows
 from core.text.corpus import corpus_named, pasted_corpus
 from core.text.natural_scores import LIFT_FLOOR
 from core.text.windows import given_windows
-from core.text.words import loss_sentence, pairs_sentence, too_few_sentence, value_sentence, windows_words
 from core.verdicts.cached import judged_on_text
-from core.verdicts.text_words import answer_sentence, correlation_sentence, outlier_sentences
 
 MOST_TOP = 64
 SHOWN = 12
@@ -42,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """The object that the Text page downloads, and its sentences."""
+    """The object that the Text page downloads."""
     if options.heads is not None and options.top is not None:
         raise BadInput("Say which heads: either --heads L1H0,L1H2 or --top K.")
     if options.top is not None and not 1 <= options.top <= MOST_TOP:
@@ -63,16 +60,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     judged = judged_on_text(subject, windows, options.floor)
     heads: tuple[Head, ...] | None = options.heads if options.top is None else judged.top(options.top)
     ablated = baselines = None
-    said = [answer_sentence(judged), *outlier_sentences(judged), correlation_sentence(judged)]
-    said += [pairs_sentence(found), loss_sentence(found, windows.b), too_few_sentence(windows), value_sentence(found)]
-    if options.top is not None and not heads:
-        said.append("No head has a lift on this text, so none is taken away.")
     if heads:
         ablated = ablate_on_text(subject, windows, heads, options.mode)
         baselines = text_baselines(subject, windows, heads, options.mode, options.baselines)
-        said += [change_sentence(ablated), against_sets_sentence(ablated, baselines), in_context_sentence(ablated, baselines)]
     facts = text_facts(subject, windows, found, judged, ablated, baselines)
-    return facts | {"measured_on": windows_words(windows), "sentences": [sentence for sentence in said if sentence]}
+    if options.top is not None and not heads:
+        facts["sentences"].append("No head has a lift on this text, so none is taken away.")
+    return facts
 
 
 def text(result: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from core.attention.words import withheld_reasons
 from core.circuits.tables import edge_facts
 from core.circuits.tables import edge_rows as circuit_edge_rows
 from core.head_card.card import HeadCard, HeadEdges, HeadOnText, Removal, ScoreLine, place_of
+from core.head_card.words import sentences
 from core.heads import HeadSet, names
 from core.numbers import NOTHING, interval, signed, signed_interval, unsigned
 from core.settings.subject import Subject
@@ -185,6 +186,7 @@ def card_facts(subject: Subject, card: HeadCard, view: View) -> Facts:
         "verdict": None if verdict is None or judged is None else _label_facts(verdict, judged),
         "judged_on": None if judged is None else _judged_on(judged),
         "sentence": card.sentence,
+        "sentences": sentences(card, view.threshold),
         "own_total_effect": None if card.own_effect is None else card.own_effect._asdict(),
         "scores": {line.score: _score_facts(line) for line in card.score_lines},
         "withheld": withheld_reasons(card.scores),

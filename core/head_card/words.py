@@ -219,3 +219,19 @@ def _strongest(edge: Edge, name: str, does: str, what: str, way: str, heads: str
     if edge.drop > SMALL_DROP:
         return f"{name} {f'{does}s' if sure else f'seems to {does}'} {what}: {numbers}.{'' if sure else MORE_SEQUENCES}"
     return f"No path {way} {'matters' if sure else 'is shown to matter'} by itself; the strongest is {heads}, {numbers}."
+
+
+def sentences(card: HeadCard, threshold: float) -> list[str]:
+    """All that is said beside the verdict's sentence, in the order of the card; of what is not measured nothing."""
+    said = (
+        looks_note(card),
+        unmatched_sentence(card),
+        call_sentence(card),
+        writing_note(card),
+        text_sentence(card),
+        alone_sentence(card),
+        in_set_sentence(card),
+        edges_sentence(card),
+        movement_sentence(card, threshold),
+    )
+    return [sentence for sentence in said if sentence]

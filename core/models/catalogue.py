@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import difflib
 import json
-import logging
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
-from core.errors import HeadScopeError, ModelUnavailable
-from core.models.formats import hf_config
-from core.models.formats.native_folder import read_about
-from core.models.formats.unusable import check_usable, why_unusable
-from core.models.formats.weights_file import count_weights, has_pickles, weights_files
+from core.errors import ModelUnavailable
+from core.models.folders import (
+    REPO_ID,
+    CatalogueEntry,
+    folder_entry,
+    is_complete,
+    looks_like_a_model,
+    model_folders,
+    name_of_folder,
+    unmeasured,
+    without_blanks,
+)
 from core.models.paths import (
     NATIVE_FILE,
     bundled_root,
@@ -29,48 +34,17 @@ from core.models.paths import (
     is_model_folder,
     local_folder,
     models_root,
-    shown,
 )
 from core.models.supported import aliases, listed_models, stated_size, supported_models
 from core.runtime.files import as_text
-from core.transformer.card import Source
 from core.transformer.memory import available_bytes, bytes_needed
 
-_log = logging.getLogger("headscope")
 DEFAULT_MODEL = "mixture"
 BY_CONSTRUCTION = "by-construction"
 SMOLLM2 = "smollm2-135m"
 BUNDLED_ORDER = ("mixture", "two-layer", "solu", "one-layer", "bigram")
 # The hub has no longer ones, and a folder's name has a bound, too.
 _MOST_REPO_ID = 200
-_REPO_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*")
-
-
-@dataclass(frozen=True)
-class CatalogueEntry:
-    """A model that can be chosen. Sizes are None where only the weights themselves would tell.
-
-    `n_heads`: of the layer with most of them; `heads_differ`: others are said to have fewer, or none.
-    `available`: usable now, without a network. `problem`: why its folder, which is here, cannot be measured; fetching would
-    not help. `bytes_needed`: memory in float32. `fits_in_memory`: None if unknown.
-    """
-
-    name: str
-    family: str
-    source: Source
-    n_layers: int | None = None
-    n_heads: int | None = None
-    heads_differ: bool = False
-    d_model: int | None = None
-    n_params: int | None = None
-    available: bool = False
-    problem: str = ""
-    title: str = ""
-    description: str = ""
-    repo_id: str | None = None
-    bytes_needed: int | None = None
-    fits_in_memory: bool | None = None
-    aliases: tuple[str, ...] = ()
 
 
 def catalogue(search: str = "") -> tuple[CatalogueEntry, ...]:
@@ -104,7 +78,7 @@ def find_entry(name: str) -> CatalogueEntry:
     # As it was said first: a folder's name may begin with a blank, which its entry then says.
     folder = local_folder(name) or local_folder(wanted)
     if folder is not None and wanted not in _bundled_names():
-        wanted = _name_of_folder(folder)
+        wanted = name_of_folder(folder)
         # The very folder that was named, and not one whose name differs by capitals.
         own = _local_entry(folder)
         if own is not None:
@@ -112,7 +86,7 @@ def find_entry(name: str) -> CatalogueEntry:
     # One kind after the other: looking after every family's files takes longer than what most names need.
     bundled = {folder.name: folder for folder in _bundled_folders()}.get(wanted.lower())
     if bundled is not None:
-        return _with_memory(_folder_entry(bundled, bundled.name, "bundled"), available_bytes())
+        return _with_memory(folder_entry(bundled, bundled.name, "bundled"), available_bytes())
     others = (lambda: [_by_construction()], lambda: [_smollm2()], _local, _families)
     for entry in chain.from_iterable(kind() for kind in others):
         if wanted.lower() in {entry.name.lower(), (entry.repo_id or "").lower(), *entry.aliases}:
@@ -129,7 +103,7 @@ def find_entry(name: str) -> CatalogueEntry:
         if entry.repo_id == repo_id or repo_id in entry.aliases:
             return _with_memory(entry, available_bytes())
     _check_not_in_hub_cache(name)
-    if repo_id != wanted or (len(wanted) <= _MOST_REPO_ID and _REPO_ID.fullmatch(wanted)):
+    if repo_id != wanted or (len(wanted) <= _MOST_REPO_ID and REPO_ID.fullmatch(wanted)):
         return _with_memory(_hub_entry(repo_id, "hub"), available_bytes())
     raise _unknown(name)
 
@@ -181,7 +155,7 @@ def _entries(everything: bool) -> Iterator[CatalogueEntry]:
 
 
 def _bundled() -> list[CatalogueEntry]:
-    return [_by_construction(), *(_folder_entry(folder, folder.name, "bundled") for folder in _bundled_folders())]
+    return [_by_construction(), *(folder_entry(folder, folder.name, "bundled") for folder in _bundled_folders())]
 
 
 def _bundled_folders() -> list[Path]:
@@ -245,9 +219,9 @@ def _as_it_lies(entry: CatalogueEntry) -> CatalogueEntry:
     """A model of the catalogue, available where its folder is here; the folder's own facts where it holds one of other sizes,
     for whoever gave it that name has another model in mind."""
     folder = models_root() / folder_name(entry.name)
-    if not _is_complete(folder):
+    if not is_complete(folder):
         return entry
-    own = _folder_entry(folder, entry.name, "local")
+    own = folder_entry(folder, entry.name, "local")
     same = (own.n_layers, own.n_heads, own.d_model) == (entry.n_layers, entry.n_heads, entry.d_model)
     return own if own.available and not same else replace(entry, available=True)
 
@@ -255,30 +229,30 @@ def _as_it_lies(entry: CatalogueEntry) -> CatalogueEntry:
 def _hub_entry(repo_id: str, family: str, here: frozenset[str] | None = None) -> CatalogueEntry:
     """here: the folders there are; a thousand repositories need not each be looked for on disk."""
     folder = folder_name(repo_id)
-    available = (here is None or folder in here) and _is_complete(models_root() / folder)
+    available = (here is None or folder in here) and is_complete(models_root() / folder)
     return CatalogueEntry(name=repo_id, family=family, source="hub", title=repo_id, repo_id=repo_id, available=available)
 
 
 def _local() -> list[CatalogueEntry]:
     """Folders put under the root by hand or brought in from the hub, one or two levels deep."""
-    entries = (_local_entry(folder) for folder in _model_folders(models_root()))
+    entries = (_local_entry(folder) for folder in model_folders(models_root()))
     return [entry for entry in entries if entry is not None]
 
 
 def _local_entry(folder: Path) -> CatalogueEntry | None:
     """The entry of a model's folder under the root; None where it is no such folder, or that of a family's model."""
-    if not _looks_like_a_model(folder):
+    if not looks_like_a_model(folder):
         return None
     if folder.name in _folders_of_families() and folder.parent.resolve() == models_root().resolve():
         return None
-    name = _name_of_folder(folder)
+    name = name_of_folder(folder)
     if name in _bundled_names():
         # A name of its own, under which it is listed beside the one that comes with HeadScope.
-        return _unmeasured(
+        return unmeasured(
             f"./{name}", "local", f"The folder {name!r} has the name of a model that comes with HeadScope: rename it."
         )
-    hub = "--" in folder.name and _REPO_ID.fullmatch(name)
-    return _folder_entry(folder, name, "hub" if hub else "local")
+    hub = "--" in folder.name and REPO_ID.fullmatch(name)
+    return folder_entry(folder, name, "hub" if hub else "local")
 
 
 def _check_not_in_hub_cache(name: str) -> None:
@@ -298,17 +272,12 @@ def _check_not_in_hub_cache(name: str) -> None:
 def _misnamed(wanted: str) -> CatalogueEntry | None:
     """The folder that is meant by a name which says it as well as an address can: without blanks at its ends, and with a sign
     in the place of a byte that is no text. Its entry says how to rename it."""
-    for folder in _model_folders(models_root()):
+    for folder in model_folders(models_root()):
         name = folder.relative_to(models_root()).as_posix()
         said = os.fsencode(name).decode("utf-8", "replace")
-        if wanted != name and wanted in (said, _without_blanks(said)):
+        if wanted != name and wanted in (said, without_blanks(said)):
             return _local_entry(folder)
     return None
-
-
-def _without_blanks(name: str) -> str:
-    """A folder's name without blanks at its ends, nor at those of a folder on the way to it."""
-    return "/".join(part.strip() for part in name.split("/"))
 
 
 @lru_cache(maxsize=1)
@@ -316,129 +285,8 @@ def _folders_of_families() -> frozenset[str]:
     return frozenset({SMOLLM2, *(folder_name(entry.name) for entry in _family_table())})
 
 
-def _looks_like_a_model(folder: Path) -> bool:
-    """Whether a folder is a model's, or one that cannot be looked into: that is listed, too, with the reason."""
-    try:
-        return is_model_folder(folder) or why_unusable(folder) is not None or not os.access(folder, os.R_OK | os.X_OK)
-    except (HeadScopeError, OSError, RuntimeError):
-        return True
-
-
 def _names_in(root: Path) -> frozenset[str]:
     try:
         return frozenset(path.name for path in root.iterdir())
     except OSError:
         return frozenset()
-
-
-def _model_folders(root: Path, depth: int = 2) -> Iterator[Path]:
-    try:
-        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError:
-        return
-    for folder in folders:
-        try:
-            inside = folder.resolve().is_relative_to(models_root().resolve())
-        except (OSError, RuntimeError):
-            continue
-        if not inside:
-            continue
-        if _looks_like_a_model(folder):
-            yield folder
-        elif depth > 1:
-            yield from _model_folders(folder, depth - 1)
-
-
-def _name_of_folder(folder: Path) -> str:
-    """The name of a folder under the root: its path from there, or the repository it was brought in from."""
-    relative = folder.resolve().relative_to(models_root().resolve())
-    if len(relative.parts) == 1 and "--" in relative.name and _REPO_ID.fullmatch(relative.name.replace("--", "/", 1)):
-        return relative.name.replace("--", "/", 1)
-    return as_text(relative.as_posix())
-
-
-def _folder_entry(folder: Path, name: str, source: Source) -> CatalogueEntry:
-    """An entry for a folder; a broken one is listed as not available, with the reason as its description."""
-    repo_id, complete = name if source == "hub" else None, False
-    reason = _out_of_reach(folder)
-    if reason:
-        return _unmeasured(name, source, reason)
-    try:
-        check_usable(folder)
-        n_params = count_weights(weights_files(folder))
-        if (folder / NATIVE_FILE).is_file():
-            about = read_about(folder)
-            config = about["config"]
-            return CatalogueEntry(
-                name=name,
-                family=str(about.get("family", source)),
-                source=source,
-                n_layers=int(config["n_layers"]),
-                n_heads=int(config["n_heads"]),
-                d_model=int(config["d_model"]),
-                n_params=n_params,
-                available=True,
-                title=str(about.get("title", name)),
-                description=str(about.get("description", "")),
-                repo_id=repo_id,
-            )
-        complete = True
-        config = hf_config.text_config(hf_config.check_one_text(hf_config.read_config(folder), shown(folder)))
-        return CatalogueEntry(
-            name=name,
-            family=str(config.get("model_type", source)),
-            source=source,
-            n_layers=hf_config.size(config, "n_layers", shown(folder)),
-            n_heads=hf_config.most_heads(config, shown(folder)),
-            heads_differ=hf_config.heads_differ(config, shown(folder)),
-            d_model=hf_config.size(config, "d_model", shown(folder)),
-            n_params=n_params,
-            available=True,
-            title=name,
-            repo_id=repo_id,
-        )
-    except Exception as error:  # whatever one folder holds is that folder's own trouble, and nobody else's
-        if isinstance(error, HeadScopeError):
-            reason = str(error)
-        else:
-            _log.warning("the model folder %r cannot be read", str(folder), exc_info=True)
-            reason = f"{shown(folder)} cannot be read: what its files say of the model's sizes makes no sense."
-        can_be_mended = source == "hub" or _holds_pickles(folder)
-        problem = reason if complete or not can_be_mended else ""
-        return replace(_unmeasured(name, source, reason), problem=problem)
-
-
-def _unmeasured(name: str, source: Source, reason: str) -> CatalogueEntry:
-    """The entry of a folder that is here and cannot be measured."""
-    repo_id = name if source == "hub" else None
-    return CatalogueEntry(
-        name=name, family=source, source=source, title=name, description=reason, repo_id=repo_id, problem=reason
-    )
-
-
-def _out_of_reach(folder: Path) -> str:
-    """Why what is in a folder is not looked at; empty where it can be."""
-    path = str(folder)
-    if as_text(path) != path:  # no address and no page could name it
-        return f"{shown(folder)} has a name that is no text in UTF-8: rename that folder."
-    place, root = folder.resolve(), models_root().resolve()
-    name = place.relative_to(root).as_posix() if place.is_relative_to(root) else ""
-    if _without_blanks(name) != name:  # which addresses and controls leave out
-        return f"The folder {name!r} has a name that begins or ends with a blank: rename it to {_without_blanks(name)!r}."
-    if not os.access(folder, os.R_OK | os.X_OK):
-        return f"{shown(folder)} cannot be looked into: whoever runs HeadScope may not read that folder."
-    return ""
-
-
-def _holds_pickles(folder: Path) -> bool:
-    try:
-        return has_pickles(folder) and why_unusable(folder) is None
-    except (HeadScopeError, OSError):
-        return False
-
-
-def _is_complete(folder: Path) -> bool:
-    try:
-        return is_model_folder(folder) and any(folder.glob("*.safetensors"))
-    except OSError:
-        return False

@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.errors import ModelUnavailable
-from core.models.catalogue import BY_CONSTRUCTION, CatalogueEntry, find_entry, folder_of
+from core.models.catalogue import BY_CONSTRUCTION, find_entry, folder_of
+from core.models.folders import CatalogueEntry
 from core.models.formats.hf_folder import hf_identity
 from core.models.formats.native_folder import native_identity
 from core.models.paths import NATIVE_FILE

@@ -18,7 +18,8 @@ from core.ablation.sweep import DEFAULT_GRID
 from core.attention.cached import scores_and_behaviour
 from core.errors import BadInput, ModelUnavailable
 from core.heads import HeadSet, heads_above, names, ranked
-from core.models.catalogue import CatalogueEntry, catalogue
+from core.models.catalogue import catalogue
+from core.models.folders import CatalogueEntry
 from core.numbers import counted
 from core.replication.recipe import report_recipe, second_copy_diagonal, second_copy_value, whole_diagonal
 from core.replication.reproduction import Measured, ReproducedRow, Reproduction

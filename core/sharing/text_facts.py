@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from core.ablation.on_text import TextAblation, TextBaselines
+from core.ablation.text_words import against_sets_sentence, change_sentence, in_context_sentence
 from core.heads import named, names
 from core.settings.subject import Subject
 from core.sharing.facts import Facts, envelope
@@ -13,8 +14,9 @@ from core.text.cells import PREFIXES
 from core.text.natural_scores import LAGS, LIFT_FLOOR, SHOWN, Measured, NaturalScores
 from core.text.tables import icl_number, lag_numbers, loss_numbers
 from core.text.windows import TextWindows
-from core.text.words import value_sentence
+from core.text.words import loss_sentence, pairs_sentence, too_few_sentence, value_sentence, windows_words
 from core.verdicts.on_text import OnText
+from core.verdicts.text_words import answer_sentence, correlation_sentence, outlier_sentences
 
 
 def text_facts(
@@ -32,6 +34,8 @@ def text_facts(
     measured = {name: found.measured(name) for name in SHOWN}
     losses = loss_numbers(found, windows.b)
     return envelope(subject) | {
+        "measured_on": windows_words(windows),
+        "sentences": _sentences(windows, found, judged, ablated, baselines),
         "text": windows_facts(windows) | {"paired": found.paired},
         "engine": found.engine,
         "scores": {name: values.value for name, values in measured.items()},
@@ -49,6 +53,23 @@ def text_facts(
         "ablation": None if ablated is None else _ablation_facts(ablated),
         "baseline": None if ablated is None or baselines is None else _baseline_facts(ablated, baselines),
     }
+
+
+def _sentences(
+    windows: TextWindows,
+    found: NaturalScores,
+    judged: OnText | None,
+    ablated: TextAblation | None,
+    baselines: TextBaselines | None,
+) -> list[str]:
+    """What the numbers say, as the page says it; what was not asked for says nothing."""
+    said = [] if judged is None else [answer_sentence(judged), *outlier_sentences(judged), correlation_sentence(judged)]
+    said += [pairs_sentence(found), loss_sentence(found, windows.b), too_few_sentence(windows), value_sentence(found)]
+    if ablated is not None:
+        said.append(change_sentence(ablated))
+        said += [] if baselines is None else [against_sets_sentence(ablated, baselines)]
+        said.append(in_context_sentence(ablated, baselines))
+    return [sentence for sentence in said if sentence]
 
 
 def windows_facts(windows: TextWindows) -> Facts:

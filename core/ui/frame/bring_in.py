@@ -8,7 +8,8 @@ import streamlit as st
 from streamlit.runtime import exists
 
 from core.errors import HeadScopeError, ModelUnavailable
-from core.models.catalogue import CatalogueEntry, find_entry
+from core.models.catalogue import find_entry
+from core.models.folders import CatalogueEntry
 from core.runtime.jobs import current_control
 from core.runtime.reachable import is_loopback
 from core.ui.frame.sentences import verbatim

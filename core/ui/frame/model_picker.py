@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.models.catalogue import CatalogueEntry, catalogue
+from core.models.catalogue import catalogue
+from core.models.folders import CatalogueEntry
 from core.numbers import counted, short_count
 from core.ui.frame.sentences import verbatim
 from core.ui.frame.state import held_place
