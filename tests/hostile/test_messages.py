@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.exceptions import ConnectionClosed
 
 from core.runtime.pace import Pace
 from core.settings.view import THRESHOLD_SLIDER
@@ -191,6 +192,15 @@ def slowest_health(address: str, stop: threading.Event, took: list[float]) -> No
         took.append(time.monotonic() - begun)
 
 
+def go_on_sending(window: Visitor, seconds: float) -> None:
+    """More than the bound for so long: where a busy machine stands still for a second, that is a pause of the sender's."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for _ in range(30):
+            window.say([])
+        window.for_seconds(0.2)
+
+
 def test_a_window_that_sends_without_end_holds_up_nobody_and_is_closed(server: Server) -> None:
     stop, took = threading.Event(), [0.0]
     watch = threading.Thread(target=slowest_health, args=(server.address, stop, took))
@@ -202,8 +212,8 @@ def test_a_window_that_sends_without_end_holds_up_nobody_and_is_closed(server: S
                 flood.say([])
             with Visitor(server.address, "Heads", SMALL) as stranger:
                 assert "Heads of two" in stranger.until_drawn(10).shown
-            with pytest.raises(AssertionError, match="the server closed the window"):
-                flood.for_seconds(30)
+            with pytest.raises((AssertionError, ConnectionClosed), match="the server closed the window|1008"):
+                go_on_sending(flood, 120)
         finally:
             stop.set()
             watch.join()

@@ -96,7 +96,8 @@ def test_another_head_is_chosen_on_the_page() -> None:
     assert not at.exception and not at.error
     assert str(at.title[0].value).replace("\\", "") == "L0H2 of two-layer: previous token"
     assert at.query_params["head"] in ("L0H2", ["L0H2"])
-    assert "With the threshold at 0.50, L0H2 is above it at every setting" in said(at)
+    # The threshold is one of induction, and what moves here is the head's own score.
+    assert "Previous token, here over" in said(at) and "With the threshold at" not in said(at)
 
 
 def test_without_a_head_there_is_a_map_to_pick_one_from() -> None:
