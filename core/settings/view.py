@@ -60,7 +60,7 @@ class Axes:
     """Which two quantities of heads are beside each other, and which is the colour (empty: none), by their names."""
 
     x: str = "induction"
-    y: str = "induction_control"
+    y: str = "previous_token"
     colour: str = ""
 
 
