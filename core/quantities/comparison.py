@@ -130,7 +130,7 @@ def _tied(x: Axis, y: Axis, across: HeadSet, up: HeadSet) -> str:
         for axis, order in ((x, across), (y, up))
         if not any(_parted(axis.values, order, k) for k in range(2, most + 1))
     ]
-    where = f"in {' and in '.join(whose)}" if whose else "at different places in the two"
+    where = f"in {' and in '.join(whose)}" if whose else "at different places of the two orders"
     return f"Which heads are the highest of each is not said: too many are equal {where}."
 
 

@@ -27,8 +27,8 @@ def overlap_sentence(found: Comparison) -> str:
         return found.tied
     shared = f" ({_listed(overlap.shared)})" if overlap.shared else ""
     return (
-        f"Of the {counted(overlap.k, 'highest head')} of each, {len(overlap.shared)} {_are(overlap.shared)} the same{shared}; "
-        f"chance alone gives {unsigned(overlap.expected, 1)} (p {_p(overlap.p)}, hypergeometric)."
+        f"Of the {counted(overlap.k, 'highest head')} of each, {len(overlap.shared) or 'none'} {_are(overlap.shared)} the same"
+        f"{shared}; chance alone gives {unsigned(overlap.expected, 1)} (p {_p(overlap.p)}, hypergeometric)."
     )
 
 

@@ -50,6 +50,7 @@ def test_the_same_order_shares_everything_and_the_opposite_nothing() -> None:
     same, opposite = compare(axis("induction", a), axis("effect", a**3)), compare(axis("induction", a), axis("effect", -a))
     assert same.agreement.rho == pytest.approx(1) and same.overlap is not None and len(same.overlap.shared) == TOP
     assert same.x_only == same.y_only == () and "No head is among the highest" in outliers_sentence(same)
+    assert "highest heads of each, none are the same; chance" in overlap_sentence(opposite)
     assert opposite.agreement.rho == pytest.approx(-1) and opposite.overlap is not None and opposite.overlap.shared == ()
     assert len(opposite.x_only) == len(opposite.y_only) == TOP and opposite.overlap.p == 1
 
