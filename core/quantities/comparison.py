@@ -106,9 +106,10 @@ def compare(x: Axis, y: Axis, colour: Axis | None = None) -> Comparison:
         return Comparison(x, y, colour, agreement, None, (), ())
     k = next((k for k in range(most, 1, -1) if _parted(x.values, across, k) and _parted(y.values, up, k)), None)
     if k is None:
-        return Comparison(x, y, colour, agreement, None, (), (), tied=_tied(x, y, across, up))
-    x_only = tuple(head for head in across[:k] if head in _lower_half(y.values, up))
-    y_only = tuple(head for head in up[:k] if head in _lower_half(x.values, across))
+        return Comparison(x, y, colour, agreement, None, (), (), tied=_tied(x, y, across, up, most))
+    lower_across, lower_up = _lower_half(x.values, across), _lower_half(y.values, up)
+    x_only = tuple(head for head in across[:k] if head in lower_up)
+    y_only = tuple(head for head in up[:k] if head in lower_across)
     return Comparison(x, y, colour, agreement, top_overlap(across[:k], up[:k], len(heads)), x_only, y_only)
 
 
@@ -117,14 +118,14 @@ def _parted(values: Float[np.ndarray, "n_layers n_heads"], order: HeadSet, k: in
     return bool(values[order[k - 1]] > values[order[k]])
 
 
-def _lower_half(values: Float[np.ndarray, "n_layers n_heads"], order: HeadSet) -> HeadSet:
+def _lower_half(values: Float[np.ndarray, "n_layers n_heads"], order: HeadSet) -> frozenset[Head]:
     """The heads below all of the upper half: one that is equal to the last of that is in neither."""
     upper = len(order) - len(order) // 2
-    return tuple(head for head in order[upper:] if values[head] < values[order[upper - 1]])
+    return frozenset(head for head in order[upper:] if values[head] < values[order[upper - 1]])
 
 
-def _tied(x: Axis, y: Axis, across: HeadSet, up: HeadSet) -> str:
-    most = min(TOP, len(across) // 2)
+def _tied(x: Axis, y: Axis, across: HeadSet, up: HeadSet, most: int) -> str:
+    """In which of the two no cut from two heads to `most` lies between heads that differ."""
     whose = [
         axis.words
         for axis, order in ((x, across), (y, up))

@@ -95,8 +95,8 @@ def count_weights(paths: list[Path]) -> int:
 
 
 def _count(paths: list[Path]) -> int:
-    tensors: dict[str, TensorInfo] = {}
     kept_in: dict[str, Path] = {}
+    count = 0
     for path in paths:
         for name, info in read_header(path).items():
             if (other := kept_in.setdefault(name, path)) != path:
@@ -105,8 +105,8 @@ def _count(paths: list[Path]) -> int:
                     f"{shown(path.parent)} has the tensor {name[:80]} twice, in {other.name} and in {path.name}, and which of "
                     "them is meant is not said: save the model again (`save_pretrained()`)."
                 )
-            tensors[name] = info
-    return sum(math.prod(info.shape) for name, info in tensors.items() if not _is_buffer(name, info))
+            count += 0 if _is_buffer(name, info) else math.prod(info.shape)
+    return count
 
 
 def all_floating(paths: list[Path]) -> bool:
